@@ -1,0 +1,1 @@
+//! Offline reinforcement-learning algorithms, one file per paper.

@@ -1,0 +1,1 @@
+//! Offline reinforcement learning by imagination: the whole workspace behind one name.

@@ -1,0 +1,257 @@
+use crate::{Key, Real, Spec};
+use ndarray::ArrayView2;
+
+/// The five columns of one transition *(s, a, r, s′, d)*.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Column {
+    /// *s*, `[rows, obs]`.
+    Obs,
+    /// *a*, `[rows, act]`.
+    Act,
+    /// *r*, `[rows, 1]`.
+    Reward,
+    /// *s′*, `[rows, obs]`.
+    NextObs,
+    /// *d*, `[rows, 1]`: 1 where the episode truly ended, never where it was merely cut off.
+    Terminal,
+}
+
+/// Transitions borrowed from five columns. Never owns, never allocates.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// The widths of the columns.
+    pub spec: Spec,
+    /// *s*, `[rows, obs]`.
+    pub obs: ArrayView2<'a, Real>,
+    /// *a*, `[rows, act]`.
+    pub act: ArrayView2<'a, Real>,
+    /// *r*, `[rows, 1]`.
+    pub reward: ArrayView2<'a, Real>,
+    /// *s′*, `[rows, obs]`.
+    pub next_obs: ArrayView2<'a, Real>,
+    /// *d*, `[rows, 1]`, 0 or 1.
+    pub terminal: ArrayView2<'a, Real>,
+}
+
+impl<'a> Batch<'a> {
+    /// The number of transitions.
+    pub fn len(&self) -> usize {
+        self.reward.nrows()
+    }
+
+    /// Whether there is no transition.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One column, `[rows, width]`.
+    pub fn column(&self, column: Column) -> ArrayView2<'a, Real> {
+        match column {
+            Column::Obs => self.obs,
+            Column::Act => self.act,
+            Column::Reward => self.reward,
+            Column::NextObs => self.next_obs,
+            Column::Terminal => self.terminal,
+        }
+    }
+}
+
+/// Owned columns: a dataset, a ring of imagined transitions, or the staging area of one minibatch.
+///
+/// Rows are appended with [`push`](Columns::push); clearing keeps the memory, so a staging area allocates once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Columns {
+    spec: Spec,
+    obs: Vec<Real>,
+    act: Vec<Real>,
+    reward: Vec<Real>,
+    next_obs: Vec<Real>,
+    terminal: Vec<Real>,
+}
+
+impl Columns {
+    /// No rows of the given widths.
+    pub fn new(spec: Spec) -> Self {
+        Self { spec, obs: Vec::new(), act: Vec::new(), reward: Vec::new(), next_obs: Vec::new(), terminal: Vec::new() }
+    }
+
+    /// No rows, with memory for `rows` of them.
+    pub fn with_capacity(spec: Spec, rows: usize) -> Self {
+        let mut columns = Self::new(spec);
+        columns.reserve(rows);
+        columns
+    }
+
+    /// Makes room for `rows` more rows.
+    pub fn reserve(&mut self, rows: usize) {
+        self.obs.reserve(rows * self.spec.obs);
+        self.act.reserve(rows * self.spec.act);
+        self.reward.reserve(rows);
+        self.next_obs.reserve(rows * self.spec.obs);
+        self.terminal.reserve(rows);
+    }
+
+    /// The widths of the columns.
+    pub fn spec(&self) -> Spec {
+        self.spec
+    }
+
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.reward.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.reward.is_empty()
+    }
+
+    /// Forgets every row and keeps the memory.
+    pub fn clear(&mut self) {
+        self.truncate(0);
+    }
+
+    /// Forgets every row after the first `rows`.
+    pub fn truncate(&mut self, rows: usize) {
+        self.obs.truncate(rows * self.spec.obs);
+        self.act.truncate(rows * self.spec.act);
+        self.reward.truncate(rows);
+        self.next_obs.truncate(rows * self.spec.obs);
+        self.terminal.truncate(rows);
+    }
+
+    /// Appends one transition.
+    ///
+    /// # Panics
+    /// If a width differs from the spec.
+    pub fn push(&mut self, obs: &[Real], act: &[Real], reward: Real, next_obs: &[Real], terminal: bool) {
+        let s = self.spec;
+        assert!(
+            obs.len() == s.obs && act.len() == s.act && next_obs.len() == s.obs,
+            "Columns::push: widths {}, {}, {} do not fit {s:?}",
+            obs.len(),
+            act.len(),
+            next_obs.len()
+        );
+        self.obs.extend_from_slice(obs);
+        self.act.extend_from_slice(act);
+        self.reward.push(reward);
+        self.next_obs.extend_from_slice(next_obs);
+        self.terminal.push(terminal as u8 as Real);
+    }
+
+    /// Appends row `row` of `from`.
+    pub fn push_row(&mut self, from: &Columns, row: usize) {
+        let (o, a) = (self.spec.obs, self.spec.act);
+        self.obs.extend_from_slice(&from.obs[row * o..][..o]);
+        self.act.extend_from_slice(&from.act[row * a..][..a]);
+        self.reward.push(from.reward[row]);
+        self.next_obs.extend_from_slice(&from.next_obs[row * o..][..o]);
+        self.terminal.push(from.terminal[row]);
+    }
+
+    /// Overwrites row `to` with row `row` of `from`.
+    pub fn set_row(&mut self, to: usize, from: &Columns, row: usize) {
+        let (o, a) = (self.spec.obs, self.spec.act);
+        self.obs[to * o..][..o].copy_from_slice(&from.obs[row * o..][..o]);
+        self.act[to * a..][..a].copy_from_slice(&from.act[row * a..][..a]);
+        self.reward[to] = from.reward[row];
+        self.next_obs[to * o..][..o].copy_from_slice(&from.next_obs[row * o..][..o]);
+        self.terminal[to] = from.terminal[row];
+    }
+
+    /// All values of one column, row after row.
+    pub fn values(&self, column: Column) -> &[Real] {
+        match column {
+            Column::Obs => &self.obs,
+            Column::Act => &self.act,
+            Column::Reward => &self.reward,
+            Column::NextObs => &self.next_obs,
+            Column::Terminal => &self.terminal,
+        }
+    }
+
+    /// All values of one column, row after row, for transforms in place.
+    pub fn values_mut(&mut self, column: Column) -> &mut [Real] {
+        match column {
+            Column::Obs => &mut self.obs,
+            Column::Act => &mut self.act,
+            Column::Reward => &mut self.reward,
+            Column::NextObs => &mut self.next_obs,
+            Column::Terminal => &mut self.terminal,
+        }
+    }
+
+    /// The values of one column in one row.
+    #[inline]
+    pub fn row(&self, column: Column, row: usize) -> &[Real] {
+        let width = self.spec.width(column);
+        &self.values(column)[row * width..][..width]
+    }
+
+    /// Every row as a batch.
+    pub fn batch(&self) -> Batch<'_> {
+        self.rows(0, self.len())
+    }
+
+    /// `count` rows from `first` on as a batch.
+    pub fn rows(&self, first: usize, count: usize) -> Batch<'_> {
+        let view = |column| {
+            let width = self.spec.width(column);
+            let values = &self.values(column)[first * width..(first + count) * width];
+            ArrayView2::from_shape((count, width), values).expect("columns are dense")
+        };
+        Batch {
+            spec: self.spec,
+            obs: view(Column::Obs),
+            act: view(Column::Act),
+            reward: view(Column::Reward),
+            next_obs: view(Column::NextObs),
+            terminal: view(Column::Terminal),
+        }
+    }
+}
+
+/// Anything minibatches can be drawn from: owned columns, a ring, a mixture of both.
+pub trait Source: Sync {
+    /// The widths of the columns.
+    fn spec(&self) -> Spec;
+
+    /// The number of rows that can be drawn.
+    fn len(&self) -> usize;
+
+    /// Whether nothing can be drawn.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Draws `rows` transitions and appends them to `out`.
+    ///
+    /// # Panics
+    /// If the source is empty and `rows` is not zero.
+    fn sample_into(&self, key: Key, rows: usize, out: &mut Columns);
+
+    /// Draws `rows` transitions into `staging`, whose earlier content is forgotten.
+    fn sample<'b>(&self, key: Key, rows: usize, staging: &'b mut Columns) -> Batch<'b> {
+        staging.clear();
+        self.sample_into(key, rows, staging);
+        staging.batch()
+    }
+}
+
+/// Uniform draws with replacement.
+impl Source for Columns {
+    fn spec(&self) -> Spec {
+        self.spec
+    }
+
+    fn len(&self) -> usize {
+        self.reward.len()
+    }
+
+    fn sample_into(&self, key: Key, rows: usize, out: &mut Columns) {
+        for i in 0..rows {
+            out.push_row(self, key.below(self.len(), i));
+        }
+    }
+}

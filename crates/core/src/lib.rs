@@ -1,0 +1,43 @@
+//! The nouns of offline RL: `Spec`, `Key`, `Columns`, `Batch`, and the traits at the seams.
+//!
+//! Everything else in the workspace is written against this crate, and this crate is written against nothing but
+//! [`ndarray`]: a learner takes a [`Batch`] and a [`Key`], a dataset is a [`Source`] of batches, a world is an [`Env`].
+//!
+//! ```
+//! use backcast_core::{Columns, Key, Source, Spec};
+//!
+//! let spec = Spec::new(2, 1);
+//! let mut log = Columns::new(spec);
+//! log.push(&[0.0, 0.0], &[1.0], 0.5, &[0.1, 1.0], false);
+//! log.push(&[0.1, 1.0], &[-1.0], 1.0, &[0.2, 0.0], true);
+//!
+//! // Randomness is an argument. The same key draws the same rows, on any machine, for any number of threads.
+//! let mut staging = Columns::new(spec);
+//! let batch = log.sample(Key::new(7).name("minibatch"), 32, &mut staging);
+//! assert_eq!(batch.obs.dim(), (32, 2));
+//! assert_eq!(batch.reward.dim(), (32, 1));
+//! ```
+#![forbid(unsafe_code)]
+
+mod columns;
+mod env;
+mod key;
+mod learner;
+mod model;
+mod spec;
+mod state;
+
+pub use columns::{Batch, Column, Columns, Source};
+pub use env::{Env, Step, Termination, never};
+pub use key::{Draws, Key};
+pub use learner::{Algorithm, ConfigError, Learner, Metrics, Policy};
+pub use model::{Direction, Dynamics, Prediction, Split};
+pub use spec::Spec;
+pub use state::{Slot, State, StateError, Stored, fingerprint, first_non_finite, restore, snapshot, under};
+
+/// The number every tensor is made of: `f32`, or `f64` with the feature `f64` (for gradient checks).
+#[cfg(not(feature = "f64"))]
+pub type Real = f32;
+/// The number every tensor is made of: `f32`, or `f64` with the feature `f64` (for gradient checks).
+#[cfg(feature = "f64")]
+pub type Real = f64;

@@ -1,0 +1,1 @@
+//! Datasets in memory and on disk: D4RL files, rings, mixtures, normalisers, checks.

@@ -1,0 +1,1 @@
+//! Environments in pure Rust, their terminations and reference scores.

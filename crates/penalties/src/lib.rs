@@ -1,0 +1,1 @@
+//! How much not to trust an imagined step: one file per published penalty.

@@ -1,0 +1,1 @@
+//! Normalised scores, interquartile means, bootstrap intervals, probability of improvement.

@@ -236,11 +236,11 @@ mod tests {
     #[test]
     fn free_flight_is_the_closed_form() {
         let open = Layout::named("open").unwrap();
-        let (state, action) = (PointState { position: [2.0, 3.0], velocity: [0.3, -0.2] }, [0.7, -0.4]);
+        let (state, action) = (PointState { position: [2.0, 3.0], velocity: [0.3, -0.2] }, [0.7, -0.4_f64]);
         assert!(contacts(&open, state.position).is_empty());
         let next = advance(&open, state, action);
-        for i in 0..2 {
-            let v = state.velocity[i] + 0.01 * (100.0 * action[i] - state.velocity[i]) / (4.188_790_204_786_391 + 0.01);
+        for (i, a) in action.into_iter().enumerate() {
+            let v = state.velocity[i] + 0.01 * (100.0 * a - state.velocity[i]) / (4.188_790_204_786_391 + 0.01);
             assert!((next.velocity[i] - v).abs() < 1e-15);
             assert!((next.position[i] - (state.position[i] + 0.01 * v)).abs() < 1e-15);
         }

@@ -1,6 +1,7 @@
 //! Datasets in memory and on disk: D4RL files, rings, mixtures, normalisers, checks.
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod d4rl;
 mod dataset;
 mod error;

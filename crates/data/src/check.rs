@@ -1,6 +1,6 @@
 //! What is in a file, and what is wrong with it.
 //!
-//! [`show`] describes any HDF5 file and, where it has the D4RL layout, its episodes. [`check`] adds judgement: a list of
+//! [`show`] describes any HDF5 file and, where it has the D4RL layout, its episodes. [`check()`] adds judgement: a list of
 //! [`Finding`]s. Both serialise for machines and print for people.
 
 use crate::h5::{self, Entry, Hdf5Read};
@@ -242,7 +242,7 @@ pub struct Finding {
     pub message: String,
 }
 
-/// What [`check`] found.
+/// What [`check()`] found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Check {
     /// The file.

@@ -61,6 +61,8 @@
 //! - **No allocation while drawing**, once the staging area has its size.
 //! - **No trust in files.** Whatever bytes are in it, a file yields a log or a [`DataError`] that names it.
 #![forbid(unsafe_code)]
+// `Real` is `f64` in some builds, and the casts that others need are then idle.
+#![allow(clippy::unnecessary_cast)]
 
 /// The README's example, compiled and run.
 #[cfg(doctest)]

@@ -1,4 +1,5 @@
 //! What `check` and `show` say of files with known faults, and of the recorded files.
+#![allow(clippy::unnecessary_cast)] // `Real` is `f64` in some builds.
 
 mod shared;
 

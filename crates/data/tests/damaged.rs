@@ -1,5 +1,6 @@
 //! Files that are cut short, flipped, of the wrong shape or of the wrong type: an error that names them, never a panic, a
 //! hang or a request for absurd amounts of memory. Also files of other writers, which must simply be read.
+#![allow(clippy::unnecessary_cast)] // `Real` is `f64` in some builds.
 
 mod shared;
 

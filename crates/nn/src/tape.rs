@@ -114,6 +114,12 @@ impl<'t> Tape<'t> {
         Self { params, arena }
     }
 
+    /// A tape over `params`, the parameters of some [`Store`](crate::Store), with memory of its own. A slice can be shared between
+    /// threads, which a store, holding an arena, cannot: one such tape per thread is how inference goes parallel.
+    pub fn over(params: &'t [Real], arena: &'t RefCell<Arena>) -> Self {
+        Self::new(params, arena)
+    }
+
     /// A matrix from outside, `[1, rows, cols]`.
     pub fn input(self, x: ArrayView2<'_, Real>) -> Var<'t> {
         let shape = Shape::new(1, x.nrows(), x.ncols());
@@ -153,7 +159,9 @@ impl<'t> Tape<'t> {
     /// The parameters at `at` of the store. The same tensor asked for twice is one node.
     pub(crate) fn param(self, at: usize, shape: Shape) -> Var<'t> {
         let mut arena = self.arena.borrow_mut();
-        if let Some(&(_, id)) = arena.params.iter().find(|(offset, _)| *offset == at) {
+        // The first member of a stack starts where the stack does: only the shape tells them apart.
+        let same = |&&(offset, id): &&(usize, u32)| offset == at && arena.nodes[id as usize].shape == shape;
+        if let Some(&(_, id)) = arena.params.iter().find(same) {
             return Var { tape: self, id, shape };
         }
         let id = arena.nodes.len() as u32;
@@ -291,7 +299,8 @@ impl<'t> Tape<'t> {
             |_, node, g| {
                 if let Some(g) = g {
                     let at = node.at - range.start;
-                    g.read(|g| out[at..at + g.len()].copy_from_slice(g));
+                    // Added: a stack and one of its members are two nodes over the same parameters.
+                    g.read(|g| out[at..at + g.len()].iter_mut().zip(g).for_each(|(o, g)| *o += g));
                 }
             },
         );

@@ -27,7 +27,7 @@ pub(crate) struct RunReport {
     pub(crate) wall_seconds: f64,
     /// The machine, in a line.
     pub(crate) hardware: String,
-    /// What was compared.
+    /// What was compared. Imagining backwards first and forwards second gives them the colours of their figures.
     pub(crate) arms: Vec<ArmReport>,
     /// Scores others published: label, score, and a note on where it comes from.
     pub(crate) published: Vec<(String, f64, String)>,
@@ -197,11 +197,11 @@ fn curves(run: &RunReport, label: &str, y: &str, of: fn(&ArmReport) -> &Vec<Curv
 fn error(run: &RunReport) -> String {
     let series = run.model_error.iter().map(|s| Series {
         name: &s.name,
-        // Backwards and forwards have the colours of their maze panels.
+        // Backwards and forwards have the colours of their maze panels, and of the first two methods.
         kind: match s.name.to_lowercase() {
             name if name.contains("copy") => None,
-            name if name.contains("reverse") => Some(1),
-            _ => Some(0),
+            name if name.contains("reverse") => Some(0),
+            _ => Some(1),
         },
         points: s.points.iter().map(|p| [p.0 as f64, p.1, p.2, p.3]).collect(),
     });
@@ -301,8 +301,9 @@ fn headline(run: &RunReport) -> Markup {
     let seeds = run.seeds.len();
     markup! {
         @if let Some(arm) = best(run) {
-            strong { (arm.name) } " reaches an interquartile mean of " strong { (format!("{:.1}", arm.iqm)) }
-            (format!(" on {}, 95 % interval {:.1} to {:.1}, over {seeds} {}.", run.task, arm.ci95.0, arm.ci95.1, if seeds == 1 { "seed" } else { "seeds" }))
+            strong { (arm.name) } " reaches an interquartile mean of " strong { (decimal(arm.iqm)) }
+            " on " (run.task) ", 95 % interval " (decimal(arm.ci95.0)) " to " (decimal(arm.ci95.1)) ", over " (seeds)
+            @if seeds == 1 { " seed." } @else { " seeds." }
         }
         @if seeds < 5 {
             " Fewer than five seeds: read the interval as a lower bound on the doubt."
@@ -332,14 +333,14 @@ fn score_table(run: &RunReport) -> Markup {
                     tr.best[Some(arm.iqm) == top] {
                         td { span.chip style=(format!("background:var(--c{})", k % 6)) {} b { (arm.name) }
                             div.note { (arm.description) }
-                            div.note.seeds { @for score in &arm.scores { span { (format!("{score:.1}")) } " " } }
+                            div.note.seeds { @for score in &arm.scores { span { (decimal(*score)) } " " } }
                         }
-                        td.n { b { (format!("{:.1}", arm.iqm)) } }
-                        td.n { (format!("{:.1} to {:.1}", arm.ci95.0, arm.ci95.1)) }
+                        td.n { b { (decimal(arm.iqm)) } }
+                        td.n { (decimal(arm.ci95.0)) " to " (decimal(arm.ci95.1)) }
                     }
                 }
                 @for (label, score, note) in &run.published {
-                    tr.published { td { (label) div.note { (note) } } td.n { (format!("{score:.1}")) } td.n { "" } }
+                    tr.published { td { (label) div.note { (note) } } td.n { (decimal(*score)) } td.n { "" } }
                 }
             }
         } }
@@ -350,21 +351,20 @@ fn fits(run: &RunReport) -> Markup {
     markup! {
         div.scroll { table {
             thead { tr { th { "Model" } th.n { "One step" } th.n { "Copying" } th.n { "Epochs" } th.n { "Time" } } }
-            tbody { @for fit in &run.model_report { tr {
-                td { b { (fit.direction) }
-                    div.note { "held-out MSE "
-                        @for (member, mse) in fit.holdout_mse.iter().enumerate() {
-                            @let elite = fit.elites.contains(&member);
-                            span.elite[elite] { (format!("{mse:.2e}")) } " "
-                        }
-                        "(bold: elites)"
-                    }
+            tbody { @for fit in &run.model_report {
+                tr.joined {
+                    td { b { (fit.direction) } }
+                    td.n { (significant(fit.one_step_rmse)) }
+                    td.n { (significant(fit.baseline_copy_rmse)) }
+                    td.n { (fit.epochs) }
+                    td.n { (clock(fit.seconds)) }
                 }
-                td.n { (significant(fit.one_step_rmse)) }
-                td.n { (significant(fit.baseline_copy_rmse)) }
-                td.n { (fit.epochs) }
-                td.n { (clock(fit.seconds)) }
-            } } }
+                tr { td.note colspan="5" { "Held-out MSE, elites in bold: "
+                    @for (member, mse) in fit.holdout_mse.iter().enumerate() {
+                        span.member.elite[fit.elites.contains(&member)] { (format!("{mse:.1e}").replace('-', "−")) } " "
+                    }
+                } }
+            } }
         } p.note { "One step and copying: root mean squared error of the predicted state." } }
     }
 }
@@ -400,6 +400,11 @@ fn clock(seconds: f64) -> String {
         60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
         _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
     }
+}
+
+/// One decimal, with a real minus sign.
+fn decimal(x: f64) -> String {
+    format!("{x:.1}").replace('-', "−")
 }
 
 /// Three significant digits.
@@ -443,13 +448,13 @@ table{width:100%;border-collapse:collapse;font-size:.875rem;font-variant-numeric
 th{color:var(--soft);font-size:.75rem;font-weight:500;text-align:left;vertical-align:bottom}
 th,td{padding:.5rem .75rem .5rem 0;border-bottom:1px solid var(--line)}
 td{vertical-align:top}th:last-child,td:last-child{padding-right:0}
-.n{text-align:right;white-space:nowrap}.plain td.n{white-space:normal;overflow-wrap:anywhere}
+.n{text-align:right;white-space:nowrap}.plain td:first-child{white-space:nowrap}.plain td.n{white-space:normal;overflow-wrap:anywhere}
 .published td{color:var(--soft)}.best td.n{color:var(--ink)}
 .chip{display:inline-block;width:.65em;height:.65em;margin-right:.45em;border-radius:50%}
-.seeds span{margin-right:.5em}.elite{color:var(--ink);font-weight:650}
+.seeds span,.member{margin-right:.5em;white-space:nowrap}.joined td{border-bottom:0;padding-bottom:0}.joined+tr td{padding-top:.1rem}.elite{color:var(--ink);font-weight:650}
 .bar{height:4px;margin-top:.3rem;background:var(--heat);border-radius:2px;opacity:.6;min-width:2px}
 pre{margin:0;padding:.9rem 1rem;overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:8px;font:.82rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
-section>h3{margin-top:1.6rem}details{margin-top:1rem}summary{cursor:pointer;font-size:.9rem;margin-bottom:.6rem}
+.command{white-space:pre-wrap;overflow-wrap:anywhere}section>h3{margin-top:1.6rem}details{margin-top:1rem}summary{cursor:pointer;font-size:.9rem;margin-bottom:.6rem}
 @media print{body{background:#fff}figure,pre{break-inside:avoid}}
 ";
 

@@ -8,10 +8,10 @@ use std::fmt::Write;
 
 /// The colours and strokes of every figure. The palette is told apart with every common form of colour blindness.
 pub(crate) const STYLE: &str = "
-:root{--paper:#faf9f6;--card:#fff;--ink:#1c1e21;--soft:#5b6168;--line:#dcd9d2;--wall:#cfcbc2;--heat:#56708c;
+:root{--paper:#faf9f6;--card:#fff;--ink:#1c1e21;--soft:#5b6168;--line:#dcd9d2;--wall:#3f4750;--heat:#77736b;
 --c0:#0a63a8;--c1:#c4520a;--c2:#00806a;--c3:#8a4f9e;--c4:#8f6c00;--c5:#3a86b4}
 @media(prefers-color-scheme:dark){:root{--paper:#13161a;--card:#1a1e23;--ink:#e9e7e2;--soft:#a0a7ae;--line:#323941;
---wall:#3c434b;--heat:#8fb0d2;--c0:#62b3ee;--c1:#f58f50;--c2:#43cba5;--c3:#cda2e6;--c4:#dcb748;--c5:#93d0f3}}
+--wall:#07090b;--heat:#a39f96;--c0:#62b3ee;--c1:#f58f50;--c2:#43cba5;--c3:#cda2e6;--c4:#dcb748;--c5:#93d0f3}}
 svg{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',sans-serif;font-variant-numeric:tabular-nums}
 svg text{fill:var(--ink)}svg .soft{fill:var(--soft)}svg .strong{font-weight:650}
 svg .grid{stroke:var(--line);fill:none}svg .rule{stroke:var(--soft);stroke-dasharray:1 3;fill:none}
@@ -21,7 +21,7 @@ svg .k5{--k:var(--c5)}svg .k9{--k:var(--soft)}
 svg .mid,svg .stroke{stroke:var(--k)}svg .band{fill:var(--k);opacity:.16}svg .fill{fill:var(--k)}
 svg .d1{stroke-dasharray:7 4}svg .d2{stroke-dasharray:2 4}svg .d3{stroke-dasharray:9 3 2 3}
 svg .wall{fill:var(--wall)}svg .heat{fill:var(--heat)}svg .frame{fill:none;stroke:var(--wall)}
-svg .path{fill:none;stroke:var(--k);stroke-width:1.4;opacity:.55;stroke-linejoin:round}
+svg .path{fill:none;stroke:var(--k);stroke-width:1.6;opacity:.7;stroke-linejoin:round}
 svg .goal{fill:none;stroke:var(--c2);stroke-width:1.6;stroke-dasharray:3 3}svg .goal-dot{fill:var(--c2)}
 svg .halo{paint-order:stroke;stroke:var(--card);stroke-width:3px;stroke-linejoin:round}
 ";
@@ -308,7 +308,8 @@ pub(crate) fn strip(label: &str, axis: &str, rows: &[Row<'_>]) -> String {
             row.middle
         );
         if let Some((low, high)) = row.interval {
-            let _ = write!(out, "<tspan class=\"soft\" style=\"font-weight:400\">  [{low:.1}, {high:.1}]</tspan>");
+            let interval = format!("[{low:.1}, {high:.1}]").replace('-', "−");
+            let _ = write!(out, "<tspan class=\"soft\" dx=\"6\" style=\"font-weight:400\">{interval}</tspan>");
         }
         out += "</text>";
         let y = base + 28.0;

@@ -1,1 +1,70 @@
 //! Parameters in one store, a define-by-run tape, MLP modules, distributions, optimisers.
+//!
+//! Small networks on CPUs, from the kernels up. Parameters of one learner live in a [`Store`]; an [`Mlp`] is a `Copy`
+//! handle into it; a [`Tape`] computes and records; [`Adam`] differentiates and steps. A single net, a pair of critics and
+//! an ensemble are one code path: every tensor is `[members, rows, cols]`.
+//!
+//! ```
+//! use backcast_core::Key;
+//! use backcast_nn::{Act, Adam, Init, Mlp, Store};
+//! use ndarray::Array2;
+//!
+//! // Fit y = x₀·x₁ on a fixed batch.
+//! let mut points = vec![0.0; 512];
+//! Key::new(1).uniform(-1.0, 1.0, &mut points);
+//! let x = Array2::from_shape_vec((256, 2), points).unwrap();
+//! let y = x.map_axis(ndarray::Axis(1), |row| row[0] * row[1]).insert_axis(ndarray::Axis(1));
+//!
+//! let mut store = Store::default();
+//! let net = Mlp::new(&mut store, "net", &[2, 32, 32, 1], 1, Act::Relu, Init::FanIn, Key::new(2));
+//! let mut adam = Adam::new(net.range(), 1e-2);
+//! let mut loss = 1.0;
+//! for _ in 0..200 {
+//!     loss = adam.minimise(&mut store, |tape| {
+//!         let prediction = net.forward(tape.input(x.view()));
+//!         (prediction - tape.input(y.view())).square().mean()
+//!     });
+//! }
+//! assert!(loss < 0.01, "{loss}");
+//! ```
+//!
+//! # Beside NumPy and PyTorch
+//! | here | PyTorch |
+//! |---|---|
+//! | `store.tape()` | a forward pass begins |
+//! | `tape.input(view)` | `torch.from_numpy(x)` |
+//! | `x * w + b`, `x.tanh()`, `x.mean()` | the same |
+//! | `x.linear(w, b, Act::Relu)` | `F.relu(F.linear(x, w.T, b))` |
+//! | `x.detach()` | `x.detach()` |
+//! | `tape.no_grad(\|t\| …)` | `with torch.no_grad(): …` |
+//! | `tape.grad(loss, x)` | `torch.autograd.grad(loss, x, create_graph=True)[0]` |
+//! | `adam.minimise(&mut store, \|t\| loss)` | `zero_grad(); loss.backward(); step()` |
+//!
+//! There is no `requires_grad`: a gradient is taken *with respect to* a range of parameters or a value, and nothing is
+//! computed for anybody else. Changing parameters while a value of the step is alive does not compile.
+
+mod adam;
+mod checkpoint;
+mod heads;
+mod init;
+mod kernels;
+mod mlp;
+mod op;
+mod shape;
+mod store;
+mod tape;
+mod vae;
+mod var;
+mod vjp;
+
+pub use adam::Adam;
+pub use backcast_core::Real;
+pub use checkpoint::{CheckpointError, load, replace, save};
+pub use heads::{Gaussian, TanhGaussian, clipped_normal, expectile_loss, soft_clamp};
+pub use init::Init;
+pub use kernels::{Isa, isa};
+pub use mlp::{Act, Linear, MAX_LAYERS, Mlp, polyak};
+pub use shape::Shape;
+pub use store::Store;
+pub use tape::{Arena, Tape, Var};
+pub use vae::{Vae, VaeOutput};

@@ -1,0 +1,91 @@
+//! Distributions whose parameters a net gives.
+
+use crate::{Real, Shape, Var};
+use backcast_core::Key;
+
+/// ½ ln 2π.
+const HALF_LN_TAU: Real = 0.918_938_533_204_672_8;
+const LN_2: Real = std::f64::consts::LN_2 as Real;
+
+/// A diagonal Gaussian; all tensors are `[members, rows, cols]` or broadcast to it.
+#[derive(Clone, Copy)]
+pub struct Gaussian<'t> {
+    /// μ.
+    pub mean: Var<'t>,
+    /// ln σ.
+    pub log_std: Var<'t>,
+}
+
+impl<'t> Gaussian<'t> {
+    /// From the output of a net, `[members, rows, 2·cols]`: μ first, then ln σ, held in `[low, high]`.
+    pub fn from_columns(output: Var<'t>, low: Real, high: Real) -> Self {
+        let cols = output.shape().cols / 2;
+        Self { mean: output.cols(0, cols), log_std: output.cols(cols, cols).clamp(low, high) }
+    }
+
+    /// ln N(x; μ, σ²) summed over columns, `[members, rows, 1]`.
+    pub fn log_prob(&self, x: Var<'t>) -> Var<'t> {
+        let z = (x - self.mean) * (-self.log_std).exp();
+        let joint = (z.square() * 0.5 + self.log_std).sum_cols();
+        -(joint + HALF_LN_TAU * z.shape().cols as Real)
+    }
+
+    /// μ + σ·ε with ε drawn by `key`.
+    pub fn sample(&self, key: Key) -> Var<'t> {
+        let noise = self.mean.tape().normal(self.mean.shape(), key);
+        self.mean + self.log_std.exp() * noise
+    }
+
+    /// KL(N(μ, σ²) ∥ N(0, 1)) of every element.
+    pub fn kl_to_standard(&self) -> Var<'t> {
+        let variance = (self.log_std * 2.0).exp();
+        (variance + self.mean.square() - self.log_std * 2.0 - 1.0) * 0.5
+    }
+}
+
+/// a = tanh(u), u Gaussian (Haarnoja et al., arXiv:1801.01290, appendix C): actions in (−1, 1).
+#[derive(Clone, Copy)]
+pub struct TanhGaussian<'t> {
+    /// The distribution of u.
+    pub base: Gaussian<'t>,
+}
+
+impl<'t> TanhGaussian<'t> {
+    /// A sample and its log-density, `[members, rows, 1]`.
+    pub fn sample(&self, key: Key) -> (Var<'t>, Var<'t>) {
+        let u = self.base.sample(key);
+        (u.tanh(), self.log_prob_of_pre_tanh(u))
+    }
+
+    /// ln π(tanh u) = ln N(u) − Σ ln(1 − tanh²u), the latter as 2(ln 2 − u − softplus(−2u)), which never cancels.
+    pub fn log_prob_of_pre_tanh(&self, u: Var<'t>) -> Var<'t> {
+        let volume = (-u - (u * -2.0).softplus() + LN_2) * 2.0;
+        self.base.log_prob(u) - volume.sum_cols()
+    }
+
+    /// The deterministic action tanh μ.
+    pub fn mode(&self) -> Var<'t> {
+        self.base.mean.tanh()
+    }
+}
+
+/// ℓ softly held in `(low, high)`: ℓ ← high − softplus(high − ℓ), then ℓ ← low + softplus(ℓ − low)
+/// (Chua et al., arXiv:1805.12114, appendix A.1). The bounds are learnt, `[1, 1, cols]`.
+pub fn soft_clamp<'t>(x: Var<'t>, low: Var<'t>, high: Var<'t>) -> Var<'t> {
+    let x = high - (high - x).softplus();
+    low + (x - low).softplus()
+}
+
+/// |τ − 1(u < 0)|·u², the loss whose minimum is the τ-expectile (Newey & Powell 1987; IQL, arXiv:2110.06169, eq. 5).
+pub fn expectile_loss(u: Var<'_>, tau: Real) -> Var<'_> {
+    let weight = u.step() * (2.0 * tau - 1.0) + (1.0 - tau);
+    weight * u.square()
+}
+
+/// The standard normal noise of a `[members, rows, cols]` tensor, held in ±`bound`.
+pub fn clipped_normal<'t>(tape: crate::Tape<'t>, shape: Shape, key: Key, bound: Real) -> Var<'t> {
+    tape.fill(shape, |out| {
+        key.normal(out);
+        out.iter_mut().for_each(|x| *x = x.clamp(-bound, bound));
+    })
+}

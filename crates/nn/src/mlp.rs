@@ -1,0 +1,197 @@
+use crate::{Init, Real, Shape, Store, Tape, Var};
+use backcast_core::Key;
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// The function after a layer's sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    /// x.
+    Identity,
+    /// max(x, 0).
+    Relu,
+    /// tanh x.
+    Tanh,
+    /// x·sigmoid(x).
+    Swish,
+}
+
+/// One affine layer of a stack of nets: a handle into a [`Store`].
+#[derive(Clone, Copy, Debug)]
+pub struct Linear {
+    weight: usize,
+    bias: usize,
+    members: usize,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Linear {
+    /// `members` layers from `inputs` to `outputs`, named `{name}.weight` and `{name}.bias` in the store.
+    pub fn new(
+        store: &mut Store,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+        members: usize,
+        init: Init,
+        key: Key,
+    ) -> Self {
+        let (w, b) = (Shape::new(members, inputs, outputs), Shape::new(members, 1, outputs));
+        let weight = store.tensor(&format!("{name}.weight"), w, |out| init.weight(key.name("weight"), w, out));
+        let bias = store.tensor(&format!("{name}.bias"), b, |out| init.bias(key.name("bias"), inputs, b, out));
+        Self { weight, bias, members, inputs, outputs }
+    }
+
+    /// act(x·W + b) of `x`, `[1 or members, rows, inputs]`.
+    pub fn forward<'t>(&self, x: Var<'t>, act: Act) -> Var<'t> {
+        let weight = x.tape().param(self.weight, Shape::new(self.members, self.inputs, self.outputs));
+        let bias = x.tape().param(self.bias, Shape::new(self.members, 1, self.outputs));
+        x.linear(weight, bias, act)
+    }
+
+    /// Where its parameters are in the store.
+    pub fn range(&self) -> Range<usize> {
+        self.weight..self.bias + self.members * self.outputs
+    }
+
+    /// Where its weights are in the store (decay leaves biases alone).
+    pub fn weight_range(&self) -> Range<usize> {
+        self.weight..self.weight + self.members * self.inputs * self.outputs
+    }
+}
+
+/// The most layers one [`Mlp`] can have: handles are `Copy`, so their size is fixed.
+pub const MAX_LAYERS: usize = 8;
+
+/// `members` independent multi-layer perceptrons, evaluated as one stacked product per layer: a `Copy` handle into a [`Store`].
+///
+/// ```
+/// use backcast_core::Key;
+/// use backcast_nn::{Act, Init, Mlp, Store};
+/// use ndarray::Array2;
+///
+/// let mut store = Store::default();
+/// // Two critics, [obs + act] → 64 → 64 → 1.
+/// let critics = Mlp::new(&mut store, "critic", &[3, 64, 64, 1], 2, Act::Relu, Init::FanIn, Key::new(0));
+/// let x = Array2::zeros((5, 3));
+/// let tape = store.tape();
+/// let q = critics.forward(tape.input(x.view()));
+/// assert_eq!(q.shape().dims(), [2, 5, 1]);
+/// assert_eq!(q.min_members().shape().dims(), [1, 5, 1]);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Mlp {
+    layers: [Option<Linear>; MAX_LAYERS],
+    hidden: Act,
+    output: Act,
+}
+
+impl Mlp {
+    /// Layers of sizes `dims[0] → dims[1] → …`, `hidden` after each but the last; layer `i` is named `{name}.{i}`.
+    ///
+    /// # Panics
+    /// If there are fewer than two sizes or more than [`MAX_LAYERS`] layers.
+    pub fn new(
+        store: &mut Store,
+        name: &str,
+        dims: &[usize],
+        members: usize,
+        hidden: Act,
+        init: Init,
+        key: Key,
+    ) -> Self {
+        assert!((2..=MAX_LAYERS + 1).contains(&dims.len()), "Mlp::new: `{name}` has {} sizes", dims.len());
+        let mut layers = [None; MAX_LAYERS];
+        for (i, (layer, d)) in layers.iter_mut().zip(dims.windows(2)).enumerate() {
+            let key = key.name(name).fold(i as u64);
+            *layer = Some(Linear::new(store, &format!("{name}.{i}"), d[0], d[1], members, init, key));
+        }
+        Self { layers, hidden, output: Act::Identity }
+    }
+
+    /// The same net with `act` after the last layer.
+    pub fn with_output(self, act: Act) -> Self {
+        Self { output: act, ..self }
+    }
+
+    /// A second net of the same shape with the same parameters, such as a target.
+    pub fn duplicate(&self, store: &mut Store, name: &str) -> Self {
+        let mut copy = *self;
+        for (i, layer) in copy.layers.iter_mut().flatten().enumerate() {
+            let (Linear { members, inputs, outputs, .. }, from) = (*layer, layer.range());
+            let blank = |_: &mut [Real]| ();
+            layer.weight = store.tensor(&format!("{name}.{i}.weight"), Shape::new(members, inputs, outputs), blank);
+            layer.bias = store.tensor(&format!("{name}.{i}.bias"), Shape::new(members, 1, outputs), blank);
+            store.polyak(layer.range(), from, 1.0);
+        }
+        copy
+    }
+
+    /// The layers in order.
+    pub fn layers(&self) -> impl Iterator<Item = &Linear> {
+        self.layers.iter().flatten()
+    }
+
+    /// The value for `x`, `[1 or members, rows, inputs]`: `[members, rows, outputs]`.
+    pub fn forward<'t>(&self, x: Var<'t>) -> Var<'t> {
+        let last = self.layers().count() - 1;
+        self.layers()
+            .enumerate()
+            .fold(x, |x, (i, layer)| layer.forward(x, if i == last { self.output } else { self.hidden }))
+    }
+
+    /// Where its parameters are in the store: one range, because layers are made one after another.
+    pub fn range(&self) -> Range<usize> {
+        let first = self.layers().next().expect("an Mlp has a layer").range().start;
+        first..self.layers().last().expect("an Mlp has a layer").range().end
+    }
+
+    /// The number of nets side by side.
+    pub fn members(&self) -> usize {
+        self.layers().next().map_or(0, |l| l.members)
+    }
+
+    /// Columns of the input.
+    pub fn inputs(&self) -> usize {
+        self.layers().next().map_or(0, |l| l.inputs)
+    }
+
+    /// Columns of the output.
+    pub fn outputs(&self) -> usize {
+        self.layers().last().map_or(0, |l| l.outputs)
+    }
+
+    /// A copy of one member's parameters.
+    pub fn save_member(&self, store: &mut Store, member: usize, saved: &mut Vec<Real>) {
+        saved.clear();
+        store.member_values(self.range(), member, |values| saved.extend_from_slice(values));
+    }
+
+    /// Writes back what [`save_member`](Mlp::save_member) copied.
+    ///
+    /// # Panics
+    /// If `saved` is not one member's parameters.
+    pub fn load_member(&self, store: &mut Store, member: usize, saved: &[Real]) {
+        let mut rest = saved;
+        store.member_values(self.range(), member, |values| {
+            let (now, later) = rest.split_at(values.len());
+            values.copy_from_slice(now);
+            rest = later;
+        });
+        assert!(rest.is_empty(), "load_member: {} numbers too many", rest.len());
+    }
+}
+
+/// θ̄ ← (1 − τ)·θ̄ + τ·θ for two nets of the same shape.
+pub fn polyak(store: &mut Store, target: &Mlp, online: &Mlp, tau: Real) {
+    store.polyak(target.range(), online.range(), tau);
+}
+
+impl<'t> Tape<'t> {
+    /// A vector of the store that is not part of a layer, such as a state-independent log-σ.
+    pub fn parameter(self, at: usize, shape: Shape) -> Var<'t> {
+        self.param(at, shape)
+    }
+}

@@ -1,0 +1,293 @@
+//! What can be done with a value: operators and methods, each one recorded operation unless said otherwise.
+
+use crate::{Act, Real, Shape, Var, op::Op};
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+macro_rules! methods {
+    ($($(#[$doc:meta])* $name:ident => $op:expr;)*) => {
+        impl<'t> Var<'t> {$(
+            $(#[$doc])*
+            pub fn $name(self) -> Self {
+                self.unary($op, self.shape())
+            }
+        )*}
+    };
+}
+
+methods! {
+    /// max(x, 0).
+    relu => Op::Relu;
+    /// tanh x.
+    tanh => Op::Tanh;
+    /// x·sigmoid(x).
+    swish => Op::Swish;
+    /// eˣ.
+    exp => Op::Exp;
+    /// ln x.
+    ln => Op::Ln;
+    /// √x.
+    sqrt => Op::Sqrt;
+    /// 1/x.
+    recip => Op::Recip;
+    /// x².
+    square => Op::Square;
+    /// |x|.
+    abs => Op::Abs;
+    /// 1/(1 + e⁻ˣ).
+    sigmoid => Op::Sigmoid;
+    /// ln(1 + eˣ).
+    softplus => Op::Softplus;
+    /// 1 where x > 0, else 0. Its derivative is zero.
+    step => Op::Step;
+    /// −1, 0 or 1. Its derivative is zero.
+    sign => Op::Sign;
+    /// 1 at the first smallest member of each element, `[members, rows, cols]`. Its derivative is zero.
+    arg_min_members => Op::ArgMinMembers;
+    /// 1 at the first largest column of each row, `[members, rows, cols]`. Its derivative is zero.
+    arg_max_cols => Op::ArgMaxCols;
+}
+
+impl<'t> Var<'t> {
+    fn unary(self, op: Op, shape: Shape) -> Self {
+        self.tape.record(op, [Some(self), None, None], shape)
+    }
+
+    fn binary(self, op: Op, other: Self, name: &str) -> Self {
+        let shape = self.shape().join(other.shape(), name);
+        self.tape.record(op, [Some(self), Some(other), None], shape)
+    }
+
+    /// min(x, y) elementwise, with broadcasting.
+    pub fn min(self, other: Self) -> Self {
+        self.binary(Op::Min, other, "min")
+    }
+
+    /// max(x, y) elementwise, with broadcasting: −min(−x, −y).
+    pub fn max(self, other: Self) -> Self {
+        -(-self).min(-other)
+    }
+
+    /// 1 where `other` is smaller, else 0. Its derivative is zero.
+    pub fn less(self, other: Self) -> Self {
+        self.binary(Op::Less, other, "less")
+    }
+
+    /// x held in `[low, high]`; no gradient where it is held.
+    pub fn clamp(self, low: Real, high: Real) -> Self {
+        self.unary(Op::Clamp(low, high), self.shape())
+    }
+
+    pub(crate) fn inside(self, low: Real, high: Real) -> Self {
+        self.unary(Op::Inside(low, high), self.shape())
+    }
+
+    pub(crate) fn relu_grad(self, y: Self) -> Self {
+        self.binary(Op::ReluGrad, y, "relu_grad")
+    }
+
+    pub(crate) fn tanh_grad(self, y: Self) -> Self {
+        self.binary(Op::TanhGrad, y, "tanh_grad")
+    }
+
+    pub(crate) fn swish_grad(self, x: Self) -> Self {
+        self.binary(Op::SwishGrad, x, "swish_grad")
+    }
+
+    /// Products member by member, `[e, m, k]·[e, k, n]`, each operand first transposed if asked. A single member serves all.
+    ///
+    /// # Panics
+    /// If inner sizes or members do not fit, naming both shapes.
+    pub fn matmul(self, other: Self, transpose_self: bool, transpose_other: bool) -> Self {
+        let (a, b) = (self.shape(), other.shape());
+        let (m, k) = if transpose_self { (a.cols, a.rows) } else { (a.rows, a.cols) };
+        let (inner, n) = if transpose_other { (b.cols, b.rows) } else { (b.rows, b.cols) };
+        assert_eq!(k, inner, "matmul: inner sizes of {a:?} and {b:?} differ");
+        let members = Shape::new(a.members, 1, 1).join(Shape::new(b.members, 1, 1), "matmul").members;
+        let op = Op::MatMul(transpose_self, transpose_other);
+        self.tape.record(op, [Some(self), Some(other), None], Shape::new(members, m, n))
+    }
+
+    /// act(x·W + b): one pass for identity, ReLU and tanh; swish is recorded after the sum, which its derivative needs.
+    ///
+    /// `self` is `[e, rows, in]`, `weight` `[e, in, out]`, `bias` `[e, 1, out]`; a single member serves all.
+    ///
+    /// # Panics
+    /// If the shapes do not fit, naming them.
+    pub fn linear(self, weight: Self, bias: Self, act: Act) -> Self {
+        let (x, w, b) = (self.shape(), weight.shape(), bias.shape());
+        assert_eq!(x.cols, w.rows, "linear: input {x:?} does not fit weight {w:?}");
+        assert_eq!((b.rows, b.cols), (1, w.cols), "linear: bias {b:?} does not fit weight {w:?}");
+        let members = Shape::new(x.members, 1, 1).join(Shape::new(w.members, 1, 1), "linear");
+        let members = members.join(Shape::new(b.members, 1, 1), "linear").members;
+        let fused = if act == Act::Swish { Act::Identity } else { act };
+        let inputs = [Some(self), Some(weight), Some(bias)];
+        let y = self.tape.record(Op::Linear(fused), inputs, Shape::new(members, x.rows, w.cols));
+        if act == Act::Swish { y.swish() } else { y }
+    }
+
+    /// Sums over every size that is 1 in `shape`.
+    pub fn sum_to(self, shape: Shape) -> Self {
+        if shape == self.shape() {
+            return self;
+        }
+        assert_eq!(self.shape().join(shape, "sum_to"), self.shape(), "sum_to: {:?} to {shape:?}", self.shape());
+        self.unary(Op::SumTo, shape)
+    }
+
+    /// Repeats along every size that is 1.
+    pub fn spread(self, shape: Shape) -> Self {
+        if shape == self.shape() {
+            return self;
+        }
+        assert_eq!(self.shape().join(shape, "spread"), shape, "spread: {:?} to {shape:?}", self.shape());
+        self.unary(Op::Spread, shape)
+    }
+
+    /// The sum of all values, `[1, 1, 1]`.
+    pub fn sum(self) -> Self {
+        self.sum_to(Shape::SCALAR)
+    }
+
+    /// The mean of all values, `[1, 1, 1]`. Two operations.
+    pub fn mean(self) -> Self {
+        self.sum() * (1.0 / self.shape().len() as Real)
+    }
+
+    /// The sum of each row, `[members, rows, 1]`.
+    pub fn sum_cols(self) -> Self {
+        self.sum_to(Shape { cols: 1, ..self.shape() })
+    }
+
+    /// The sum over members, `[1, rows, cols]`.
+    pub fn sum_members(self) -> Self {
+        self.sum_to(Shape { members: 1, ..self.shape() })
+    }
+
+    /// The mean over members, `[1, rows, cols]`. Two operations.
+    pub fn mean_members(self) -> Self {
+        self.sum_members() * (1.0 / self.shape().members as Real)
+    }
+
+    /// The smallest member of each element, `[1, rows, cols]`.
+    pub fn min_members(self) -> Self {
+        self.unary(Op::MinMembers, Shape { members: 1, ..self.shape() })
+    }
+
+    /// The largest member of each element, `[1, rows, cols]`: −min(−x).
+    pub fn max_members(self) -> Self {
+        -(-self).min_members()
+    }
+
+    /// The largest column of each row, `[members, rows, 1]`.
+    pub fn max_cols(self) -> Self {
+        self.unary(Op::MaxCols, Shape { cols: 1, ..self.shape() })
+    }
+
+    /// ln Σ exp over the columns of each row, `[members, rows, 1]`, never overflowing.
+    pub fn log_sum_exp_cols(self) -> Self {
+        self.unary(Op::LogSumExpCols, Shape { cols: 1, ..self.shape() })
+    }
+
+    /// The columns of both, side by side; members and rows broadcast.
+    ///
+    /// # Panics
+    /// If members or rows do not fit.
+    pub fn cat(self, other: Self) -> Self {
+        let (a, b) = (self.shape(), other.shape());
+        let joined = Shape { cols: 1, ..a }.join(Shape { cols: 1, ..b }, "cat");
+        let shape = Shape { cols: a.cols + b.cols, ..joined };
+        self.tape.record(Op::Cat, [Some(self), Some(other), None], shape)
+    }
+
+    /// Columns `first .. first + count`.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn cols(self, first: usize, count: usize) -> Self {
+        let shape = self.shape();
+        assert!(first + count <= shape.cols, "cols: {first}..{} of {shape:?}", first + count);
+        self.unary(Op::Cols(first), Shape { cols: count, ..shape })
+    }
+
+    pub(crate) fn pad_cols(self, first: usize, cols: usize) -> Self {
+        self.unary(Op::PadCols(first), Shape { cols, ..self.shape() })
+    }
+
+    /// Each row `k` times in a row, `[members, rows·k, cols]`.
+    pub fn repeat_rows(self, k: usize) -> Self {
+        let shape = self.shape();
+        self.unary(Op::RepeatRows(k), Shape { rows: shape.rows * k, ..shape })
+    }
+
+    /// Sums of `k` consecutive rows, `[members, rows/k, cols]`.
+    ///
+    /// # Panics
+    /// If `k` does not divide the rows.
+    pub fn sum_groups(self, k: usize) -> Self {
+        let shape = self.shape();
+        assert!(k > 0 && shape.rows.is_multiple_of(k), "sum_groups: groups of {k} in {shape:?}");
+        self.unary(Op::SumGroups(k), Shape { rows: shape.rows / k, ..shape })
+    }
+
+    /// One member, `[1, rows, cols]`.
+    ///
+    /// # Panics
+    /// If there is no such member.
+    pub fn member(self, member: usize) -> Self {
+        let shape = self.shape();
+        assert!(member < shape.members, "member: {member} of {shape:?}");
+        self.unary(Op::Member(member), Shape { members: 1, ..shape })
+    }
+
+    pub(crate) fn pad_member(self, member: usize, members: usize) -> Self {
+        self.unary(Op::PadMember(member), Shape { members, ..self.shape() })
+    }
+}
+
+macro_rules! operator {
+    ($($trait:ident $method:ident $op:ident $name:literal;)*) => {$(
+        impl<'t> $trait for Var<'t> {
+            type Output = Self;
+            fn $method(self, other: Self) -> Self {
+                self.binary(Op::$op, other, $name)
+            }
+        }
+    )*};
+}
+operator! { Add add Add "+"; Sub sub Sub "−"; Mul mul Mul "·"; }
+
+#[expect(clippy::suspicious_arithmetic_impl, reason = "x/y is x·(1/y)")]
+impl<'t> Div for Var<'t> {
+    type Output = Self;
+    fn div(self, other: Self) -> Self {
+        self * other.recip()
+    }
+}
+
+impl<'t> Add<Real> for Var<'t> {
+    type Output = Self;
+    fn add(self, k: Real) -> Self {
+        self.unary(Op::Offset(k), self.shape())
+    }
+}
+
+impl<'t> Sub<Real> for Var<'t> {
+    type Output = Self;
+    fn sub(self, k: Real) -> Self {
+        self + -k
+    }
+}
+
+impl<'t> Mul<Real> for Var<'t> {
+    type Output = Self;
+    fn mul(self, k: Real) -> Self {
+        self.unary(Op::Scale(k), self.shape())
+    }
+}
+
+impl<'t> Neg for Var<'t> {
+    type Output = Self;
+    fn neg(self) -> Self {
+        self * -1.0
+    }
+}

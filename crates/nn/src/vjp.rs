@@ -1,0 +1,141 @@
+//! All of reverse-mode differentiation as one table: operation → vector–Jacobian product.
+//!
+//! A rule emits ordinary operations on the same tape, so a gradient can be differentiated like any other value.
+
+use crate::{
+    Act, Shape, Tape, Var,
+    op::Op,
+    tape::{NONE, Node},
+};
+
+/// Given `g` = ∂L/∂(node), passes ∂L/∂(input) to `to` for every live input.
+pub(crate) fn pull_back<'t>(
+    tape: Tape<'t>,
+    id: u32,
+    node: Node,
+    g: Var<'t>,
+    live: &[bool],
+    to: &mut dyn FnMut(u32, Var<'t>),
+) {
+    let [a, b, c] = node.inputs;
+    let wants = |i: u32| i != NONE && live[i as usize];
+    let (y, x) = (tape.var(id), |i: u32| tape.var(i));
+    // One line per rule. `when!` computes a product only if somebody asked for it.
+    macro_rules! when {
+        ($i:expr, $value:expr) => {
+            if wants($i) {
+                let v = $value;
+                to($i, v)
+            }
+        };
+    }
+    match node.op {
+        Op::Param
+        | Op::Input
+        | Op::Less
+        | Op::Step
+        | Op::Sign
+        | Op::Inside(..)
+        | Op::ArgMinMembers
+        | Op::ArgMaxCols => {}
+        Op::View => when!(a, g.reshape(x(a).shape())),
+
+        Op::Add => {
+            when!(a, g.sum_to(x(a).shape()));
+            when!(b, g.sum_to(x(b).shape()));
+        }
+        Op::Sub => {
+            when!(a, g.sum_to(x(a).shape()));
+            when!(b, (-g).sum_to(x(b).shape()));
+        }
+        Op::Mul => {
+            when!(a, (g * x(b)).sum_to(x(a).shape()));
+            when!(b, (g * x(a)).sum_to(x(b).shape()));
+        }
+        Op::Min => {
+            let second = x(a).less(x(b));
+            when!(a, (g - g * second).sum_to(x(a).shape()));
+            when!(b, (g * second).sum_to(x(b).shape()));
+        }
+        Op::Scale(k) => when!(a, g * k),
+        Op::Offset(_) => when!(a, g),
+
+        Op::Relu => when!(a, g.relu_grad(y)),
+        Op::Tanh => when!(a, g.tanh_grad(y)),
+        Op::Swish => when!(a, g.swish_grad(x(a))),
+        Op::Exp => when!(a, g * y),
+        Op::Ln => when!(a, g * x(a).recip()),
+        Op::Sqrt => when!(a, g * y.recip() * 0.5),
+        Op::Recip => when!(a, -(g * y.square())),
+        Op::Square => when!(a, g * x(a) * 2.0),
+        Op::Abs => when!(a, g * x(a).sign()),
+        Op::Sigmoid => when!(a, g * (y - y.square())),
+        Op::Softplus => when!(a, g * x(a).sigmoid()),
+        Op::Clamp(lo, hi) => when!(a, g * x(a).inside(lo, hi)),
+
+        // The derivatives of derivatives, for gradients of gradients.
+        Op::ReluGrad => when!(a, g.relu_grad(x(b))),
+        Op::TanhGrad => {
+            when!(a, g.tanh_grad(x(b)));
+            when!(b, g * x(a) * x(b) * -2.0);
+        }
+        Op::SwishGrad => {
+            when!(a, g.swish_grad(x(b)));
+            when!(b, g * x(a) * swish_second_derivative(x(b)));
+        }
+
+        Op::MatMul(false, false) => {
+            when!(a, g.matmul(x(b), false, true).sum_to(x(a).shape()));
+            when!(b, x(a).matmul(g, true, false).sum_to(x(b).shape()));
+        }
+        Op::MatMul(false, true) => {
+            when!(a, g.matmul(x(b), false, false).sum_to(x(a).shape()));
+            when!(b, g.matmul(x(a), true, false).sum_to(x(b).shape()));
+        }
+        Op::MatMul(true, false) => {
+            when!(a, x(b).matmul(g, false, true).sum_to(x(a).shape()));
+            when!(b, x(a).matmul(g, false, false).sum_to(x(b).shape()));
+        }
+        Op::MatMul(true, true) => {
+            when!(a, x(b).matmul(g, true, true).sum_to(x(a).shape()));
+            when!(b, g.matmul(x(a), true, true).sum_to(x(b).shape()));
+        }
+        Op::Linear(act) => {
+            // ∂L/∂(xW + b), from the output where the activation allows it.
+            let g = match act {
+                Act::Identity => g,
+                Act::Relu => g.relu_grad(y),
+                Act::Tanh => g.tanh_grad(y),
+                Act::Swish => unreachable!("swish is recorded as an operation of its own"),
+            };
+            when!(a, g.matmul(x(b), false, true).sum_to(x(a).shape()));
+            when!(b, x(a).matmul(g, true, false).sum_to(x(b).shape()));
+            when!(c, g.sum_to(x(c).shape()));
+        }
+
+        Op::SumTo => when!(a, g.spread(x(a).shape())),
+        Op::Spread => when!(a, g.sum_to(x(a).shape())),
+        Op::MinMembers => when!(a, g * x(a).arg_min_members()),
+        Op::MaxCols => when!(a, g * x(a).arg_max_cols()),
+        Op::LogSumExpCols => when!(a, g * (x(a) - y).exp()),
+
+        Op::Cat => {
+            let left = x(a).shape().cols;
+            when!(a, g.cols(0, left).sum_to(x(a).shape()));
+            when!(b, g.cols(left, x(b).shape().cols).sum_to(x(b).shape()));
+        }
+        Op::Cols(at) => when!(a, g.pad_cols(at, x(a).shape().cols)),
+        Op::PadCols(at) => when!(a, g.cols(at, x(a).shape().cols)),
+        Op::RepeatRows(k) => when!(a, g.sum_groups(k)),
+        Op::SumGroups(k) => when!(a, g.repeat_rows(k)),
+        Op::Member(e) => when!(a, g.pad_member(e, x(a).shape().members)),
+        Op::PadMember(e) => when!(a, g.member(e)),
+    }
+    debug_assert_eq!(g.shape(), Shape { ..node.shape }, "the adjoint of {:?} has its value's shape", node.op);
+}
+
+/// swish″(x) = σ(1 − σ)(2 + x(1 − 2σ)).
+fn swish_second_derivative(x: Var<'_>) -> Var<'_> {
+    let s = x.sigmoid();
+    (s - s.square()) * (x * (s * -2.0 + 1.0) + 2.0)
+}

@@ -155,7 +155,8 @@ impl Config {
 
     fn imaginer(&self, termination: Termination) -> Result<Imaginer<NoPenalty>, ConfigError> {
         self.check()?;
-        let config = ImagineConfig { horizon: self.horizon, starts_per_call: self.starts_per_call, ..Default::default() };
+        let config =
+            ImagineConfig { horizon: self.horizon, starts_per_call: self.starts_per_call, ..Default::default() };
         Imaginer::new(config, termination, NoPenalty)
     }
 }

@@ -1,7 +1,7 @@
 use crate::AlgorithmConfig;
 use backcast_core::{Batch, ConfigError, Key, Learner, Metrics, Policy, Real, Slot, Spec, State, under};
 use backcast_data::Normaliser;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
 
 /// A learner with the normaliser it was trained behind: complete when saved, and given raw observations to act on.
 pub struct Agent {
@@ -43,7 +43,8 @@ impl Policy for Agent {
         if self.normalised.nrows() < obs.nrows() {
             self.normalised = Array2::zeros(obs.dim());
         }
-        let mut own = self.normalised.slice_mut(s![..obs.nrows(), ..]);
+        let mut own = self.normalised.view_mut();
+        own.slice_axis_inplace(Axis(0), Slice::from(..obs.nrows()));
         own.assign(&obs);
         self.normaliser.apply(own.view_mut());
         self.learner.act(own.view(), key, act);

@@ -272,7 +272,9 @@ fn set(table: &mut toml::Table, setting: &str) -> Result<(), ExperimentError> {
             return Ok(());
         }
         let next = at.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        at = next.as_table_mut().ok_or_else(|| ExperimentError(format!("setting `{setting}`: `{key}` is not a table")))?;
+        at = next
+            .as_table_mut()
+            .ok_or_else(|| ExperimentError(format!("setting `{setting}`: `{key}` is not a table")))?;
     }
     Err(form())
 }

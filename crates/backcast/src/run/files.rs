@@ -2,7 +2,7 @@ use super::{LearnResult, Outcome};
 use crate::{Error, Experiment};
 use backcast_core::Key;
 use backcast_nn::replace;
-use backcast_stats::{Bootstrap, Metric, Scores, interval, interquartile_mean};
+use backcast_stats::{Bootstrap, Metric, Scores, interquartile_mean, interval};
 use serde::{Deserialize, Serialize};
 use std::{fmt::Write, path::Path};
 
@@ -41,7 +41,7 @@ impl Summary {
             let runs: Vec<&LearnResult> = outcome.learners.iter().filter(|l| l.arm == arm.name).collect();
             let scores: Vec<f64> = runs.iter().map(|l| l.score).collect();
             let table = Scores::one_task(&scores).expect("every arm has a finite score for each seed");
-            let ci = interval(&table, Metric::InterquartileMean, Bootstrap::default(), Key::new(0).name("summary"));
+            let ci = interval(&table, Metric::Iqm, Bootstrap::default(), Key::new(0).name("summary"));
             ArmSummary {
                 name: arm.name.clone(),
                 task: experiment.task.clone(),

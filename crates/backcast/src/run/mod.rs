@@ -110,14 +110,8 @@ pub fn carry_out(
     observer.finished("log", &format!("{} transitions", log.dataset.columns().len()));
     lap("log");
 
-    let context = Context {
-        experiment,
-        out,
-        observer,
-        dataset: &log.dataset,
-        model_data: &log.model_data,
-        termination,
-    };
+    let context =
+        Context { experiment, out, observer, dataset: &log.dataset, model_data: &log.model_data, termination };
     let seeds: Vec<u64> = experiment.seeds.0.clone().collect();
     let mut directions: Vec<Direction> = Vec::new();
     for arm in &experiment.arms {
@@ -137,7 +131,9 @@ pub fn carry_out(
     order.sort_by_key(|&(arm, seed)| (seed, arm));
     observer.stage("learners", jobs.len());
     let mut learners = pool::each(&order, threads, |&(arm, seed)| learn::learn(&context, arm, seed))?;
-    learners.sort_by_key(|l| jobs.iter().position(|&(arm, seed)| (experiment.arms[arm].name.as_str(), seed) == (&l.arm, l.seed)));
+    learners.sort_by_key(|l| {
+        jobs.iter().position(|&(arm, seed)| (experiment.arms[arm].name.as_str(), seed) == (&l.arm, l.seed))
+    });
     lap("learners");
 
     let mut chains = Chains::default();
@@ -153,7 +149,12 @@ pub fn carry_out(
 }
 
 /// The columns of an arm's batches: the log, normalised, and what was imagined, normalised alike.
-pub(crate) fn imagined(context: &Context<'_>, seed: u64, imagine: Imagine, job: &str) -> Result<Option<Columns>, Error> {
+pub(crate) fn imagined(
+    context: &Context<'_>,
+    seed: u64,
+    imagine: Imagine,
+    job: &str,
+) -> Result<Option<Columns>, Error> {
     let Some(direction) = imagine.direction() else { return Ok(None) };
     let config = &context.experiment.imagination;
     let mut model = models::load(context, seed, direction)?;

@@ -171,34 +171,22 @@ pub(crate) fn rollout_policy(context: &Context<'_>, _: u64, _: Direction) -> Res
     let spec = context.dataset.columns().spec();
     match context.experiment.imagination.policy {
         ReversePolicy::Uniform => Ok(Box::new(uniform(spec))),
-        ReversePolicy::Vae => Err(Error::Mismatch("imagination.policy = \"vae\" is not wired to experiments yet".into())),
+        ReversePolicy::Vae => {
+            Err(Error::Mismatch("imagination.policy = \"vae\" is not wired to experiments yet".into()))
+        }
     }
 }
 
 /// A few chains of the roll-out loop, long enough to see, as observations in forward time.
-pub(crate) fn paths(
-    context: &Context<'_>,
-    seed: u64,
-    direction: Direction,
-) -> Result<Vec<Vec<Vec<Real>>>, Error> {
+pub(crate) fn paths(context: &Context<'_>, seed: u64, direction: Direction) -> Result<Vec<Vec<Vec<Real>>>, Error> {
     let mut model = load(context, seed, direction)?;
     let mut policy = rollout_policy(context, seed, direction)?;
-    let config = backcast_algos::romi::Config {
-        horizon: 25,
-        starts_per_call: 60,
-        ..context.experiment.imagination.clone()
-    };
+    let config =
+        backcast_algos::romi::Config { horizon: 25, starts_per_call: 60, ..context.experiment.imagination.clone() };
     let mut trace = Trace::new(model.spec());
     let key = context.key(seed).name("paths");
     config
-        .imagine_once(
-            &mut model,
-            context.dataset.columns(),
-            policy.as_mut(),
-            context.termination,
-            key,
-            &mut trace,
-        )
+        .imagine_once(&mut model, context.dataset.columns(), policy.as_mut(), context.termination, key, &mut trace)
         .map_err(|source| Error::Config { section: "imagination", source })?;
     let row = |column, row: usize| trace.columns.row(column, row).to_vec();
     let chain = |mut rows: Vec<usize>| {

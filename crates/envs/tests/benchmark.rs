@@ -100,6 +100,8 @@ fn reference_scores_are_the_random_policy_and_the_stale_plan() {
 ///
 /// The expected figures are of single logs of one million rows of another simulation (the published umaze file has 12 459 ends,
 /// with noise). Such a log scatters by `scatter`, measured over 80 logs of ours; twice, for theirs and ours, is √2 as much.
+/// The fractions are held to three standard deviations around the mean of twelve of our logs; the other simulation's (0.073,
+/// 0.022, 0.008 to 0.012 with noise) lie inside.
 #[test]
 fn generated_logs_have_the_published_statistics() {
     let key = Key::new(22);

@@ -82,3 +82,49 @@ fn an_inverse_model_finds_the_action() {
     let mse = (0..500).flat_map(|row| (0..2).map(move |c| (row, c))).map(|(r, c)| square(r, c)).sum::<Real>() / 1000.0;
     assert!(mse.sqrt() < 0.05, "{}", mse.sqrt());
 }
+
+/// s′ = s + ½a + σ(s)·ε with σ between 0.05 and 0.45, r = a + 0.2·ε: the loss has a known minimum, mean(1 + ln σ²).
+#[test]
+fn the_likelihood_of_noise_that_depends_on_the_state_reaches_its_optimum() {
+    let sigma = |s: Real| 0.25 + 0.2 * s;
+    let noisy = |rows: usize, key: Key| {
+        let (mut x, mut z) = (vec![0.0; rows * 2], vec![0.0; rows * 2]);
+        key.name("x").uniform(-1.0, 1.0, &mut x);
+        key.name("z").normal(&mut z);
+        let mut log = Columns::new(Spec::new(1, 1));
+        for (x, z) in x.chunks_exact(2).zip(z.chunks_exact(2)) {
+            let s2 = x[0] + 0.5 * x[1] + sigma(x[0]) * z[0];
+            log.push(&x[..1], &x[1..], x[1] + 0.2 * z[1], &[s2], false);
+        }
+        log
+    };
+    let (log, test) = (noisy(8000, Key::new(30)), noisy(4000, Key::new(31)));
+    let config = EnsembleConfig { max_epochs: Some(25), learning_rate: 1e-3, ..small() };
+    let (mut model, report) = fitted(config, &log, Direction::Forward);
+    let bounds = model.log_var_bounds().map(<[Real]>::to_vec);
+    let elites = model.elites().to_vec();
+    let p = model.predict([test.batch().obs, test.batch().act]);
+    let n = test.len() as f64;
+    for &member in &elites {
+        let (mut loss, mut best) = ([0.0f64; 2], [0.0f64; 2]);
+        for row in 0..test.len() {
+            let truth = [test.row(Column::Reward, row)[0], test.row(Column::NextObs, row)[0]];
+            let true_sigma = [0.2, sigma(test.row(Column::Obs, row)[0])];
+            for c in 0..2 {
+                let (m, s) = (p.mean[[member, row, c]], p.std[[member, row, c]]);
+                let l = 2.0 * s.ln();
+                assert!(l > bounds[0][c] && l < bounds[1][c], "ln σ² = {l} is outside {bounds:?}");
+                loss[c] += (((m - truth[c]) / s).powi(2) + l) as f64 / n;
+                best[c] += (1.0 + 2.0 * true_sigma[c].ln()) as f64 / n;
+            }
+        }
+        // The test rows themselves scatter by √(2/4000) = 0.022 about the expectation.
+        for c in 0..2 {
+            let gap = loss[c] - best[c];
+            assert!(gap > -0.07 && gap < 0.1, "member {member}, column {c}: {} against {}", loss[c], best[c]);
+        }
+    }
+    for (c, [one, two]) in report.calibration.iter().enumerate() {
+        assert!((one - 0.683).abs() < 0.06 && (two - 0.954).abs() < 0.03, "column {c}: {one} {two}");
+    }
+}

@@ -1,6 +1,8 @@
 //! The roll-out loop on a world that is known exactly: s′ = s + M·a on the plane, r = s₀ + a₀, two members of which one lies.
 
-use backcast_core::{Column, Columns, Direction, Dynamics, Key, Policy, Prediction, Real, Slot, Source, Spec, State, never};
+use backcast_core::{
+    Column, Columns, Direction, Dynamics, Key, Policy, Prediction, Real, Slot, Source, Spec, State, never,
+};
 use backcast_imagination::{
     Anchor, Drive, HorizonConfig, ImagineConfig, Imagined, Imaginer, RowsWhere, Sampling, StopRule, Trace, Uniform,
     model_error,
@@ -253,13 +255,7 @@ fn goal_starts_are_goals() {
     let goals = RowsWhere::new(&log, |log, row| log.row(Column::Obs, row)[0] > 3.0);
     assert!(!goals.is_empty() && goals.len() < 500);
     let mut trace = Trace::new(SPEC);
-    imaginer(|_| (), never).imagine(
-        &mut World::new(Direction::Reverse),
-        &goals,
-        &mut Eighths,
-        Key::new(1),
-        &mut trace,
-    );
+    imaginer(|_| (), never).imagine(&mut World::new(Direction::Reverse), &goals, &mut Eighths, Key::new(1), &mut trace);
     for chain in trace.chains() {
         assert!(trace.columns.row(Column::NextObs, chain[0])[0] > 3.0);
     }

@@ -159,9 +159,8 @@ impl<'t> Tape<'t> {
     /// The parameters at `at` of the store. The same tensor asked for twice is one node.
     pub(crate) fn param(self, at: usize, shape: Shape) -> Var<'t> {
         let mut arena = self.arena.borrow_mut();
-        // The first member of a stack starts where the stack does: only the shape tells them apart.
-        let same = |&&(offset, id): &&(usize, u32)| offset == at && arena.nodes[id as usize].shape == shape;
-        if let Some(&(_, id)) = arena.params.iter().find(same) {
+        let known = |&&(offset, id): &&(usize, u32)| offset == at && arena.nodes[id as usize].shape == shape;
+        if let Some(&(_, id)) = arena.params.iter().find(known) {
             return Var { tape: self, id, shape };
         }
         let id = arena.nodes.len() as u32;
@@ -299,8 +298,7 @@ impl<'t> Tape<'t> {
             |_, node, g| {
                 if let Some(g) = g {
                     let at = node.at - range.start;
-                    // Added: a stack and one of its members are two nodes over the same parameters.
-                    g.read(|g| out[at..at + g.len()].iter_mut().zip(g).for_each(|(o, g)| *o += g));
+                    g.read(|g| out[at..at + g.len()].copy_from_slice(g));
                 }
             },
         );

@@ -66,8 +66,7 @@ fn a_linear_world_is_learnt_in_both_directions() {
     for direction in [Direction::Forward, Direction::Reverse] {
         let (mut model, report) = fitted(small(), &log, direction);
         let error = relative_error(&mut model, &test);
-        eprintln!("{direction:?}: {error} {report:?}");
-        assert!(error < 0.05, "{direction:?}: {error}, {report:?}");
+        assert!(error < 0.02, "{direction:?}: {error}, {report:?}");
     }
 }
 
@@ -99,7 +98,8 @@ fn the_likelihood_of_noise_that_depends_on_the_state_reaches_its_optimum() {
         log
     };
     let (log, test) = (noisy(8000, Key::new(30)), noisy(4000, Key::new(31)));
-    let config = EnsembleConfig { max_epochs: Some(25), learning_rate: 1e-3, ..small() };
+    // The stopping rule looks at means alone, which are learnt long before variances: here it must not cut in.
+    let config = EnsembleConfig { max_epochs: Some(40), patience: 40, learning_rate: 1e-3, ..small() };
     let (mut model, report) = fitted(config, &log, Direction::Forward);
     let bounds = model.log_var_bounds().map(<[Real]>::to_vec);
     let elites = model.elites().to_vec();
@@ -118,10 +118,10 @@ fn the_likelihood_of_noise_that_depends_on_the_state_reaches_its_optimum() {
                 best[c] += (1.0 + 2.0 * true_sigma[c].ln()) as f64 / n;
             }
         }
-        // The test rows themselves scatter by √(2/4000) = 0.022 about the expectation.
+        // Both sides are taken over the same rows, so most of their scatter, √(2/4000) = 0.022, cancels.
         for c in 0..2 {
             let gap = loss[c] - best[c];
-            assert!(gap > -0.07 && gap < 0.1, "member {member}, column {c}: {} against {}", loss[c], best[c]);
+            assert!(gap > -0.02 && gap < 0.06, "member {member}, column {c}: {} against {}", loss[c], best[c]);
         }
     }
     for (c, [one, two]) in report.calibration.iter().enumerate() {

@@ -44,8 +44,8 @@
 //! | choice | a member whose held-out error fell by more than 1 % is remembered | MBPO's code |
 //! | end | more than 5 epochs without such a member; each goes back to its best; the best 5 are the elites | MBPO's code |
 //!
-//! The stopping rule looks at means alone. Variances are learnt more slowly, so a fit it ends early is overconfident or timid:
-//! [`FitReport::calibration`] says by how much.
+//! The stopping rule looks at means alone. Variances are learnt more slowly, so a member may go back to an epoch in which its
+//! variance was still far off: [`FitReport::calibration`] says by how much, and [`Criterion::Likelihood`] is the remedy.
 //!
 //! A fit can be left and taken up again: [`Fit`] is a [`State`](backcast_core::State), so that it can be saved between two
 //! epochs, and epoch *e* draws from a key of its own, so that it goes on to the same bits.
@@ -63,7 +63,7 @@ mod fit;
 mod gaussian_bc;
 
 pub use action_vae::{ActionVae, ActionVaeConfig, Condition};
-pub use config::EnsembleConfig;
+pub use config::{Criterion, EnsembleConfig};
 pub use ensemble::Ensemble;
 pub use fit::{Fit, FitError, FitProgress, FitReport, StoppedBy};
 pub use gaussian_bc::{GaussianBc, GaussianBcConfig};

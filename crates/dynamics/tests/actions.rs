@@ -116,5 +116,10 @@ fn draws_are_tiled_and_strided_outputs_are_written() {
     let mut some = Array2::zeros((1500, 1));
     vae.sample(states.slice_axis(Axis(0), (0..1500).into()), Key::new(7), some.view_mut());
     assert!((0..1500).all(|i| all[[i, 0]] == some[[i, 0]]));
+    // Tiles draw from keys of their own: rows 1024 apart in the same state get different actions.
+    let same = Array2::zeros((1025, 2));
+    let mut act = Array2::zeros((1025, 1));
+    vae.sample(same.view(), Key::new(7), act.view_mut());
+    assert_ne!(act[[0, 0]], act[[1024, 0]]);
     assert!(all.column(1).iter().all(|&x| x == 0.0) && all[[2499, 0]] != 0.0);
 }

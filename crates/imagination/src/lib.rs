@@ -17,7 +17,7 @@
 //! let mut x = vec![0.0; 4 * 1000];
 //! Key::new(1).uniform(-1.0, 1.0, &mut x);
 //! for x in x.chunks_exact(4) {
-//!     let near = (x[0].abs() + x[1].abs() < 0.3) as u8 as f32;
+//!     let near = (x[0].abs() + x[1].abs() < 0.3) as u8 as backcast_core::Real;
 //!     log.push(&x[..2], &x[2..], near, &[x[0] + 0.1 * x[2], x[1] + 0.1 * x[3]], false);
 //! }
 //! let config = EnsembleConfig {

@@ -1,9 +1,9 @@
 //! The whole way: a log, an ensemble in either direction, a policy of the log's own actions, imagined transitions.
 
-use backcast_core::{Column, Columns, Direction, Key, Real, Spec, never};
+use backcast_core::{Column, Columns, Direction, Dynamics, Key, Real, Spec, never};
 use backcast_dynamics::{ActionVae, ActionVaeConfig, Condition, Ensemble, EnsembleConfig};
 use backcast_imagination::{Drive, HorizonConfig, ImagineConfig, Imaginer, model_error};
-use backcast_penalties::MaxAleatoric;
+use backcast_penalties::{MaxAleatoric, MaxPairwise, Penalty};
 
 const SPEC: Spec = Spec::new(2, 1);
 
@@ -89,4 +89,46 @@ fn imagined_transitions_obey_the_world_in_both_directions() {
         assert!(errors.iter().all(|e| e.chains == 500 && e.median < 0.3 * e.copy_median), "{direction:?}: {errors:?}");
         assert!(errors[7].median > errors[0].median, "{direction:?}: {errors:?}");
     }
+}
+
+/// The ranks of `x`; ties, which do not happen here, would be broken by position.
+fn ranks(x: &[Real]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..x.len()).collect();
+    order.sort_by(|&a, &b| x[a].total_cmp(&x[b]));
+    let mut ranks = vec![0.0; x.len()];
+    order.iter().enumerate().for_each(|(rank, &i)| ranks[i] = rank as f64);
+    ranks
+}
+
+/// Spearman's rank correlation.
+fn spearman(x: &[Real], y: &[Real]) -> f64 {
+    let n = x.len() as f64;
+    let square: f64 = ranks(x).iter().zip(ranks(y)).map(|(a, b)| (a - b).powi(2)).sum();
+    1.0 - 6.0 * square / (n * (n * n - 1.0))
+}
+
+/// Fitted to gentle actions only and asked about all: doubt must be where the error is.
+#[test]
+fn the_penalty_ranks_steps_by_their_error() {
+    let bend = |s: &[Real], a: &[Real]| [s[0] + 0.3 * (2.0 * a[0] + s[1]).sin(), s[1] + 0.2 * a[0] * a[0]];
+    let asked = |rows: usize, reach: Real, key: Key| {
+        let mut x = vec![0.0; rows * 3];
+        key.uniform(-1.0, 1.0, &mut x);
+        let mut log = Columns::new(SPEC);
+        for x in x.chunks_exact(3) {
+            let a = [reach * x[2]];
+            log.push(&x[..2], &a, 0.0, &bend(&x[..2], &a), false);
+        }
+        log
+    };
+    let (log, test) = (asked(2000, 0.2, Key::new(1)), asked(1000, 1.0, Key::new(2)));
+    let mut model = fitted(Direction::Forward, &log);
+    let best = model.elites()[0];
+    let p = model.predict([test.batch().obs, test.batch().act]);
+    let mut doubt = vec![0.0; test.len()];
+    MaxPairwise::default().penalty(p, &mut doubt);
+    let square = |row: usize, i: usize| (p.mean[[best, row, 1 + i]] - test.row(Column::NextObs, row)[i]).powi(2);
+    let error: Vec<Real> = (0..test.len()).map(|row| (square(row, 0) + square(row, 1)).sqrt()).collect();
+    let rho = spearman(&doubt, &error);
+    assert!(rho > 0.5, "{rho}");
 }

@@ -16,8 +16,8 @@ fn net(store: &mut Store, name: &str, dims: &[usize]) -> Mlp {
 }
 
 /// The bits of one net's parameters.
-fn bits(store: &Store, net: &Mlp) -> Vec<u64> {
-    store.params()[net.range()].iter().map(|&x| (x as f64).to_bits()).collect()
+fn bits(store: &Store, net: &Mlp) -> Vec<impl Eq + std::fmt::Debug + use<>> {
+    store.params()[net.range()].iter().map(|x| x.to_bits()).collect()
 }
 
 #[test]

@@ -1,1 +1,86 @@
-fn main() {}
+//! The runner: `run`, `report`, `data`, `bench`, `test`, `tidy`, `docs`.
+//!
+//! `cargo xtask` is an alias (see `.cargo/config.toml`) for running this program. It is the only place in the workspace
+//! that reads clocks, opens files of its own accord and prints.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal prints")]
+
+mod bench;
+mod data;
+mod docs;
+mod maze;
+mod progress;
+mod report;
+mod results;
+mod run;
+mod stages;
+mod svg;
+mod table;
+mod test;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use std::{path::PathBuf, process::ExitCode};
+
+/// Reproduce experiments, test the workspace, build its documents.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run an experiment from its file, and write results and a report
+    Run(run::Args),
+    /// Build the report of a finished run again, from its report.json
+    Report(report::Args),
+    /// Make or inspect datasets
+    Data(data::Args),
+    /// Measure throughput
+    Bench(bench::Args),
+    /// Unit, integration and documentation tests, then the gradient checks in double precision
+    Test(test::Args),
+    /// Check what the compiler cannot: layers, front pages, names, spelling, documents that match the code
+    Tidy,
+    /// Build the book in docs/ into docs/book/
+    Docs(docs::Args),
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Run(args) => return run::main(args),
+        Command::Report(args) => report::main(args),
+        Command::Data(args) => data::main(args),
+        Command::Bench(args) => bench::main(args),
+        Command::Test(args) => test::main(args),
+        Command::Tidy => tidy::main(),
+        Command::Docs(args) => docs::main(args),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The workspace's root folder, wherever the program is started from.
+fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("xtask lies in the workspace").to_path_buf()
+}
+
+/// The names of all subcommands, for the rule that documents may only mention real ones.
+fn subcommands() -> Vec<String> {
+    use clap::CommandFactory;
+    Cli::command().get_subcommands().map(|c| c.get_name().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+        assert!(subcommands().contains(&"tidy".to_owned()));
+    }
+}

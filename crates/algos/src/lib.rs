@@ -1,1 +1,41 @@
 //! Offline reinforcement-learning algorithms, one file per paper.
+//!
+//! Open a file and read it from top to bottom: the citation, which equation is which function, the order of updates, the
+//! configuration with one field per symbol, one function per equation, and `update`, which calls them in order.
+//!
+//! | module | algorithm |
+//! |---|---|
+//! | [`bc`] | behaviour cloning |
+//! | [`td3_bc`] | TD3+BC (Fujimoto & Gu 2021) |
+//! | [`bcq`] | batch-constrained Q-learning (Fujimoto, Meger & Precup 2019) |
+//! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
+//!
+//! A learner sees batches and keys, nothing else: no file, no clock, no standard output.
+//!
+//! ```
+//! use backcast_algos::td3_bc;
+//! use backcast_core::{Algorithm, Columns, Key, Learner, Source, Spec};
+//!
+//! let mut log = Columns::new(Spec::new(1, 1));
+//! for i in 0..100 {
+//!     let s = i as f32 / 100.0;
+//!     log.push(&[s], &[-s], 1.0 - s, &[s / 2.0], false);
+//! }
+//! let config = td3_bc::Config { hidden: vec![16, 16], ..Default::default() };
+//! let mut learner = config.build(log.spec(), Key::new(0))?;
+//! let mut staging = Columns::new(log.spec());
+//! for step in 0..10 {
+//!     let key = Key::new(1).fold(step);
+//!     let metrics = learner.update(log.sample(key.name("batch"), 32, &mut staging), key);
+//!     assert!(metrics.get("critic_loss").unwrap().is_finite());
+//! }
+//! # Ok::<(), backcast_core::ConfigError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod bc;
+pub mod bcq;
+pub mod romi;
+pub mod td3_bc;
+
+mod transition;

@@ -1,1 +1,55 @@
 //! Environments in pure Rust, their terminations and reference scores.
+//!
+//! Offline reinforcement learning trains on logs, but somebody has to say how good the trained policy is, and has to make
+//! the logs. This crate does both without a simulator to install: three worlds whose physics fits in a page each, the
+//! generator of the maze logs, and the tables that turn a return into the score papers print.
+//!
+//! | world | observation / action | physics checked against |
+//! |---|---|---|
+//! | [`maze2d`]: a sphere in a maze (D4RL), 20 registered tasks | 4 / 2 | MuJoCo 4.0.0, contacts included |
+//! | [`pendulum`]: swing-up (Gym) | 3 / 1 | recorded logs |
+//! | [`dmsd`]: two masses, three springs (NeoRL-2) | 6 / 2 | recorded logs |
+//!
+//! A world is an [`Env`](backcast_core::Env): its next state is a pure function of the key of the reset and the actions since.
+//!
+//! ```
+//! use backcast_core::Key;
+//! use backcast_envs::registry;
+//!
+//! let mut world = registry::make("maze2d-umaze-v1")?;
+//! let (mut obs, mut total) = (vec![0.0; world.spec().obs], 0.0);
+//! world.reset(Key::new(7).name("evaluation").fold(0), &mut obs);
+//! for t in 0..world.horizon() {
+//!     let mut act = [0.0; 2];
+//!     Key::new(7).name("random policy").fold(t as u64).uniform(-1.0, 1.0, &mut act);
+//!     total += f64::from(world.step(&act, &mut obs).reward);
+//! }
+//! // 0 is the random policy's mean return, 100 that of a controller with a stale plan.
+//! let score = registry::score("maze2d-umaze-v1").unwrap().normalise(total);
+//! assert!(score > -20.0 && score < 200.0);
+//! # Ok::<(), backcast_envs::EnvError>(())
+//! ```
+//!
+//! What is deliberately absent: files (a log leaves [`maze2d::generate`] as plain columns), rendering, and hidden state. A
+//! world of your own is tried with [`checker::check`].
+//!
+//! Physics is computed in `f64`; [`Real`](backcast_core::Real) is what goes in and out.
+#![forbid(unsafe_code)]
+
+pub mod checker;
+pub mod dmsd;
+mod error;
+pub mod maze2d;
+pub mod pendulum;
+pub mod registry;
+mod score;
+pub mod termination;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+pub use error::EnvError;
+pub use registry::{make, score};
+pub use score::Score;

@@ -1,7 +1,7 @@
 //! Define by run: operations are computed as they are written and recorded in one arena, which is reused from step to step.
 
 use crate::{Real, Shape, kernels, op::*};
-use ndarray::{ArrayView2, ArrayView3};
+use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2};
 use std::cell::RefCell;
 
 /// "No node": an input that an operation does not have.
@@ -112,6 +112,12 @@ impl<'t> Tape<'t> {
     pub(crate) fn new(params: &'t [Real], arena: &'t RefCell<Arena>) -> Self {
         arena.borrow_mut().clear();
         Self { params, arena }
+    }
+
+    /// A tape over `params`, the parameters of some [`Store`](crate::Store), with memory of its own. A slice can be shared between
+    /// threads, which a store, holding an arena, cannot: one such tape per thread is how inference goes parallel.
+    pub fn over(params: &'t [Real], arena: &'t RefCell<Arena>) -> Self {
+        Self::new(params, arena)
     }
 
     /// A matrix from outside, `[1, rows, cols]`.
@@ -339,6 +345,16 @@ impl<'t> Var<'t> {
         let node = &arena.nodes[self.id as usize];
         let from = if node.in_params { self.tape.params } else { &arena.values };
         f(&from[node.at..node.at + node.shape.len()])
+    }
+
+    /// Copies the numbers of a `[1, rows, cols]` into a matrix.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    pub fn write_to(self, mut out: ArrayViewMut2<'_, Real>) {
+        let shape = self.shape;
+        assert_eq!(shape.dims(), [1, out.nrows(), out.ncols()], "write_to: {shape:?} into {:?}", out.dim());
+        self.read(|x| out.iter_mut().zip(x).for_each(|(o, &v)| *o = v));
     }
 
     /// The only number of a `[1, 1, 1]`.

@@ -1,0 +1,124 @@
+//! Behaviour cloning: supervised learning of the action (Pomerleau 1989; the baseline of every offline paper).
+//!
+//! | equation | code |
+//! |---|---|
+//! | (1) L(φ) = E[ ‖π_φ(s) − a‖² ] (mean over dimensions) | [`Bc::actor_step`] |
+//!
+//! A deterministic tanh policy with 256-256 ReLU units, as in CORL; no deviation from it except that the observation is
+//! standardised outside, by the normaliser that is saved with the policy.
+
+use crate::transition::{Transition, check_hidden, check_rate, sizes};
+use backcast_core::*;
+use backcast_nn::{Act, Adam, Init, Mlp, Store, Tape, Var};
+use ndarray::{ArrayView2, ArrayViewMut2};
+use serde::{Deserialize, Serialize};
+
+/// One field per symbol; defaults of CORL's `any_percent_bc.py`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Units of the hidden layers.
+    pub hidden: Vec<usize>,
+    /// Learning rate of π.
+    pub actor_rate: Real,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { hidden: vec![256, 256], actor_rate: 3e-4 }
+    }
+}
+
+impl Algorithm for Config {
+    const NAME: &'static str = "bc";
+    const PAPER: &'static str = "Pomerleau, ALVINN: an autonomous land vehicle in a neural network, NIPS 1988";
+    type Learner = Bc;
+
+    fn check(&self) -> Result<(), ConfigError> {
+        check_hidden("hidden", &self.hidden)?;
+        check_rate("actor_rate", self.actor_rate)
+    }
+
+    fn build(&self, spec: Spec, key: Key) -> Result<Bc, ConfigError> {
+        self.check()?;
+        let mut store = Store::default();
+        let dims = sizes(spec.obs, &self.hidden, spec.act);
+        let actor = Mlp::new(&mut store, "actor", &dims, 1, Act::Relu, Init::FanIn, key).with_output(Act::Tanh);
+        Ok(Bc { spec, store, actor, actor_adam: Adam::new(actor.range(), self.actor_rate) })
+    }
+}
+
+/// A policy that repeats what the log did.
+pub struct Bc {
+    spec: Spec,
+    store: Store,
+    actor: Mlp,
+    actor_adam: Adam,
+}
+
+impl Bc {
+    // ANCHOR: actor_step
+    /// (1)  L(φ) = E[ ‖π_φ(s) − a‖² ]
+    fn actor_step(&mut self, batch: Batch<'_>) -> Real {
+        let (actor, limit) = (self.actor, self.spec.act_limit);
+        self.actor_adam.minimise(&mut self.store, |tape| {
+            let Transition { s, a, .. } = Transition::on(tape, batch);
+            (policy(actor, limit, s) - a).square().mean()
+        })
+    }
+    // ANCHOR_END: actor_step
+}
+
+/// π(s) = limit·tanh(net(s))
+fn policy<'t>(actor: Mlp, limit: Real, s: Var<'t>) -> Var<'t> {
+    actor.forward(s) * limit
+}
+
+impl Learner for Bc {
+    fn update(&mut self, batch: Batch<'_>, _: Key) -> Metrics {
+        [("actor_loss", self.actor_step(batch))].into()
+    }
+}
+
+impl Policy for Bc {
+    fn spec(&self) -> Spec {
+        self.spec
+    }
+
+    fn act(&mut self, obs: ArrayView2<'_, Real>, _: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+        let tape: Tape<'_> = self.store.tape();
+        policy(self.actor, self.spec.act_limit, tape.input(obs)).write_to(act);
+    }
+}
+
+impl State for Bc {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        self.store.visit(f);
+        under("actor_adam", &mut self.actor_adam, f);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_clones_a_smooth_policy() {
+        let spec = Spec::new(2, 1).with_act_limit(2.0);
+        let mut log = Columns::new(spec);
+        for i in 0..500 {
+            let mut s = [0.0; 2];
+            Key::new(1).fold(i).uniform(-1.0, 1.0, &mut s);
+            log.push(&s, &[1.5 * s[0] * s[1]], 0.0, &s, false);
+        }
+        let config = Config { hidden: vec![32, 32], actor_rate: 3e-3 };
+        let mut bc = config.build(spec, Key::new(2)).unwrap();
+        let mut staging = Columns::new(spec);
+        let mut loss = 0.0;
+        for step in 0..1500 {
+            let key = Key::new(3).fold(step);
+            loss = bc.update(log.sample(key, 64, &mut staging), key).get("actor_loss").unwrap();
+        }
+        assert!(loss < 2e-3, "{loss}");
+    }
+}

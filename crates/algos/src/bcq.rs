@@ -1,0 +1,245 @@
+//! BCQ, batch-constrained Q-learning (Fujimoto, Meger & Precup, *Off-policy deep reinforcement learning without
+//! exploration*, ICML 2019, arXiv:1812.02900): ROMI's own learner.
+//!
+//! | equation | code |
+//! |---|---|
+//! | (1) L(ω) = E[ MSE(D(s, z), a) ] + ½ KL(E(s, a) ∥ N(0, 1)) | [`Bcq::vae_step`] |
+//! | (2) π′(s′): a_k = clip(ω(s′) + ξ′(s′, ω(s′))), k = 1 … n | [`candidates`] |
+//! | (3) y = r + γ(1−d) max_k [ λ min_j Q′_j + (1−λ) max_j Q′_j ](s′, a_k) | [`Bcq::critic_step`] |
+//! | (4) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] | [`Bcq::critic_step`] |
+//! | (5) L_ξ(φ) = −E[ Q₁(s, ω(s) + ξ(s, ω(s))) ] | [`Bcq::actor_step`] |
+//!
+//! Update order: (1), (3), (4), (5), then both targets by Polyak; every update, as in the authors' code and in ROMI's.
+//! The behaviour VAE ω is fitted to the same batch as everything else: with imagined rows in the batch, imagined actions
+//! enter the support (ROMI, arXiv:2110.00188, §3.2).
+//!
+//! Acting draws `act_samples` candidates and takes the best by Q₁. Without a key the candidates come from one fixed draw,
+//! so that the action is a function of the observation.
+
+use crate::transition::{Transition, check_hidden, check_rate, check_shared, sizes};
+use backcast_core::*;
+use backcast_nn::{Act, Adam, Init, Mlp, Shape, Store, Vae, Var, polyak};
+use ndarray::{ArrayView2, ArrayViewMut2};
+use serde::{Deserialize, Serialize};
+
+/// One field per symbol; defaults of the authors' continuous BCQ, which ROMI keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Discount γ.
+    pub gamma: Real,
+    /// Weight λ of the smaller critic against the larger.
+    pub lambda: Real,
+    /// Bound φ of the perturbation, in units of the action limit.
+    pub phi: Real,
+    /// Weight of the KL term of the VAE (averaged over latent dimensions).
+    pub kl_weight: Real,
+    /// Candidates n at s′.
+    pub target_samples: usize,
+    /// Candidates when acting.
+    pub act_samples: usize,
+    /// Polyak rate of the targets.
+    pub polyak: Real,
+    /// Learning rate of the VAE.
+    pub vae_rate: Real,
+    /// Learning rate of ξ.
+    pub actor_rate: Real,
+    /// Learning rate of Q.
+    pub critic_rate: Real,
+    /// Units of the hidden layers of actor and critics.
+    pub hidden: Vec<usize>,
+    /// Units of the hidden layers of the VAE's two halves.
+    pub vae_hidden: Vec<usize>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            gamma: 0.99,
+            lambda: 0.75,
+            phi: 0.05,
+            kl_weight: 0.5,
+            target_samples: 10,
+            act_samples: 100,
+            polyak: 0.005,
+            vae_rate: 1e-3,
+            actor_rate: 1e-3,
+            critic_rate: 1e-3,
+            hidden: vec![400, 300],
+            vae_hidden: vec![750, 750],
+        }
+    }
+}
+
+impl Algorithm for Config {
+    const NAME: &'static str = "bcq";
+    const PAPER: &'static str = "Fujimoto, Meger & Precup, Off-policy deep reinforcement learning without exploration, \
+                                 arXiv:1812.02900";
+    type Learner = Bcq;
+
+    fn check(&self) -> Result<(), ConfigError> {
+        check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
+        check_rate("vae_rate", self.vae_rate)?;
+        let lambda = self.lambda;
+        ConfigError::unless((0.0..=1.0).contains(&lambda), "lambda", format!("is {lambda}; it weighs in [0, 1]"))?;
+        ConfigError::unless(self.phi >= 0.0, "phi", format!("is {}; a bound is not negative", self.phi))?;
+        let kl = self.kl_weight;
+        ConfigError::unless(kl >= 0.0, "kl_weight", format!("is {kl}; a weight is not negative"))?;
+        ConfigError::unless(self.target_samples > 0, "target_samples", "is 0; the maximum needs a candidate")?;
+        ConfigError::unless(self.act_samples > 0, "act_samples", "is 0; acting needs a candidate")?;
+        check_hidden("hidden", &self.hidden)?;
+        check_hidden("vae_hidden", &self.vae_hidden)
+    }
+
+    fn build(&self, spec: Spec, key: Key) -> Result<Bcq, ConfigError> {
+        self.check()?;
+        let mut store = Store::default();
+        let pair = spec.obs + spec.act;
+        let vae = Vae::new(&mut store, "vae", spec.obs, spec.act, 2 * spec.act, &self.vae_hidden, spec.act_limit, key);
+        let dims = |out| sizes(pair, &self.hidden, out);
+        let actor = Mlp::new(&mut store, "actor", &dims(spec.act), 1, Act::Relu, Init::FanIn, key);
+        let actor = actor.with_output(Act::Tanh);
+        let critic = Mlp::new(&mut store, "critic", &dims(1), 2, Act::Relu, Init::FanIn, key);
+        let actor_target = actor.duplicate(&mut store, "actor_target");
+        let critic_target = critic.duplicate(&mut store, "critic_target");
+        let vae_adam = Adam::new(vae.range(), self.vae_rate);
+        let actor_adam = Adam::new(actor.range(), self.actor_rate);
+        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let nets = Nets { vae, actor, critic, actor_target, critic_target };
+        Ok(Bcq { spec, config: self.clone(), store, nets, vae_adam, actor_adam, critic_adam })
+    }
+}
+
+/// Handles of every net.
+#[derive(Clone, Copy)]
+struct Nets {
+    vae: Vae,
+    actor: Mlp,
+    critic: Mlp,
+    actor_target: Mlp,
+    critic_target: Mlp,
+}
+
+/// Q-learning over actions that a behaviour model proposes.
+pub struct Bcq {
+    spec: Spec,
+    config: Config,
+    store: Store,
+    nets: Nets,
+    vae_adam: Adam,
+    actor_adam: Adam,
+    critic_adam: Adam,
+}
+
+// ANCHOR: candidates
+/// (2)  a = clip(ω(s) + φ·limit·tanh(ξ(s, ω(s))), ±limit), one candidate for each row of `s`
+fn candidates<'t>(vae: Vae, actor: Mlp, bound: Real, limit: Real, s: Var<'t>, key: Key) -> Var<'t> {
+    let proposal = vae.sample(s, key).detach();
+    (proposal + actor.forward(s.cat(proposal)) * bound).clamp(-limit, limit)
+}
+// ANCHOR_END: candidates
+
+impl Bcq {
+    // ANCHOR: vae_step
+    /// (1)  L(ω) = E[ MSE(D(s, z), a) ] + ½ KL(E(s, a) ∥ N(0, 1)),   z ~ E(s, a)
+    fn vae_step(&mut self, batch: Batch<'_>, key: Key) -> Real {
+        let (vae, kl_weight) = (self.nets.vae, self.config.kl_weight);
+        self.vae_adam.minimise(&mut self.store, |tape| {
+            let Transition { s, a, .. } = Transition::on(tape, batch);
+            vae.loss(s, a, kl_weight, key)
+        })
+    }
+    // ANCHOR_END: vae_step
+
+    // ANCHOR: critic_step
+    /// (3)  y = r + γ(1−d) max_k [ λ min_j Q′_j + (1−λ) max_j Q′_j ](s′, a_k)
+    /// (4)  L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ]
+    fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
+        let (nets, limit) = (self.nets, self.spec.act_limit);
+        let &Config { gamma, lambda, phi, target_samples: n, .. } = &self.config;
+        self.critic_adam.minimise_with(&mut self.store, |tape| {
+            let y = tape.no_grad(|tape| {
+                let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
+                let s2 = s2.repeat_rows(n);
+                let a2 = candidates(nets.vae, nets.actor_target, phi * limit, limit, s2, key);
+                let q = nets.critic_target.forward(s2.cat(a2));
+                let q = q.min_members() * lambda + q.max_members() * (1.0 - lambda);
+                let best = q.reshape(Shape::new(1, batch.len(), n)).max_cols();
+                r + alive * best * gamma
+            });
+            let Transition { s, a, .. } = Transition::on(tape, batch);
+            let q = nets.critic.forward(s.cat(a));
+            ((q - y).square().mean() * 2.0, q.mean().item())
+        })
+    }
+    // ANCHOR_END: critic_step
+
+    // ANCHOR: actor_step
+    /// (5)  L_ξ(φ) = −E[ Q₁(s, ω(s) + ξ(s, ω(s))) ]
+    fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> Real {
+        let (nets, phi, limit) = (self.nets, self.config.phi, self.spec.act_limit);
+        self.actor_adam.minimise(&mut self.store, |tape| {
+            let s = tape.input(batch.obs);
+            let a = candidates(nets.vae, nets.actor, phi * limit, limit, s, key);
+            -nets.critic.forward(s.cat(a)).member(0).mean()
+        })
+    }
+    // ANCHOR_END: actor_step
+}
+
+impl Learner for Bcq {
+    // ANCHOR: update
+    fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
+        let vae_loss = self.vae_step(batch, key.name("vae"));
+        let (critic_loss, q) = self.critic_step(batch, key.name("target"));
+        let actor_loss = self.actor_step(batch, key.name("actor"));
+        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
+        polyak(&mut self.store, &self.nets.actor_target, &self.nets.actor, self.config.polyak);
+        [("vae_loss", vae_loss), ("critic_loss", critic_loss), ("actor_loss", actor_loss), ("q", q)].into()
+    }
+    // ANCHOR_END: update
+}
+
+/// Rows acted on at a time: candidates multiply them, and the arena need not hold them all.
+const ACT_ROWS: usize = 32;
+
+impl Policy for Bcq {
+    fn spec(&self) -> Spec {
+        self.spec
+    }
+
+    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, mut act: ArrayViewMut2<'_, Real>) {
+        let (nets, n, limit) = (self.nets, self.config.act_samples, self.spec.act_limit);
+        let key = key.unwrap_or(Key::new(0).name("one fixed draw"));
+        for (block, obs) in obs.axis_chunks_iter(ndarray::Axis(0), ACT_ROWS).enumerate() {
+            // One draw for every row when deterministic would tie rows to their place in the block; a key per block does not
+            // matter for samples, and a fixed one keeps the action a function of the observation alone.
+            let tape = self.store.tape();
+            let s = tape.input(obs).repeat_rows(n);
+            let bound = self.config.phi * limit;
+            let a = candidates(nets.vae, nets.actor, bound, limit, s, key.fold(block as u64));
+            let q = nets.critic.forward(s.cat(a)).member(0).reshape(Shape::new(1, obs.nrows(), n));
+            let chosen = q.arg_max_cols();
+            a.read(|a| {
+                chosen.read(|chosen| {
+                    for row in 0..obs.nrows() {
+                        let best = chosen[row * n..][..n].iter().position(|&c| c == 1.0).unwrap_or(0);
+                        let from = &a[(row * n + best) * self.spec.act..][..self.spec.act];
+                        for (out, &x) in act.row_mut(block * ACT_ROWS + row).iter_mut().zip(from) {
+                            *out = x;
+                        }
+                    }
+                });
+            });
+        }
+    }
+}
+
+impl State for Bcq {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        self.store.visit(f);
+        under("vae_adam", &mut self.vae_adam, f);
+        under("actor_adam", &mut self.actor_adam, f);
+        under("critic_adam", &mut self.critic_adam, f);
+    }
+}

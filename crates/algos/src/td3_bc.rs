@@ -1,0 +1,190 @@
+//! TD3+BC (Fujimoto & Gu, *A minimalist approach to offline reinforcement learning*, NeurIPS 2021, arXiv:2106.06860),
+//! on TD3 (Fujimoto, van Hoof & Meger, arXiv:1802.09477).
+//!
+//! | equation | code |
+//! |---|---|
+//! | (1) y = r + γ(1−d) min_j Q′_j(s′, clip(π′(s′) + clip(ε, ±c))) | [`Td3Bc::critic_step`] |
+//! | (2) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] | [`Td3Bc::critic_step`] |
+//! | (3) L_π(φ) = −λ E[ Q₁(s, π(s)) ] + E[ ‖π(s) − a‖² ], λ = α / E[ |Q₁(s, π(s))| ] | [`Td3Bc::actor_step`] |
+//!
+//! Update order: (1), (2); every second update (3), then both targets by Polyak, as in the authors' code.
+//! The authors standardise observations (mean, deviation + 1e-3); here the normaliser outside does.
+
+use crate::transition::{Transition, check_hidden, check_shared, sizes};
+use backcast_core::*;
+use backcast_nn::{Act, Adam, Init, Mlp, Store, Var, polyak};
+use ndarray::{ArrayView2, ArrayViewMut2};
+use serde::{Deserialize, Serialize};
+
+/// One field per symbol; defaults of the authors' code.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Discount γ.
+    pub gamma: Real,
+    /// Weight α of the value against cloning.
+    pub alpha: Real,
+    /// Deviation of the noise on target actions, in units of the action limit.
+    pub policy_noise: Real,
+    /// Bound c of that noise, in units of the action limit.
+    pub noise_clip: Real,
+    /// Critic updates per actor update.
+    pub policy_period: u64,
+    /// Polyak rate of the targets.
+    pub polyak: Real,
+    /// Learning rate of π.
+    pub actor_rate: Real,
+    /// Learning rate of Q.
+    pub critic_rate: Real,
+    /// Units of the hidden layers.
+    pub hidden: Vec<usize>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            gamma: 0.99,
+            alpha: 2.5,
+            policy_noise: 0.2,
+            noise_clip: 0.5,
+            policy_period: 2,
+            polyak: 0.005,
+            actor_rate: 3e-4,
+            critic_rate: 3e-4,
+            hidden: vec![256, 256],
+        }
+    }
+}
+
+impl Algorithm for Config {
+    const NAME: &'static str = "td3_bc";
+    const PAPER: &'static str =
+        "Fujimoto & Gu, A minimalist approach to offline reinforcement learning, arXiv:2106.06860";
+    type Learner = Td3Bc;
+
+    fn check(&self) -> Result<(), ConfigError> {
+        check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
+        ConfigError::unless(self.alpha >= 0.0, "alpha", format!("is {}; a weight is not negative", self.alpha))?;
+        let noise = self.policy_noise;
+        ConfigError::unless(noise >= 0.0, "policy_noise", format!("is {noise}; a deviation is not negative"))?;
+        ConfigError::unless(self.noise_clip >= 0.0, "noise_clip", format!("is {}; give a bound", self.noise_clip))?;
+        ConfigError::unless(self.policy_period > 0, "policy_period", "is 0; the actor would never learn")?;
+        check_hidden("hidden", &self.hidden)
+    }
+
+    fn build(&self, spec: Spec, key: Key) -> Result<Td3Bc, ConfigError> {
+        self.check()?;
+        let mut store = Store::default();
+        let actor_dims = sizes(spec.obs, &self.hidden, spec.act);
+        let critic_dims = sizes(spec.obs + spec.act, &self.hidden, 1);
+        let actor = Mlp::new(&mut store, "actor", &actor_dims, 1, Act::Relu, Init::FanIn, key).with_output(Act::Tanh);
+        let critic = Mlp::new(&mut store, "critic", &critic_dims, 2, Act::Relu, Init::FanIn, key);
+        let actor_target = actor.duplicate(&mut store, "actor_target");
+        let critic_target = critic.duplicate(&mut store, "critic_target");
+        let actor_adam = Adam::new(actor.range(), self.actor_rate);
+        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let config = self.clone();
+        Ok(Td3Bc {
+            spec,
+            config,
+            store,
+            actor,
+            critic,
+            actor_target,
+            critic_target,
+            actor_adam,
+            critic_adam,
+            updates: 0,
+        })
+    }
+}
+
+/// TD3 with a cloning term.
+pub struct Td3Bc {
+    spec: Spec,
+    config: Config,
+    store: Store,
+    actor: Mlp,
+    critic: Mlp,
+    actor_target: Mlp,
+    critic_target: Mlp,
+    actor_adam: Adam,
+    critic_adam: Adam,
+    updates: u64,
+}
+
+impl Td3Bc {
+    // ANCHOR: critic_step
+    /// (1)  y = r + γ(1−d) min_j Q′_j(s′, clip(π′(s′) + clip(ε, ±c)))
+    /// (2)  L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ]
+    fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
+        let (&Config { gamma, policy_noise, noise_clip, .. }, limit) = (&self.config, self.spec.act_limit);
+        let (critic, actor_target, critic_target) = (self.critic, self.actor_target, self.critic_target);
+        self.critic_adam.minimise_with(&mut self.store, |tape| {
+            let y = tape.no_grad(|tape| {
+                let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
+                let a2 = policy(actor_target, limit, s2);
+                let noise = tape.normal(a2.shape(), key) * (policy_noise * limit);
+                let a2 = (a2 + noise.clamp(-noise_clip * limit, noise_clip * limit)).clamp(-limit, limit);
+                r + alive * critic_target.forward(s2.cat(a2)).min_members() * gamma
+            });
+            let Transition { s, a, .. } = Transition::on(tape, batch);
+            let q = critic.forward(s.cat(a));
+            ((q - y).square().mean() * 2.0, q.mean().item())
+        })
+    }
+    // ANCHOR_END: critic_step
+
+    // ANCHOR: actor_step
+    /// (3)  L_π(φ) = −λ E[ Q₁(s, π(s)) ] + E[ ‖π(s) − a‖² ],   λ = α / E[ |Q₁(s, π(s))| ] without gradient
+    fn actor_step(&mut self, batch: Batch<'_>) -> Real {
+        let (actor, critic, alpha, limit) = (self.actor, self.critic, self.config.alpha, self.spec.act_limit);
+        self.actor_adam.minimise(&mut self.store, |tape| {
+            let Transition { s, a, .. } = Transition::on(tape, batch);
+            let action = policy(actor, limit, s);
+            let q1 = critic.forward(s.cat(action)).member(0);
+            let lambda = q1.detach().abs().mean().recip() * alpha;
+            (action - a).square().mean() - lambda * q1.mean()
+        })
+    }
+    // ANCHOR_END: actor_step
+}
+
+/// π(s) = limit·tanh(net(s))
+fn policy<'t>(actor: Mlp, limit: Real, s: Var<'t>) -> Var<'t> {
+    actor.forward(s) * limit
+}
+
+impl Learner for Td3Bc {
+    fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
+        let (critic_loss, q) = self.critic_step(batch, key.name("target noise"));
+        let mut metrics = Metrics::from([("critic_loss", critic_loss), ("q", q)]);
+        self.updates += 1;
+        if self.updates.is_multiple_of(self.config.policy_period) {
+            metrics.put("actor_loss", self.actor_step(batch));
+            polyak(&mut self.store, &self.critic_target, &self.critic, self.config.polyak);
+            polyak(&mut self.store, &self.actor_target, &self.actor, self.config.polyak);
+        }
+        metrics
+    }
+}
+
+impl Policy for Td3Bc {
+    fn spec(&self) -> Spec {
+        self.spec
+    }
+
+    fn act(&mut self, obs: ArrayView2<'_, Real>, _: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+        let (actor, limit) = (self.actor, self.spec.act_limit);
+        policy(actor, limit, self.store.tape().input(obs)).write_to(act);
+    }
+}
+
+impl State for Td3Bc {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        self.store.visit(f);
+        under("actor_adam", &mut self.actor_adam, f);
+        under("critic_adam", &mut self.critic_adam, f);
+        f("updates", Slot::Count(&mut self.updates));
+    }
+}

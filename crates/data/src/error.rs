@@ -1,0 +1,139 @@
+use std::path::{Path, PathBuf};
+
+/// What can be wrong with a dataset on disk. Every variant names the file, and the dataset and row where there is one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The operating system refused.
+    #[error("{}: {source}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file as a whole is not a readable HDF5 file.
+    #[error("{}: not a readable HDF5 file of {bytes} bytes: {why}", file.display())]
+    Format {
+        /// The file.
+        file: PathBuf,
+        /// Its length, the first offset that does not exist.
+        bytes: u64,
+        /// What the reader said.
+        why: String,
+    },
+    /// A dataset that the layout requires is not there.
+    #[error("{}: there is no dataset `{dataset}`", file.display())]
+    Missing {
+        /// The file.
+        file: PathBuf,
+        /// The dataset.
+        dataset: String,
+    },
+    /// A dataset is there and cannot be read.
+    #[error("{}: `{dataset}`: {}{why}", file.display(), from_row(*row))]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// The dataset.
+        dataset: String,
+        /// The first row of the part that cannot be read, where that is known.
+        row: Option<usize>,
+        /// What the reader said.
+        why: String,
+    },
+    /// A dataset has an element type that means nothing here.
+    #[error("{}: `{dataset}` holds {found}, not {expected}", file.display())]
+    Kind {
+        /// The file.
+        file: PathBuf,
+        /// The dataset.
+        dataset: String,
+        /// The type in the file.
+        found: String,
+        /// The types that would do.
+        expected: &'static str,
+    },
+    /// A dataset has a shape that means nothing here.
+    #[error("{}: `{dataset}` has shape {found:?}, not {expected}", file.display())]
+    Shape {
+        /// The file.
+        file: PathBuf,
+        /// The dataset.
+        dataset: String,
+        /// The shape in the file.
+        found: Vec<usize>,
+        /// The shape that would do.
+        expected: String,
+    },
+    /// A dataset declares more data than a file of this length can hold, whatever its compression.
+    #[error(
+        "{}: `{dataset}` declares {declared} bytes, and a file of {bytes} bytes holds at most {limit}",
+        file.display()
+    )]
+    TooLarge {
+        /// The file.
+        file: PathBuf,
+        /// The dataset.
+        dataset: String,
+        /// The bytes its shape and type ask for.
+        declared: u128,
+        /// The length of the file.
+        bytes: u64,
+        /// The most that is believed.
+        limit: u64,
+    },
+    /// A value that cannot stand where it stands.
+    #[error("{}: `{dataset}`, row {row}, column {column}: {value} is not {expected}", file.display())]
+    Value {
+        /// The file, or where the log came from.
+        file: PathBuf,
+        /// The dataset.
+        dataset: String,
+        /// The row, from 0.
+        row: usize,
+        /// The column, from 0.
+        column: usize,
+        /// The value.
+        value: f64,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// There is nothing to learn from.
+    #[error("{}: {why}", file.display())]
+    Empty {
+        /// The file, or where the log came from.
+        file: PathBuf,
+        /// What is missing.
+        why: &'static str,
+    },
+}
+
+fn from_row(row: Option<usize>) -> String {
+    row.map(|row| format!("from row {row}: ")).unwrap_or_default()
+}
+
+impl DataError {
+    pub(crate) fn io(file: &Path, source: std::io::Error) -> Self {
+        Self::Io { file: file.into(), source }
+    }
+
+    pub(crate) fn damaged(file: &Path, dataset: &str, row: Option<usize>, why: impl ToString) -> Self {
+        Self::Damaged { file: file.into(), dataset: dataset.into(), row, why: why.to_string() }
+    }
+
+    /// The file the error is about; empty for a log that was never in a file.
+    pub fn file(&self) -> &Path {
+        match self {
+            Self::Io { file, .. }
+            | Self::Format { file, .. }
+            | Self::Missing { file, .. }
+            | Self::Damaged { file, .. }
+            | Self::Kind { file, .. }
+            | Self::Shape { file, .. }
+            | Self::TooLarge { file, .. }
+            | Self::Value { file, .. }
+            | Self::Empty { file, .. } => file,
+        }
+    }
+}

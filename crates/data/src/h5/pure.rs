@@ -1,0 +1,287 @@
+//! The backend: `rust-hdf5`, which is Rust all the way down.
+//!
+//! Three precautions stand between its answers and ours. The declared size of a dataset and of its chunks is compared with
+//! the length of the file before anything is allocated. Storage outside the file (external, virtual, linked) is refused.
+//! And every call is made under `catch_unwind`: a panic on a damaged file becomes a typed error.
+
+use super::{Entry, Hdf5Read, Hdf5Write, Kind, MAX_RATIO};
+use crate::DataError;
+use backcast_core::Real;
+use rust_hdf5::{ByteOrder, DatatypeMessage, H5Dataset, H5File, HBool, Hdf5Error, LinkClass, StorageLayout};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+/// How many chunks are tried, one by one, to name the first row that cannot be read.
+const MAX_PROBES: usize = 4096;
+
+/// About this many bytes go into one chunk of a written file.
+const CHUNK_BYTES: usize = 1 << 17;
+
+pub(super) struct Reader {
+    path: PathBuf,
+    bytes: u64,
+    names: Vec<String>,
+    file: H5File,
+}
+
+/// Calls into the library; its panics come back as errors in words.
+fn guarded<T>(call: impl FnOnce() -> Result<T, Hdf5Error>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(panic) => {
+            let why = panic.downcast_ref::<&str>().map(|s| s.to_string());
+            let why = why.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Err(format!("the HDF5 reader panicked: {why}"))
+        }
+    }
+}
+
+impl Reader {
+    pub(super) fn open(path: &Path) -> Result<Self, DataError> {
+        let metadata = std::fs::metadata(path).map_err(|source| DataError::io(path, source))?;
+        if !metadata.is_file() {
+            return Err(DataError::Format { file: path.into(), bytes: 0, why: "not a regular file".into() });
+        }
+        // A lock would be refused on read-only and network file systems, and this file is only read.
+        let open = || {
+            let file = H5File::options().no_locking().open(path)?;
+            let mut names = file.dataset_names();
+            names.iter_mut().for_each(|name| *name = name.trim_start_matches('/').to_owned());
+            names.sort();
+            Ok((file, names))
+        };
+        let (file, names) =
+            guarded(open).map_err(|why| DataError::Format { file: path.into(), bytes: metadata.len(), why })?;
+        Ok(Self { path: path.into(), bytes: metadata.len(), names, file })
+    }
+
+    fn damaged(&self, dataset: &str, why: String) -> DataError {
+        DataError::damaged(&self.path, dataset, None, why)
+    }
+
+    fn dataset(&self, name: &str) -> Result<H5Dataset, DataError> {
+        if !self.has(name) {
+            return Err(DataError::Missing { file: self.path.clone(), dataset: name.into() });
+        }
+        let link = guarded(|| self.file.root_group().link_class(name));
+        if let Ok(LinkClass::External { file, path }) = link {
+            return Err(self.damaged(name, format!("a link to `{path}` in another file, `{file}`, is not followed")));
+        }
+        guarded(|| self.file.dataset(name)).map_err(|why| self.damaged(name, why))
+    }
+
+    /// The byte order, and the entry, of an open dataset.
+    fn describe(&self, name: &str, dataset: &H5Dataset) -> Result<(Entry, ByteOrder), DataError> {
+        let describe = || {
+            let (kind, order) = kind(&dataset.datatype()?);
+            let mut storage = match dataset.storage_layout()? {
+                StorageLayout::Compact => "compact".to_owned(),
+                StorageLayout::Contiguous => "contiguous".to_owned(),
+                StorageLayout::Chunked => "chunked".to_owned(),
+                _ => return Err(Hdf5Error::Unsupported("a virtual dataset, whose data lie elsewhere".into())),
+            };
+            if !dataset.external_files()?.is_empty() {
+                return Err(Hdf5Error::Unsupported("a dataset whose data lie in other files".into()));
+            }
+            for filter in dataset.filters()? {
+                storage += match filter.id {
+                    1 => ", deflate",
+                    2 => ", shuffle",
+                    3 => ", fletcher32",
+                    32000 => ", lzf",
+                    _ => ", another filter",
+                };
+            }
+            Ok((Entry { name: name.into(), shape: dataset.shape(), kind, storage }, order))
+        };
+        guarded(describe).map_err(|why| self.damaged(name, why))
+    }
+
+    /// Refuses a dataset, or a chunk, that cannot have come out of a file of this length.
+    fn believe(&self, entry: &Entry, dataset: &H5Dataset) -> Result<(), DataError> {
+        let filters = guarded(|| dataset.filters()).map_err(|why| self.damaged(&entry.name, why))?;
+        let limit = self.bytes.saturating_mul(if filters.is_empty() { 1 } else { MAX_RATIO });
+        let chunk = guarded(|| Ok(dataset.chunk_dims())).map_err(|why| self.damaged(&entry.name, why))?;
+        for shape in std::iter::once(&entry.shape).chain(chunk.iter()) {
+            let width = guarded(|| Ok(dataset.element_size())).map_err(|why| self.damaged(&entry.name, why))?;
+            let declared = shape.iter().fold(width as u128, |bytes, &extent| bytes.saturating_mul(extent as u128));
+            if declared > limit as u128 {
+                return Err(DataError::TooLarge {
+                    file: self.path.clone(),
+                    dataset: entry.name.clone(),
+                    declared,
+                    bytes: self.bytes,
+                    limit,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The first row of the first chunk that cannot be read.
+    fn first_bad_row(&self, entry: &Entry, dataset: &H5Dataset) -> Option<usize> {
+        let step = (*dataset.chunk_dims()?.first()?).max(1);
+        let rows = *entry.shape.first()?;
+        (0..rows).step_by(step).take(MAX_PROBES).find(|&first| {
+            let (mut starts, mut counts) = (vec![0; entry.shape.len()], entry.shape.clone());
+            (starts[0], counts[0]) = (first, step.min(rows - first));
+            guarded(|| match entry.kind.bytes() {
+                1 => dataset.read_slice::<u8>(&starts, &counts).map(drop),
+                2 => dataset.read_slice::<u16>(&starts, &counts).map(drop),
+                4 => dataset.read_slice::<u32>(&starts, &counts).map(drop),
+                _ => dataset.read_slice::<u64>(&starts, &counts).map(drop),
+            })
+            .is_err()
+        })
+    }
+}
+
+impl Hdf5Read for Reader {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.names.clone()
+    }
+
+    fn has(&self, dataset: &str) -> bool {
+        self.names.iter().any(|name| name == dataset)
+    }
+
+    fn entry(&self, dataset: &str) -> Result<Entry, DataError> {
+        Ok(self.describe(dataset, &self.dataset(dataset)?)?.0)
+    }
+
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, DataError> {
+        let dataset = self.dataset(name)?;
+        let (entry, order) = self.describe(name, &dataset)?;
+        if let Kind::Other(found) = entry.kind {
+            return Err(DataError::Kind {
+                file: self.path.clone(),
+                dataset: name.into(),
+                found,
+                expected: "numbers or booleans",
+            });
+        }
+        self.believe(&entry, &dataset)?;
+        let mut bytes = guarded(|| dataset.read_raw_bytes())
+            .map_err(|why| DataError::damaged(&self.path, name, self.first_bad_row(&entry, &dataset), why))?;
+        let width = entry.kind.bytes();
+        let declared = entry.shape.iter().product::<usize>() * width;
+        if bytes.len() != declared {
+            return Err(self.damaged(name, format!("{} bytes were read where {declared} are declared", bytes.len())));
+        }
+        if order == ByteOrder::BigEndian {
+            bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
+        }
+        Ok(bytes)
+    }
+}
+
+/// What a datatype message means to us, and its byte order.
+fn kind(datatype: &DatatypeMessage) -> (Kind, ByteOrder) {
+    match datatype {
+        DatatypeMessage::FixedPoint { size, byte_order, signed, bit_offset: 0, bit_precision }
+            if matches!(size, 1 | 2 | 4 | 8) && *bit_precision as u32 == size * 8 =>
+        {
+            (Kind::Int { bytes: *size as usize, signed: *signed }, *byte_order)
+        }
+        DatatypeMessage::FloatingPoint { size, byte_order, .. }
+            if matches!(size, 2 | 4 | 8) && datatype.ieee_format().is_some() =>
+        {
+            (Kind::Float { bytes: *size as usize }, *byte_order)
+        }
+        DatatypeMessage::Enum { base, members } => match kind(base) {
+            (Kind::Int { bytes: 1, .. }, order)
+                if members.len() == 2 && members.iter().all(|m| m.value == [0] || m.value == [1]) =>
+            {
+                (Kind::Bool, order)
+            }
+            _ => (Kind::Other("an enumeration".into()), ByteOrder::LittleEndian),
+        },
+        other => (Kind::Other(words(other)), ByteOrder::LittleEndian),
+    }
+}
+
+/// A datatype in words. The library's own words multiply widths that a damaged file may have made enormous.
+fn words(datatype: &DatatypeMessage) -> String {
+    match datatype {
+        DatatypeMessage::FixedPoint { size, .. } => format!("integers of {size} bytes in an unusual layout"),
+        DatatypeMessage::FloatingPoint { size, .. } => format!("floats of {size} bytes in an unusual layout"),
+        DatatypeMessage::FixedString { size, .. } => format!("strings of {size} bytes"),
+        DatatypeMessage::VarLenString { .. } => "strings".into(),
+        DatatypeMessage::Compound { .. } => "compounds".into(),
+        DatatypeMessage::Opaque { size, .. } => format!("opaque elements of {size} bytes"),
+        DatatypeMessage::BitField { size, .. } => format!("bit fields of {size} bytes"),
+        _ => "elements of another type".into(),
+    }
+}
+
+pub(super) struct Writer {
+    path: PathBuf,
+    groups: Vec<String>,
+    file: H5File,
+}
+
+impl Writer {
+    pub(super) fn create(path: &Path) -> Result<Self, DataError> {
+        let file = guarded(|| H5File::options().no_locking().create(path))
+            .map_err(|why| DataError::io(path, std::io::Error::other(why)))?;
+        Ok(Self { path: path.into(), groups: Vec::new(), file })
+    }
+
+    /// Calls `write` on a new dataset of `datatype`, chunked and compressed.
+    fn add<T: rust_hdf5::H5Type>(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        datatype: DatatypeMessage,
+        values: &[T],
+    ) -> Result<(), DataError> {
+        let write = || {
+            let root = self.file.root_group();
+            let (group, leaf) = match name.rsplit_once('/') {
+                None => (root, name),
+                Some((group, leaf)) if self.groups.iter().any(|g| g == group) => (root.group(group)?, leaf),
+                Some((group, leaf)) => {
+                    self.groups.push(group.into());
+                    (root.create_group(group)?, leaf)
+                }
+            };
+            let mut dataset = group.new_dataset::<T>().shape(shape).datatype(datatype);
+            // An empty dataset has no chunk to compress.
+            if !values.is_empty() {
+                let row = T::element_size() * shape[1..].iter().product::<usize>().max(1);
+                let mut chunk = shape.to_vec();
+                chunk[0] = (CHUNK_BYTES / row).clamp(1, shape[0]);
+                dataset = dataset.chunk(&chunk).shuffle_deflate(6);
+            }
+            let dataset = dataset.create(leaf)?;
+            if values.is_empty() { Ok(()) } else { dataset.write_raw(values) }
+        };
+        guarded(write).map_err(|why| DataError::damaged(&self.path, name, None, why))
+    }
+}
+
+impl Hdf5Write for Writer {
+    fn reals(&mut self, dataset: &str, shape: &[usize], values: &[Real]) -> Result<(), DataError> {
+        assert_eq!(shape.iter().product::<usize>(), values.len(), "Hdf5Write::reals: `{dataset}`, shape {shape:?}");
+        self.add(dataset, shape, <Real as rust_hdf5::H5Type>::hdf5_type(), values)
+    }
+
+    fn flags(&mut self, dataset: &str, values: &[bool]) -> Result<(), DataError> {
+        let mut datatype = DatatypeMessage::bool_type();
+        if let DatatypeMessage::Enum { base, .. } = &mut datatype {
+            // h5py's booleans are enumerations of signed bytes.
+            **base = DatatypeMessage::i8_type();
+        }
+        let values: Vec<HBool> = values.iter().map(|&flag| flag.into()).collect();
+        self.add(dataset, &[values.len()], datatype, &values)
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), DataError> {
+        let Self { path, file, .. } = *self;
+        guarded(|| file.close()).map_err(|why| DataError::io(&path, std::io::Error::other(why)))
+    }
+}

@@ -1,0 +1,22 @@
+/// What can go wrong when a world is asked for by name or described by text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnvError {
+    /// No world has this name.
+    #[error("there is no environment `{name}`; near names: {}", .near.join(", "))]
+    Unknown {
+        /// The name that was asked for.
+        name: String,
+        /// The registered names closest to it, closest first.
+        near: Vec<String>,
+    },
+    /// A maze drawing that makes no sense.
+    #[error("maze layout, row {row}, column {column}: {why}")]
+    Layout {
+        /// Row of the drawing, from 0 at the top.
+        row: usize,
+        /// Column of the drawing, from 0 at the left.
+        column: usize,
+        /// What is wrong there.
+        why: &'static str,
+    },
+}

@@ -1,0 +1,44 @@
+//! The result as a table for the terminal.
+
+use crate::report::RunReport;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{Cell, CellAlignment, Table};
+
+/// One row for each arm, best first, then the published scores.
+pub(crate) fn table(run: &RunReport) -> String {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_header(["", "IQM", "95 % interval", "mean", "each seed"]);
+    let number = |x: f64| Cell::new(format!("{x:.1}")).set_alignment(CellAlignment::Right);
+    let mut arms: Vec<_> = run.arms.iter().collect();
+    arms.sort_by(|a, b| b.iqm.total_cmp(&a.iqm));
+    for arm in arms {
+        let mean = arm.scores.iter().sum::<f64>() / arm.scores.len().max(1) as f64;
+        let seeds: Vec<String> = arm.scores.iter().map(|s| format!("{s:.1}")).collect();
+        let interval = format!("{:.1} … {:.1}", arm.ci95.0, arm.ci95.1);
+        table.add_row([
+            Cell::new(&arm.name),
+            number(arm.iqm),
+            Cell::new(interval),
+            number(mean),
+            Cell::new(seeds.join("  ")),
+        ]);
+    }
+    for (label, score, note) in &run.published {
+        table.add_row([Cell::new(label), number(*score), Cell::new(""), Cell::new(""), Cell::new(note)]);
+    }
+    format!("{}: {}\n{table}", run.experiment, run.task)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_arm_and_published_score_has_a_row_and_the_best_is_first() {
+        let run = crate::report::tests::made_up();
+        let shown = super::table(&run);
+        let place = |text: &str| shown.find(text).unwrap_or_else(|| panic!("{text} is missing:\n{shown}"));
+        assert!(place("ROMI-BCQ") < place("TD3+BC"));
+        place("121.0");
+        place("recalled");
+    }
+}

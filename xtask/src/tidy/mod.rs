@@ -1,0 +1,44 @@
+//! `cargo xtask tidy`: what the compiler cannot check.
+//!
+//! Each rule is a function from the tree to its complaints, and has a test that feeds it something bad and sees it
+//! complain. A line of source that must break a rule of *text* says `tidy: allow`.
+
+mod documents;
+mod layers;
+mod source;
+mod tree;
+
+use tree::Tree;
+
+/// The name of a rule, and the rule.
+type Rule = (&'static str, fn(&Tree) -> Vec<String>);
+
+const RULES: [Rule; 13] = [
+    ("layers", layers::layers),
+    ("front pages", layers::front_pages),
+    ("file names", source::file_names),
+    ("file sizes", source::file_sizes),
+    ("file lengths", source::file_lengths),
+    ("spelling", source::spelling),
+    ("private words", source::private_words),
+    ("unsafe code", source::unsafe_code),
+    ("stubs", source::stubs),
+    ("quotations", documents::quotations),
+    ("subcommands", documents::subcommands),
+    ("links", documents::links),
+    ("table of contents", documents::contents),
+];
+
+pub(crate) fn main() -> anyhow::Result<()> {
+    let tree = Tree::read(&crate::root())?;
+    let mut complaints = 0;
+    for (name, rule) in RULES {
+        for complaint in rule(&tree) {
+            println!("{name}: {complaint}");
+            complaints += 1;
+        }
+    }
+    anyhow::ensure!(complaints == 0, "{complaints} complaints");
+    println!("{} rules hold over {} files", RULES.len(), tree.files.len());
+    Ok(())
+}

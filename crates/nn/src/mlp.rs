@@ -198,13 +198,13 @@ impl Mlp {
     /// # Panics
     /// If `saved` is not one member's parameters.
     pub fn load_member(&self, store: &mut Store, member: usize, saved: &[Real]) {
+        assert_eq!(saved.len() * self.members(), self.range().len(), "load_member: not the parameters of one member");
         let mut rest = saved;
         store.member_values(self.range(), member, |values| {
             let (now, later) = rest.split_at(values.len());
             values.copy_from_slice(now);
             rest = later;
         });
-        assert!(rest.is_empty(), "load_member: {} numbers too many", rest.len());
     }
 }
 

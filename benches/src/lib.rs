@@ -1,1 +1,1 @@
-//! Throughput of whole updates.
+//! Throughput of whole updates, and of the pieces they are made of.

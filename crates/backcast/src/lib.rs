@@ -1,1 +1,4 @@
 //! Offline reinforcement learning by imagination: the whole workspace behind one name.
+
+#[cfg(doctest)]
+mod book;

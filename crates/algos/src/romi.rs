@@ -1,1 +1,189 @@
-//! ROMI.
+//! ROMI: any conservative learner on real and reverse-imagined transitions (Wang, Li, Jiang, Zhu, Li & Zhang, *Offline
+//! reinforcement learning with reverse model-based imagination*, NeurIPS 2021, arXiv:2110.00188).
+//!
+//! | equation | code |
+//! |---|---|
+//! | (1) p̂(s, r ∣ s′, a): a probabilistic ensemble of the predecessor | `backcast-dynamics`, `Direction::Reverse` |
+//! | (2) π̂(a ∣ s′): uniform, or a conditional VAE | [`ReversePolicy`] |
+//! | (3) a_t ~ π̂(· ∣ s_{t+1}), (s_t, r_t) ~ p̂(· ∣ s_{t+1}, a_t), from a state of the log | [`Config::imagine`] |
+//! | (4) B = ⌊B(1−η) + 0.1⌋ real rows and ⌊Bη + 0.1⌋ imagined ones | [`Config::counts`] |
+//!
+//! Order: the model is fitted, the policy is fitted, the buffer is filled **once**, and then any learner of this crate is
+//! trained on batches mixed by (4), unchanged. Every imagined path *ends* in a state of the log, so it can only add ways
+//! into what is known: the learner's own conservatism is enough and no penalty is taken off the reward.
+//!
+//! As in the authors' code: chains start from the *s* of a drawn transition; the termination is asked about *(ŝ, a, s)* in
+//! forward time; rows that enter a terminal state are stored and end their chain. Beyond the authors' code: the same
+//! generator with a forward model is the control arm (same starts, same budget, same policy class).
+//!
+//! The learner matters. It must fit its notion of the known to the *mixed* batch and choose among its actions, as BCQ does
+//! with its VAE; a learner that clones the mixture (TD3+BC) is pulled towards the uniform reverse policy.
+
+use backcast_core::*;
+use backcast_imagination::{ImagineConfig, Imaginer, Sink, Summary, Uniform};
+use backcast_penalties::NoPenalty;
+use serde::{Deserialize, Serialize};
+
+/// π̂, the policy that chooses the actions of imagined chains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReversePolicy {
+    /// Uniform in the action box: maze2d and hopper.
+    #[default]
+    Uniform,
+    /// A conditional VAE fitted to the log: antmaze, halfcheetah and walker2d.
+    Vae,
+}
+
+/// Where chains start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Starts {
+    /// Any transition of the log: maze2d.
+    #[default]
+    Uniform,
+    /// In proportion to the return of the trajectory; also changes which real rows the learner sees.
+    ReturnPrioritised,
+}
+
+/// One field per symbol; the defaults are those of maze2d-umaze in the authors' code.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Length L of a chain.
+    pub horizon: usize,
+    /// Share η of imagined rows in a batch.
+    pub ratio: Real,
+    /// Imagined transitions in the buffer (4,000,000 in the authors' code).
+    pub rows: usize,
+    /// Chains started at a time.
+    pub starts_per_call: usize,
+    /// π̂.
+    pub policy: ReversePolicy,
+    /// Where chains start.
+    pub starts: Starts,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            horizon: 5,
+            ratio: 0.7,
+            rows: 1_000_000,
+            starts_per_call: 1000,
+            policy: ReversePolicy::Uniform,
+            starts: Starts::Uniform,
+        }
+    }
+}
+
+impl Config {
+    /// The settings the authors' code chooses by the name of a task, where it has any.
+    pub fn preset(task: &str) -> Option<Self> {
+        use {ReversePolicy as P, Starts as S};
+        let table: [(&str, usize, Real, P, S); 7] = [
+            ("maze2d-umaze", 5, 0.7, P::Uniform, S::Uniform),
+            ("maze2d-medium", 5, 0.5, P::Uniform, S::Uniform),
+            ("maze2d-large", 5, 0.3, P::Uniform, S::Uniform),
+            ("antmaze", 5, 0.1, P::Vae, S::ReturnPrioritised),
+            ("hopper", 5, 0.1, P::Uniform, S::ReturnPrioritised),
+            ("halfcheetah", 1, 0.1, P::Vae, S::ReturnPrioritised),
+            ("walker2d", 1, 0.1, P::Vae, S::ReturnPrioritised),
+        ];
+        let (_, horizon, ratio, policy, starts) = table.into_iter().find(|row| task.starts_with(row.0))?;
+        Some(Self { horizon, ratio, policy, starts, ..Self::default() })
+    }
+
+    /// Whether every field makes sense.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        ConfigError::unless(self.horizon > 0, "horizon", "is 0; a chain has a step")?;
+        let ratio = self.ratio;
+        ConfigError::unless((0.0..=1.0).contains(&ratio), "ratio", format!("is {ratio}; a share lies in [0, 1]"))?;
+        ConfigError::unless(self.rows > 0, "rows", "is 0; imagine at least one transition")?;
+        ConfigError::unless(self.starts_per_call > 0, "starts_per_call", "is 0; start at least one chain")
+    }
+
+    // ANCHOR: counts
+    /// (4)  (real, imagined) rows of a batch of B: ⌊B(1−η) + 0.1⌋ and ⌊Bη + 0.1⌋, a row lost to rounding made up by a real one
+    pub fn counts(&self, batch: usize) -> (usize, usize) {
+        let imagined = ((batch as Real * self.ratio + 0.1) as usize).min(batch);
+        (batch - imagined, imagined)
+    }
+    // ANCHOR_END: counts
+
+    // ANCHOR: imagine
+    /// (3)  a_t ~ π̂(· ∣ s_{t+1}),  (s_t, r_t) ~ p̂(· ∣ s_{t+1}, a_t),  from states of the log until the buffer is full
+    ///
+    /// The direction is the model's: the same loop forwards is the control. `watch` sees the rows so far and says whether to
+    /// go on. The result depends on `key` alone.
+    pub fn imagine(
+        &self,
+        model: &mut dyn Dynamics,
+        starts: &dyn Source,
+        policy: &mut dyn Policy,
+        termination: Termination,
+        key: Key,
+        watch: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Columns, ConfigError> {
+        let mut imaginer = self.imaginer(termination)?;
+        let mut buffer = Columns::with_capacity(model.spec(), self.rows + self.starts_per_call * self.horizon);
+        let mut call = 0;
+        while buffer.len() < self.rows && watch(buffer.len()) {
+            let Summary { stored, .. } = imaginer.imagine(model, starts, policy, key.fold(call), &mut buffer);
+            call += 1;
+            if stored == 0 {
+                break;
+            }
+        }
+        buffer.truncate(self.rows);
+        Ok(buffer)
+    }
+    // ANCHOR_END: imagine
+
+    /// A single call of the roll-out loop into any sink, such as a `Trace` for drawing.
+    pub fn imagine_once(
+        &self,
+        model: &mut dyn Dynamics,
+        starts: &dyn Source,
+        policy: &mut dyn Policy,
+        termination: Termination,
+        key: Key,
+        sink: &mut dyn Sink,
+    ) -> Result<Summary, ConfigError> {
+        Ok(self.imaginer(termination)?.imagine(model, starts, policy, key, sink))
+    }
+
+    fn imaginer(&self, termination: Termination) -> Result<Imaginer<NoPenalty>, ConfigError> {
+        self.check()?;
+        let config =
+            ImagineConfig { horizon: self.horizon, starts_per_call: self.starts_per_call, ..Default::default() };
+        Imaginer::new(config, termination, NoPenalty)
+    }
+}
+
+/// The uniform π̂ for transitions of `spec`.
+pub fn uniform(spec: Spec) -> Uniform {
+    Uniform(spec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_split_as_in_the_authors_code() {
+        let at = |ratio, batch| Config { ratio, ..Config::default() }.counts(batch);
+        assert_eq!(at(0.7, 100), (30, 70));
+        assert_eq!(at(0.3, 100), (70, 30));
+        assert_eq!(at(0.1, 256), (231, 25));
+        assert_eq!(at(0.0, 10), (10, 0));
+        assert_eq!(at(1.0, 10), (0, 10));
+    }
+
+    #[test]
+    fn presets_follow_the_task() {
+        assert_eq!(Config::preset("maze2d-large-sparse-v1").unwrap().ratio, 0.3);
+        assert_eq!(Config::preset("walker2d-medium-v2").unwrap().policy, ReversePolicy::Vae);
+        assert!(Config::preset("dmsd").is_none());
+    }
+}

@@ -1,4 +1,54 @@
 //! Offline reinforcement learning by imagination: the whole workspace behind one name.
+//!
+//! Each crate stands on its own; this one re-exports them and adds what needs all of them at once: an [`Experiment`] read
+//! from a file, an [`Agent`] that is complete when saved, [`evaluate`] in a world, and [`run`], which carries an experiment
+//! out so that it can be interrupted anywhere and continued to the same bits.
+//!
+//! ```
+//! use backcast::{Experiment, core::Key, envs};
+//!
+//! let experiment = Experiment::parse(r#"
+//!     name = "a first look"
+//!     task = "maze2d-umaze-sparse-v1"
+//!     [algorithm]
+//!     name = "td3_bc"
+//!     hidden = [64, 64]
+//!     [training]
+//!     updates = 1000
+//! "#)?;
+//! let world = envs::make(&experiment.task)?;
+//! let agent = backcast::Agent::new(&experiment.algorithm, None, world.spec(), Key::new(0))?;
+//! # let _ = agent;
+//!
+//! // Every unknown key is refused by name.
+//! let error = Experiment::parse("name = \"x\"\ntask = \"dmsd\"\n[training]\nupdate = 5").unwrap_err();
+//! assert!(error.to_string().contains("did you mean `updates`?"), "{error}");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub use backcast_algos as algos;
+pub use backcast_core as core;
+pub use backcast_data as data;
+pub use backcast_dynamics as dynamics;
+pub use backcast_envs as envs;
+pub use backcast_imagination as imagination;
+pub use backcast_nn as nn;
+pub use backcast_penalties as penalties;
+pub use backcast_stats as stats;
+
+mod agent;
+mod algorithm;
+mod error;
+mod evaluate;
+mod experiment;
+pub mod run;
+
+pub use agent::Agent;
+pub use algorithm::AlgorithmConfig;
+pub use error::Error;
+pub use evaluate::evaluate;
+pub use experiment::{Arm, DataConfig, Experiment, ExperimentError, Imagine, Published, Seeds, Training};
 
 #[cfg(doctest)]
 mod book;

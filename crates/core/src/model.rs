@@ -1,5 +1,5 @@
 use crate::{Column, Real, Spec, State};
-use ndarray::{ArrayView2, ArrayView3};
+use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, Axis};
 use serde::{Deserialize, Serialize};
 
 /// Forward *p(s′, r ∣ s, a)*, reverse *p(s, r ∣ s′, a)*, inverse *p(a ∣ s, s′)*: three ways to split the columns of one
@@ -71,4 +71,24 @@ pub trait Dynamics: State {
 
     /// Every member's Gaussian for each row of the two given columns, `[rows, width]` each.
     fn predict(&mut self, given: [ArrayView2<'_, Real>; 2]) -> Prediction<'_>;
+
+    /// The Gaussian of member `member_of_row[i]` for row `i`, written to `mean` and `std`, `[rows, cols]` each.
+    ///
+    /// Unless overridden, asks every member and picks; a model that can evaluate one member alone should do so.
+    ///
+    /// # Panics
+    /// If the numbers of rows differ, or there is no such member.
+    fn predict_elite(
+        &mut self,
+        given: [ArrayView2<'_, Real>; 2],
+        member_of_row: &[usize],
+        mut mean: ArrayViewMut2<'_, Real>,
+        mut std: ArrayViewMut2<'_, Real>,
+    ) {
+        let p = self.predict(given);
+        for (i, &member) in member_of_row.iter().enumerate() {
+            mean.row_mut(i).assign(&p.mean.index_axis(Axis(0), member).row(i));
+            std.row_mut(i).assign(&p.std.index_axis(Axis(0), member).row(i));
+        }
+    }
 }

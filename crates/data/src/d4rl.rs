@@ -11,7 +11,7 @@ use std::path::Path;
 ///
 /// Numbers of any width are rounded to [`Real`](backcast_core::Real); rewards and flags may be `[N]` or `[N, 1]`; flags may be booleans or
 /// numbers 0 and 1. Values that are not finite are passed on: [`Log::transitions`] refuses them and
-/// [`check`](crate::check()) reports them.
+/// [`check`](crate::check::check) reports them.
 ///
 /// # Errors
 /// Typed, naming the file, the dataset and where possible the row. Never panics on a damaged file, and never asks for more

@@ -191,7 +191,8 @@ mod tests {
 
     #[test]
     fn halves_have_their_textbook_values() {
-        for (bits, value) in [(0x3C00, 1.0), (0xC000, -2.0), (0x7BFF, 65504.0), (0x0001, 5.960_464_5e-8), (0x8000, 0.0)]
+        for (bits, value) in
+            [(0x3C00, 1.0), (0xC000, -2.0), (0x7BFF, 65504.0), (0x0001, 1.0 / 16_777_216.0), (0x8000, 0.0)]
         {
             assert_eq!(half(bits), value, "{bits:#06x}");
         }

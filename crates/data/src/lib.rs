@@ -1,6 +1,75 @@
 //! Datasets in memory and on disk: D4RL files, rings, mixtures, normalisers, checks.
+//!
+//! Offline reinforcement learning learns from a log of somebody else's behaviour. Between that log and a minibatch lie a
+//! handful of decisions that are easy to get silently wrong: which state follows which, where an episode ends, whether it
+//! ended or was merely cut off, which rows belong to a good trajectory. This crate makes each of them once, in the open,
+//! and counts what it did.
+//!
+//! ```
+//! use backcast_core::{Columns, Key, Source};
+//! use backcast_data::{Log, Mixture, Options, Ring, Row, d4rl};
+//!
+//! // A log of two short episodes: the first was cut off, the second truly ended.
+//! let mut log = Log::new(1, 1, false);
+//! for (s, reward, terminal, timeout) in
+//!     [(0.0, 0.0, false, false), (1.0, 1.0, false, true), (5.0, 2.0, false, false), (6.0, 3.0, true, false)]
+//! {
+//!     log.push(Row { obs: &[s], act: &[0.5], reward, terminal, timeout, next_obs: None });
+//! }
+//!
+//! // On disk it has the layout of D4RL, which h5py and other tools read.
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let path = directory.path().join("log.hdf5");
+//! d4rl::write(&path, &log)?;
+//! let log = d4rl::read(&path)?;
+//!
+//! // The state after the cut was never recorded, so that row makes no transition, and the report says so.
+//! let (data, report) = log.transitions(&Options::default())?;
+//! assert_eq!((report.rows, report.kept, report.dropped_timeouts), (4, 3, 1));
+//! // Returns were summed before anything was dropped; each transition carries the weight of its trajectory.
+//! assert_eq!(data.episodes()[0].total, 1.0);
+//! assert_eq!(data.weights(), [0.0, 1.0, 1.0]);
+//!
+//! // A batch of 30 real rows, drawn by weight, and 70 imagined ones.
+//! let priorities = data.priorities(1.0, false).unwrap();
+//! let real = priorities.over(data.columns());
+//! let mut imagined = Ring::new(data.spec(), 1000);
+//! imagined.push(&[4.0], &[-0.5], 0.0, &[5.0], false);
+//! let mut staging = Columns::new(data.spec());
+//! let batch = Mixture::new(&real, &imagined, 0.7).sample(Key::new(0).name("batch"), 100, &mut staging);
+//! assert_eq!(batch.len(), 100);
+//! # Ok::<(), backcast_data::DataError>(())
+//! ```
+//!
+//! # From file to minibatch
+//!
+//! | step | type | what it decides |
+//! |---|---|---|
+//! | bytes → arrays | [`h5`] | whether a file can be believed: declared sizes against its length, types, panics of the reader |
+//! | arrays → rows | [`d4rl`], [`Log`] | whether shapes agree; nothing is dropped or shifted |
+//! | rows → transitions | [`Log::transitions`], [`Options`] | which state follows which, and which rows have no successor |
+//! | transitions → draws | [`Dataset`], [`Priorities`], [`Ring`], [`Mixture`] | who is drawn how often |
+//! | scales | [`Normaliser`] | the statistics that a policy carries with it |
+//! | judgement | [`check()`], [`show`] | what a person should know before believing a result |
+//!
+//! # What is deliberately absent
+//!
+//! - **No terminal is ever made from a cut.** A horizon says nothing about the world; a bootstrap goes through it.
+//! - **No transition crosses an episode.** Some published files store the *next* episode's first state as the next
+//!   observation of a cut row. Each cut row is compared with the row after it, and dropped where they are equal.
+//! - **No ambient randomness.** Draws take a [`Key`](backcast_core::Key); the same key draws the same rows.
+//! - **No allocation while drawing**, once the staging area has its size.
+//! - **No trust in files.** Whatever bytes are in it, a file yields a log or a [`DataError`] that names it.
 #![forbid(unsafe_code)]
+// `Real` is `f64` in some builds, and the casts that others need are then idle.
+#![allow(clippy::unnecessary_cast)]
 
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
+pub mod check;
 pub mod d4rl;
 mod dataset;
 mod error;
@@ -12,6 +81,7 @@ mod prioritised;
 mod ring;
 mod sum_tree;
 
+pub use check::{Check, Finding, Severity, Show, Summary, check, show};
 pub use dataset::Dataset;
 pub use error::DataError;
 pub use log::{BuildReport, End, Episode, Info, Log, Options, Row, TerminalRows, trajectory_weights};

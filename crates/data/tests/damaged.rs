@@ -1,5 +1,6 @@
 //! Files that are cut short, flipped, of the wrong shape or of the wrong type: an error that names them, never a panic, a
 //! hang or a request for absurd amounts of memory. Also files of other writers, which must simply be read.
+#![allow(clippy::unnecessary_cast)] // `Real` is `f64` in some builds.
 
 mod shared;
 
@@ -41,6 +42,7 @@ fn try_everything(path: &Path, what: &str) -> Result<Log, DataError> {
     let result = result.unwrap();
     if let Err(error) = &result {
         assert_eq!(error.file(), path, "{what}");
+        assert!(!error.to_string().contains("panicked"), "{what}: {error}");
         assert!(error.to_string().contains(&path.display().to_string()), "{what}: {error}");
     }
     result
@@ -89,7 +91,8 @@ fn flipped_bytes_never_bring_the_reader_down() {
     for source in [ours(directory.path()), fixture("h5py_plain.h5"), fixture("h5py_odd.h5")] {
         let (bytes, path) = (std::fs::read(&source).unwrap(), directory.path().join("flipped.hdf5"));
         let mut errors = 0;
-        for seed in 0..200 {
+        // The last four make element sizes near 2³², which the library's own description of a type cannot multiply by 8.
+        for seed in (0..200).chain([3585, 5277, 6506, 6680]) {
             let key = Key::new(seed).name("flip");
             let mut damaged = bytes.clone();
             for flip in 0..1 + key.below(4, 0) {
@@ -105,7 +108,7 @@ fn flipped_bytes_never_bring_the_reader_down() {
             std::fs::write(&path, &damaged).unwrap();
             errors += try_everything(&path, &format!("{}, seed {seed}", source.display())).is_err() as usize;
         }
-        assert!(errors > 20, "{}: only {errors} of 200 damaged files were refused", source.display());
+        assert!(errors > 20, "{}: only {errors} of 204 damaged files were refused", source.display());
     }
 }
 
@@ -202,10 +205,10 @@ fn a_dataset_that_cannot_fit_its_file_is_refused_before_memory_is_asked_for() {
     let path = directory.path().join("bomb.hdf5");
     let file = H5File::create(&path).unwrap();
     for (name, shape) in [("observations", &[1 << 33, 64][..]), ("actions", &[1 << 33, 2])] {
-        file.new_dataset::<f32>().shape(shape).chunk(&[1024, shape[1]]).deflate(6).create(name).unwrap();
+        file.new_dataset::<f32>().shape(shape).resizable().chunk(&[1024, shape[1]]).deflate(6).create(name).unwrap();
     }
     for name in ["rewards", "terminals"] {
-        file.new_dataset::<f32>().shape([1 << 33]).chunk(&[1024]).deflate(6).create(name).unwrap();
+        file.new_dataset::<f32>().shape([1 << 33]).resizable().chunk(&[1024]).deflate(6).create(name).unwrap();
     }
     file.close().unwrap();
     match try_everything(&path, "a file that declares two terabytes").unwrap_err() {

@@ -1,4 +1,5 @@
 //! The same traps as in the recorded files, in small logs that are always here.
+#![allow(clippy::unnecessary_cast)] // `Real` is `f64` in some builds.
 
 mod shared;
 

@@ -1,4 +1,5 @@
 //! Every trap of the recorded files, on the files themselves; skipped loudly where they are not.
+#![allow(clippy::unnecessary_cast)] // `Real` is `f64` in some builds.
 
 mod shared;
 

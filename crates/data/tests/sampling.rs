@@ -1,4 +1,5 @@
 //! Rings, sum trees, priorities, mixtures and episode splitting against the plainest thing that could be right.
+#![allow(clippy::unnecessary_cast)] // `Real` is `f64` in some builds.
 
 mod shared;
 

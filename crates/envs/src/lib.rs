@@ -45,6 +45,11 @@ pub mod registry;
 mod score;
 pub mod termination;
 
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use error::EnvError;
 pub use registry::{make, score};
 pub use score::Score;

@@ -4,7 +4,7 @@ use crate::{Real, Shape, Var};
 use backcast_core::Key;
 
 /// ½ ln 2π.
-const HALF_LN_TAU: Real = 0.918_938_533_204_672_8;
+const HALF_LN_TAU: Real = 0.918_938_533_204_672_8_f64 as Real;
 const LN_2: Real = std::f64::consts::LN_2 as Real;
 
 /// A diagonal Gaussian; all tensors are `[members, rows, cols]` or broadcast to it.

@@ -43,6 +43,8 @@
 //! There is no `requires_grad`: a gradient is taken *with respect to* a range of parameters or a value, and nothing is
 //! computed for anybody else. Changing parameters while a value of the step is alive does not compile.
 
+#![cfg_attr(feature = "f64", allow(clippy::unnecessary_cast, reason = "`as f64` does something in single precision"))]
+
 mod adam;
 mod checkpoint;
 mod heads;

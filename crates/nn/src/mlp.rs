@@ -51,6 +51,18 @@ impl Linear {
         x.linear(weight, bias, act)
     }
 
+    /// As [`forward`](Linear::forward) through one member alone, `[1, rows, inputs]` to `[1, rows, outputs]`.
+    ///
+    /// # Panics
+    /// If there is no such member.
+    pub fn forward_member<'t>(&self, x: Var<'t>, member: usize, act: Act) -> Var<'t> {
+        assert!(member < self.members, "forward_member: {member} of {} members", self.members);
+        let weight = self.weight + member * self.inputs * self.outputs;
+        let weight = x.tape().param(weight, Shape::new(1, self.inputs, self.outputs));
+        let bias = x.tape().param(self.bias + member * self.outputs, Shape::new(1, 1, self.outputs));
+        x.linear(weight, bias, act)
+    }
+
     /// Where its parameters are in the store.
     pub fn range(&self) -> Range<usize> {
         self.weight..self.bias + self.members * self.outputs
@@ -140,6 +152,18 @@ impl Mlp {
         self.layers()
             .enumerate()
             .fold(x, |x, (i, layer)| layer.forward(x, if i == last { self.output } else { self.hidden }))
+    }
+
+    /// The value of one member alone for `x`, `[1, rows, inputs]`: `[1, rows, outputs]`, the same bits as
+    /// [`forward`](Mlp::forward) gives for that member.
+    ///
+    /// # Panics
+    /// If there is no such member.
+    pub fn forward_member<'t>(&self, x: Var<'t>, member: usize) -> Var<'t> {
+        let last = self.layers().count() - 1;
+        self.layers()
+            .enumerate()
+            .fold(x, |x, (i, layer)| layer.forward_member(x, member, if i == last { self.output } else { self.hidden }))
     }
 
     /// Where its parameters are in the store: one range, because layers are made one after another.

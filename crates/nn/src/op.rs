@@ -3,9 +3,30 @@
 use crate::{Act, Real, Shape, kernels};
 use kernels::{Epilogue, Isa, Matrix, Product, Start};
 
-/// One recorded operation. Inputs and shapes stand in the node beside it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Op {
+/// Declares the operations together with their names, so that no list of them can fall behind.
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident $(($($field:ty),*))?,)*) => {
+        /// One recorded operation. Inputs and shapes stand in the node beside it.
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub(crate) enum Op {
+            $($(#[$doc])* $name $(($($field),*))?,)*
+        }
+
+        impl Op {
+            /// The name of every operation.
+            pub(crate) const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+            /// The name of this operation.
+            pub(crate) fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name { .. } => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+operations! {
     /// A tensor of the store.
     Param,
     /// Numbers from outside: no history.
@@ -90,17 +111,18 @@ pub(crate) struct Machine {
     pub(crate) parallel: bool,
 }
 
-/// Writes the value of `op` into `out` (dense, every element written).
-pub(crate) fn evaluate(
-    op: Op,
-    x: Operand<'_>,
-    y: Option<Operand<'_>>,
-    z: Option<Operand<'_>>,
-    out: &mut [Real],
-    shape: Shape,
-    machine: Machine,
-    panels: &mut Vec<Real>,
-) {
+/// What an operation reads, and the shape of what it writes.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) inputs: [Option<Operand<'a>>; 3],
+    pub(crate) shape: Shape,
+    pub(crate) machine: Machine,
+}
+
+/// Writes the value of `op` into `out` (dense, every element written). `panels` is scratch for products.
+pub(crate) fn evaluate(op: Op, call: Call<'_>, out: &mut [Real], panels: &mut Vec<Real>) {
+    let Call { inputs: [x, y, _], shape, .. } = call;
+    let x = x.expect("an operation has an input");
     let (xs, x_shape) = x;
     let second = || y.expect("a binary operation has two inputs");
     match op {
@@ -139,10 +161,10 @@ pub(crate) fn evaluate(
             }
         }),
         Op::Inside(lo, hi) => map(xs, out, |v| (v > lo && v < hi) as u8 as Real),
-        Op::MatMul(ta, tb) => matmul(x, second(), ta, tb, None, Epilogue::None, out, shape, machine, panels),
+        Op::MatMul(ta, tb) => matmul(call, [ta, tb], Epilogue::None, out, panels),
         Op::Linear(act) => {
             let epilogue = if act == Act::Relu { Epilogue::Relu } else { Epilogue::None };
-            matmul(x, second(), false, false, z, epilogue, out, shape, machine, panels);
+            matmul(call, [false, false], epilogue, out, panels);
             if act == Act::Tanh {
                 in_place(kernels::tanh, out);
             }
@@ -320,18 +342,10 @@ fn log_sum_exp((xs, x_shape): Operand<'_>, out: &mut [Real]) {
     }
 }
 
-fn matmul(
-    (xs, x_shape): Operand<'_>,
-    (ys, y_shape): Operand<'_>,
-    ta: bool,
-    tb: bool,
-    bias: Option<Operand<'_>>,
-    epilogue: Epilogue,
-    out: &mut [Real],
-    shape: Shape,
-    machine: Machine,
-    panels: &mut Vec<Real>,
-) {
+/// The product of the first two inputs, each transposed or not, plus the third if there is one.
+fn matmul(call: Call<'_>, transposed: [bool; 2], epilogue: Epilogue, out: &mut [Real], panels: &mut Vec<Real>) {
+    let Call { inputs: [x, y, bias], shape, machine } = call;
+    let ((xs, x_shape), (ys, y_shape)) = x.zip(y).expect("a product has two factors");
     let stack = |s: Shape| if s.members == 1 { 0 } else { s.rows * s.cols };
     let matrix = |values, s: Shape, transposed: bool| Matrix {
         values,
@@ -342,10 +356,10 @@ fn matmul(
     let p = Product {
         members: shape.members,
         m: shape.rows,
-        k: if ta { x_shape.rows } else { x_shape.cols },
+        k: if transposed[0] { x_shape.rows } else { x_shape.cols },
         n: shape.cols,
-        a: matrix(xs, x_shape, ta),
-        b: matrix(ys, y_shape, tb),
+        a: matrix(xs, x_shape, transposed[0]),
+        b: matrix(ys, y_shape, transposed[1]),
         start: bias.map_or(Start::Zero, |(b, s)| Start::Bias(b, stack(s))),
         epilogue,
     };

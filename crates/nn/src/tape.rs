@@ -114,6 +114,12 @@ impl<'t> Tape<'t> {
         Self { params, arena }
     }
 
+    /// A tape over `params`, the parameters of some [`Store`](crate::Store), with memory of its own. A slice can be shared between
+    /// threads, which a store, holding an arena, cannot: one such tape per thread is how inference goes parallel.
+    pub fn over(params: &'t [Real], arena: &'t RefCell<Arena>) -> Self {
+        Self::new(params, arena)
+    }
+
     /// A matrix from outside, `[1, rows, cols]`.
     pub fn input(self, x: ArrayView2<'_, Real>) -> Var<'t> {
         let shape = Shape::new(1, x.nrows(), x.ncols());
@@ -153,7 +159,8 @@ impl<'t> Tape<'t> {
     /// The parameters at `at` of the store. The same tensor asked for twice is one node.
     pub(crate) fn param(self, at: usize, shape: Shape) -> Var<'t> {
         let mut arena = self.arena.borrow_mut();
-        if let Some(&(_, id)) = arena.params.iter().find(|(offset, _)| *offset == at) {
+        let known = |&&(offset, id): &&(usize, u32)| offset == at && arena.nodes[id as usize].shape == shape;
+        if let Some(&(_, id)) = arena.params.iter().find(known) {
             return Var { tape: self, id, shape };
         }
         let id = arena.nodes.len() as u32;
@@ -198,6 +205,17 @@ impl<'t> Tape<'t> {
         self.len() == 0
     }
 
+    /// The name of every operation a tape can record.
+    pub const OPERATIONS: &'static [&'static str] = Op::NAMES;
+
+    /// The name of the operation that gave the value recorded `i`-th, one of [`Tape::OPERATIONS`]: for tests and profiles.
+    ///
+    /// # Panics
+    /// If fewer are recorded.
+    pub fn operation(self, i: usize) -> &'static str {
+        self.arena.borrow().nodes[i].op.name()
+    }
+
     pub(crate) fn node(self, id: u32) -> Node {
         self.arena.borrow().nodes[id as usize]
     }
@@ -213,13 +231,13 @@ impl<'t> Tape<'t> {
         let at = arena.take(shape.len());
         let (old, new) = arena.values.split_at_mut(at);
         let read = |v: Var<'t>| {
+            assert!(std::ptr::eq(v.tape.arena, self.arena), "{}: an input is on another tape", op.name());
             let node = &arena.nodes[v.id as usize];
             let from = if node.in_params { self.params } else { &*old };
             (&from[node.at..node.at + node.shape.len()], v.shape)
         };
-        let x = read(inputs[0].expect("an operation has an input"));
-        let (y, z) = (inputs[1].map(read), inputs[2].map(read));
-        evaluate(op, x, y, z, &mut new[..shape.len()], shape, arena.machine, &mut arena.panels);
+        let call = Call { inputs: inputs.map(|v| v.map(read)), shape, machine: arena.machine };
+        evaluate(op, call, &mut new[..shape.len()], &mut arena.panels);
         let inputs = inputs.map(|v| v.map_or(NONE, |v| v.id));
         push(arena, self, Node { op, inputs, shape, at, in_params: false })
     }
@@ -278,7 +296,7 @@ impl<'t> Tape<'t> {
         result.unwrap_or_else(|| self.fill(x.shape, |out| out.fill(0.0)))
     }
 
-    /// ∂`loss`/∂θ for the parameters in `range` of the store, written to `out`.
+    /// ∂`loss`/∂θ for the parameters in `range` of the store, written to `out`; zeros where the loss does not depend on them.
     ///
     /// # Panics
     /// If `out` is not as long as `range`.
@@ -287,12 +305,13 @@ impl<'t> Tape<'t> {
         out.fill(0.0);
         self.backward(
             loss,
-            |_, node| node.op == Op::Param && range.contains(&node.at),
+            |_, node| node.op == Op::Param && node.at < range.end && range.start < node.at + node.shape.len(),
             |_, node, g| {
-                if let Some(g) = g {
-                    let at = node.at - range.start;
-                    g.read(|g| out[at..at + g.len()].copy_from_slice(g));
-                }
+                let Some(g) = g else { return };
+                // A range may cut through a tensor, and two nodes may read the same parameters in different shapes.
+                let (from, to) = (node.at.max(range.start), (node.at + node.shape.len()).min(range.end));
+                let out = &mut out[from - range.start..to - range.start];
+                g.read(|g| kernels::accumulate(&g[from - node.at..to - node.at], out));
             },
         );
     }

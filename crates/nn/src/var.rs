@@ -158,6 +158,16 @@ impl<'t> Var<'t> {
         self.sum_to(Shape { cols: 1, ..self.shape() })
     }
 
+    /// The Euclidean norm of each row, `[members, rows, 1]`; its derivative at zero is zero.
+    ///
+    /// The square root of a sum of squares would give NaN there (0·∞), and a row of zeros is no rarity where the row is
+    /// itself a gradient: a critic whose last units are dead has one.
+    pub fn norm_cols(self) -> Self {
+        let squares = self.square().sum_cols();
+        let positive = squares.step();
+        (squares + (-positive + 1.0)).sqrt() * positive
+    }
+
     /// The sum over members, `[1, rows, cols]`.
     pub fn sum_members(self) -> Self {
         self.sum_to(Shape { members: 1, ..self.shape() })

@@ -200,7 +200,21 @@ fn kind(datatype: &DatatypeMessage) -> (Kind, ByteOrder) {
             }
             _ => (Kind::Other("an enumeration".into()), ByteOrder::LittleEndian),
         },
-        other => (Kind::Other(other.to_string()), ByteOrder::LittleEndian),
+        other => (Kind::Other(words(other)), ByteOrder::LittleEndian),
+    }
+}
+
+/// A datatype in words. The library's own words multiply widths that a damaged file may have made enormous.
+fn words(datatype: &DatatypeMessage) -> String {
+    match datatype {
+        DatatypeMessage::FixedPoint { size, .. } => format!("integers of {size} bytes in an unusual layout"),
+        DatatypeMessage::FloatingPoint { size, .. } => format!("floats of {size} bytes in an unusual layout"),
+        DatatypeMessage::FixedString { size, .. } => format!("strings of {size} bytes"),
+        DatatypeMessage::VarLenString { .. } => "strings".into(),
+        DatatypeMessage::Compound { .. } => "compounds".into(),
+        DatatypeMessage::Opaque { size, .. } => format!("opaque elements of {size} bytes"),
+        DatatypeMessage::BitField { size, .. } => format!("bit fields of {size} bytes"),
+        _ => "elements of another type".into(),
     }
 }
 

@@ -158,7 +158,8 @@ fn pack(p: Product<'_>, width: usize, member: usize, panel: usize, out: &mut [Re
 /// Computes rows `first ..` of one member; `c` holds just those rows.
 fn row_block(isa: Isa, p: Product<'_>, width: usize, member: usize, first: usize, panels: &[Real], c: &mut [Real]) {
     let rows = c.len() / p.n;
-    let a = &p.a.values[member * p.a.stack + first * p.a.row..];
+    // With an empty inner size A has no element at all, not even at the offset of a row.
+    let a = |row: usize| if p.k == 0 { &[] } else { &p.a.values[member * p.a.stack + row * p.a.row..] };
     for panel in 0..p.n.div_ceil(width) {
         let cols = width.min(p.n - panel * width);
         let bias = match p.start {
@@ -172,7 +173,7 @@ fn row_block(isa: Isa, p: Product<'_>, width: usize, member: usize, first: usize
             let height = tall.min(rows - i);
             let job = Tile {
                 k: p.k,
-                a: &a[if p.k == 0 { 0 } else { i * p.a.row }..],
+                a: a(first + i),
                 row: p.a.row,
                 col: p.a.col,
                 b,
@@ -216,6 +217,7 @@ impl Tile<'_> {
         assert!(self.k == 0 || (height - 1) * self.row + (self.k - 1) * self.col < self.a.len());
         assert!(self.k * width <= self.b.len() && (height - 1) * self.stride + self.cols <= c.len());
         assert!(self.bias.is_none_or(|b| b.len() == self.cols));
+        #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
         macro_rules! by_height {
             ($tile:ident, $vectors:literal, $($h:literal)*) => {
                 match height {
@@ -268,7 +270,8 @@ impl Tile<'_> {
         }
         for (i, row) in acc[..height].iter().enumerate() {
             for (out, &s) in c[i * self.stride..][..self.cols].iter_mut().zip(row) {
-                *out = if self.relu && !(s > 0.0) && !s.is_nan() { 0.0 } else { s };
+                // False for NaN, which is kept.
+                *out = if self.relu && s <= 0.0 { 0.0 } else { s };
             }
         }
     }
@@ -385,73 +388,97 @@ mod tests {
         x
     }
 
+    /// What a trial multiplies; transposes, sharing, bias and activation are drawn by the key.
+    fn check(key: Key, [m, k, n]: [usize; 3], panels: &mut Vec<Real>) {
+        let (members, ta, tb) = (1 + key.below(3, 3), key.below(2, 4) == 1, key.below(2, 5) == 1);
+        let (share_a, share_b) = (key.below(3, 6) == 0, key.below(3, 7) == 0);
+        let a = random(key.name("a"), if share_a { 1 } else { members } * m * k);
+        let b = random(key.name("b"), if share_b { 1 } else { members } * k * n);
+        let bias = random(key.name("bias"), members * n);
+        let epilogue = if key.below(2, 8) == 0 { Epilogue::None } else { Epilogue::Relu };
+        let p = Product {
+            members,
+            m,
+            k,
+            n,
+            a: Matrix {
+                values: &a,
+                stack: if share_a { 0 } else { m * k },
+                row: if ta { 1 } else { k },
+                col: if ta { m } else { 1 },
+            },
+            b: Matrix {
+                values: &b,
+                stack: if share_b { 0 } else { k * n },
+                row: if tb { 1 } else { n },
+                col: if tb { k } else { 1 },
+            },
+            start: if key.below(2, 9) == 0 { Start::Zero } else { Start::Bias(&bias, n) },
+            epilogue,
+        };
+        for isa in [super::super::isa(), Isa::Avx2, Isa::Portable] {
+            if isa == Isa::Avx2 && super::super::isa() == Isa::Portable {
+                continue;
+            }
+            let mut c = vec![Real::NAN; members * m * n];
+            product(isa, false, p, panels, &mut c);
+            for (at, &got) in c.iter().enumerate() {
+                let (e, i, j) = (at / (m * n), at / n % m, at % n);
+                let (mut sum, mut size) = (0.0f64, 1.0f64);
+                if let Start::Bias(bias, s) = p.start {
+                    sum = bias[e * s + j] as f64;
+                }
+                for q in 0..k {
+                    let x = a[e * p.a.stack + i * p.a.row + q * p.a.col] as f64;
+                    let y = b[e * p.b.stack + q * p.b.row + j * p.b.col] as f64;
+                    sum += x * y;
+                    size += (x * y).abs();
+                }
+                if epilogue == Epilogue::Relu {
+                    sum = sum.max(0.0);
+                }
+                let bound = size * k as f64 * Real::EPSILON as f64 + 1e-12;
+                let got = got as f64;
+                assert!(
+                    (got - sum).abs() <= bound,
+                    "{isa:?} {key:?} [{members}, {m}, {k}, {n}] ta {ta} tb {tb} ({e}, {i}, {j}): {got} is not {sum}"
+                );
+            }
+        }
+    }
+
     /// Every instruction set this machine has, every form, ragged and 1-sized shapes, against a sum in double precision.
     #[test]
     fn products_match_double_precision() {
         let sizes = [1, 2, 3, 5, 6, 7, 8, 9, 12, 13, 16, 17, 24, 31, 32, 33, 100];
-        let mut panels = vec![];
         for trial in 0..400 {
             let key = Key::new(90).fold(trial);
-            let pick = |i| sizes[key.below(sizes.len(), i)];
-            let (m, k, n) = (pick(0), pick(1), pick(2));
-            let (members, ta, tb) = (1 + key.below(3, 3), key.below(2, 4) == 1, key.below(2, 5) == 1);
-            let (share_a, share_b) = (key.below(3, 6) == 0, key.below(3, 7) == 0);
-            let a = random(key.name("a"), if share_a { 1 } else { members } * m * k);
-            let b = random(key.name("b"), if share_b { 1 } else { members } * k * n);
-            let bias = random(key.name("bias"), members * n);
-            let epilogue = if key.below(2, 8) == 0 { Epilogue::None } else { Epilogue::Relu };
-            let p = Product {
-                members,
-                m,
-                k,
-                n,
-                a: Matrix {
-                    values: &a,
-                    stack: if share_a { 0 } else { m * k },
-                    row: if ta { 1 } else { k },
-                    col: if ta { m } else { 1 },
-                },
-                b: Matrix {
-                    values: &b,
-                    stack: if share_b { 0 } else { k * n },
-                    row: if tb { 1 } else { n },
-                    col: if tb { k } else { 1 },
-                },
-                start: if key.below(2, 9) == 0 { Start::Zero } else { Start::Bias(&bias, n) },
-                epilogue,
-            };
-            for isa in [super::super::isa(), Isa::Avx2, Isa::Portable] {
-                if isa == Isa::Avx2 && super::super::isa() == Isa::Portable {
-                    continue;
-                }
-                let mut c = vec![Real::NAN; members * m * n];
-                product(isa, false, p, &mut panels, &mut c);
-                for e in 0..members {
-                    for i in 0..m {
-                        for j in 0..n {
-                            let (mut sum, mut size) = (0.0f64, 1.0f64);
-                            if let Start::Bias(bias, s) = p.start {
-                                sum = bias[e * s + j] as f64;
-                            }
-                            for q in 0..k {
-                                let x = a[e * p.a.stack + i * p.a.row + q * p.a.col] as f64;
-                                let y = b[e * p.b.stack + q * p.b.row + j * p.b.col] as f64;
-                                sum += x * y;
-                                size += (x * y).abs();
-                            }
-                            if epilogue == Epilogue::Relu {
-                                sum = sum.max(0.0);
-                            }
-                            let got = c[(e * m + i) * n + j] as f64;
-                            let bound = size * k as f64 * Real::EPSILON as f64 + 1e-12;
-                            assert!(
-                                (got - sum).abs() <= bound,
-                                "{isa:?} trial {trial} [{members}, {m}, {k}, {n}] ({e}, {i}, {j}): {got} is not {sum}"
-                            );
-                        }
-                    }
-                }
-            }
+            check(key, [0, 1, 2].map(|i| sizes[key.below(sizes.len(), i)]), &mut vec![]);
+        }
+    }
+
+    /// Every width up to more than one panel; a single row; tall stacks of several tasks; scratch left from larger products.
+    #[test]
+    fn products_of_any_shape_match_double_precision() {
+        let panels = &mut vec![Real::NAN; 100];
+        for trial in 0..160 {
+            let key = Key::new(91).fold(trial);
+            let n = 1 + trial as usize % 40;
+            check(key, [1 + key.below(300, 0), 1 + key.below(60, 1), n], panels);
+            check(key, [1, key.below(300, 1), n], panels);
+        }
+        for trial in 0..12 {
+            let key = Key::new(92).fold(trial);
+            check(key, [0, 1, 2].map(|i| 1 + key.below(300, i)), panels);
+        }
+    }
+
+    /// A sum over nothing is the bias, or zero, whatever the form: the weight gradient of an empty batch.
+    #[test]
+    fn an_empty_inner_size_leaves_the_bias() {
+        for trial in 0..200 {
+            let key = Key::new(93).fold(trial);
+            check(key, [1 + key.below(300, 0), 0, 1 + key.below(40, 2)], &mut vec![]);
         }
     }
 

@@ -1,0 +1,52 @@
+use backcast_algos::{bc, bcq, td3_bc};
+use backcast_core::{Algorithm, ConfigError, Key, Learner, Spec};
+use serde::{Deserialize, Serialize};
+
+/// The learner of an experiment: `name` chooses the algorithm, the other keys are its configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum AlgorithmConfig {
+    /// Behaviour cloning.
+    Bc(bc::Config),
+    /// TD3+BC.
+    Td3Bc(td3_bc::Config),
+    /// Batch-constrained Q-learning.
+    Bcq(bcq::Config),
+}
+
+/// Calls a method of whichever configuration it is.
+macro_rules! each {
+    ($of:expr, $config:ident => $value:expr) => {
+        match $of {
+            AlgorithmConfig::Bc($config) => $value,
+            AlgorithmConfig::Td3Bc($config) => $value,
+            AlgorithmConfig::Bcq($config) => $value,
+        }
+    };
+}
+
+impl AlgorithmConfig {
+    /// Whether every field makes sense.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        each!(self, config => config.check())
+    }
+
+    /// A learner for `spec`, its parameters drawn by `key`.
+    pub fn build(&self, spec: Spec, key: Key) -> Result<Box<dyn Learner>, ConfigError> {
+        each!(self, config => Ok(Box::new(config.build(spec, key)?)))
+    }
+
+    /// The algorithm's short name.
+    pub fn name(&self) -> &'static str {
+        fn name<A: Algorithm>(_: &A) -> &'static str {
+            A::NAME
+        }
+        each!(self, config => name(config))
+    }
+}
+
+impl Default for AlgorithmConfig {
+    fn default() -> Self {
+        Self::Bcq(bcq::Config::default())
+    }
+}

@@ -1,0 +1,65 @@
+use std::{io, path::PathBuf};
+
+/// Why an experiment could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The experiment file.
+    #[error(transparent)]
+    Experiment(#[from] crate::ExperimentError),
+    /// A configuration value.
+    #[error("{section}.{source}")]
+    Config {
+        /// The table of the experiment file.
+        section: &'static str,
+        /// The field.
+        source: backcast_core::ConfigError,
+    },
+    /// The dataset.
+    #[error(transparent)]
+    Data(#[from] backcast_data::DataError),
+    /// The task.
+    #[error(transparent)]
+    Env(#[from] backcast_envs::EnvError),
+    /// The models.
+    #[error(transparent)]
+    Fit(#[from] backcast_dynamics::FitError),
+    /// A checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] backcast_nn::CheckpointError),
+    /// A file of the run.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file of the run that is not what it should be.
+    #[error("{path}: {why}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The parts do not fit each other.
+    #[error("{0}")]
+    Mismatch(String),
+    /// A value stopped being a number.
+    #[error("{job}: `{tensor}`[{index}] is not finite at update {update}; {hint}")]
+    NotFinite {
+        /// The job.
+        job: String,
+        /// The tensor's name.
+        tensor: String,
+        /// Its first bad element.
+        index: usize,
+        /// The update after which it was found.
+        update: u64,
+        /// What to do, and where the last good checkpoint is.
+        hint: String,
+    },
+    /// Asked to stop; everything is saved.
+    #[error("interrupted; everything so far is saved")]
+    Interrupted,
+}

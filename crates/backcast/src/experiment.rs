@@ -1,0 +1,352 @@
+use crate::AlgorithmConfig;
+use backcast_core::{ConfigError, Direction};
+use backcast_dynamics::EnsembleConfig;
+use backcast_envs::maze2d::generate::Quirks;
+use serde::{Deserialize, Serialize};
+use std::{fmt, ops::Range, path::PathBuf};
+
+/// One reproducible experiment: a task, a log, models of it, and the same learner with and without imagination.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// A short name; the run's folder is called after it.
+    pub name: String,
+    /// What it shows, in a sentence or two.
+    #[serde(default)]
+    pub about: String,
+    /// The world it is evaluated in.
+    pub task: String,
+    /// Repetitions.
+    #[serde(default)]
+    pub seeds: Seeds,
+    /// Where the transitions come from.
+    #[serde(default)]
+    pub data: DataConfig,
+    /// Whether observations are standardised for the learner.
+    #[serde(default)]
+    pub standardise: bool,
+    /// The learner.
+    #[serde(default)]
+    pub algorithm: AlgorithmConfig,
+    /// The models of the dynamics.
+    #[serde(default)]
+    pub model: EnsembleConfig,
+    /// How transitions are imagined with them.
+    #[serde(default)]
+    pub imagination: backcast_algos::romi::Config,
+    /// Updates and evaluations.
+    #[serde(default)]
+    pub training: Training,
+    /// What is compared.
+    #[serde(default = "Arm::three")]
+    pub arms: Vec<Arm>,
+    /// Scores to stand beside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<Published>,
+}
+
+/// `"0..5"`: one repetition per number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Seeds(pub Range<u64>);
+
+impl Default for Seeds {
+    fn default() -> Self {
+        Self(0..5)
+    }
+}
+
+impl TryFrom<String> for Seeds {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let whole = || format!("seeds `{text}` are not of the form `0..5`");
+        let (from, to) = text.split_once("..").ok_or_else(whole)?;
+        let number = |s: &str| s.trim().parse::<u64>().map_err(|_| whole());
+        let range = number(from)?..number(to)?;
+        if range.is_empty() { Err(format!("seeds `{text}` are none")) } else { Ok(Self(range)) }
+    }
+}
+
+impl From<Seeds> for String {
+    fn from(seeds: Seeds) -> Self {
+        format!("{}..{}", seeds.0.start, seeds.0.end)
+    }
+}
+
+/// A log: read from a file if there is one, else made by the task's own generator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// A D4RL-format HDF5 file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Rows to generate.
+    pub rows: usize,
+    /// Seed of the generator.
+    pub seed: u64,
+    /// Standard deviation of the noise on the controller's actions.
+    pub noise: f64,
+    /// Whether to generate with the oddities of the published files.
+    pub quirks: Quirks,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { file: None, rows: 1_000_000, seed: 0, noise: 0.5, quirks: Quirks::Published }
+    }
+}
+
+/// How long to learn, and how often to look.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Training {
+    /// Updates of the learner.
+    pub updates: u64,
+    /// Rows of a batch.
+    pub batch: usize,
+    /// Updates between evaluations (and checkpoints).
+    pub eval_every: u64,
+    /// Episodes of an evaluation on the way.
+    pub eval_episodes: usize,
+    /// Episodes of the last evaluation, whose mean is the score.
+    pub final_episodes: usize,
+}
+
+impl Default for Training {
+    fn default() -> Self {
+        Self { updates: 100_000, batch: 100, eval_every: 5_000, eval_episodes: 20, final_episodes: 100 }
+    }
+}
+
+impl Training {
+    fn check(&self) -> Result<(), ConfigError> {
+        ConfigError::unless(self.updates > 0, "updates", "is 0; nothing would be learnt")?;
+        ConfigError::unless(self.batch > 0, "batch", "is 0; an update needs a row")?;
+        ConfigError::unless(self.eval_every > 0, "eval_every", "is 0; give a number of updates")?;
+        ConfigError::unless(self.eval_episodes > 0, "eval_episodes", "is 0; a score needs an episode")?;
+        ConfigError::unless(self.final_episodes > 0, "final_episodes", "is 0; a score needs an episode")
+    }
+}
+
+/// One method of the comparison.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arm {
+    /// Its name in tables and figures.
+    pub name: String,
+    /// What it learns from beside the log.
+    #[serde(default)]
+    pub imagine: Imagine,
+}
+
+/// What a learner is given beside the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Imagine {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Transitions imagined forwards.
+    Forward,
+    /// Transitions imagined backwards (ROMI).
+    Reverse,
+}
+
+impl Imagine {
+    /// The direction of the model it needs.
+    pub fn direction(self) -> Option<Direction> {
+        match self {
+            Self::Nothing => None,
+            Self::Forward => Some(Direction::Forward),
+            Self::Reverse => Some(Direction::Reverse),
+        }
+    }
+}
+
+impl Arm {
+    /// Backwards, forwards, data alone.
+    pub fn three() -> Vec<Self> {
+        [("reverse", Imagine::Reverse), ("forward", Imagine::Forward), ("data alone", Imagine::Nothing)]
+            .map(|(name, imagine)| Self { name: name.into(), imagine })
+            .into()
+    }
+
+    /// The name as part of a file's.
+    pub fn slug(&self) -> String {
+        self.name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
+    }
+}
+
+/// A score somebody else reported.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Published {
+    /// The method.
+    pub label: String,
+    /// Its normalised score.
+    pub score: f64,
+    /// Where it comes from.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// What is wrong with an experiment file, with the nearest right key where one is close.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExperimentError(String);
+
+impl fmt::Display for ExperimentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ExperimentError {}
+
+impl Experiment {
+    /// Reads and checks the text of an experiment file.
+    pub fn parse(text: &str) -> Result<Self, ExperimentError> {
+        Self::parse_with(text, &[])
+    }
+
+    /// As [`parse`](Experiment::parse), after applying `key.path=value` settings to it.
+    pub fn parse_with(text: &str, settings: &[String]) -> Result<Self, ExperimentError> {
+        // Without settings, parse the text itself: its errors then point at lines.
+        let experiment: Self = if settings.is_empty() {
+            toml::from_str(text).map_err(|e| suggest(e.to_string()))?
+        } else {
+            let mut table: toml::Table = toml::from_str(text).map_err(|e| suggest(e.to_string()))?;
+            settings.iter().try_for_each(|s| set(&mut table, s))?;
+            table.try_into().map_err(|e| suggest(e.to_string()))?
+        };
+        experiment.check()?;
+        Ok(experiment)
+    }
+
+    /// Whether every value makes sense.
+    pub fn check(&self) -> Result<(), ExperimentError> {
+        let section = |name: &'static str| move |e: ConfigError| ExperimentError(format!("{name}.{e}"));
+        self.algorithm.check().map_err(section("algorithm"))?;
+        self.model.check().map_err(section("model"))?;
+        self.imagination.check().map_err(section("imagination"))?;
+        self.training.check().map_err(section("training"))?;
+        let bad = |why: String| Err(ExperimentError(why));
+        if self.arms.is_empty() {
+            return bad("`arms` is empty; there is nothing to learn".into());
+        }
+        for (i, arm) in self.arms.iter().enumerate() {
+            if self.arms[..i].iter().any(|other| other.slug() == arm.slug()) {
+                return bad(format!("`arms`: two are called `{}`", arm.name));
+            }
+        }
+        if self.data.file.is_none() && self.data.rows < 1000 {
+            return bad(format!("data.`rows` is {}; generate at least 1000", self.data.rows));
+        }
+        Ok(())
+    }
+
+    /// The whole configuration, every default written out.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("an experiment is a table of plain values")
+    }
+}
+
+/// Applies one `a.b=value`; a value that is not TOML is taken as a string.
+fn set(table: &mut toml::Table, setting: &str) -> Result<(), ExperimentError> {
+    let form = || ExperimentError(format!("setting `{setting}` is not of the form key.path=value"));
+    let (path, value) = setting.split_once('=').ok_or_else(form)?;
+    let value = value.trim();
+    let value = format!("v = {value}")
+        .parse::<toml::Table>()
+        .ok()
+        .and_then(|mut t| t.remove("v"))
+        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    let mut keys = path.trim().split('.').peekable();
+    let mut at = table;
+    while let Some(key) = keys.next() {
+        if key.is_empty() {
+            return Err(form());
+        }
+        if keys.peek().is_none() {
+            at.insert(key.to_owned(), value);
+            return Ok(());
+        }
+        let next = at.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        at = next
+            .as_table_mut()
+            .ok_or_else(|| ExperimentError(format!("setting `{setting}`: `{key}` is not a table")))?;
+    }
+    Err(form())
+}
+
+/// Adds the nearest of the expected names to a complaint about an unknown one.
+fn suggest(message: String) -> ExperimentError {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let unknown = message.contains("unknown field") || message.contains("unknown variant");
+    let nearest = quoted.split_first().filter(|_| unknown).and_then(|(found, expected)| {
+        let distance = |name: &&&str| edit_distance(found, name);
+        expected.iter().min_by_key(distance).filter(|name| edit_distance(found, name) <= 1 + found.len() / 3)
+    });
+    let message = message.trim_end();
+    ExperimentError(match nearest {
+        Some(name) => format!("{message}\ndid you mean `{name}`?"),
+        None => message.to_owned(),
+    })
+}
+
+/// Insertions, deletions and replacements from `a` to `b` (Levenshtein 1966).
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, &y) in b.iter().enumerate() {
+            let replaced = diagonal + (x != y) as usize;
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "name = \"x\"\ntask = \"dmsd\"\n";
+
+    #[test]
+    fn settings_override_and_the_resolved_file_reads_back() {
+        let settings = ["training.batch=64", "algorithm.name=bcq", "algorithm.hidden=[8, 8]", "seeds=2..4"];
+        let experiment = Experiment::parse_with(LEAST, &settings.map(String::from)).unwrap();
+        assert_eq!(experiment.training.batch, 64);
+        assert_eq!(experiment.seeds, Seeds(2..4));
+        assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);
+    }
+
+    #[test]
+    fn bad_keys_and_values_are_named() {
+        for (text, settings, want) in [
+            (LEAST, vec!["trainin.batch=3"], "did you mean `training`?"),
+            (LEAST, vec!["algorithm.name=bqc"], "did you mean `bcq`?"),
+            (LEAST, vec!["algorithm.name=bcq", "algorithm.lamda=0.5"], "did you mean `lambda`?"),
+            (LEAST, vec!["algorithm.name=bcq", "algorithm.lambda=2.0"], "algorithm.`lambda` is 2"),
+            (LEAST, vec!["training.batch=0"], "training.`batch` is 0"),
+            (LEAST, vec!["seeds=5..5"], "seeds `5..5` are none"),
+            (LEAST, vec!["nonsense"], "is not of the form"),
+            ("name = \"x\"\ntask = 3", vec![], "line 2"),
+            ("name = \"x\"", vec![], "missing field `task`"),
+        ] {
+            let settings: Vec<String> = settings.into_iter().map(String::from).collect();
+            let error = Experiment::parse_with(text, &settings).unwrap_err().to_string();
+            assert!(error.contains(want), "{settings:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn distances() {
+        assert_eq!(edit_distance("kitten", "sitting"), 3);
+        assert_eq!(edit_distance("", "abc"), 3);
+    }
+}

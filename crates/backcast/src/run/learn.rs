@@ -1,0 +1,153 @@
+use super::{Context, files, imagined};
+use crate::{Agent, Error, evaluate};
+use backcast_core::{Columns, Key, Source, first_non_finite};
+use backcast_data::{Normaliser, Scale};
+use backcast_nn::{load, save};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, path::Path, time::Instant};
+
+/// One learner's way and its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LearnResult {
+    /// The arm.
+    pub arm: String,
+    /// The repetition.
+    pub seed: u64,
+    /// The mean normalised score of the last policy over the final episodes (the mean return where the task has no score).
+    pub score: f64,
+    /// The standard deviation of that score over episodes.
+    pub score_std: f64,
+    /// The way there.
+    pub curve: Vec<Point>,
+    /// Seconds spent on updates.
+    pub seconds: f64,
+}
+
+/// One evaluation on the way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// Updates done.
+    pub update: u64,
+    /// Mean normalised score.
+    pub score: f64,
+    /// The learner's metrics, averaged since the last evaluation.
+    pub metrics: Vec<(String, f64)>,
+}
+
+/// What a checkpoint knows beside the agent's state.
+#[derive(Default, Serialize, Deserialize)]
+struct Progress {
+    update: u64,
+    curve: Vec<Point>,
+    /// Sum and count of each metric since the last evaluation.
+    sums: BTreeMap<String, (f64, u64)>,
+    seconds: f64,
+}
+
+/// Trains one arm on one seed, from its last checkpoint on.
+pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<LearnResult, Error> {
+    let (experiment, arm) = (context.experiment, &context.experiment.arms[arm]);
+    let job = format!("{}, seed {seed}", arm.name);
+    let folder = context.out.join("learners").join(format!("{}-seed-{seed}", arm.slug()));
+    let result_path = folder.join("result.json");
+    if let Some(result) = files::read(&result_path)? {
+        context.observer.finished(&job, "kept");
+        return Ok(result);
+    }
+    std::fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
+
+    let mut imagined = imagined(context, seed, arm.imagine, &job)?;
+    let log = context.dataset.columns();
+    let spec = log.spec();
+    let normaliser = experiment.standardise.then(|| Normaliser::fit(log.batch().obs, Scale::Plus(1e-3)));
+    let key = context.key(seed).name("learner");
+    let mut agent = Agent::new(&experiment.algorithm, normaliser, spec, key.name("init"))
+        .map_err(|source| Error::Config { section: "algorithm", source })?;
+    if let Some(imagined) = &mut imagined {
+        agent.normaliser().apply_columns(imagined);
+    }
+
+    let checkpoint = folder.join("checkpoint.safetensors");
+    let mut progress = Progress::default();
+    if checkpoint.exists() {
+        let notes = load(&mut agent, &checkpoint)?;
+        let text = notes.get("progress").map_or("", String::as_str);
+        progress = serde_json::from_str(text)
+            .map_err(|e| Error::Format { path: checkpoint.clone(), why: format!("`progress`: {e}") })?;
+    }
+
+    let training = &experiment.training;
+    let mut staging = Columns::with_capacity(spec, training.batch);
+    let (real, made) = match &imagined {
+        Some(_) => experiment.imagination.counts(training.batch),
+        None => (training.batch, 0),
+    };
+    let mut clock = Instant::now();
+    while progress.update < training.updates {
+        if progress.update.is_multiple_of(64) && context.observer.stop() {
+            progress.seconds += clock.elapsed().as_secs_f64();
+            write_checkpoint(&mut agent, &progress, &checkpoint)?;
+            return Err(Error::Interrupted);
+        }
+        let step = key.name("update").fold(progress.update);
+        staging.clear();
+        log.sample_into(step.name("real rows"), real, &mut staging);
+        agent.normaliser().apply_columns(&mut staging);
+        if let Some(imagined) = &imagined {
+            imagined.sample_into(step.name("imagined rows"), made, &mut staging);
+        }
+        for (name, value) in agent.update(staging.batch(), step).iter() {
+            match progress.sums.get_mut(name) {
+                Some((sum, count)) => (*sum, *count) = (*sum + value as f64, *count + 1),
+                None => drop(progress.sums.insert(name.to_owned(), (value as f64, 1))),
+            }
+        }
+        progress.update += 1;
+        let note = || progress.curve.last().map_or(String::new(), |p| format!("score {:.1}", p.score));
+        if progress.update.is_multiple_of(256) {
+            context.observer.progress(&job, progress.update, training.updates, &note());
+        }
+        if progress.update.is_multiple_of(training.eval_every) {
+            progress.seconds += clock.elapsed().as_secs_f64();
+            if let Some((tensor, index)) = first_non_finite(&mut agent) {
+                let hint = format!(
+                    "the last good state is {}; lower the learning rates or look at the log's rewards",
+                    checkpoint.display()
+                );
+                return Err(Error::NotFinite { job, tensor, index, update: progress.update, hint });
+            }
+            // Every arm and every evaluation of a seed meets the same starts.
+            let (score, _) = score(context, &mut agent, training.eval_episodes, context.key(seed).name("evaluation"))?;
+            let metrics =
+                std::mem::take(&mut progress.sums).into_iter().map(|(name, (sum, n))| (name, sum / n as f64)).collect();
+            progress.curve.push(Point { update: progress.update, score, metrics });
+            write_checkpoint(&mut agent, &progress, &checkpoint)?;
+            clock = Instant::now();
+        }
+    }
+    let (score, score_std) = score(context, &mut agent, training.final_episodes, context.key(seed).name("final"))?;
+    write_checkpoint(&mut agent, &progress, &checkpoint)?;
+    let Progress { curve, seconds, .. } = progress;
+    let result = LearnResult { arm: arm.name.clone(), seed, score, score_std, curve, seconds };
+    files::write(&result_path, &serde_json::to_string_pretty(&result).expect("plain values"))?;
+    context.observer.finished(&job, &format!("score {score:.1}"));
+    Ok(result)
+}
+
+fn write_checkpoint(agent: &mut Agent, progress: &Progress, path: &Path) -> Result<(), Error> {
+    let progress = serde_json::to_string(progress).expect("plain values");
+    Ok(save(agent, &BTreeMap::from([("progress".into(), progress)]), path)?)
+}
+
+/// Mean and standard deviation over episodes, normalised where the task has reference scores.
+fn score(context: &Context<'_>, agent: &mut Agent, episodes: usize, key: Key) -> Result<(f64, f64), Error> {
+    let task = &context.experiment.task;
+    let returns = evaluate(agent, || backcast_envs::make(task), episodes, key)?;
+    let n = returns.len() as f64;
+    let mean = returns.iter().sum::<f64>() / n;
+    let std = (returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / n).sqrt();
+    Ok(match backcast_envs::score(task) {
+        Some(score) => (score.normalise(mean), score.scale_deviation(std)),
+        None => (mean, std),
+    })
+}

@@ -1,0 +1,192 @@
+//! An experiment carried out: log → models → imagination → learners → scores, in jobs that fill the cores.
+//!
+//! Everything random is a function of the experiment and of a job's own seed, never of which thread took the job or when,
+//! so a run has the same bits for any number of threads. Each job saves what it has after every epoch or evaluation; a run
+//! that was interrupted, however rudely, is continued by asking for it again.
+
+mod data;
+mod files;
+mod learn;
+mod models;
+mod pool;
+
+pub use data::{DataSummary, generate, load};
+pub use files::{ArmSummary, Summary, write_metrics, write_summary};
+pub use learn::{LearnResult, Point};
+pub use models::{HorizonPoint, ModelResult};
+
+use crate::{Error, Experiment, Imagine};
+use backcast_core::{Column, Columns, Direction, Key, Real, Termination};
+use serde::{Deserialize, Serialize};
+use std::{path::Path, time::Instant};
+
+/// Watches a run from outside: draws progress, and says when to stop.
+pub trait Observer: Sync {
+    /// A stage begins; it has so many jobs.
+    fn stage(&self, name: &str, jobs: usize);
+    /// A job has done so much of its work.
+    fn progress(&self, job: &str, done: u64, total: u64, note: &str);
+    /// A job is finished.
+    fn finished(&self, job: &str, note: &str);
+    /// Whether to save everything and stop.
+    fn stop(&self) -> bool;
+}
+
+/// Watches nothing.
+pub struct Silent;
+
+impl Observer for Silent {
+    fn stage(&self, _: &str, _: usize) {}
+    fn progress(&self, _: &str, _: u64, _: u64, _: &str) {}
+    fn finished(&self, _: &str, _: &str) {}
+    fn stop(&self) -> bool {
+        false
+    }
+}
+
+/// Everything a run found out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The log.
+    pub data: DataSummary,
+    /// One per seed and direction.
+    pub models: Vec<ModelResult>,
+    /// One per seed and arm, arm by arm.
+    pub learners: Vec<LearnResult>,
+    /// A few imagined chains of the first seed, for drawing.
+    pub chains: Chains,
+    /// Seconds of each stage (of this invocation, if continued).
+    pub stages: Vec<(String, f64)>,
+}
+
+/// Imagined paths as lists of observations in forward time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Chains {
+    /// Of a forward model: the first state is real.
+    pub forward: Vec<Vec<Vec<Real>>>,
+    /// Of a reverse model: the last state is real.
+    pub reverse: Vec<Vec<Vec<Real>>>,
+}
+
+/// What every job of a run sees.
+pub(crate) struct Context<'a> {
+    pub(crate) experiment: &'a Experiment,
+    pub(crate) out: &'a Path,
+    pub(crate) observer: &'a dyn Observer,
+    pub(crate) dataset: &'a backcast_data::Dataset,
+    /// The transitions models are fitted to.
+    pub(crate) model_data: &'a Columns,
+    pub(crate) termination: Termination,
+}
+
+impl Context<'_> {
+    /// The root of all streams of one repetition. The arms of a repetition share models and imagination.
+    pub(crate) fn key(&self, seed: u64) -> Key {
+        Key::new(seed).name("experiment")
+    }
+}
+
+/// Carries `experiment` out in the folder `out` on `threads` threads, or goes on where an earlier call was interrupted.
+///
+/// The caller has written `config.toml` there; results of jobs that are already in the folder are taken as they are.
+pub fn carry_out(
+    experiment: &Experiment,
+    out: &Path,
+    threads: usize,
+    observer: &dyn Observer,
+) -> Result<Outcome, Error> {
+    let mut stages = Vec::new();
+    let mut clock = Instant::now();
+    let mut lap = |name: &str| {
+        stages.push((name.to_owned(), clock.elapsed().as_secs_f64()));
+        clock = Instant::now();
+    };
+
+    observer.stage("log", 1);
+    let world = backcast_envs::make(&experiment.task)?;
+    let termination = backcast_envs::registry::termination(&experiment.task)
+        .ok_or_else(|| Error::Mismatch(format!("`{}` has no known termination", experiment.task)))?;
+    let log = load(experiment, world.spec())?;
+    observer.finished("log", &format!("{} transitions", log.dataset.columns().len()));
+    lap("log");
+
+    let context =
+        Context { experiment, out, observer, dataset: &log.dataset, model_data: &log.model_data, termination };
+    let seeds: Vec<u64> = experiment.seeds.0.clone().collect();
+    let mut directions: Vec<Direction> = Vec::new();
+    for arm in &experiment.arms {
+        if let Some(direction) = arm.imagine.direction().filter(|d| !directions.contains(d)) {
+            directions.push(direction);
+        }
+    }
+    let fits: Vec<(u64, Direction)> = seeds.iter().flat_map(|&s| directions.iter().map(move |&d| (s, d))).collect();
+    observer.stage("models", fits.len());
+    let models = pool::each(&fits, threads, |&(seed, direction)| models::fit(&context, seed, direction))?;
+    lap("models");
+
+    let jobs: Vec<(usize, u64)> =
+        (0..experiment.arms.len()).flat_map(|arm| seeds.iter().map(move |&seed| (arm, seed))).collect();
+    // Seed by seed, so that an interrupted run has whole comparisons.
+    let mut order = jobs.clone();
+    order.sort_by_key(|&(arm, seed)| (seed, arm));
+    observer.stage("learners", jobs.len());
+    let mut learners = pool::each(&order, threads, |&(arm, seed)| learn::learn(&context, arm, seed))?;
+    learners.sort_by_key(|l| {
+        jobs.iter().position(|&(arm, seed)| (experiment.arms[arm].name.as_str(), seed) == (&l.arm, l.seed))
+    });
+    lap("learners");
+
+    let mut chains = Chains::default();
+    for &direction in &directions {
+        let paths = models::paths(&context, seeds[0], direction)?;
+        match direction {
+            Direction::Reverse => chains.reverse = paths,
+            _ => chains.forward = paths,
+        }
+    }
+    lap("figures");
+    Ok(Outcome { data: log.summary, models, learners, chains, stages })
+}
+
+/// The columns of an arm's batches: the log, normalised, and what was imagined, normalised alike.
+pub(crate) fn imagined(
+    context: &Context<'_>,
+    seed: u64,
+    imagine: Imagine,
+    job: &str,
+) -> Result<Option<Columns>, Error> {
+    let Some(direction) = imagine.direction() else { return Ok(None) };
+    let config = &context.experiment.imagination;
+    let mut model = models::load(context, seed, direction)?;
+    let spec = context.dataset.columns().spec();
+    let key = context.key(seed).name("imagination").name(direction.name());
+    let mut policy = models::rollout_policy(context, seed, direction)?;
+    let priorities = match config.starts {
+        backcast_algos::romi::Starts::Uniform => None,
+        backcast_algos::romi::Starts::ReturnPrioritised => {
+            let priorities = context.dataset.priorities(1.0, false);
+            Some(priorities.map_err(|source| Error::Config { section: "imagination", source })?)
+        }
+    };
+    let prioritised = priorities.as_ref().map(|p| p.over(context.dataset.columns()));
+    let starts: &dyn backcast_core::Source = match &prioritised {
+        Some(starts) => starts,
+        None => context.dataset.columns(),
+    };
+    let mut watch = |rows: usize| {
+        context.observer.progress(job, rows as u64, config.rows as u64, "imagining");
+        !context.observer.stop()
+    };
+    let buffer = config
+        .imagine(&mut model, starts, policy.as_mut(), context.termination, key, &mut watch)
+        .map_err(|source| Error::Config { section: "imagination", source })?;
+    if context.observer.stop() {
+        return Err(Error::Interrupted);
+    }
+    if buffer.is_empty() {
+        return Err(Error::Mismatch(format!("{job}: the model imagined nothing; look at its fit")));
+    }
+    debug_assert_eq!(buffer.spec(), spec);
+    debug_assert!(buffer.values(Column::Reward).iter().all(|r| r.is_finite()));
+    Ok(Some(buffer))
+}

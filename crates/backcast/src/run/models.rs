@@ -1,0 +1,200 @@
+use super::{Context, files};
+use crate::Error;
+use backcast_algos::romi::{ReversePolicy, uniform};
+use backcast_core::{Column, Columns, Direction, Dynamics, Policy, Real};
+use backcast_dynamics::{Ensemble, Fit};
+use backcast_imagination::{HorizonConfig, Trace, model_error};
+use backcast_nn::{load as load_state, save};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+
+/// How one model came out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelResult {
+    /// The repetition.
+    pub seed: u64,
+    /// What it predicts.
+    pub direction: Direction,
+    /// Epochs fitted.
+    pub epochs: usize,
+    /// Mean squared error of the means on held-out rows, per member.
+    pub holdout_mse: Vec<Real>,
+    /// The members imagination draws from.
+    pub elites: Vec<usize>,
+    /// For each output, the fractions of held-out residuals within one and two predicted deviations.
+    pub calibration: Vec<[Real; 2]>,
+    /// Seconds spent fitting.
+    pub seconds: f64,
+    /// Root mean squared error of one predicted state, per dimension, on rows drawn from the log: mean of the best elite.
+    pub one_step_rmse: f64,
+    /// The same for predicting that nothing changes.
+    pub copy_rmse: f64,
+    /// Error by length of imagination.
+    pub horizon: Vec<HorizonPoint>,
+}
+
+/// Quartiles of ‖ŝ − s‖ after some imagined steps, and the median for copying the first state.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HorizonPoint {
+    /// Steps.
+    pub steps: usize,
+    /// First quartile.
+    pub q25: f64,
+    /// Median.
+    pub median: f64,
+    /// Third quartile.
+    pub q75: f64,
+    /// Median error of copying.
+    pub copy: f64,
+}
+
+fn path(context: &Context<'_>, seed: u64, direction: Direction, ending: &str) -> PathBuf {
+    context.out.join("models").join(format!("seed-{seed}-{}.{ending}", direction.name()))
+}
+
+fn blank(context: &Context<'_>, seed: u64, direction: Direction) -> Result<Ensemble, Error> {
+    let key = context.key(seed).name("model").name(direction.name());
+    Ensemble::new(context.experiment.model.clone(), context.model_data.spec(), direction, key.name("init"))
+        .map_err(|source| Error::Config { section: "model", source })
+}
+
+/// A fitted model from its file.
+pub(crate) fn load(context: &Context<'_>, seed: u64, direction: Direction) -> Result<Ensemble, Error> {
+    let mut model = blank(context, seed, direction)?;
+    load_state(&mut model, &path(context, seed, direction, "safetensors"))?;
+    Ok(model)
+}
+
+/// Fits a model, from its last saved epoch on; a model that is already there is taken as it is.
+pub(crate) fn fit(context: &Context<'_>, seed: u64, direction: Direction) -> Result<ModelResult, Error> {
+    let job = format!("{} model, seed {seed}", direction.name());
+    let result_path = path(context, seed, direction, "json");
+    if let Some(result) = files::read(&result_path)? {
+        context.observer.finished(&job, "kept");
+        return Ok(result);
+    }
+    let partial = path(context, seed, direction, "partial");
+    let folder = context.out.join("models");
+    std::fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder, source })?;
+    let key = context.key(seed).name("model").name(direction.name());
+    let mut model = blank(context, seed, direction)?;
+    let mut fit = Fit::new(&mut model, context.model_data, key.name("fit"))?;
+    let mut before = 0.0;
+    if partial.exists() {
+        let notes = load_state(&mut fit, &partial)?;
+        before = notes.get("seconds").and_then(|s| s.parse().ok()).unwrap_or(0.0);
+    }
+    let clock = Instant::now();
+    let seconds = || before + clock.elapsed().as_secs_f64();
+    let cap = context.experiment.model.max_epochs.unwrap_or(100) as u64;
+    while fit.done().is_none() {
+        if context.observer.stop() {
+            return Err(Error::Interrupted);
+        }
+        let progress = fit.epoch();
+        let best = progress.holdout_mse.iter().copied().fold(Real::INFINITY, Real::min);
+        context.observer.progress(&job, progress.epoch as u64, cap, &format!("held-out MSE {best:.2e}"));
+        save(&mut fit, &BTreeMap::from([("seconds".into(), seconds().to_string())]), &partial)?;
+    }
+    let report = fit.finish();
+    let seconds = seconds();
+    save(&mut model, &BTreeMap::new(), &path(context, seed, direction, "safetensors"))?;
+    let (one_step_rmse, copy_rmse) = one_step(context, &mut model);
+    let horizon = error_by_horizon(context, &mut model, seed);
+    let result = ModelResult {
+        seed,
+        direction,
+        epochs: report.epochs,
+        holdout_mse: report.holdout_mse,
+        elites: report.elites,
+        calibration: report.calibration,
+        seconds,
+        one_step_rmse,
+        copy_rmse,
+        horizon,
+    };
+    files::write(&result_path, &serde_json::to_string_pretty(&result).expect("plain values"))?;
+    // The model is safe in its own file now.
+    let _ = std::fs::remove_file(&partial);
+    context.observer.finished(&job, &format!("{} epochs", result.epochs));
+    Ok(result)
+}
+
+/// Root mean squared errors, per dimension of the state, of the best elite's mean and of copying the anchor.
+fn one_step(context: &Context<'_>, model: &mut Ensemble) -> (f64, f64) {
+    let data = context.model_data;
+    let split = model.direction().split();
+    let best = model.elites()[0];
+    let mut rows = Columns::with_capacity(data.spec(), 4096);
+    let key = context.key(0).name("one step");
+    backcast_core::Source::sample_into(data, key, 4096, &mut rows);
+    let batch = rows.batch();
+    let (Some(anchor), Some(&state)) = (split.anchor, split.predicted.get(1)) else { return (f64::NAN, f64::NAN) };
+    let (anchor, truth) = (batch.column(anchor), batch.column(state));
+    let prediction = model.predict(split.given.map(|c| batch.column(c)));
+    let (mut error, mut copy) = (0.0, 0.0);
+    for ((row, col), &y) in truth.indexed_iter() {
+        error += ((prediction.mean[[best, row, 1 + col]] - y) as f64).powi(2);
+        copy += ((anchor[[row, col]] - y) as f64).powi(2);
+    }
+    let n = truth.len() as f64;
+    ((error / n).sqrt(), (copy / n).sqrt())
+}
+
+/// Rolls the model along recorded stretches of the log.
+fn error_by_horizon(context: &Context<'_>, model: &mut Ensemble, seed: u64) -> Vec<HorizonPoint> {
+    let (data, horizon) = (context.model_data, 25);
+    // A stretch goes on as long as one row's next observation is the next row's observation.
+    let mut runs: Vec<Vec<usize>> = vec![vec![]];
+    for row in 0..data.len() {
+        let follows = row > 0 && data.row(Column::NextObs, row - 1) == data.row(Column::Obs, row);
+        if !follows || runs.last().is_some_and(|r| r.len() >= 4 * horizon) {
+            runs.push(vec![]);
+        }
+        runs.last_mut().expect("there is a run").push(row);
+    }
+    let config = HorizonConfig { horizon, ..HorizonConfig::default() };
+    model_error(model, data, &runs, config, context.key(seed).name("horizon"))
+        .into_iter()
+        .map(|p| HorizonPoint {
+            steps: p.horizon,
+            q25: p.q25 as f64,
+            median: p.median as f64,
+            q75: p.q75 as f64,
+            copy: p.copy_median as f64,
+        })
+        .collect()
+}
+
+/// The policy that chooses the actions of imagined chains.
+pub(crate) fn rollout_policy(context: &Context<'_>, _: u64, _: Direction) -> Result<Box<dyn Policy>, Error> {
+    let spec = context.dataset.columns().spec();
+    match context.experiment.imagination.policy {
+        ReversePolicy::Uniform => Ok(Box::new(uniform(spec))),
+        ReversePolicy::Vae => {
+            Err(Error::Mismatch("imagination.policy = \"vae\" is not wired to experiments yet".into()))
+        }
+    }
+}
+
+/// A few chains of the roll-out loop, long enough to see, as observations in forward time.
+pub(crate) fn paths(context: &Context<'_>, seed: u64, direction: Direction) -> Result<Vec<Vec<Vec<Real>>>, Error> {
+    let mut model = load(context, seed, direction)?;
+    let mut policy = rollout_policy(context, seed, direction)?;
+    let config =
+        backcast_algos::romi::Config { horizon: 25, starts_per_call: 60, ..context.experiment.imagination.clone() };
+    let mut trace = Trace::new(model.spec());
+    let key = context.key(seed).name("paths");
+    config
+        .imagine_once(&mut model, context.dataset.columns(), policy.as_mut(), context.termination, key, &mut trace)
+        .map_err(|source| Error::Config { section: "imagination", source })?;
+    let row = |column, row: usize| trace.columns.row(column, row).to_vec();
+    let chain = |mut rows: Vec<usize>| {
+        if direction == Direction::Reverse {
+            rows.reverse();
+        }
+        let last = rows.last().map(|&r| row(Column::NextObs, r));
+        rows.iter().map(|&r| row(Column::Obs, r)).chain(last).collect()
+    };
+    Ok(trace.chains().into_iter().filter(|c| !c.is_empty()).map(chain).collect())
+}

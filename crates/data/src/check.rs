@@ -1,0 +1,517 @@
+//! What is in a file, and what is wrong with it.
+//!
+//! [`show`] describes any HDF5 file and, where it has the D4RL layout, its episodes. [`check()`] adds judgement: a list of
+//! [`Finding`]s. Both serialise for machines and print for people.
+
+use crate::h5::{self, Entry, Hdf5Read};
+use crate::{DataError, End, Log, d4rl};
+use backcast_core::Real;
+use serde::Serialize;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Mean, population deviation and range.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Stats {
+    /// The mean.
+    pub mean: f64,
+    /// The deviation, divided by *n*.
+    pub std: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+impl Stats {
+    fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
+        let n = values.clone().count() as f64;
+        let mean = values.clone().sum::<f64>() / n;
+        let std = (values.clone().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n).sqrt();
+        let (min, max) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
+        Self { mean, std, min, max }
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mean {:.3} ± {:.3}, from {:.3} to {:.3}", self.mean, self.std, self.min, self.max)
+    }
+}
+
+/// One dataset of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Listing {
+    /// Its shape and type.
+    Readable(Entry),
+    /// Why it has none.
+    Unreadable {
+        /// Its path.
+        name: String,
+        /// What the reader said.
+        why: String,
+    },
+}
+
+/// Values that are NaN or infinite in one dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NonFinite {
+    /// The dataset.
+    pub dataset: &'static str,
+    /// How many there are.
+    pub count: usize,
+    /// The row of the first.
+    pub row: usize,
+    /// The column of the first.
+    pub column: usize,
+}
+
+/// The numbers that describe a log.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// Rows.
+    pub rows: usize,
+    /// Width of an observation.
+    pub obs: usize,
+    /// Width of an action.
+    pub act: usize,
+    /// Whether next observations are stored.
+    pub next_observations: bool,
+    /// The names below `infos/`, with their widths.
+    pub infos: Vec<(String, usize)>,
+    /// Episodes, an unfinished one included.
+    pub episodes: usize,
+    /// Rows per episode.
+    pub lengths: Stats,
+    /// Undiscounted returns.
+    pub returns: Stats,
+    /// Rewards.
+    pub rewards: Stats,
+    /// Action values.
+    pub actions: Stats,
+    /// The share of action values beyond ±1.
+    pub beyond_one: f64,
+    /// Rows marked terminal.
+    pub terminals: usize,
+    /// Rows marked as cut.
+    pub timeouts: usize,
+    /// Rows marked as both.
+    pub both: usize,
+    /// Whether the log stops inside an episode.
+    pub unfinished: bool,
+    /// Cut rows whose stored next observation is the next episode's first state.
+    pub leaking_timeouts: usize,
+    /// Terminal rows of which the same is true.
+    pub leaking_terminals: usize,
+    /// Rows inside an episode whose stored next observation is not the next row's observation.
+    pub disagreements: usize,
+    /// The first of those rows.
+    pub first_disagreement: Option<usize>,
+    /// The largest difference in one of those rows.
+    pub worst_disagreement: f64,
+    /// Rows that repeat the observation before a cut.
+    pub stale: usize,
+    /// Rows that are bit for bit an earlier row.
+    pub duplicates: usize,
+    /// Observation columns that never vary.
+    pub constant_columns: Vec<usize>,
+    /// Datasets with values that are NaN or infinite.
+    pub non_finite: Vec<NonFinite>,
+}
+
+impl Summary {
+    /// The numbers that describe `log`.
+    ///
+    /// # Panics
+    /// If the log is empty.
+    pub fn of(log: &Log) -> Self {
+        assert!(!log.is_empty(), "Summary::of: an empty log");
+        let rows = log.len();
+        let [obs, act] = log.widths();
+        let episodes = log.episodes();
+        let [terminal, timeout] = log.ends();
+        let [(_, _, states), (_, _, actions), (_, _, rewards), _] = log.floats();
+        let leaking: Vec<usize> = (0..rows).filter(|&t| log.leaks(t) == Some(true)).collect();
+        let disagreeing: Vec<usize> = (0..rows).filter(|&t| log.disagrees(t)).collect();
+        let worst = disagreeing.iter().map(|&t| {
+            let (next, after) = (log.row(t).next_obs.unwrap_or_default(), log.row(t + 1).obs);
+            next.iter().zip(after).map(|(a, b)| (a - b).abs() as f64).fold(0.0, f64::max)
+        });
+        Self {
+            rows,
+            obs,
+            act,
+            next_observations: log.has_next_obs(),
+            infos: log.infos().iter().map(|info| (info.name.clone(), info.width)).collect(),
+            lengths: Stats::of(episodes.iter().map(|e| e.rows as f64)),
+            returns: Stats::of(episodes.iter().map(|e| e.total)),
+            rewards: Stats::of(rewards.iter().map(|&r| r as f64)),
+            actions: Stats::of(actions.iter().map(|&a| a as f64)),
+            beyond_one: actions.iter().filter(|a| a.abs() > 1.0).count() as f64 / actions.len() as f64,
+            terminals: terminal.iter().filter(|&&t| t).count(),
+            timeouts: timeout.iter().filter(|&&t| t).count(),
+            both: terminal.iter().zip(timeout).filter(|&(&a, &b)| a && b).count(),
+            unfinished: episodes.last().is_some_and(|e| e.end == End::Unfinished),
+            episodes: episodes.len(),
+            leaking_timeouts: leaking.iter().filter(|&&t| !terminal[t]).count(),
+            leaking_terminals: leaking.iter().filter(|&&t| terminal[t]).count(),
+            disagreements: disagreeing.len(),
+            first_disagreement: disagreeing.first().copied(),
+            worst_disagreement: worst.fold(0.0, f64::max),
+            stale: (0..rows).filter(|&t| log.is_stale(t)).count(),
+            duplicates: duplicates(log),
+            constant_columns: (0..obs)
+                .filter(|&j| rows > 1 && states.iter().skip(j).step_by(obs).all(|x| *x == states[j]))
+                .collect(),
+            non_finite: log
+                .floats()
+                .iter()
+                .filter_map(|&(name, width, values)| non_finite(name, width, values))
+                .collect(),
+        }
+    }
+}
+
+fn non_finite(dataset: &'static str, width: usize, values: &[Real]) -> Option<NonFinite> {
+    let first = values.iter().position(|x| !x.is_finite())?;
+    let count = values.iter().filter(|x| !x.is_finite()).count();
+    Some(NonFinite { dataset, count, row: first / width, column: first % width })
+}
+
+/// Rows that are bit for bit an earlier row: observation, action, reward, flags and, where stored, next observation.
+fn duplicates(log: &Log) -> usize {
+    let numbers = |t: usize| {
+        let row = log.row(t);
+        let flags = row.terminal as u64 | (row.timeout as u64) << 1;
+        let values =
+            row.obs.iter().chain(row.act).chain([&log.floats()[2].2[t]]).chain(row.next_obs.unwrap_or_default());
+        values.map(|x| x.to_bits() as u64).chain([flags])
+    };
+    let hash = |t: usize| {
+        // FNV-1a by words; rows of one hash are compared in full.
+        numbers(t).fold(0xCBF2_9CE4_8422_2325_u64, |hash, word| {
+            (hash ^ word).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29)
+        })
+    };
+    let mut hashes: Vec<(u64, usize)> = (0..log.len()).map(|t| (hash(t), t)).collect();
+    hashes.sort_unstable();
+    let run = |run: &[(u64, usize)]| run[1..].iter().filter(|(_, t)| numbers(*t).eq(numbers(run[0].1))).count();
+    hashes.chunk_by(|a, b| a.0 == b.0).map(run).sum()
+}
+
+/// What [`show`] found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Show {
+    /// The file.
+    pub file: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+    /// Every dataset in it.
+    pub datasets: Vec<Listing>,
+    /// Its rows, where it has the D4RL layout.
+    pub summary: Option<Summary>,
+    /// Why there is no summary.
+    pub unreadable: Option<String>,
+}
+
+/// How bad a [`Finding`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// The loader or an option deals with it, and whoever reads results should know.
+    Warn,
+    /// Learning from this file would be learning from something false.
+    Error,
+}
+
+/// Something about a file that deserves a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// A short name that does not change: `non_finite`, `leaking_timeouts` …
+    pub name: &'static str,
+    /// The dataset.
+    pub dataset: Option<String>,
+    /// The first row, from 0.
+    pub row: Option<usize>,
+    /// The sentence.
+    pub message: String,
+}
+
+/// What [`check()`] found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Check {
+    /// The file.
+    pub file: PathBuf,
+    /// Its rows, where they could be read.
+    pub summary: Option<Summary>,
+    /// The worst first.
+    pub findings: Vec<Finding>,
+}
+
+impl Check {
+    /// Whether no finding is an error.
+    pub fn passed(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity < Severity::Error)
+    }
+}
+
+/// Describes a file.
+///
+/// # Errors
+/// If it cannot be opened as HDF5. Datasets that cannot be read, or a layout other than D4RL's, are part of the answer.
+pub fn show(path: &Path) -> Result<Show, DataError> {
+    let file = h5::open(path)?;
+    let listing = |name: String| match file.entry(&name) {
+        Ok(entry) => Listing::Readable(entry),
+        Err(error) => Listing::Unreadable { name, why: error.to_string() },
+    };
+    let (summary, unreadable) = match d4rl::read_from(&*file) {
+        Ok(log) => (Some(Summary::of(&log)), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let bytes = std::fs::metadata(path).map_err(|source| DataError::io(path, source))?.len();
+    Ok(Show {
+        file: path.into(),
+        bytes,
+        datasets: file.names().into_iter().map(listing).collect(),
+        summary,
+        unreadable,
+    })
+}
+
+/// Describes a file and judges it.
+///
+/// # Errors
+/// If it cannot be opened as HDF5. Everything else that is wrong is a finding.
+pub fn check(path: &Path) -> Result<Check, DataError> {
+    let file = h5::open(path)?;
+    let mut findings = Vec::new();
+    let summary = match d4rl::read_from(&*file) {
+        Ok(log) => {
+            let summary = Summary::of(&log);
+            judge(&summary, &*file, &mut findings);
+            Some(summary)
+        }
+        Err(error) => {
+            findings.push(Finding {
+                severity: Severity::Error,
+                name: "unreadable",
+                dataset: None,
+                row: None,
+                message: error.to_string(),
+            });
+            None
+        }
+    };
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    Ok(Check { file: path.into(), summary, findings })
+}
+
+/// Two stored copies of one state may differ by this share through rounding alone.
+const ROUNDING: f64 = 1e-4;
+
+fn judge(s: &Summary, file: &dyn Hdf5Read, findings: &mut Vec<Finding>) {
+    use Severity::{Error, Info, Warn};
+    let mut find = |holds: bool, severity, name, dataset: Option<&str>, row, message: String| {
+        if holds {
+            findings.push(Finding { severity, name, dataset: dataset.map(Into::into), row, message });
+        }
+    };
+    for bad in &s.non_finite {
+        let message = format!("{} values are NaN or infinite, the first in column {}", bad.count, bad.column);
+        find(true, Error, "non_finite", Some(bad.dataset), Some(bad.row), message);
+    }
+    let next = Some("next_observations");
+    let rounding = s.worst_disagreement <= ROUNDING * (1.0 + s.obs as f64);
+    find(
+        s.disagreements > 0,
+        if rounding { Info } else { Error },
+        "disagreements",
+        next,
+        s.first_disagreement,
+        format!(
+            "{} rows inside episodes store a next observation that is not the next row's, by up to {:.3e}: {}",
+            s.disagreements,
+            s.worst_disagreement,
+            if rounding { "rounding" } else { "the end of an episode is not marked, or rows are out of order" }
+        ),
+    );
+    find(
+        s.leaking_timeouts > 0,
+        Warn,
+        "leaking_timeouts",
+        next,
+        None,
+        format!(
+            "{} of {} cut rows store the next episode's first state; such rows are dropped when transitions are made",
+            s.leaking_timeouts, s.timeouts
+        ),
+    );
+    find(
+        s.leaking_terminals > 0,
+        Warn,
+        "leaking_terminals",
+        next,
+        None,
+        format!(
+            "{} of {} terminal rows store the next row's observation: harmless to values, which are masked there, and false \
+             to models, which must drop them",
+            s.leaking_terminals, s.terminals
+        ),
+    );
+    find(
+        s.stale > 0,
+        Warn,
+        "stale",
+        Some("observations"),
+        None,
+        format!(
+            "{} rows after a cut repeat the observation before it: their transitions span two steps (option `drop_stale`)",
+            s.stale
+        ),
+    );
+    find(
+        s.beyond_one > 0.0,
+        Warn,
+        "beyond_one",
+        Some("actions"),
+        None,
+        format!(
+            "{:.2} % of the values lie beyond ±1, up to {:.3}: set `act_limit`, or clip",
+            100.0 * s.beyond_one,
+            s.actions.max.max(-s.actions.min)
+        ),
+    );
+    find(
+        s.rewards.min == s.rewards.max,
+        Warn,
+        "constant_reward",
+        Some("rewards"),
+        None,
+        format!("every reward is {}", s.rewards.min),
+    );
+    find(
+        !file.has("timeouts"),
+        Warn,
+        "no_timeouts",
+        Some("timeouts"),
+        None,
+        "the dataset is missing: episodes end at terminal rows alone unless they are cut at a horizon".into(),
+    );
+    find(
+        s.episodes == 1 && s.rows > 1 && s.unfinished,
+        Warn,
+        "one_episode",
+        None,
+        None,
+        "no row is terminal or cut: the whole file is one episode".into(),
+    );
+    find(
+        s.duplicates > 0,
+        if s.duplicates * 100 > s.rows { Warn } else { Info },
+        "duplicates",
+        None,
+        None,
+        format!("{} rows are bit for bit an earlier row", s.duplicates),
+    );
+    find(
+        !s.constant_columns.is_empty(),
+        Info,
+        "constant_columns",
+        Some("observations"),
+        None,
+        format!("columns {:?} never vary", s.constant_columns),
+    );
+    find(s.both > 0, Info, "both", None, None, format!("{} rows are terminal and cut: they count as terminal", s.both));
+    find(
+        s.unfinished && s.episodes > 1,
+        Info,
+        "unfinished",
+        None,
+        None,
+        "the file stops inside an episode, whose return is then too small".into(),
+    );
+    find(
+        !s.next_observations,
+        Info,
+        "no_next_observations",
+        next,
+        None,
+        "not stored: the next row's observation serves inside episodes, and cut rows make no transition".into(),
+    );
+}
+
+impl fmt::Display for Show {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}  ({} bytes)", self.file.display(), self.bytes)?;
+        for listing in &self.datasets {
+            match listing {
+                Listing::Readable(Entry { name, shape, kind, storage }) => {
+                    let kind = kind.to_string();
+                    writeln!(f, "  {name:<24} {kind:<8} {:<16} {storage}", format!("{shape:?}"))?;
+                }
+                Listing::Unreadable { name, why } => writeln!(f, "  {name:<24} cannot be read: {why}")?,
+            }
+        }
+        match (&self.summary, &self.unreadable) {
+            (Some(summary), _) => summary.fmt(f),
+            (_, Some(why)) => writeln!(f, "  not in the D4RL layout: {why}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stored = if self.next_observations { "stored" } else { "not stored" };
+        writeln!(
+            f,
+            "  rows      {} of {} observations and {} actions; next observations {stored}",
+            self.rows, self.obs, self.act
+        )?;
+        let unfinished = if self.unfinished { ", the last unfinished" } else { "" };
+        let (terminals, timeouts) = (self.terminals, self.timeouts);
+        writeln!(f, "  episodes  {} ({terminals} terminal rows, {timeouts} cut rows){unfinished}", self.episodes)?;
+        writeln!(f, "  lengths   {}", self.lengths)?;
+        writeln!(f, "  returns   {}", self.returns)?;
+        writeln!(f, "  rewards   {}", self.rewards)?;
+        writeln!(f, "  actions   {}, {:.2} % beyond ±1", self.actions, 100.0 * self.beyond_one)
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Info => "info ",
+            Severity::Warn => "warn ",
+            Severity::Error => "error",
+        };
+        write!(f, "{severity}  {}: ", self.name)?;
+        if let Some(dataset) = &self.dataset {
+            write!(f, "`{dataset}`")?;
+            if let Some(row) = self.row {
+                write!(f, ", row {row}")?;
+            }
+            f.write_str(": ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.file.display())?;
+        if let Some(summary) = &self.summary {
+            summary.fmt(f)?;
+        }
+        for finding in &self.findings {
+            writeln!(f, "  {finding}")?;
+        }
+        writeln!(f, "  {}", if self.passed() { "passed" } else { "failed" })
+    }
+}

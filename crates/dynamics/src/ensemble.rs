@@ -1,0 +1,407 @@
+use crate::EnsembleConfig;
+use backcast_core::{
+    Column, Columns, ConfigError, Direction, Dynamics, Key, Prediction, Real, Slot, Spec, State, under,
+};
+use backcast_nn::{Act, Arena, Init, Mlp, Shape, Store, Tape, Var, soft_clamp};
+use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2};
+use rayon::prelude::*;
+use std::{
+    cell::RefCell,
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
+
+/// Rows per forward pass of inference. Fixed, so that the work is cut the same way for any number of threads.
+const TILE: usize = 512;
+
+/// Diagonal Gaussians p(predicted ∣ given) of one [`Direction`], from several nets trained on different resamplings of a log.
+///
+/// One linear layer gives mean and log-variance side by side, as in OfflineRL-Kit; MOPO's code has two layers, which differ
+/// from one only in that the variance's may have a decay of its own. Outputs stand in the order of
+/// [`Split::predicted`](backcast_core::Split::predicted): **reward first**, then the state as a change from the anchor.
+#[derive(Debug)]
+pub struct Ensemble {
+    pub(crate) config: EnsembleConfig,
+    spec: Spec,
+    direction: Direction,
+    pub(crate) store: Store,
+    pub(crate) head: Head,
+    pub(crate) elites: Vec<usize>,
+    pub(crate) holdout_mse: Vec<Real>,
+    parallel: bool,
+    work: Work,
+}
+
+/// Where the parameters are in the store, the shape of the problem and the scale of its inputs.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) net: Mlp,
+    /// Offsets of the bounds of the log-variance, `[1, 1, cols]` each.
+    low: usize,
+    high: usize,
+    given: [Column; 2],
+    predicted: &'static [Column],
+    anchor: Option<Column>,
+    widths: [usize; 2],
+    spec: Spec,
+    pub(crate) cols: usize,
+    pub(crate) input_mean: Vec<Real>,
+    pub(crate) input_std: Vec<Real>,
+}
+
+/// Memory that predictions are made in.
+#[derive(Debug, Default)]
+struct Work {
+    arenas: Vec<Mutex<RefCell<Arena>>>,
+    mean: Vec<Real>,
+    std: Vec<Real>,
+    /// Rows sorted by member, each member's padded to whole tiles.
+    order: Vec<usize>,
+    /// (member, rows in use) of each tile of `order`.
+    tiles: Vec<(usize, usize)>,
+    counts: Vec<usize>,
+}
+
+impl Ensemble {
+    /// An ensemble that knows nothing yet, its parameters drawn by `key`.
+    ///
+    /// # Errors
+    /// If the configuration makes no sense.
+    pub fn new(config: EnsembleConfig, spec: Spec, direction: Direction, key: Key) -> Result<Self, ConfigError> {
+        config.check()?;
+        let split = direction.split();
+        let widths = split.given.map(|c| spec.width(c));
+        let cols = split.predicted.iter().map(|&c| spec.width(c)).sum();
+        let inputs = widths[0] + widths[1];
+        let mut store = Store::default();
+        let dims = [&[inputs], config.hidden.as_slice(), &[2 * cols]].concat();
+        let net = Mlp::new(&mut store, "net", &dims, config.members, Act::Swish, Init::TruncatedNormal, key);
+        let vector = Shape::new(1, 1, cols);
+        let low = store.tensor("min_log_var", vector, |x| x.fill(config.min_log_var));
+        let high = store.tensor("max_log_var", vector, |x| x.fill(config.max_log_var));
+        let head = Head {
+            net,
+            low,
+            high,
+            given: split.given,
+            predicted: split.predicted,
+            anchor: split.anchor,
+            widths,
+            spec,
+            cols,
+            input_mean: vec![0.0; inputs],
+            input_std: vec![1.0; inputs],
+        };
+        let elites = (0..config.elites).collect();
+        let holdout_mse = vec![0.0; config.members];
+        Ok(Self { config, spec, direction, store, head, elites, holdout_mse, parallel: false, work: Work::default() })
+    }
+
+    /// The configuration it was made with.
+    pub fn config(&self) -> &EnsembleConfig {
+        &self.config
+    }
+
+    /// The number of members.
+    pub fn members(&self) -> usize {
+        self.config.members
+    }
+
+    /// Each member's mean squared error on the held-out rows of its best epoch; zeros before the first fit.
+    pub fn holdout_mse(&self) -> &[Real] {
+        &self.holdout_mse
+    }
+
+    /// The learnt bounds of the log-variances, lower and upper, `[cols]` each.
+    pub fn log_var_bounds(&self) -> [&[Real]; 2] {
+        let p = self.store.params();
+        [self.head.low, self.head.high].map(|at| &p[at..at + self.head.cols])
+    }
+
+    /// Whether fitting and prediction may use the threads of the current rayon pool. The bits do not depend on it.
+    pub fn set_parallel(&mut self, parallel: bool) {
+        self.parallel = parallel;
+        self.store.arena_mut().set_parallel(parallel);
+    }
+
+    /// Net and bounds: what is trained.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.head.net.range().start..self.head.high + self.head.cols
+    }
+
+    fn rows_of(&self, given: &[ArrayView2<'_, Real>; 2]) -> usize {
+        let (rows, widths) = (given[0].nrows(), self.head.widths);
+        assert!(
+            given[1].nrows() == rows && given[0].ncols() == widths[0] && given[1].ncols() == widths[1],
+            "Ensemble::predict: given {:?} and {:?}, expected [rows, {}] and [rows, {}]",
+            given[0].dim(),
+            given[1].dim(),
+            widths[0],
+            widths[1]
+        );
+        rows
+    }
+}
+
+impl Head {
+    /// The two bounds as values on `tape`.
+    pub(crate) fn bounds<'t>(&self, tape: Tape<'t>) -> [Var<'t>; 2] {
+        [self.low, self.high].map(|at| tape.parameter(at, Shape::new(1, 1, self.cols)))
+    }
+
+    /// Mean and log-variance from the output of the net, `[…, rows, 2·cols]`.
+    pub(crate) fn split<'t>(&self, y: Var<'t>) -> [Var<'t>; 2] {
+        let [low, high] = self.bounds(y.tape());
+        [y.cols(0, self.cols), soft_clamp(y.cols(self.cols, self.cols), low, high)]
+    }
+
+    pub(crate) fn inputs(&self) -> usize {
+        self.input_mean.len()
+    }
+
+    fn standardise(&self, row: &mut [Real]) {
+        for ((x, mean), std) in row.iter_mut().zip(&self.input_mean).zip(&self.input_std) {
+            *x = (*x - mean) / std;
+        }
+    }
+
+    /// The standardised input of row `row` of `data`, `[inputs]`.
+    pub(crate) fn input_row(&self, data: &Columns, row: usize, out: &mut [Real]) {
+        let (a, b) = out.split_at_mut(self.widths[0]);
+        a.copy_from_slice(data.row(self.given[0], row));
+        b.copy_from_slice(data.row(self.given[1], row));
+        self.standardise(out);
+    }
+
+    /// What the net should say of row `row` of `data`, `[cols]`: states as changes from the anchor.
+    pub(crate) fn target_row(&self, data: &Columns, row: usize, out: &mut [Real]) {
+        let mut at = 0;
+        for &column in self.predicted {
+            let values = data.row(column, row);
+            let out = &mut out[at..at + values.len()];
+            out.copy_from_slice(values);
+            if let (Some(anchor), Column::Obs | Column::NextObs) = (self.anchor, column) {
+                out.iter_mut().zip(data.row(anchor, row)).for_each(|(x, a)| *x -= a);
+            }
+            at += values.len();
+        }
+    }
+
+    /// The values of the predicted columns in row `row` of `data`, `[cols]`.
+    pub(crate) fn truth_row(&self, data: &Columns, row: usize, out: &mut Vec<Real>) {
+        out.clear();
+        self.predicted.iter().for_each(|&c| out.extend_from_slice(data.row(c, row)));
+    }
+
+    /// Mean and deviation of each input over `rows` of `data`; a deviation below 1e-12 counts as 1.
+    pub(crate) fn set_scale(&mut self, data: &Columns, rows: &[usize]) {
+        let n = rows.len().max(1) as f64;
+        let mut at = 0;
+        for column in self.given {
+            for i in 0..self.spec.width(column) {
+                let value = |&row: &usize| data.row(column, row)[i] as f64;
+                let mean = rows.iter().map(value).sum::<f64>() / n;
+                let var = rows.iter().map(|row| (value(row) - mean).powi(2)).sum::<f64>() / n;
+                self.input_mean[at] = mean as Real;
+                self.input_std[at] = if var.sqrt() < 1e-12 { 1.0 } else { var.sqrt() as Real };
+                at += 1;
+            }
+        }
+    }
+
+    /// One member's Gaussians for `rows(i)`, `i` below `count`, in the units of the data.
+    #[expect(clippy::too_many_arguments, reason = "the innermost loop, called from two places")]
+    fn run(
+        &self,
+        params: &[Real],
+        arena: &RefCell<Arena>,
+        member: usize,
+        given: &[ArrayView2<'_, Real>; 2],
+        count: usize,
+        rows: impl Fn(usize) -> usize,
+        mean: &mut [Real],
+        std: &mut [Real],
+    ) {
+        let tape = Tape::over(params, arena);
+        let x = tape.fill(Shape::new(1, count, self.inputs()), |out| {
+            for (i, out) in out.chunks_exact_mut(self.inputs()).enumerate() {
+                let (a, b) = out.split_at_mut(self.widths[0]);
+                copy_row(&given[0], rows(i), a);
+                copy_row(&given[1], rows(i), b);
+                self.standardise(out);
+            }
+        });
+        let [m, l] = self.split(self.net.forward_member(x, member));
+        m.read(|m| mean.copy_from_slice(m));
+        (l * 0.5).exp().read(|s| std.copy_from_slice(s));
+        let Some(anchor) = self.anchor.and_then(|a| self.given.iter().position(|&g| g == a)) else { return };
+        for (i, mean) in mean.chunks_exact_mut(self.cols).enumerate() {
+            // Reward first, the state last.
+            let state = &mut mean[self.cols - self.spec.obs..];
+            state.iter_mut().zip(given[anchor].row(rows(i))).for_each(|(x, a)| *x += a);
+        }
+    }
+}
+
+fn copy_row(from: &ArrayView2<'_, Real>, row: usize, out: &mut [Real]) {
+    match from.row(row).as_slice() {
+        Some(values) => out.copy_from_slice(values),
+        None => out.iter_mut().zip(from.row(row)).for_each(|(o, &x)| *o = x),
+    }
+}
+
+impl Work {
+    /// Room for `len` numbers in both outputs, and an arena for every thread that may come.
+    fn reserve(&mut self, len: usize, parallel: bool) {
+        if self.mean.len() < len {
+            self.mean.resize(len, 0.0);
+            self.std.resize(len, 0.0);
+        }
+        let threads = if parallel { rayon::current_num_threads() } else { 1 };
+        if self.arenas.len() < threads {
+            self.arenas.resize_with(threads, Default::default);
+        }
+    }
+
+    /// Sorts rows by member into tiles.
+    fn sort(&mut self, member_of_row: &[usize], members: usize) {
+        self.counts.clear();
+        self.counts.resize(members, 0);
+        for &m in member_of_row {
+            assert!(m < members, "Ensemble::predict_elite: member {m} of {members}");
+            self.counts[m] += 1;
+        }
+        self.tiles.clear();
+        for (member, count) in self.counts.iter_mut().enumerate() {
+            let first = self.tiles.len() * TILE;
+            let mut left = *count;
+            while left > 0 {
+                self.tiles.push((member, left.min(TILE)));
+                left -= left.min(TILE);
+            }
+            *count = first;
+        }
+        self.order.resize(self.tiles.len() * TILE, 0);
+        for (row, &m) in member_of_row.iter().enumerate() {
+            self.order[self.counts[m]] = row;
+            self.counts[m] += 1;
+        }
+    }
+}
+
+/// Lends the arena of the current thread to `f`. No task waits while it holds one, so a lock is never contended for long.
+fn with_arena<R>(arenas: &[Mutex<RefCell<Arena>>], f: impl FnOnce(&RefCell<Arena>) -> R) -> R {
+    let i = rayon::current_thread_index().unwrap_or(0) % arenas.len();
+    f(&arenas[i].lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Dynamics for Ensemble {
+    fn spec(&self) -> Spec {
+        self.spec
+    }
+
+    fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    fn elites(&self) -> &[usize] {
+        &self.elites
+    }
+
+    fn predict(&mut self, given: [ArrayView2<'_, Real>; 2]) -> Prediction<'_> {
+        let rows = self.rows_of(&given);
+        let (members, cols) = (self.config.members, self.head.cols);
+        self.work.reserve(members * rows * cols, self.parallel);
+        let Work { arenas, mean, std, .. } = &mut self.work;
+        let (mean, std) = (&mut mean[..members * rows * cols], &mut std[..members * rows * cols]);
+        let (head, params, arenas) = (&self.head, self.store.params(), &*arenas);
+        let tile = |member: usize, tile: usize, mean: &mut [Real], std: &mut [Real]| {
+            let (first, count) = (tile * TILE, mean.len() / cols);
+            with_arena(arenas, |arena| head.run(params, arena, member, &given, count, |i| first + i, mean, std));
+        };
+        if rows > 0 {
+            let (plane, chunk) = (rows * cols, TILE * cols);
+            if self.parallel {
+                mean.par_chunks_mut(plane).zip(std.par_chunks_mut(plane)).enumerate().for_each(|(e, (m, s))| {
+                    m.par_chunks_mut(chunk)
+                        .zip(s.par_chunks_mut(chunk))
+                        .enumerate()
+                        .for_each(|(t, (m, s))| tile(e, t, m, s));
+                });
+            } else {
+                for (e, (m, s)) in mean.chunks_mut(plane).zip(std.chunks_mut(plane)).enumerate() {
+                    m.chunks_mut(chunk).zip(s.chunks_mut(chunk)).enumerate().for_each(|(t, (m, s))| tile(e, t, m, s));
+                }
+            }
+        }
+        let view = |x| ArrayView3::from_shape((members, rows, cols), x).expect("dense");
+        Prediction { mean: view(mean), std: view(std) }
+    }
+
+    /// Evaluates only the drawn member of each row: rows are sorted by member and put back.
+    fn predict_elite(
+        &mut self,
+        given: [ArrayView2<'_, Real>; 2],
+        member_of_row: &[usize],
+        mut mean: ArrayViewMut2<'_, Real>,
+        mut std: ArrayViewMut2<'_, Real>,
+    ) {
+        let (rows, cols) = (self.rows_of(&given), self.head.cols);
+        assert!(
+            member_of_row.len() == rows && mean.dim() == (rows, cols) && std.dim() == (rows, cols),
+            "Ensemble::predict_elite: {} members and outputs {:?}, {:?} for [{rows}, {cols}]",
+            member_of_row.len(),
+            mean.dim(),
+            std.dim()
+        );
+        self.work.sort(member_of_row, self.config.members);
+        self.work.reserve(self.work.order.len() * cols, self.parallel);
+        let Work { arenas, mean: m, std: s, order, tiles, .. } = &mut self.work;
+        let (m, s) = (&mut m[..order.len() * cols], &mut s[..order.len() * cols]);
+        let (head, params, arenas) = (&self.head, self.store.params(), &*arenas);
+        let tile = |m: &mut [Real], s: &mut [Real], order: &[usize], (member, count): (usize, usize)| {
+            let (m, s) = (&mut m[..count * cols], &mut s[..count * cols]);
+            with_arena(arenas, |arena| head.run(params, arena, member, &given, count, |i| order[i], m, s));
+        };
+        let chunk = TILE * cols;
+        if self.parallel {
+            m.par_chunks_mut(chunk)
+                .zip(s.par_chunks_mut(chunk))
+                .zip(order.par_chunks(TILE))
+                .zip(&*tiles)
+                .for_each(|(((m, s), order), &t)| tile(m, s, order, t));
+        } else {
+            for (((m, s), order), &t) in
+                m.chunks_mut(chunk).zip(s.chunks_mut(chunk)).zip(order.chunks(TILE)).zip(&*tiles)
+            {
+                tile(m, s, order, t);
+            }
+        }
+        for (t, &(_, count)) in tiles.iter().enumerate() {
+            for i in t * TILE..t * TILE + count {
+                let row = |x: &[Real], mut out: ArrayViewMut2<'_, Real>| {
+                    out.row_mut(order[i]).iter_mut().zip(&x[i * cols..]).for_each(|(o, &x)| *o = x);
+                };
+                row(m, mean.view_mut());
+                row(s, std.view_mut());
+            }
+        }
+    }
+}
+
+/// Names every parameter, the scale of the inputs, the elites and the held-out errors.
+impl State for Ensemble {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        under("store", &mut self.store, f);
+        let inputs = self.head.inputs();
+        f("input_mean", Slot::Tensor(&[inputs], &mut self.head.input_mean));
+        f("input_std", Slot::Tensor(&[inputs], &mut self.head.input_std));
+        f("holdout_mse", Slot::Tensor(&[self.config.members], &mut self.holdout_mse));
+        for (i, elite) in self.elites.iter_mut().enumerate() {
+            let mut number = *elite as u64;
+            f(&format!("elite.{i}"), Slot::Count(&mut number));
+            // A number read from a file must not become an index out of bounds.
+            *elite = (number as usize).min(self.config.members - 1);
+        }
+    }
+}

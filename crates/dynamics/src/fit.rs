@@ -1,0 +1,348 @@
+use crate::{Ensemble, EnsembleConfig};
+use backcast_core::{Column, Columns, Dynamics, Key, Real, Slot, State, under};
+use backcast_nn::{Adam, Shape};
+
+/// A log that an ensemble cannot be fitted to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FitError {
+    /// There must be a row to train on and a row to hold out.
+    #[error("an ensemble needs at least 2 rows, the log has {rows}")]
+    TooFewRows {
+        /// Rows of the log.
+        rows: usize,
+    },
+    /// NaN or an infinity.
+    #[error("column {column:?} of row {row} is not finite")]
+    NotFinite {
+        /// The column.
+        column: Column,
+        /// The row.
+        row: usize,
+    },
+}
+
+/// What one epoch gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FitProgress {
+    /// Epochs done, this one included.
+    pub epoch: usize,
+    /// Steps of the optimiser, those of earlier epochs included.
+    pub steps: usize,
+    /// The loss, averaged over the steps of the epoch. It sums over members.
+    pub loss: Real,
+    /// Each member's mean squared error on the held-out rows.
+    pub holdout_mse: Vec<Real>,
+    /// How many members improved.
+    pub improved: usize,
+    /// Epochs in a row without any improvement.
+    pub stale: usize,
+}
+
+/// Why fitting stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoppedBy {
+    /// No member improved for more than [`patience`](EnsembleConfig::patience) epochs.
+    Patience,
+    /// [`max_epochs`](EnsembleConfig::max_epochs) are done.
+    MaxEpochs,
+    /// The watcher said so, or the caller stopped calling [`Fit::epoch`].
+    Watcher,
+}
+
+/// The fitted ensemble in figures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FitReport {
+    /// Epochs done.
+    pub epochs: usize,
+    /// Steps of the optimiser.
+    pub steps: usize,
+    /// Each member's mean squared error on the held-out rows, at its best epoch.
+    pub holdout_mse: Vec<Real>,
+    /// The members imagination draws from, best first.
+    pub elites: Vec<usize>,
+    /// For each output column, the fractions of held-out residuals of the elites within one and two predicted deviations.
+    /// A calibrated Gaussian has 0.683 and 0.954.
+    pub calibration: Vec<[Real; 2]>,
+    /// Why it stopped.
+    pub stopped_by: StoppedBy,
+}
+
+/// An ensemble being fitted, epoch by epoch. As a [`State`] it names everything, the ensemble included, that the next epoch
+/// depends on: saved between two epochs and restored into a new `Fit` of the same log and key, it goes on to the same bits.
+#[derive(Debug)]
+pub struct Fit<'a> {
+    model: &'a mut Ensemble,
+    data: &'a Columns,
+    key: Key,
+    holdout: Columns,
+    /// The rows each member trains on, `[members, train]`: drawn once, with replacement. Redrawing them each epoch would
+    /// show every member all rows in the end, and the members would become alike.
+    bootstrap: Vec<usize>,
+    /// The same rows in the order of this epoch.
+    order: Vec<usize>,
+    adam: Adam,
+    best: Vec<Real>,
+    snapshots: Vec<Vec<Real>>,
+    epochs: u64,
+    steps: u64,
+    stale: u64,
+}
+
+impl<'a> Fit<'a> {
+    /// Splits `data` into training and held-out rows, sets the scale of the inputs and draws each member's rows.
+    ///
+    /// # Errors
+    /// If there are fewer than two rows or one is not finite.
+    ///
+    /// # Panics
+    /// If the widths of `data` are not those of the ensemble.
+    pub fn new(model: &'a mut Ensemble, data: &'a Columns, key: Key) -> Result<Self, FitError> {
+        let (spec, n) = (model.spec(), data.len());
+        assert!(
+            (data.spec().obs, data.spec().act) == (spec.obs, spec.act),
+            "Fit::new: data of {:?} for an ensemble of {spec:?}",
+            data.spec()
+        );
+        if n < 2 {
+            return Err(FitError::TooFewRows { rows: n });
+        }
+        for column in [Column::Obs, Column::Act, Column::Reward, Column::NextObs] {
+            if let Some(i) = data.values(column).iter().position(|x| !x.is_finite()) {
+                return Err(FitError::NotFinite { column, row: i / spec.width(column) });
+            }
+        }
+        let config = &model.config;
+        let held = ((config.holdout_fraction as f64 * n as f64) as usize).min(config.holdout_rows).max(1);
+        let mut rows: Vec<usize> = (0..n).collect();
+        key.name("holdout").shuffle(&mut rows);
+        let train = rows.split_off(held);
+        let mut holdout = Columns::with_capacity(data.spec(), held);
+        rows.iter().for_each(|&row| holdout.push_row(data, row));
+        model.head.set_scale(data, &train);
+        let draw = |member: usize| {
+            let key = key.name("bootstrap").fold(member as u64);
+            let train = &train;
+            (0..train.len()).map(move |i| train[key.below(train.len(), i)])
+        };
+        let bootstrap: Vec<usize> = (0..config.members).flat_map(draw).collect();
+        let mut adam = Adam::new(model.range(), config.learning_rate);
+        for (layer, &decay) in model.head.net.layers().zip(&config.decay) {
+            adam = adam.with_l2(layer, decay);
+        }
+        let members = config.members;
+        let mut snapshots = vec![Vec::new(); members];
+        for (member, saved) in snapshots.iter_mut().enumerate() {
+            model.head.net.save_member(&mut model.store, member, saved);
+        }
+        Ok(Self {
+            model,
+            data,
+            key,
+            holdout,
+            order: bootstrap.clone(),
+            bootstrap,
+            adam,
+            // Not infinity: a scan for numbers that are not finite must find nothing here.
+            best: vec![Real::MAX; members],
+            snapshots,
+            epochs: 0,
+            steps: 0,
+            stale: 0,
+        })
+    }
+
+    /// The rows each member trains on, drawn once with replacement.
+    pub fn bootstrap(&self, member: usize) -> &[usize] {
+        let n = self.bootstrap.len() / self.model.members();
+        &self.bootstrap[member * n..][..n]
+    }
+
+    /// Whether fitting should stop, and why.
+    pub fn done(&self) -> Option<StoppedBy> {
+        let EnsembleConfig { patience, max_epochs, .. } = self.model.config;
+        if self.stale as usize > patience {
+            Some(StoppedBy::Patience)
+        } else if max_epochs.is_some_and(|max| self.epochs as usize >= max) {
+            Some(StoppedBy::MaxEpochs)
+        } else {
+            None
+        }
+    }
+
+    /// One pass of every member over its rows (or [`epoch_rows`](EnsembleConfig::epoch_rows) of them), then the held-out errors.
+    pub fn epoch(&mut self) -> FitProgress {
+        let members = self.model.members();
+        let train = self.bootstrap.len() / members;
+        let seen = self.model.config.epoch_rows.map_or(train, |cap| cap.min(train));
+        let key = self.key.name("epoch").fold(self.epochs);
+        self.order.copy_from_slice(&self.bootstrap);
+        for (member, order) in self.order.chunks_exact_mut(train).enumerate() {
+            shuffle_front(key.fold(member as u64), order, seen);
+        }
+        let (mut loss, mut steps, mut first) = (0.0, 0, 0);
+        while first < seen {
+            let rows = self.model.config.batch.min(seen - first);
+            loss += self.step(first, rows) as f64;
+            first += rows;
+            steps += 1;
+        }
+        self.steps += steps;
+        self.epochs += 1;
+
+        let holdout_mse = self.evaluate();
+        let mut improved = 0;
+        for (member, &mse) in holdout_mse.iter().enumerate() {
+            if mse < self.best[member] * (1.0 - self.model.config.improvement) {
+                self.best[member] = mse;
+                self.model.head.net.save_member(&mut self.model.store, member, &mut self.snapshots[member]);
+                improved += 1;
+            }
+        }
+        self.stale = if improved > 0 { 0 } else { self.stale + 1 };
+        FitProgress {
+            epoch: self.epochs as usize,
+            steps: self.steps as usize,
+            loss: (loss / steps as f64) as Real,
+            holdout_mse,
+            improved,
+            stale: self.stale as usize,
+        }
+    }
+
+    /// One step on rows `first..first + rows` of each member's order. The decays join in [`Adam`]; the rest of the loss is
+    ///
+    /// ℒ = Σᵢ [ mean((μᵢ − y)²·e^(−ℓᵢ)) + mean(ℓᵢ) ] + c·(Σ_d M_d − Σ_d m_d),
+    ///
+    /// means over rows and output columns, without the ½ of a log-likelihood (MOPO's code).
+    fn step(&mut self, first: usize, rows: usize) -> Real {
+        let members = self.model.members();
+        let train = self.order.len() / members;
+        let (head, data, order) = (&self.model.head, self.data, &self.order);
+        let coefficient = self.model.config.bound_coefficient;
+        let gather = |out: &mut [Real], width: usize, write: &dyn Fn(usize, &mut [Real])| {
+            for (member, out) in out.chunks_exact_mut(rows * width).enumerate() {
+                let order = &order[member * train + first..][..rows];
+                order.iter().zip(out.chunks_exact_mut(width)).for_each(|(&row, out)| write(row, out));
+            }
+        };
+        self.adam.minimise(&mut self.model.store, |tape| {
+            let (inputs, cols) = (head.inputs(), head.cols);
+            let x = tape.fill(Shape::new(members, rows, inputs), |out| {
+                gather(out, inputs, &|row, out| head.input_row(data, row, out));
+            });
+            let y = tape.fill(Shape::new(members, rows, cols), |out| {
+                gather(out, cols, &|row, out| head.target_row(data, row, out));
+            });
+            let [mean, log_var] = head.split(head.net.forward(x));
+            let [low, high] = head.bounds(tape);
+            let fit = (mean - y).square() * (-log_var).exp() + log_var;
+            fit.sum() * (1.0 / (rows * cols) as Real) + (high.sum() - low.sum()) * coefficient
+        })
+    }
+
+    /// Each member's mean squared error of the means on the held-out rows.
+    fn evaluate(&mut self) -> Vec<Real> {
+        let split = self.model.direction().split();
+        let batch = self.holdout.batch();
+        let head = self.model.head.clone();
+        let p = self.model.predict(split.given.map(|c| batch.column(c)));
+        let mut truth = Vec::with_capacity(head.cols);
+        let mut error = vec![0.0f64; p.mean.dim().0];
+        for row in 0..batch.len() {
+            head.truth_row(&self.holdout, row, &mut truth);
+            for (member, error) in error.iter_mut().enumerate() {
+                let squares = truth.iter().enumerate().map(|(c, y)| ((p.mean[[member, row, c]] - y) as f64).powi(2));
+                *error += squares.sum::<f64>();
+            }
+        }
+        error.iter().map(|e| (e / (batch.len() * head.cols) as f64) as Real).collect()
+    }
+
+    /// Every member back at its best epoch, elites chosen, calibration measured.
+    pub fn finish(mut self) -> FitReport {
+        let stopped_by = self.done().unwrap_or(StoppedBy::Watcher);
+        for (member, saved) in self.snapshots.iter().enumerate() {
+            self.model.head.net.load_member(&mut self.model.store, member, saved);
+        }
+        let mut order: Vec<usize> = (0..self.model.members()).collect();
+        order.sort_by(|&a, &b| self.best[a].total_cmp(&self.best[b]));
+        order.truncate(self.model.config.elites);
+        self.model.elites = order;
+        self.model.holdout_mse.copy_from_slice(&self.best);
+        FitReport {
+            epochs: self.epochs as usize,
+            steps: self.steps as usize,
+            calibration: self.calibrate(),
+            holdout_mse: self.best,
+            elites: self.model.elites.clone(),
+            stopped_by,
+        }
+    }
+
+    fn calibrate(&mut self) -> Vec<[Real; 2]> {
+        let split = self.model.direction().split();
+        let batch = self.holdout.batch();
+        let (head, elites) = (self.model.head.clone(), self.model.elites.clone());
+        let p = self.model.predict(split.given.map(|c| batch.column(c)));
+        let mut truth = Vec::with_capacity(head.cols);
+        let mut within = vec![[0usize; 2]; head.cols];
+        for row in 0..batch.len() {
+            head.truth_row(&self.holdout, row, &mut truth);
+            for &member in &elites {
+                for (c, (within, y)) in within.iter_mut().zip(&truth).enumerate() {
+                    let z = ((p.mean[[member, row, c]] - y) / p.std[[member, row, c]]).abs();
+                    within[0] += (z <= 1.0) as usize;
+                    within[1] += (z <= 2.0) as usize;
+                }
+            }
+        }
+        let n = (batch.len() * elites.len()) as Real;
+        within.iter().map(|w| w.map(|count| count as Real / n)).collect()
+    }
+}
+
+/// Moves a uniformly random, randomly ordered choice of `count` items to the front (Fisher–Yates, stopped early).
+fn shuffle_front(key: Key, items: &mut [usize], count: usize) {
+    for i in 0..count.min(items.len()) {
+        items.swap(i, i + key.below(items.len() - i, i));
+    }
+}
+
+/// Names the ensemble, the optimiser, each member's best error and parameters, and the counters.
+impl State for Fit<'_> {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        under("model", self.model, f);
+        under("adam", &mut self.adam, f);
+        f("best", Slot::Tensor(&[self.best.len()], &mut self.best));
+        for (member, saved) in self.snapshots.iter_mut().enumerate() {
+            f(&format!("snapshot.{member}"), Slot::Tensor(&[saved.len()], saved));
+        }
+        f("epochs", Slot::Count(&mut self.epochs));
+        f("steps", Slot::Count(&mut self.steps));
+        f("stale", Slot::Count(&mut self.stale));
+    }
+}
+
+impl Ensemble {
+    /// Fits to `data`. `watch` sees every epoch and returns whether to go on.
+    ///
+    /// # Errors
+    /// If there are fewer than two rows or one is not finite.
+    ///
+    /// # Panics
+    /// If the widths of `data` are not those of the ensemble.
+    pub fn fit(
+        &mut self,
+        data: &Columns,
+        key: Key,
+        watch: &mut dyn FnMut(&FitProgress) -> bool,
+    ) -> Result<FitReport, FitError> {
+        let mut fit = Fit::new(self, data, key)?;
+        while fit.done().is_none() {
+            if !watch(&fit.epoch()) {
+                break;
+            }
+        }
+        Ok(fit.finish())
+    }
+}

@@ -1,0 +1,55 @@
+use crate::Imagined;
+use backcast_core::Columns;
+
+/// Where imagined transitions go, one by one.
+pub trait Sink {
+    /// Takes one transition.
+    fn take(&mut self, transition: Imagined<'_>);
+}
+
+/// Appends the transitions and forgets which chain they belong to.
+impl Sink for Columns {
+    fn take(&mut self, t: Imagined<'_>) {
+        self.push(t.obs, t.act, t.reward, t.next_obs, t.terminal);
+    }
+}
+
+/// Any closure, such as one that overwrites the oldest row of a ring.
+impl<F: FnMut(Imagined<'_>)> Sink for F {
+    fn take(&mut self, transition: Imagined<'_>) {
+        self(transition);
+    }
+}
+
+/// Transitions with the chain and the step each belongs to, for drawing trajectories.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trace {
+    /// The transitions, in the order imagined: all first steps, then all second steps …
+    pub columns: Columns,
+    /// The chain of each row: the number of its start within the call.
+    pub chain: Vec<usize>,
+    /// The step of each row, from 0.
+    pub step: Vec<usize>,
+}
+
+impl Trace {
+    /// An empty trace.
+    pub fn new(spec: backcast_core::Spec) -> Self {
+        Self { columns: Columns::new(spec), chain: Vec::new(), step: Vec::new() }
+    }
+
+    /// The rows of each chain in the order imagined: forward in time for a forward model, backward for a reverse one.
+    pub fn chains(&self) -> Vec<Vec<usize>> {
+        let mut chains = vec![Vec::new(); self.chain.iter().max().map_or(0, |c| c + 1)];
+        self.chain.iter().enumerate().for_each(|(row, &chain)| chains[chain].push(row));
+        chains
+    }
+}
+
+impl Sink for Trace {
+    fn take(&mut self, t: Imagined<'_>) {
+        self.chain.push(t.chain);
+        self.step.push(t.step);
+        self.columns.take(t);
+    }
+}

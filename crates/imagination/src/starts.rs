@@ -1,0 +1,38 @@
+use backcast_core::{Columns, Key, Source, Spec};
+
+/// The rows of a log that fulfil a condition, drawn uniformly: goal states, first states, the states of good trajectories.
+///
+/// Uniform starts are the [`Columns`] themselves; prioritised ones any other [`Source`].
+#[derive(Clone, Debug)]
+pub struct RowsWhere<'a> {
+    data: &'a Columns,
+    rows: Vec<usize>,
+}
+
+impl<'a> RowsWhere<'a> {
+    /// The rows of `data` for which `holds(data, row)`.
+    pub fn new(data: &'a Columns, holds: impl Fn(&Columns, usize) -> bool) -> Self {
+        Self { data, rows: (0..data.len()).filter(|&row| holds(data, row)).collect() }
+    }
+
+    /// The rows, in order.
+    pub fn rows(&self) -> &[usize] {
+        &self.rows
+    }
+}
+
+impl Source for RowsWhere<'_> {
+    fn spec(&self) -> Spec {
+        self.data.spec()
+    }
+
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn sample_into(&self, key: Key, rows: usize, out: &mut Columns) {
+        for i in 0..rows {
+            out.push_row(self.data, self.rows[key.below(self.rows.len(), i)]);
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The roll-out loop on a world that is known exactly: s′ = s + M·a on the plane, r = s₀ + a₀, two members of which one lies.
+
+use backcast_core::{
+    Column, Columns, Direction, Dynamics, Key, Policy, Prediction, Real, Slot, Source, Spec, State, never,
+};
+use backcast_imagination::{
+    Anchor, Drive, HorizonConfig, ImagineConfig, Imagined, Imaginer, RowsWhere, Sampling, StopRule, Trace, Uniform,
+    model_error,
+};
+use backcast_penalties::{MaxPairwise, NoPenalty};
+use ndarray::{Array3, ArrayView2, ArrayViewMut2};
+
+const SPEC: Spec = Spec::new(2, 1);
+
+fn reward(s: &[Real], a: &[Real]) -> Real {
+    s[0] + a[0]
+}
+
+/// Actions of 1/8 keep every sum exact in binary, so that continuity can be tested with `==`.
+fn next(s: &[Real], a: &[Real]) -> [Real; 2] {
+    [s[0] + a[0], s[1] - 0.5 * a[0]]
+}
+
+/// Members 0 and 2 are right; member 1 is off by `bias` in every column and is no elite.
+struct World {
+    direction: Direction,
+    elites: Vec<usize>,
+    bias: Real,
+    mean: Array3<Real>,
+    std: Array3<Real>,
+}
+
+impl World {
+    fn new(direction: Direction) -> Self {
+        let none = Array3::zeros((0, 0, 0));
+        Self { direction, elites: vec![0, 2], bias: 3.0, mean: none.clone(), std: none }
+    }
+}
+
+impl State for World {
+    fn visit(&mut self, _: &mut dyn FnMut(&str, Slot<'_>)) {}
+}
+
+impl Dynamics for World {
+    fn spec(&self) -> Spec {
+        SPEC
+    }
+    fn direction(&self) -> Direction {
+        self.direction
+    }
+    fn elites(&self) -> &[usize] {
+        &self.elites
+    }
+    fn predict(&mut self, [from, act]: [ArrayView2<'_, Real>; 2]) -> Prediction<'_> {
+        let rows = from.nrows();
+        self.mean = Array3::zeros((3, rows, 3));
+        self.std = Array3::zeros((3, rows, 3));
+        for row in 0..rows {
+            let (f, a) = (from.row(row).to_vec(), act.row(row).to_vec());
+            let (to, s) = match self.direction {
+                Direction::Forward => (next(&f, &a), f.clone()),
+                _ => ([f[0] - a[0], f[1] + 0.5 * a[0]], vec![f[0] - a[0], f[1] + 0.5 * a[0]]),
+            };
+            for member in 0..3 {
+                let off = if member == 1 { self.bias } else { 0.0 };
+                for (c, x) in [reward(&s, &a), to[0], to[1]].into_iter().enumerate() {
+                    self.mean[[member, row, c]] = x + off;
+                }
+            }
+        }
+        Prediction { mean: self.mean.view(), std: self.std.view() }
+    }
+}
+
+/// Actions −1, −7/8 … 1, whatever the state.
+struct Eighths;
+
+impl Policy for Eighths {
+    fn spec(&self) -> Spec {
+        SPEC
+    }
+    fn act(&mut self, _: ArrayView2<'_, Real>, key: Option<Key>, mut act: ArrayViewMut2<'_, Real>) {
+        let key = key.expect("imagination samples");
+        act.iter_mut().enumerate().for_each(|(i, a)| *a = key.below(17, i) as Real / 8.0 - 1.0);
+    }
+}
+
+fn log(rows: usize) -> Columns {
+    let (key, mut log) = (Key::new(3), Columns::new(SPEC));
+    for i in 0..rows {
+        let x = |j: usize| key.fold(j as u64).below(65, i) as Real / 8.0 - 4.0;
+        let (s, a) = ([x(0), x(1)], [x(2) / 4.0]);
+        log.push(&s, &a, reward(&s, &a), &next(&s, &a), i % 10 == 9);
+    }
+    log
+}
+
+fn imaginer(change: impl FnOnce(&mut ImagineConfig), end: backcast_core::Termination) -> Imaginer<NoPenalty> {
+    let mut config = ImagineConfig { horizon: 4, starts_per_call: 50, ..ImagineConfig::default() };
+    change(&mut config);
+    Imaginer::new(config, end, NoPenalty).unwrap()
+}
+
+fn rolled(direction: Direction, mut imaginer: Imaginer<NoPenalty>, log: &Columns) -> Trace {
+    let mut trace = Trace::new(SPEC);
+    let summary = imaginer.imagine(&mut World::new(direction), log, &mut Eighths, Key::new(5), &mut trace);
+    assert_eq!(summary.stored, trace.columns.len());
+    assert_eq!(summary.terminal, trace.columns.values(Column::Terminal).iter().filter(|&&d| d == 1.0).count());
+    trace
+}
+
+fn has_row(log: &Columns, column: Column, state: &[Real]) -> bool {
+    (0..log.len()).any(|row| log.row(column, row) == state)
+}
+
+#[test]
+fn transitions_are_stored_in_forward_time_in_both_directions() {
+    let log = log(100);
+    for direction in [Direction::Forward, Direction::Reverse] {
+        let trace = rolled(direction, imaginer(|_| (), never), &log);
+        assert_eq!(trace.columns.len(), 200, "{direction:?}");
+        for row in 0..trace.columns.len() {
+            let (s, a) = (trace.columns.row(Column::Obs, row), trace.columns.row(Column::Act, row));
+            assert_eq!(trace.columns.row(Column::NextObs, row), next(s, a), "{direction:?}, row {row}");
+            assert_eq!(trace.columns.row(Column::Reward, row), [reward(s, a)], "{direction:?}, row {row}");
+        }
+    }
+}
+
+#[test]
+fn chains_are_continuous_and_end_in_real_states() {
+    let log = log(100);
+    for anchor in [Anchor::State, Anchor::NextState] {
+        let real = if anchor == Anchor::State { Column::Obs } else { Column::NextObs };
+        for direction in [Direction::Forward, Direction::Reverse] {
+            let trace = rolled(direction, imaginer(|c| c.anchor = anchor, never), &log);
+            // The side of a transition nearer to the data, and the farther one.
+            let (near, far) = match direction {
+                Direction::Reverse => (Column::NextObs, Column::Obs),
+                _ => (Column::Obs, Column::NextObs),
+            };
+            for chain in trace.chains().iter().filter(|c| !c.is_empty()) {
+                assert_eq!(chain.len(), 4);
+                assert!(has_row(&log, real, trace.columns.row(near, chain[0])), "{direction:?} from {anchor:?}");
+                for (step, pair) in chain.windows(2).enumerate() {
+                    assert_eq!([trace.step[pair[0]], trace.step[pair[1]]], [step, step + 1]);
+                    assert_eq!(trace.columns.row(far, pair[0]), trace.columns.row(near, pair[1]), "{direction:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_happens_after_a_recorded_end() {
+    // Every tenth row is terminal: forward chains from s′ must leave those starts out, backward chains may end there.
+    let log = log(100);
+    let forward = rolled(Direction::Forward, imaginer(|c| c.anchor = Anchor::NextState, never), &log);
+    let reverse = rolled(Direction::Reverse, imaginer(|c| c.anchor = Anchor::NextState, never), &log);
+    assert!(forward.columns.len() < 200 && forward.columns.len() > 100, "{}", forward.columns.len());
+    assert_eq!(reverse.columns.len(), 200);
+    let ends = RowsWhere::new(&log, |log, row| log.row(Column::Terminal, row)[0] == 1.0);
+    let mut only_ends = imaginer(|c| c.anchor = Anchor::NextState, never);
+    let mut sink = Columns::new(SPEC);
+    let made = only_ends.imagine(&mut World::new(Direction::Forward), &ends, &mut Eighths, Key::new(1), &mut sink);
+    assert_eq!((made.started, made.stored), (0, 0));
+}
+
+/// Ends at the right edge, judged by s′ alone; panics if it is ever shown a transition backwards.
+fn right_edge(s: &[Real], a: &[Real], s2: &[Real]) -> bool {
+    assert_eq!(next(s, a), s2, "the termination was not given forward time");
+    s2[0] >= 2.0
+}
+
+#[test]
+fn terminations_see_forward_time_and_end_chains() {
+    let log = log(200);
+    for direction in [Direction::Forward, Direction::Reverse] {
+        let trace = rolled(direction, imaginer(|_| (), right_edge), &log);
+        let terminal = trace.columns.values(Column::Terminal);
+        assert!(terminal.contains(&1.0) && terminal.contains(&0.0), "{direction:?}: a test of both");
+        for row in 0..trace.columns.len() {
+            let beyond = trace.columns.row(Column::NextObs, row)[0] >= 2.0;
+            assert_eq!(trace.columns.row(Column::Terminal, row), [beyond as u8 as Real], "{direction:?}, row {row}");
+        }
+        for chain in trace.chains().iter().filter(|c| !c.is_empty()) {
+            let (last, earlier) = chain.split_last().unwrap();
+            assert!(earlier.iter().all(|&row| terminal[row] == 0.0), "{direction:?}: a chain went on after its end");
+            assert!(terminal[*last] == 1.0 || chain.len() == 4, "{direction:?}: a chain stopped for no reason");
+        }
+        // The other rule labels the same way and goes on.
+        let all = rolled(direction, imaginer(|c| c.stop = StopRule::Never, right_edge), &log);
+        assert_eq!(all.columns.len(), 200);
+        assert!(all.columns.values(Column::Terminal).contains(&1.0));
+    }
+}
+
+#[test]
+fn only_elites_are_drawn_and_each_of_them_is() {
+    let log = log(100);
+    for weight in [0.0, 1.0] {
+        let config = ImagineConfig { penalty_weight: weight, starts_per_call: 100, ..ImagineConfig::default() };
+        let mut imaginer = Imaginer::new(config, never, MaxPairwise::default()).unwrap();
+        let mut drawn = [0; 3];
+        let mut sink = |t: Imagined<'_>| drawn[t.member] += 1;
+        imaginer.imagine(&mut World::new(Direction::Forward), &log, &mut Eighths, Key::new(7), &mut sink);
+        assert!(drawn[0] > 180 && drawn[2] > 180 && drawn[1] == 0, "{drawn:?}");
+    }
+}
+
+#[test]
+fn the_penalty_is_taken_off_the_reward() {
+    let log = log(100);
+    let config = ImagineConfig { penalty_weight: 0.25, horizon: 2, ..ImagineConfig::default() };
+    let mut imaginer = Imaginer::new(config, never, MaxPairwise::default()).unwrap();
+    let mut seen = 0;
+    let mut sink = |t: Imagined<'_>| {
+        // The liar is 3 off in each of three columns.
+        assert!((t.penalty - 27f32.sqrt() as Real).abs() < 1e-4, "{}", t.penalty);
+        let want = reward(t.obs, t.act) - 0.25 * t.penalty;
+        assert!((t.reward - want).abs() < 1e-4, "{} is not {want}", t.reward);
+        seen += 1;
+    };
+    imaginer.imagine(&mut World::new(Direction::Reverse), &log, &mut Eighths, Key::new(7), &mut sink);
+    assert_eq!(seen, 2000);
+}
+
+#[test]
+fn a_model_gone_astray_stores_nothing() {
+    let mut world = World::new(Direction::Forward);
+    (world.elites, world.bias) = (vec![1], Real::INFINITY);
+    let (log, mut sink) = (log(10), Columns::new(SPEC));
+    let made = imaginer(|_| (), never).imagine(&mut world, &log, &mut Eighths, Key::new(1), &mut sink);
+    assert_eq!((made.stored, made.not_finite, sink.len()), (0, 50, 0));
+}
+
+#[test]
+fn an_empty_source_gives_nothing() {
+    let log = log(10);
+    let none = RowsWhere::new(&log, |_, _| false);
+    let mut sink = Columns::new(SPEC);
+    let made = imaginer(|_| (), never).imagine(
+        &mut World::new(Direction::Forward),
+        &none,
+        &mut Eighths,
+        Key::new(1),
+        &mut sink,
+    );
+    assert_eq!((made, sink.len()), (Default::default(), 0));
+}
+
+#[test]
+fn goal_starts_are_goals() {
+    let log = log(500);
+    let goals = RowsWhere::new(&log, |log, row| log.row(Column::Obs, row)[0] > 3.0);
+    assert!(!goals.is_empty() && goals.len() < 500);
+    let mut trace = Trace::new(SPEC);
+    imaginer(|_| (), never).imagine(&mut World::new(Direction::Reverse), &goals, &mut Eighths, Key::new(1), &mut trace);
+    for chain in trace.chains() {
+        assert!(trace.columns.row(Column::NextObs, chain[0])[0] > 3.0);
+    }
+}
+
+#[test]
+fn the_same_key_gives_the_same_transitions_and_another_key_others() {
+    let log = log(100);
+    let run = |seed| {
+        let mut sink = Columns::new(SPEC);
+        let mut uniform = Uniform(SPEC.with_act_limit(0.5));
+        imaginer(|_| (), never).imagine(
+            &mut World::new(Direction::Reverse),
+            &log,
+            &mut uniform,
+            Key::new(seed),
+            &mut sink,
+        );
+        sink
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+    let spread = |x: Real| run(1).values(Column::Act).iter().filter(|a| a.abs() > x).count();
+    assert!(spread(0.5) == 0 && spread(0.4) > 20, "{} {}", spread(0.5), spread(0.4));
+}
+
+/// A trajectory with the exact dynamics; `bias` members drift by a known amount.
+#[test]
+fn the_error_of_a_drifting_model_grows_as_it_should() {
+    let (mut log, mut s) = (Columns::new(SPEC), [0.0, 0.0]);
+    for i in 0..40 {
+        let a = [Key::new(9).below(17, i) as Real / 8.0 - 1.0];
+        let s2 = next(&s, &a);
+        log.push(&s, &a, reward(&s, &a), &s2, false);
+        s = s2;
+    }
+    let runs = [(0..20).collect(), (20..40).collect(), vec![3, 4]];
+    for direction in [Direction::Forward, Direction::Reverse] {
+        let config = HorizonConfig { horizon: 5, drive: Drive::EliteMean, max_chains: 1000 };
+        let mut world = World::new(direction);
+        let exact = model_error(&mut world, &log, &runs, config, Key::new(1));
+        assert_eq!(exact.len(), 5);
+        assert!(exact.iter().all(|e| e.median == 0.0 && e.q75 == 0.0 && e.chains == 32), "{direction:?}: {exact:?}");
+        assert!(exact.iter().all(|e| e.copy_median > 0.1), "{exact:?}");
+        // Only the liar: each step adds 3 to both coordinates.
+        (world.elites, world.bias) = (vec![1], 3.0);
+        let drift = model_error(&mut world, &log, &runs, config, Key::new(1));
+        for e in &drift {
+            let want = e.horizon as Real * 18f32.sqrt() as Real;
+            assert!((e.median - want).abs() < 1e-4 && e.q25 <= e.median, "{direction:?}: {e:?}");
+        }
+        let few = HorizonConfig { max_chains: 7, ..config };
+        assert!(model_error(&mut world, &log, &runs, few, Key::new(1)).iter().all(|e| e.chains == 7));
+        let long = HorizonConfig { horizon: 21, ..config };
+        assert!(model_error(&mut world, &log, &runs, long, Key::new(1)).is_empty());
+    }
+}
+
+#[test]
+fn configurations_that_make_no_sense_are_named() {
+    let with = |change: fn(&mut ImagineConfig)| {
+        let mut config = ImagineConfig::default();
+        change(&mut config);
+        config.check().map_err(|e| e.field)
+    };
+    assert_eq!(with(|_| ()), Ok(()));
+    assert_eq!(with(|c| c.horizon = 0), Err("horizon"));
+    assert_eq!(with(|c| c.starts_per_call = 0), Err("starts_per_call"));
+    assert_eq!(with(|c| c.penalty_weight = Real::NAN), Err("penalty_weight"));
+    assert_eq!(with(|c| c.sampling = Sampling::Mean), Ok(()));
+}

@@ -52,3 +52,8 @@ pub use experiment::{Arm, DataConfig, Experiment, ExperimentError, Imagine, Publ
 
 #[cfg(doctest)]
 mod book;
+
+/// The README's example, compiled and run with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -9,7 +9,9 @@ mod bench;
 mod data;
 mod docs;
 mod maze;
+mod progress;
 mod report;
+mod results;
 mod run;
 mod stages;
 mod svg;
@@ -18,7 +20,7 @@ mod test;
 mod tidy;
 
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 /// Reproduce experiments, test the workspace, build its documents.
 #[derive(Parser)]
@@ -46,16 +48,17 @@ enum Command {
     Docs(docs::Args),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
-        Command::Run(args) => run::main(args),
+        Command::Run(args) => return run::main(args),
         Command::Report(args) => report::main(args),
         Command::Data(args) => data::main(args),
         Command::Bench(args) => bench::main(args),
         Command::Test(args) => test::main(args),
         Command::Tidy => tidy::main(),
         Command::Docs(args) => docs::main(args),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The workspace's root folder, wherever the program is started from.

@@ -269,7 +269,7 @@ pub(crate) fn html(run: &RunReport) -> String {
                     section {
                         h2 { "Learning" }
                         div.pair {
-                            (figure("curves", "Score", markup! { "Mean over seeds; the band spans the interval over seeds." }))
+                            (figure("curves", "Score", markup! { "Mean over seeds; the band reaches from the lowest seed to the highest." }))
                             (figure("values", "Estimated value", markup! {
                                 "A value that climbs past what the task can pay is a learner believing its own inventions."
                             }))

@@ -1,21 +1,162 @@
 //! `cargo xtask run`: an experiment from its file to its report.
 
-use std::path::PathBuf;
+use crate::{progress::Bars, report, results, table};
+use anyhow::{Context, bail};
+use backcast::{
+    Error, Experiment,
+    run::{self, Summary},
+};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
 
 /// Which experiment, and where its results go.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The experiment's file; without one, the workspace's main experiment
+    /// The experiment's file; without one, a first look at imagining backwards that takes a few minutes
     experiment: Option<PathBuf>,
-    /// A run of a minute or two that exercises every stage; its scores mean nothing
+    /// Learn from this D4RL-format HDF5 file instead of a generated log
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+    /// Repetitions, such as 0..5
+    #[arg(long, value_name = "A..B")]
+    seeds: Option<String>,
+    /// Change a value of the experiment, such as training.updates=5000
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The folder for the results; runs/NAME by default
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// A run of a minute or so that exercises every stage; its scores mean nothing
     #[arg(long)]
     quick: bool,
-    /// The folder for the results
+    /// Go on with an interrupted run in the folder
     #[arg(long)]
-    out: Option<PathBuf>,
+    resume: bool,
+    /// Jobs at a time; as many as there are cores by default
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
 }
 
-pub(crate) fn main(args: Args) -> anyhow::Result<()> {
-    let Args { experiment: _, quick: _, out: _ } = args;
-    anyhow::bail!("not built yet")
+/// What `--quick` changes.
+const QUICK: [&str; 11] = [
+    "seeds=0..2",
+    "data.rows=20000",
+    "model.max_epochs=2",
+    "model.epoch_rows=8192",
+    "model.hidden=[32, 32, 32, 32]",
+    "imagination.rows=10000",
+    "training.updates=600",
+    "training.eval_every=200",
+    "training.eval_episodes=2",
+    "training.final_episodes=4",
+    "algorithm.act_samples=10",
+];
+
+/// The exit code of an interrupted run, as shells have it for Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
+    let start = Instant::now();
+    let file = args.experiment.clone().unwrap_or_else(|| crate::root().join("experiments/first-look.toml"));
+    let (experiment, out) = prepare(&args, &file)?;
+    let bars = Bars::new()?;
+    let threads = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    println!(
+        "{} · {} · seeds {} · {}",
+        experiment.name,
+        experiment.task,
+        String::from(experiment.seeds.clone()),
+        out.display()
+    );
+    let outcome = match run::carry_out(&experiment, &out, threads, &bars) {
+        Ok(outcome) => outcome,
+        Err(Error::Interrupted) => {
+            bars.clear();
+            println!("Interrupted. Everything so far is saved; to go on:\n  {} --resume", repeat(&args, &out));
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    bars.clear();
+
+    let commit = commit();
+    let summary = Summary::of(&experiment, &outcome, &commit);
+    run::write_summary(&summary, &out)?;
+    run::write_metrics(&outcome.learners, &out)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let made = results::report(&experiment, &outcome, &summary, repeat(&args, &out), seconds)?;
+    let write = |name: &str, text: String| {
+        let path = out.join(name);
+        std::fs::write(&path, text).with_context(|| path.display().to_string())
+    };
+    write("report.json", serde_json::to_string(&made)?)?;
+    write("report.html", report::html(&made))?;
+    println!("{}", table::table(&made));
+    println!("report: {}", out.join("report.html").display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The experiment with every setting applied, and its folder with `config.toml` in it.
+fn prepare(args: &Args, file: &Path) -> anyhow::Result<(Experiment, PathBuf)> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let mut settings: Vec<String> = if args.quick { QUICK.map(String::from).into() } else { vec![] };
+    // An algorithm without candidates has no such key.
+    if !text.contains("\"bcq\"") {
+        settings.retain(|s| !s.starts_with("algorithm.act_samples"));
+    }
+    if let Some(data) = &args.data {
+        let absolute = std::path::absolute(data)?;
+        settings.push(format!("data.file={:?}", absolute.display().to_string()));
+    }
+    settings.extend(args.seeds.iter().map(|s| format!("seeds={s:?}")));
+    settings.extend(args.set.iter().cloned());
+    let experiment = Experiment::parse_with(&text, &settings).with_context(|| file.display().to_string())?;
+    let resolved = experiment.to_toml();
+
+    let name: String = experiment.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
+    let config = out.join("config.toml");
+    match std::fs::read_to_string(&config) {
+        Ok(old) if old == resolved => {
+            if !args.resume && !out.join("summary.json").exists() {
+                println!("an unfinished run of this experiment is here; going on with it");
+            }
+        }
+        Ok(_) => bail!(
+            "{} is of another experiment or other settings; give --out another folder, or delete this one",
+            config.display()
+        ),
+        Err(_) if args.resume => bail!("{} is not there; there is no run to go on with", config.display()),
+        Err(_) => {
+            std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
+            std::fs::write(&config, resolved).with_context(|| config.display().to_string())?;
+        }
+    }
+    Ok((experiment, out))
+}
+
+/// The command that does the same again.
+fn repeat(args: &Args, out: &Path) -> String {
+    let mut words = vec!["cargo xtask run".to_owned()];
+    words.extend(args.experiment.iter().map(|p| p.display().to_string()));
+    words.extend(args.data.iter().map(|p| format!("--data {}", p.display())));
+    words.extend(args.seeds.iter().map(|s| format!("--seeds {s}")));
+    words.extend(args.set.iter().map(|s| format!("--set '{s}'")));
+    words.extend(args.quick.then(|| "--quick".to_owned()));
+    words.extend(args.out.iter().map(|_| format!("--out {}", out.display())));
+    words.join(" ")
+}
+
+/// The commit of the source, marked if files differ from it.
+fn commit() -> String {
+    let git = |args: &[&str]| {
+        let output = std::process::Command::new("git").args(args).current_dir(crate::root()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".into() };
+    let dirty = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|s| !s.is_empty());
+    if dirty { format!("{commit} with changes") } else { commit }
 }

@@ -1,0 +1,161 @@
+//! From what a run found out to what its report shows.
+
+use crate::report::*;
+use anyhow::Context;
+use backcast::{
+    Experiment, Imagine,
+    core::{Column, Direction},
+    envs::maze2d::{Cell, Maze2d},
+    run::{LearnResult, ModelResult, Outcome, Point, Summary},
+};
+
+/// The report of `outcome`.
+pub(crate) fn report(
+    experiment: &Experiment,
+    outcome: &Outcome,
+    summary: &Summary,
+    command: String,
+    wall_seconds: f64,
+) -> anyhow::Result<RunReport> {
+    let arms = experiment.arms.iter().zip(&summary.arms).map(|(arm, scores)| {
+        let runs: Vec<&LearnResult> = outcome.learners.iter().filter(|l| l.arm == arm.name).collect();
+        let share = experiment.imagination.ratio * 100.0;
+        let name = experiment.algorithm.name();
+        ArmReport {
+            name: arm.name.clone(),
+            description: match arm.imagine {
+                Imagine::Nothing => format!("{name} on the log alone"),
+                Imagine::Forward => format!("{name}, {share:.0} % of each batch imagined forwards"),
+                Imagine::Reverse => format!("{name}, {share:.0} % of each batch imagined backwards (ROMI)"),
+            },
+            scores: scores.scores.clone(),
+            iqm: scores.iqm,
+            ci95: (scores.ci95[0], scores.ci95[1]),
+            curve: curve(&runs, |p| Some(p.score)),
+            value_curve: curve(&runs, |p| p.metrics.iter().find(|(name, _)| name == "q").map(|(_, q)| *q)),
+        }
+    });
+    Ok(RunReport {
+        experiment: experiment.name.clone(),
+        task: experiment.task.clone(),
+        command,
+        commit: summary.commit.clone(),
+        seeds: experiment.seeds.0.clone().collect(),
+        wall_seconds,
+        hardware: hardware(),
+        arms: arms.collect(),
+        published: experiment.published.iter().map(|p| (p.label.clone(), p.score, p.note.clone())).collect(),
+        maze: maze(experiment, outcome)?,
+        model_error: model_error(&outcome.models),
+        model_report: outcome.models.iter().map(fit).collect(),
+        data: DataReport {
+            source: outcome.data.source.clone(),
+            rows: outcome.data.transitions,
+            episodes: outcome.data.episodes,
+            mean_return: outcome.data.mean_return,
+        },
+        stages: outcome.stages.clone(),
+        config_toml: experiment.to_toml(),
+    })
+}
+
+/// The mean over runs at each evaluation, and the lowest and highest run around it.
+fn curve(runs: &[&LearnResult], value: impl Fn(&Point) -> Option<f64>) -> Vec<CurvePoint> {
+    let points = runs.iter().map(|r| r.curve.len()).min().unwrap_or(0);
+    (0..points)
+        .filter_map(|i| {
+            let values: Vec<f64> = runs.iter().map(|r| value(&r.curve[i])).collect::<Option<_>>()?;
+            Some(CurvePoint {
+                step: runs[0].curve[i].update,
+                mean: values.iter().sum::<f64>() / values.len() as f64,
+                lo: values.iter().copied().fold(f64::INFINITY, f64::min),
+                hi: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            })
+        })
+        .collect()
+}
+
+fn fit(model: &ModelResult) -> ModelFit {
+    ModelFit {
+        direction: format!("{}, seed {}", model.direction.name(), model.seed),
+        epochs: model.epochs,
+        holdout_mse: model.holdout_mse.iter().map(|&x| x as f64).collect(),
+        elites: model.elites.clone(),
+        seconds: model.seconds,
+        one_step_rmse: model.one_step_rmse,
+        baseline_copy_rmse: model.copy_rmse,
+    }
+}
+
+/// Quartiles by horizon, averaged over seeds; copying is nearly the same in both directions and is drawn once.
+fn model_error(models: &[ModelResult]) -> Vec<ModelErrorSeries> {
+    let mut series = Vec::new();
+    for direction in [Direction::Reverse, Direction::Forward] {
+        let of: Vec<&ModelResult> = models.iter().filter(|m| m.direction == direction).collect();
+        let steps = of.iter().map(|m| m.horizon.len()).min().unwrap_or(0);
+        let mean = |i: usize, f: fn(&backcast::run::HorizonPoint) -> f64| {
+            of.iter().map(|m| f(&m.horizon[i])).sum::<f64>() / of.len() as f64
+        };
+        if steps > 0 {
+            let points = |f: [fn(&backcast::run::HorizonPoint) -> f64; 3]| {
+                (0..steps).map(|i| (of[0].horizon[i].steps, mean(i, f[0]), mean(i, f[1]), mean(i, f[2]))).collect()
+            };
+            let copy = points([|p| p.copy; 3]);
+            series.push(ModelErrorSeries {
+                name: direction.name().into(),
+                points: points([|p| p.median, |p| p.q25, |p| p.q75]),
+            });
+            if !series.iter().any(|s| s.name == "copy the state") {
+                series.push(ModelErrorSeries { name: "copy the state".into(), points: copy });
+            }
+        }
+    }
+    series
+}
+
+/// Bins of the occupancy per metre.
+const BINS: usize = 10;
+
+fn maze(experiment: &Experiment, outcome: &Outcome) -> anyhow::Result<Option<MazeReport>> {
+    if !experiment.task.starts_with("maze2d") {
+        return Ok(None);
+    }
+    let world = Maze2d::named(&experiment.task)?;
+    let layout = world.layout();
+    let rows = (0..layout.rows()).map(|w| {
+        let cell = |h| match layout.cell(w, h) {
+            Some(Cell::Free) => 'O',
+            Some(Cell::Goal) => 'G',
+            _ => '#',
+        };
+        (0..layout.cols()).map(cell).collect()
+    });
+    let spec = backcast::core::Env::spec(&world);
+    let log = backcast::run::load(experiment, spec).context("the log, for its occupancy")?;
+    let columns = log.dataset.columns();
+    let (bins_x, bins_y) = (layout.rows() * BINS, layout.cols() * BINS);
+    let mut counts = vec![0.0; bins_x * bins_y];
+    for row in 0..columns.len() {
+        let at = columns.row(Column::Obs, row);
+        let bin = |x: f32, bins: usize| (((x + 0.7) * BINS as f32) as usize).min(bins - 1);
+        counts[bin(at[0], bins_x) * bins_y + bin(at[1], bins_y)] += 1.0;
+    }
+    let paths = |chains: &[Vec<Vec<f32>>]| {
+        chains.iter().map(|chain| chain.iter().map(|s| (s[0] as f64, s[1] as f64)).collect()).collect()
+    };
+    let goal = layout.goal();
+    Ok(Some(MazeReport {
+        rows: rows.collect(),
+        occupancy: (bins_x, bins_y, counts),
+        reverse: paths(&outcome.chains.reverse),
+        forward: paths(&outcome.chains.forward),
+        goal: (goal.0 as f64, goal.1 as f64),
+        goal_radius: 0.5,
+    }))
+}
+
+/// Cores and the instruction set in use.
+fn hardware() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{cores} cores, {:?} kernels", backcast::nn::isa())
+}

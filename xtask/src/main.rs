@@ -1,7 +1,7 @@
 //! The runner: `run`, `report`, `data`, `bench`, `test`, `tidy`, `docs`.
 //!
 //! `cargo xtask` is an alias (see `.cargo/config.toml`) for running this program. It is the only place in the workspace
-//! that reads clocks, opens files of its own accord and prints.
+//! that prints.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal prints")]
 

@@ -67,9 +67,17 @@ pub(crate) struct ArmReport {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CurvePoint {
     pub(crate) step: u64,
+    #[serde(deserialize_with = "number")]
     pub(crate) mean: f64,
+    #[serde(deserialize_with = "number")]
     pub(crate) lo: f64,
+    #[serde(deserialize_with = "number")]
     pub(crate) hi: f64,
+}
+
+/// A number as JSON keeps it: a value that diverged was written as nothing.
+fn number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 /// A maze, its data and what was imagined in it. Positions are *(x, y)* in observation coordinates: x is the row.

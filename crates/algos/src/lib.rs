@@ -39,3 +39,8 @@ pub mod romi;
 pub mod td3_bc;
 
 mod transition;
+
+/// The README's example, compiled and run with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

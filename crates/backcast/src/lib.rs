@@ -49,3 +49,11 @@ pub use algorithm::AlgorithmConfig;
 pub use error::Error;
 pub use evaluate::evaluate;
 pub use experiment::{Arm, DataConfig, Experiment, ExperimentError, Imagine, Published, Seeds, Training};
+
+#[cfg(doctest)]
+mod book;
+
+/// The README's example, compiled and run with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -16,6 +16,7 @@ pub enum Column {
     Terminal,
 }
 
+// ANCHOR: batch
 /// Transitions borrowed from five columns. Never owns, never allocates.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
@@ -32,6 +33,7 @@ pub struct Batch<'a> {
     /// *d*, `[rows, 1]`, 0 or 1.
     pub terminal: ArrayView2<'a, Real>,
 }
+// ANCHOR_END: batch
 
 impl<'a> Batch<'a> {
     /// The number of transitions.
@@ -212,6 +214,7 @@ impl Columns {
     }
 }
 
+// ANCHOR: source
 /// Anything minibatches can be drawn from: owned columns, a ring, a mixture of both.
 pub trait Source: Sync {
     /// The widths of the columns.
@@ -238,6 +241,7 @@ pub trait Source: Sync {
         staging.batch()
     }
 }
+// ANCHOR_END: source
 
 /// Uniform draws with replacement.
 impl Source for Columns {

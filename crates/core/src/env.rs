@@ -1,5 +1,6 @@
 use crate::{Key, Real, Spec};
 
+// ANCHOR: step
 /// What one step of a world gives back beside the next observation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
@@ -10,6 +11,7 @@ pub struct Step {
     /// The episode was cut off by its horizon: the state has a value like any other.
     pub truncated: bool,
 }
+// ANCHOR_END: step
 
 /// A world that can be reset and stepped. The next state is a pure function of the key of the reset and the actions since.
 pub trait Env {

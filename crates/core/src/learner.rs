@@ -11,11 +11,13 @@ pub trait Policy {
     fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>);
 }
 
+// ANCHOR: learner
 /// A policy that improves itself from batches. It does no I/O: progress leaves it as [`Metrics`].
 pub trait Learner: State + Policy + Send {
     /// One update on one batch.
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics;
 }
+// ANCHOR_END: learner
 
 /// A checked configuration that builds a learner.
 pub trait Algorithm: Clone + Default + Serialize + DeserializeOwned {

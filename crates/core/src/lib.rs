@@ -41,3 +41,8 @@ pub type Real = f32;
 /// The number every tensor is made of: `f32`, or `f64` with the feature `f64` (for gradient checks).
 #[cfg(feature = "f64")]
 pub type Real = f64;
+
+/// The README's example, compiled and run with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

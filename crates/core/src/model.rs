@@ -27,6 +27,7 @@ pub struct Split {
 }
 
 impl Direction {
+    // ANCHOR: split
     /// Which columns this direction is given and which it predicts.
     pub const fn split(self) -> Split {
         use Column::{Act, NextObs, Obs, Reward};
@@ -36,6 +37,7 @@ impl Direction {
             Self::Inverse => Split { given: [Obs, NextObs], predicted: &[Act], anchor: None },
         }
     }
+    // ANCHOR_END: split
 
     /// The word used in files and tables.
     pub const fn name(self) -> &'static str {

@@ -402,6 +402,7 @@ impl Log {
         Ok((Dataset::new(columns, episode_of, weight_of, episodes, starts, initial), report))
     }
 
+    // ANCHOR: successor
     /// The state that follows row `t`, or `None` and a count in the report.
     fn successor<'a>(
         &'a self,
@@ -440,6 +441,7 @@ impl Log {
             next
         }
     }
+    // ANCHOR_END: successor
 
     /// A log from whole columns that were checked to agree in rows.
     pub(crate) fn from_parts(

@@ -37,11 +37,13 @@ impl<'a> Mixture<'a> {
         Self { real, imagined, ratio }
     }
 
+    // ANCHOR: counts
     /// How many real and how many imagined rows a batch of `rows` has.
     pub fn counts(&self, rows: usize) -> [usize; 2] {
         let imagined = (rows as f64 * self.ratio as f64 + 0.1).floor() as usize;
         [rows - imagined, imagined]
     }
+    // ANCHOR_END: counts
 }
 
 impl Source for Mixture<'_> {

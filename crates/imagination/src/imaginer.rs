@@ -263,10 +263,12 @@ impl<P: Penalty> Imaginer<P> {
                     continue;
                 }
                 let (from, a) = (&w.from[i * obs..][..obs], &w.act[i * act..][..act]);
+                // ANCHOR: forward_time
                 let (s, s2) = if direction == Direction::Reverse { (to, from) } else { (from, to) };
                 let terminal = (self.termination)(s, a, s2);
                 let (penalty, member) = (w.penalty[i], w.member[i]);
                 sink.take(Imagined { obs: s, act: a, reward, next_obs: s2, terminal, penalty, chain, step, member });
+                // ANCHOR_END: forward_time
                 summary.stored += 1;
                 summary.terminal += terminal as usize;
                 if !terminal || config.stop == StopRule::Never {

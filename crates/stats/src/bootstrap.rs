@@ -75,6 +75,7 @@ impl Bootstrap {
     }
 }
 
+// ANCHOR: resample
 /// Draws every task's runs again, with replacement, into `out` (which has the shape of `scores`).
 pub(crate) fn resample(scores: &Scores, key: Key, out: &mut Scores) {
     let mut words = Words::new(key);
@@ -84,6 +85,7 @@ pub(crate) fn resample(scores: &Scores, key: Key, out: &mut Scores) {
         out.values[start..start + runs.len()].iter_mut().for_each(|x| *x = runs[words.below(runs.len())]);
     }
 }
+// ANCHOR_END: resample
 
 /// The words of one stream, four to a block: a bootstrap draws millions, and one index needs only one.
 pub(crate) struct Words {

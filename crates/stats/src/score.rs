@@ -41,6 +41,7 @@ impl Score {
         self.max
     }
 
+    // ANCHOR: ruler
     /// The score of a return, or of a mean, median or quantile of returns.
     pub fn mean(self, undiscounted_return: f64) -> f64 {
         100.0 * (undiscounted_return - self.min) / (self.max - self.min)
@@ -50,6 +51,7 @@ impl Score {
     pub fn deviation(self, deviation: f64) -> f64 {
         100.0 * deviation / (self.max - self.min)
     }
+    // ANCHOR_END: ruler
 
     /// The return of a score: the inverse of [`mean`](Score::mean).
     pub fn undiscounted_return(self, score: f64) -> f64 {

@@ -61,6 +61,16 @@ pub(super) fn subcommands(tree: &Tree) -> Vec<String> {
     complaints
 }
 
+/// Every test that ARCHITECTURE.md names, as `path/to/file.rs::name`, exists.
+pub(super) fn named_tests(tree: &Tree) -> Vec<String> {
+    let text = tree.text("ARCHITECTURE.md").unwrap_or_default();
+    let spans = between(text, "`", "`").into_iter().filter_map(|(line, span)| Some((line, span.split_once(".rs::")?)));
+    let lost = spans.filter(|(_, (file, name))| {
+        !tree.text(&format!("{file}.rs")).is_some_and(|source| source.contains(&format!("fn {name}(")))
+    });
+    lost.map(|(line, (file, name))| format!("ARCHITECTURE.md:{line}: there is no {name} in {file}.rs")).collect()
+}
+
 /// Every relative link of a document leads to a file of the repository.
 pub(super) fn links(tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
@@ -134,6 +144,16 @@ mod tests {
         assert!(complaints("`cargo xtask run --quick`, or `cargo xtask <command>`").is_empty());
         assert_eq!(complaints("`cargo xtask fly`").len(), 1);
         assert_eq!(complaints("`cargo xtask runs`").len(), 1);
+    }
+
+    #[test]
+    fn a_test_that_is_gone_is_found() {
+        let complaints = |line: &str| {
+            named_tests(&Tree::of(&[("ARCHITECTURE.md", line), ("crates/x/tests/a.rs", "fn it_holds() {}")]))
+        };
+        assert!(complaints("held by `crates/x/tests/a.rs::it_holds`").is_empty());
+        assert_eq!(complaints("held by `crates/x/tests/a.rs::it_held`").len(), 1);
+        assert_eq!(complaints("held by `crates/x/tests/b.rs::it_holds`").len(), 1);
     }
 
     #[test]

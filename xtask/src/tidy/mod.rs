@@ -13,7 +13,7 @@ use tree::Tree;
 /// The name of a rule, and the rule.
 type Rule = (&'static str, fn(&Tree) -> Vec<String>);
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 15] = [
     ("layers", layers::layers),
     ("front pages", layers::front_pages),
     ("file names", source::file_names),
@@ -22,9 +22,11 @@ const RULES: [Rule; 13] = [
     ("spelling", source::spelling),
     ("private words", source::private_words),
     ("unsafe code", source::unsafe_code),
+    ("ambient state", source::ambient),
     ("stubs", source::stubs),
     ("quotations", documents::quotations),
     ("subcommands", documents::subcommands),
+    ("named tests", documents::named_tests),
     ("links", documents::links),
     ("table of contents", documents::contents),
 ];

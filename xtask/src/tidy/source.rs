@@ -44,6 +44,17 @@ const PRIVATE: [&str; 6] = [
     concat!("lang", "uage model"),
 ];
 
+/// What a library must be handed instead of taking: time, randomness, per-thread state.
+const AMBIENT: [&str; 7] =
+    ["Instant::now", "SystemTime", "thread_local!", "thread_rng", "rand::rng()", "OsRng", "std::env::var"];
+
+/// What a learner, a model or a penalty has no business with.
+const OUTSIDE: [&str; 4] = ["std::fs", "std::io", "std::net", "std::process"];
+
+/// The crates that never see a file: everything between the nouns and the facade that learns or measures.
+const SEALED: [&str; 6] =
+    ["crates/core/", "crates/stats/", "crates/dynamics/", "crates/penalties/", "crates/imagination/", "crates/algos/"];
+
 const STUBS: [&str; 4] =
     [concat!("to", "do!("), concat!("unimpl", "emented!("), concat!("#[ign", "ore"), concat!("FIX", "ME")];
 
@@ -111,6 +122,29 @@ pub(super) fn unsafe_code(tree: &Tree) -> Vec<String> {
     complaints
 }
 
+/// Libraries take no time and no randomness from their surroundings, and learners do no input or output.
+pub(super) fn ambient(tree: &Tree) -> Vec<String> {
+    // The facade carries whole experiments out, and says how long each stage took.
+    let sources = |path: &str| {
+        path.starts_with("crates/") && path.contains("/src/") && !path.starts_with("crates/backcast/src/run/")
+    };
+    let mut complaints = lines_where(tree, &[".rs"], |line| {
+        let code = line.split("//").next().unwrap_or_default();
+        let taken = AMBIENT.iter().find(|word| code.contains(*word))?;
+        Some(format!("`{taken}` takes what must be an argument"))
+    });
+    complaints.extend(lines_where(tree, &[".rs"], |line| {
+        let code = line.split("//").next().unwrap_or_default();
+        let outside = OUTSIDE.iter().find(|word| code.contains(*word))?;
+        Some(format!("`{outside}` in a crate that does no input or output"))
+    }));
+    complaints.retain(|c| {
+        let sealed = SEALED.iter().any(|folder| c.starts_with(folder));
+        sources(c.split(':').next().unwrap_or_default()) && (sealed || !c.contains("input or output"))
+    });
+    complaints
+}
+
 /// Nothing is left for later.
 pub(super) fn stubs(tree: &Tree) -> Vec<String> {
     lines_where(tree, &[".rs"], |line| {
@@ -157,8 +191,8 @@ mod tests {
 
     #[test]
     fn american_spelling_is_found_but_not_in_citations() {
-        for word in ["struct Normalizer;", "// the Behavior of", "fn initialize_all()"] {
-            // tidy: allow
+        let words = ["struct Normalizer;", "// the Behavior of", "fn initialize_all()"]; // tidy: allow
+        for word in words {
             assert_eq!(count(spelling, "a.rs", word), 1, "{word}");
         }
         assert_eq!(count(spelling, "a.rs", "//! *Policy Optimization*, arXiv:1234.5678"), 0);
@@ -182,6 +216,19 @@ mod tests {
         assert_eq!(count(unsafe_code, "crates/nn/src/kernels/avx.rs", block), 0);
         assert_eq!(count(unsafe_code, "crates/data/src/x.rs", "#![forbid(unsafe_code)]"), 0);
         assert_eq!(count(unsafe_code, "crates/data/src/x.rs", &format!("// {block}")), 0);
+    }
+
+    #[test]
+    fn clocks_randomness_and_files_in_libraries_are_found() {
+        let clock = "let t = std::time::Instant::now();";
+        assert_eq!(count(ambient, "crates/nn/src/x.rs", clock), 1);
+        assert_eq!(count(ambient, "xtask/src/x.rs", clock), 0);
+        assert_eq!(count(ambient, "crates/backcast/src/agent.rs", clock), 1);
+        assert_eq!(count(ambient, "crates/backcast/src/run/mod.rs", clock), 0);
+        assert_eq!(count(ambient, "crates/nn/src/x.rs", &format!("/// {clock}")), 0);
+        assert_eq!(count(ambient, "crates/algos/src/x.rs", "std::fs::read(path)?"), 1);
+        assert_eq!(count(ambient, "crates/data/src/x.rs", "std::fs::read(path)?"), 0);
+        assert_eq!(count(ambient, "crates/algos/tests/x.rs", "std::fs::read(path)?"), 0);
     }
 
     #[test]

@@ -18,8 +18,8 @@
 
 use crate::transition::{Transition, check_hidden, check_rate, check_shared, sizes};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Shape, Store, Vae, Var, polyak};
-use ndarray::{ArrayView2, ArrayViewMut2};
+use backcast_nn::{Act, Adam, Init, LATENT_BOUND, Mlp, Shape, Store, Vae, Var, clipped_normal, polyak};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use serde::{Deserialize, Serialize};
 
 /// One field per symbol; defaults of the authors' continuous BCQ, which ROMI keeps.
@@ -132,10 +132,15 @@ pub struct Bcq {
 }
 
 // ANCHOR: candidates
-/// (2)  a = clip(ω(s) + φ·limit·tanh(ξ(s, ω(s))), ±limit), one candidate for each row of `s`
-fn candidates<'t>(vae: Vae, actor: Mlp, bound: Real, limit: Real, s: Var<'t>, key: Key) -> Var<'t> {
-    let proposal = vae.sample(s, key).detach();
+/// (2)  a = clip(D(s, z) + φ·limit·tanh(ξ(s, D(s, z))), ±limit),   z ~ N(0, 1) held in ±½: one candidate per row of `s`
+fn candidates<'t>(vae: Vae, actor: Mlp, bound: Real, limit: Real, s: Var<'t>, z: Var<'t>) -> Var<'t> {
+    let proposal = vae.decode(s, z).detach();
     (proposal + actor.forward(s.cat(proposal)) * bound).clamp(-limit, limit)
+}
+
+/// One z for each row of `s`.
+fn latents<'t>(vae: Vae, s: Var<'t>, key: Key) -> Var<'t> {
+    clipped_normal(s.tape(), Shape::new(1, s.shape().rows, vae.latent()), key, LATENT_BOUND)
 }
 // ANCHOR_END: candidates
 
@@ -161,7 +166,7 @@ impl Bcq {
             let y = tape.no_grad(|tape| {
                 let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
                 let s2 = s2.repeat_rows(n);
-                let a2 = candidates(nets.vae, nets.actor_target, phi * limit, limit, s2, key);
+                let a2 = candidates(nets.vae, nets.actor_target, phi * limit, limit, s2, latents(nets.vae, s2, key));
                 let q = nets.critic_target.forward(s2.cat(a2));
                 let q = q.min_members() * lambda + q.max_members() * (1.0 - lambda);
                 let best = q.reshape(Shape::new(1, batch.len(), n)).max_cols();
@@ -180,8 +185,8 @@ impl Bcq {
         let (nets, phi, limit) = (self.nets, self.config.phi, self.spec.act_limit);
         self.actor_adam.minimise(&mut self.store, |tape| {
             let s = tape.input(batch.obs);
-            let a = candidates(nets.vae, nets.actor, phi * limit, limit, s, key);
-            -nets.critic.forward(s.cat(a)).member(0).mean()
+            let a = candidates(nets.vae, nets.actor, phi * limit, limit, s, latents(nets.vae, s, key));
+            -nets.critic.forward_member(s.cat(a), 0).mean()
         })
     }
     // ANCHOR_END: actor_step
@@ -209,28 +214,31 @@ impl Policy for Bcq {
     }
 
     fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, mut act: ArrayViewMut2<'_, Real>) {
-        let (nets, n, limit) = (self.nets, self.config.act_samples, self.spec.act_limit);
-        let key = key.unwrap_or(Key::new(0).name("one fixed draw"));
-        for (block, obs) in obs.axis_chunks_iter(ndarray::Axis(0), ACT_ROWS).enumerate() {
-            // One draw for every row when deterministic would tie rows to their place in the block; a key per block does not
-            // matter for samples, and a fixed one keeps the action a function of the observation alone.
+        let (nets, n, limit, width) = (self.nets, self.config.act_samples, self.spec.act_limit, self.spec.act);
+        let bound = self.config.phi * limit;
+        for (block, obs) in obs.axis_chunks_iter(Axis(0), ACT_ROWS).enumerate() {
             let tape = self.store.tape();
             let s = tape.input(obs).repeat_rows(n);
-            let bound = self.config.phi * limit;
-            let a = candidates(nets.vae, nets.actor, bound, limit, s, key.fold(block as u64));
-            let q = nets.critic.forward(s.cat(a)).member(0).reshape(Shape::new(1, obs.nrows(), n));
-            let chosen = q.arg_max_cols();
-            a.read(|a| {
-                chosen.read(|chosen| {
-                    for row in 0..obs.nrows() {
-                        let best = chosen[row * n..][..n].iter().position(|&c| c == 1.0).unwrap_or(0);
-                        let from = &a[(row * n + best) * self.spec.act..][..self.spec.act];
-                        for (out, &x) in act.row_mut(block * ACT_ROWS + row).iter_mut().zip(from) {
-                            *out = x;
-                        }
-                    }
-                });
-            });
+            let z = match key {
+                Some(key) => latents(nets.vae, s, key.fold(block as u64)),
+                // Every row meets the same candidates: the action is a function of the observation alone.
+                None => tape.fill(Shape::new(1, s.shape().rows, nets.vae.latent()), |out| {
+                    out.chunks_mut(n * nets.vae.latent()).for_each(|row| {
+                        Key::new(0).name("one fixed draw").normal(row);
+                        row.iter_mut().for_each(|z| *z = z.clamp(-LATENT_BOUND, LATENT_BOUND));
+                    });
+                }),
+            };
+            let a = candidates(nets.vae, nets.actor, bound, limit, s, z);
+            let q = nets.critic.forward_member(s.cat(a), 0).reshape(Shape::new(1, obs.nrows(), n));
+            let mut choose = |a: &[Real], chosen: &[Real]| {
+                for (row, chosen) in chosen.chunks_exact(n).enumerate() {
+                    let best = chosen.iter().position(|&c| c == 1.0).unwrap_or(0);
+                    let from = &a[(row * n + best) * width..][..width];
+                    act.row_mut(block * ACT_ROWS + row).iter_mut().zip(from).for_each(|(out, &x)| *out = x);
+                }
+            };
+            a.read(|a| q.arg_max_cols().read(|chosen| choose(a, chosen)));
         }
     }
 }

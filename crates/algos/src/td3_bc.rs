@@ -142,7 +142,7 @@ impl Td3Bc {
         self.actor_adam.minimise(&mut self.store, |tape| {
             let Transition { s, a, .. } = Transition::on(tape, batch);
             let action = policy(actor, limit, s);
-            let q1 = critic.forward(s.cat(action)).member(0);
+            let q1 = critic.forward_member(s.cat(action), 0);
             let lambda = q1.detach().abs().mean().recip() * alpha;
             (action - a).square().mean() - lambda * q1.mean()
         })

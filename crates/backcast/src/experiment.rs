@@ -1,6 +1,6 @@
 use crate::AlgorithmConfig;
 use backcast_core::{ConfigError, Direction};
-use backcast_dynamics::EnsembleConfig;
+use backcast_dynamics::{ActionVaeConfig, EnsembleConfig};
 use backcast_envs::maze2d::generate::Quirks;
 use serde::{Deserialize, Serialize};
 use std::{fmt, ops::Range, path::PathBuf};
@@ -34,6 +34,9 @@ pub struct Experiment {
     /// How transitions are imagined with them.
     #[serde(default)]
     pub imagination: backcast_algos::romi::Config,
+    /// The policy of imagined chains where it is a VAE; `condition` follows the direction.
+    #[serde(default)]
+    pub rollout_policy: ActionVaeConfig,
     /// Updates and evaluations.
     #[serde(default)]
     pub training: Training,
@@ -232,6 +235,7 @@ impl Experiment {
         self.algorithm.check().map_err(section("algorithm"))?;
         self.model.check().map_err(section("model"))?;
         self.imagination.check().map_err(section("imagination"))?;
+        self.rollout_policy.check().map_err(section("rollout_policy"))?;
         self.training.check().map_err(section("training"))?;
         let bad = |why: String| Err(ExperimentError(why));
         if self.arms.is_empty() {

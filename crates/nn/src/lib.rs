@@ -73,7 +73,7 @@ pub use mlp::{Act, Linear, MAX_LAYERS, Mlp, polyak};
 pub use shape::Shape;
 pub use store::Store;
 pub use tape::{Arena, Tape, Var};
-pub use vae::{Vae, VaeOutput};
+pub use vae::{LATENT_BOUND, Vae, VaeOutput};
 
 /// The README's example, compiled and run with the documentation tests.
 #[cfg(doctest)]

@@ -2,6 +2,9 @@ use crate::{Act, Gaussian, Init, Mlp, Real, Shape, Store, Var, clipped_normal};
 use backcast_core::Key;
 use std::ops::Range;
 
+/// The bound that BCQ and ROMI hold z in when sampling: only the likely middle of the latent space is decoded.
+pub const LATENT_BOUND: Real = 0.5;
+
 /// A conditional variational auto-encoder p(x ∣ c) with a Gaussian latent (Kingma & Welling, arXiv:1312.6114; Sohn et al. 2015):
 /// the behaviour model of BCQ and the reverse policy of ROMI.
 ///
@@ -61,7 +64,7 @@ impl Vae {
     /// A sample of p(x ∣ c): z drawn by `key` and held in ±0.5, as BCQ and ROMI do.
     pub fn sample<'t>(&self, condition: Var<'t>, key: Key) -> Var<'t> {
         let shape = Shape::new(1, condition.shape().rows, self.latent);
-        self.decode(condition, clipped_normal(condition.tape(), shape, key, 0.5))
+        self.decode(condition, clipped_normal(condition.tape(), shape, key, LATENT_BOUND))
     }
 
     /// MSE(x̂, x) + `kl_weight`·KL, the first averaged over rows and columns, the second over rows **and latent

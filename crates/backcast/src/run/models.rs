@@ -2,7 +2,7 @@ use super::{Context, files};
 use crate::Error;
 use backcast_algos::romi::{ReversePolicy, uniform};
 use backcast_core::{Column, Columns, Direction, Dynamics, Policy, Real};
-use backcast_dynamics::{Ensemble, Fit};
+use backcast_dynamics::{ActionVae, ActionVaeConfig, Condition, Ensemble, Fit};
 use backcast_imagination::{HorizonConfig, Trace, model_error};
 use backcast_nn::{load as load_state, save};
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,7 @@ pub(crate) fn fit(context: &Context<'_>, seed: u64, direction: Direction) -> Res
     let partial = path(context, seed, direction, "partial");
     let folder = context.out.join("models");
     std::fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder, source })?;
+    fit_policy(context, seed, direction)?;
     let key = context.key(seed).name("model").name(direction.name());
     let mut model = blank(context, seed, direction)?;
     let mut fit = Fit::new(&mut model, context.model_data, key.name("fit"))?;
@@ -166,15 +167,54 @@ fn error_by_horizon(context: &Context<'_>, model: &mut Ensemble, seed: u64) -> V
         .collect()
 }
 
-/// The policy that chooses the actions of imagined chains.
-pub(crate) fn rollout_policy(context: &Context<'_>, _: u64, _: Direction) -> Result<Box<dyn Policy>, Error> {
-    let spec = context.dataset.columns().spec();
+/// The policy that chooses the actions of imagined chains: π̂(a ∣ s′) backwards, π̂(a ∣ s) forwards.
+pub(crate) fn rollout_policy(context: &Context<'_>, seed: u64, direction: Direction) -> Result<Box<dyn Policy>, Error> {
     match context.experiment.imagination.policy {
-        ReversePolicy::Uniform => Ok(Box::new(uniform(spec))),
+        ReversePolicy::Uniform => Ok(Box::new(uniform(context.dataset.columns().spec()))),
         ReversePolicy::Vae => {
-            Err(Error::Mismatch("imagination.policy = \"vae\" is not wired to experiments yet".into()))
+            let mut policy = blank_policy(context, seed, direction)?;
+            load_state(&mut policy, &path(context, seed, direction, "policy.safetensors"))?;
+            Ok(Box::new(policy))
         }
     }
+}
+
+fn blank_policy(context: &Context<'_>, seed: u64, direction: Direction) -> Result<ActionVae, Error> {
+    let condition = if direction == Direction::Reverse { Condition::NextState } else { Condition::State };
+    let config = ActionVaeConfig { condition, ..context.experiment.rollout_policy.clone() };
+    let key = context.key(seed).name("rollout policy").name(direction.name());
+    ActionVae::new(config, context.dataset.columns().spec(), key.name("init"))
+        .map_err(|source| Error::Config { section: "rollout_policy", source })
+}
+
+/// Fits the policy of imagined chains, if it is one that is fitted; what is already there is taken as it is.
+fn fit_policy(context: &Context<'_>, seed: u64, direction: Direction) -> Result<(), Error> {
+    let (done, partial) =
+        (path(context, seed, direction, "policy.safetensors"), path(context, seed, direction, "policy.partial"));
+    if context.experiment.imagination.policy != ReversePolicy::Vae || done.exists() {
+        return Ok(());
+    }
+    let job = format!("{} policy, seed {seed}", direction.name());
+    let mut policy = blank_policy(context, seed, direction)?;
+    if partial.exists() {
+        load_state(&mut policy, &partial)?;
+    }
+    let key = context.key(seed).name("rollout policy").name(direction.name()).name("fit");
+    let total = policy.config().steps as u64;
+    policy.fit(context.dataset.columns(), key, &mut |steps, _| {
+        if steps % 256 == 0 {
+            context.observer.progress(&job, steps as u64, total, "");
+        }
+        !context.observer.stop()
+    });
+    let finished = policy.steps() as u64 >= total;
+    save(&mut policy, &BTreeMap::new(), if finished { &done } else { &partial })?;
+    if !finished {
+        return Err(Error::Interrupted);
+    }
+    let _ = std::fs::remove_file(&partial);
+    context.observer.finished(&job, &format!("{total} steps"));
+    Ok(())
 }
 
 /// A few chains of the roll-out loop, long enough to see, as observations in forward time.

@@ -2,6 +2,19 @@ use backcast_core::{ConfigError, Real};
 use backcast_nn::MAX_LAYERS;
 use serde::{Deserialize, Serialize};
 
+/// By what a member's epochs, and then the members, are compared on the held-out rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Criterion {
+    /// The mean squared error of the means; better means smaller by the fraction [`improvement`](EnsembleConfig::improvement).
+    /// As MOPO does. It is blind to variances: a member may be put back to an epoch in which its variance was far off.
+    #[default]
+    MeanSquaredError,
+    /// mean((μ − y)²/σ² + ln σ²), the loss without its factor ½; better means smaller by
+    /// [`improvement`](EnsembleConfig::improvement) itself, since it can be negative. SDM-GAN chooses its elites by it.
+    Likelihood,
+}
+
 /// The probabilistic ensemble of PETS (Chua et al., arXiv:1805.12114) with the numbers of MBPO and MOPO (arXiv:2005.13239).
 ///
 /// Every default is that of MOPO's released code unless its line says otherwise.
@@ -32,6 +45,8 @@ pub struct EnsembleConfig {
     pub bound_coefficient: Real,
     /// Fitting stops after more than this many epochs in a row in which no member improved.
     pub patience: usize,
+    /// By what epochs and members are compared.
+    pub criterion: Criterion,
     /// A member has improved when its held-out error fell by more than this fraction of its best.
     pub improvement: Real,
     /// The greatest number of epochs; MOPO has no such cap.
@@ -56,6 +71,7 @@ impl Default for EnsembleConfig {
             min_log_var: -10.0,
             bound_coefficient: 0.01,
             patience: 5,
+            criterion: Criterion::MeanSquaredError,
             improvement: 0.01,
             max_epochs: None,
             epoch_rows: None,

@@ -405,3 +405,103 @@ impl State for Ensemble {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, array};
+
+    fn tiny(direction: Direction) -> Ensemble {
+        let config =
+            EnsembleConfig { members: 2, elites: 1, hidden: vec![3], decay: vec![0.0; 2], ..Default::default() };
+        Ensemble::new(config, Spec::new(2, 1), direction, Key::new(0)).unwrap()
+    }
+
+    /// The layout of every direction by hand: reward first, states as *predicted minus anchor*.
+    #[test]
+    fn inputs_and_targets_stand_where_they_should() {
+        let mut log = Columns::new(Spec::new(2, 1));
+        log.push(&[1.0, 2.0], &[0.5], -7.0, &[4.0, 8.0], false);
+        for (direction, input, target) in [
+            (Direction::Forward, vec![1.0, 2.0, 0.5], vec![-7.0, 3.0, 6.0]),
+            (Direction::Reverse, vec![4.0, 8.0, 0.5], vec![-7.0, -3.0, -6.0]),
+            (Direction::Inverse, vec![1.0, 2.0, 4.0, 8.0], vec![0.5]),
+        ] {
+            let head = tiny(direction).head;
+            let (mut x, mut y) = (vec![0.0; head.inputs()], vec![0.0; head.cols]);
+            head.input_row(&log, 0, &mut x);
+            head.target_row(&log, 0, &mut y);
+            assert_eq!((x, y), (input, target), "{direction:?}");
+        }
+    }
+
+    /// A net that says zero predicts reward 0 and the anchor itself, or action 0.
+    #[test]
+    fn predictions_are_in_the_units_of_the_data() {
+        let x = Array2::from_shape_fn((4, 2), |(i, j)| (10 * i + j) as Real);
+        for direction in [Direction::Forward, Direction::Reverse, Direction::Inverse] {
+            let mut model = tiny(direction);
+            let net = model.head.net.range();
+            model.store.params_mut()[net].fill(0.0);
+            let second = Array2::from_elem((4, if direction == Direction::Inverse { 2 } else { 1 }), 0.3);
+            let p = model.predict([x.view(), second.view()]);
+            for row in 0..4 {
+                let want = match direction {
+                    Direction::Inverse => vec![0.0],
+                    _ => vec![0.0, x[[row, 0]], x[[row, 1]]],
+                };
+                for member in 0..2 {
+                    let got: Vec<Real> = (0..want.len()).map(|c| p.mean[[member, row, c]]).collect();
+                    assert_eq!(got, want, "{direction:?}");
+                }
+            }
+            // ℓ = 0 between −10 and 0.5: M − sp(M) = −0.474, raised by a hair at the lower bound; σ = e^(ℓ/2).
+            let softplus = |x: f64| x.exp().ln_1p();
+            let l = 0.5 - softplus(0.5);
+            let l = -10.0 + softplus(l + 10.0);
+            assert!(p.std.iter().all(|s| (*s as f64 - (l / 2.0).exp()).abs() < 1e-5), "{direction:?}");
+        }
+    }
+
+    #[test]
+    fn inputs_are_standardised_and_a_constant_is_left_alone() {
+        let mut log = Columns::new(Spec::new(2, 1));
+        for i in 0..5 {
+            log.push(&[3.0, i as Real], &[-(i as Real)], 0.0, &[0.0, 0.0], false);
+        }
+        let mut head = tiny(Direction::Forward).head;
+        head.set_scale(&log, &[0, 2, 4]);
+        assert_eq!(head.input_mean, [3.0, 2.0, -2.0]);
+        let std = (8f64 / 3.0).sqrt() as Real;
+        assert_eq!(head.input_std, [1.0, std, std]);
+        let mut x = [0.0; 3];
+        head.input_row(&log, 4, &mut x);
+        assert_eq!(x, [0.0, 2.0 / std, -2.0 / std]);
+    }
+
+    #[test]
+    fn views_that_are_not_contiguous_are_read_right() {
+        let mut model = tiny(Direction::Forward);
+        let (x, a) = (array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], array![[0.1], [0.2], [0.3]]);
+        let plain = model.predict([x.view(), a.view()]).mean.to_owned();
+        let transposed = x.t().as_standard_layout().into_owned();
+        assert_eq!(plain, model.predict([transposed.t(), a.view()]).mean);
+    }
+
+    #[test]
+    #[should_panic(expected = "Ensemble::predict: given (3, 2) and (2, 1), expected [rows, 2] and [rows, 1]")]
+    fn wrong_shapes_are_named() {
+        tiny(Direction::Forward).predict([Array2::zeros((3, 2)).view(), Array2::zeros((2, 1)).view()]);
+    }
+
+    #[test]
+    fn an_elite_from_a_file_stays_in_bounds() {
+        let mut model = tiny(Direction::Forward);
+        model.visit(&mut |name, slot| {
+            if let ("elite.0", Slot::Count(n)) = (name, slot) {
+                *n = u64::MAX;
+            }
+        });
+        assert_eq!(model.elites(), [1]);
+    }
+}

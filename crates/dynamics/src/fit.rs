@@ -1,4 +1,4 @@
-use crate::{Ensemble, EnsembleConfig};
+use crate::{Criterion, Ensemble, EnsembleConfig};
 use backcast_core::{Column, Columns, Dynamics, Key, Real, Slot, State, under};
 use backcast_nn::{Adam, Shape};
 
@@ -32,6 +32,8 @@ pub struct FitProgress {
     pub loss: Real,
     /// Each member's mean squared error on the held-out rows.
     pub holdout_mse: Vec<Real>,
+    /// Each member's mean((μ − y)²/σ² + ln σ²) on the held-out rows.
+    pub holdout_nll: Vec<Real>,
     /// How many members improved.
     pub improved: usize,
     /// Epochs in a row without any improvement.
@@ -58,6 +60,8 @@ pub struct FitReport {
     pub steps: usize,
     /// Each member's mean squared error on the held-out rows, at its best epoch.
     pub holdout_mse: Vec<Real>,
+    /// Each member's mean((μ − y)²/σ² + ln σ²) on the held-out rows, at its best epoch.
+    pub holdout_nll: Vec<Real>,
     /// The members imagination draws from, best first.
     pub elites: Vec<usize>,
     /// For each output column, the fractions of held-out residuals of the elites within one and two predicted deviations.
@@ -81,7 +85,9 @@ pub struct Fit<'a> {
     /// The same rows in the order of this epoch.
     order: Vec<usize>,
     adam: Adam,
-    best: Vec<Real>,
+    /// Mean squared error and likelihood of each member's best epoch.
+    best_mse: Vec<Real>,
+    best_nll: Vec<Real>,
     snapshots: Vec<Vec<Real>>,
     epochs: u64,
     steps: u64,
@@ -143,7 +149,8 @@ impl<'a> Fit<'a> {
             bootstrap,
             adam,
             // Not infinity: a scan for numbers that are not finite must find nothing here.
-            best: vec![Real::MAX; members],
+            best_mse: vec![Real::MAX; members],
+            best_nll: vec![Real::MAX; members],
             snapshots,
             epochs: 0,
             steps: 0,
@@ -189,11 +196,16 @@ impl<'a> Fit<'a> {
         self.steps += steps;
         self.epochs += 1;
 
-        let holdout_mse = self.evaluate();
+        let (holdout_mse, holdout_nll) = self.evaluate();
+        let EnsembleConfig { criterion, improvement, .. } = self.model.config;
         let mut improved = 0;
-        for (member, &mse) in holdout_mse.iter().enumerate() {
-            if mse < self.best[member] * (1.0 - self.model.config.improvement) {
-                self.best[member] = mse;
+        for (member, (&mse, &nll)) in holdout_mse.iter().zip(&holdout_nll).enumerate() {
+            let better = match criterion {
+                Criterion::MeanSquaredError => mse < self.best_mse[member] * (1.0 - improvement),
+                Criterion::Likelihood => nll < self.best_nll[member] - improvement,
+            };
+            if better {
+                (self.best_mse[member], self.best_nll[member]) = (mse, nll);
                 self.model.head.net.save_member(&mut self.model.store, member, &mut self.snapshots[member]);
                 improved += 1;
             }
@@ -204,6 +216,7 @@ impl<'a> Fit<'a> {
             steps: self.steps as usize,
             loss: (loss / steps as f64) as Real,
             holdout_mse,
+            holdout_nll,
             improved,
             stale: self.stale as usize,
         }
@@ -240,22 +253,27 @@ impl<'a> Fit<'a> {
         })
     }
 
-    /// Each member's mean squared error of the means on the held-out rows.
-    fn evaluate(&mut self) -> Vec<Real> {
+    /// Each member's mean squared error of the means on the held-out rows, and its mean((μ − y)²/σ² + ln σ²).
+    fn evaluate(&mut self) -> (Vec<Real>, Vec<Real>) {
         let split = self.model.direction().split();
         let batch = self.holdout.batch();
         let head = self.model.head.clone();
         let p = self.model.predict(split.given.map(|c| batch.column(c)));
         let mut truth = Vec::with_capacity(head.cols);
-        let mut error = vec![0.0f64; p.mean.dim().0];
+        let members = p.mean.dim().0;
+        let (mut error, mut nll) = (vec![0.0f64; members], vec![0.0f64; members]);
         for row in 0..batch.len() {
             head.truth_row(&self.holdout, row, &mut truth);
-            for (member, error) in error.iter_mut().enumerate() {
-                let squares = truth.iter().enumerate().map(|(c, y)| ((p.mean[[member, row, c]] - y) as f64).powi(2));
-                *error += squares.sum::<f64>();
+            for (member, (error, nll)) in error.iter_mut().zip(&mut nll).enumerate() {
+                for (c, y) in truth.iter().enumerate() {
+                    let (residual, std) = (p.mean[[member, row, c]] - y, p.std[[member, row, c]] as f64);
+                    *error += (residual as f64).powi(2);
+                    *nll += (residual as f64 / std).powi(2) + 2.0 * std.ln();
+                }
             }
         }
-        error.iter().map(|e| (e / (batch.len() * head.cols) as f64) as Real).collect()
+        let mean = |sums: &[f64]| sums.iter().map(|e| (e / (batch.len() * head.cols) as f64) as Real).collect();
+        (mean(&error), mean(&nll))
     }
 
     /// Every member back at its best epoch, elites chosen, calibration measured.
@@ -265,15 +283,20 @@ impl<'a> Fit<'a> {
             self.model.head.net.load_member(&mut self.model.store, member, saved);
         }
         let mut order: Vec<usize> = (0..self.model.members()).collect();
-        order.sort_by(|&a, &b| self.best[a].total_cmp(&self.best[b]));
+        let score = match self.model.config.criterion {
+            Criterion::MeanSquaredError => &self.best_mse,
+            Criterion::Likelihood => &self.best_nll,
+        };
+        order.sort_by(|&a, &b| score[a].total_cmp(&score[b]));
         order.truncate(self.model.config.elites);
         self.model.elites = order;
-        self.model.holdout_mse.copy_from_slice(&self.best);
+        self.model.holdout_mse.copy_from_slice(&self.best_mse);
         FitReport {
             epochs: self.epochs as usize,
             steps: self.steps as usize,
             calibration: self.calibrate(),
-            holdout_mse: self.best,
+            holdout_mse: self.best_mse,
+            holdout_nll: self.best_nll,
             elites: self.model.elites.clone(),
             stopped_by,
         }
@@ -313,7 +336,8 @@ impl State for Fit<'_> {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         under("model", self.model, f);
         under("adam", &mut self.adam, f);
-        f("best", Slot::Tensor(&[self.best.len()], &mut self.best));
+        f("best_mse", Slot::Tensor(&[self.best_mse.len()], &mut self.best_mse));
+        f("best_nll", Slot::Tensor(&[self.best_nll.len()], &mut self.best_nll));
         for (member, saved) in self.snapshots.iter_mut().enumerate() {
             f(&format!("snapshot.{member}"), Slot::Tensor(&[saved.len()], saved));
         }
@@ -344,5 +368,83 @@ impl Ensemble {
             }
         }
         Ok(fit.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use backcast_core::{Direction, Spec};
+
+    fn config() -> EnsembleConfig {
+        EnsembleConfig { members: 3, elites: 2, hidden: vec![8], decay: vec![0.0; 2], batch: 32, ..Default::default() }
+    }
+
+    fn noise(rows: usize) -> Columns {
+        let mut x = vec![0.0; rows * 4];
+        Key::new(1).normal(&mut x);
+        let mut log = Columns::new(Spec::new(1, 1));
+        x.chunks_exact(4).for_each(|x| log.push(&x[..1], &x[1..2], x[2], &x[3..], false));
+        log
+    }
+
+    /// What the report says of each member is what it says of the held-out rows after the fit: the snapshots are back.
+    #[test]
+    fn every_member_goes_back_to_its_best_epoch() {
+        for criterion in [Criterion::MeanSquaredError, Criterion::Likelihood] {
+            let config = EnsembleConfig { criterion, max_epochs: Some(30), learning_rate: 0.03, ..config() };
+            let (log, key) = (noise(200), Key::new(3));
+            let mut model = Ensemble::new(config, log.spec(), Direction::Forward, Key::new(2)).unwrap();
+            let (mut best, mut last) = ([Real::MAX; 3], vec![]);
+            let report = model
+                .fit(&log, key, &mut |p| {
+                    last = match criterion {
+                        Criterion::MeanSquaredError => p.holdout_mse.clone(),
+                        Criterion::Likelihood => p.holdout_nll.clone(),
+                    };
+                    best.iter_mut().zip(&last).for_each(|(b, l)| *b = b.min(*l));
+                    true
+                })
+                .unwrap();
+            let (mse, nll) = Fit::new(&mut model, &log, key).unwrap().evaluate();
+            assert_eq!(report.holdout_mse, mse, "{criterion:?}");
+            let score = if criterion == Criterion::Likelihood {
+                // The bounds of the variance are shared by all members and stay where training left them, as in MOPO's code:
+                // a member's likelihood is not quite that of its best epoch.
+                assert!(report.holdout_nll.iter().zip(&nll).all(|(a, b)| (a - b).abs() < 0.2), "{report:?} {nll:?}");
+                &report.holdout_nll
+            } else {
+                &report.holdout_mse
+            };
+            assert!(score.iter().zip(best).all(|(s, b)| (s - b).abs() < 0.02), "{criterion:?}: {score:?} {best:?}");
+            assert_ne!(score, &last, "a test of going back needs a last epoch that is not the best");
+            assert!(score[report.elites[0]] <= score[report.elites[1]]);
+        }
+    }
+
+    /// A net that says zero has deviation 0.789 (see `predictions_are_in_the_units_of_the_data`).
+    #[test]
+    fn calibration_counts_residuals() {
+        let mut log = Columns::new(Spec::new(2, 1));
+        (0..20).for_each(|i| log.push(&[i as Real, 0.0], &[0.0], 0.5, &[i as Real + 1.0, 3.0], false));
+        let mut model = Ensemble::new(config(), log.spec(), Direction::Forward, Key::new(2)).unwrap();
+        let net = model.head.net.range();
+        model.store.params_mut()[net].fill(0.0);
+        let report = Fit::new(&mut model, &log, Key::new(3)).unwrap().finish();
+        assert_eq!(report.calibration, [[1.0, 1.0], [0.0, 1.0], [0.0, 0.0]]);
+    }
+
+    #[test]
+    fn a_partial_shuffle_is_a_uniform_choice() {
+        let mut counts = [[0; 5]; 2];
+        for trial in 0..5000 {
+            let mut items = [0, 1, 2, 3, 4];
+            shuffle_front(Key::new(4).fold(trial), &mut items, 2);
+            (0..2).for_each(|i| counts[i][items[i]] += 1);
+            items.sort_unstable();
+            assert_eq!(items, [0, 1, 2, 3, 4]);
+        }
+        // Six standard deviations of a binomial count.
+        assert!(counts.iter().flatten().all(|&c| (c as f64 - 1000.0).abs() < 6.0 * 800f64.sqrt()), "{counts:?}");
     }
 }

@@ -11,6 +11,8 @@ const LOG_STD: (Real, Real) = (-5.0, 2.0);
 const EDGE: Real = 1e-4;
 
 /// A tanh-Gaussian clone of the recorded actions, the alternative in ROMI's code to its CVAE.
+///
+/// Sizes and entropy weight are those of that code; learning rate, batch and steps are ours.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GaussianBcConfig {

@@ -1,10 +1,10 @@
-//! Any [`State`] to a safetensors file and back. Nothing is ever half written.
+//! Any [`State`] to a safetensors file and back. Nothing is ever half written, and nothing damaged is ever restored.
 
 use crate::Real;
 use backcast_core::{State, StateError, Stored, restore, snapshot};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
@@ -41,7 +41,42 @@ pub enum CheckpointError {
 
 const REAL: Dtype = if size_of::<Real>() == 4 { Dtype::F32 } else { Dtype::F64 };
 
+/// The note that holds the checksum: safetensors itself would take a flipped bit in a tensor for a number.
+const CHECKSUM: &str = "checksum";
+
+/// A hash (FNV-1a, 64 bits) of everything a checkpoint says. Each step is a bijection of the hash so far, so that no
+/// change of a single byte can go unnoticed.
+fn checksum(tensors: &BTreeMap<String, Stored>, notes: &BTreeMap<String, String>) -> String {
+    let mut hash = 0xCBF2_9CE4_8422_2325_u64;
+    let mut eat = |bytes: &[u8]| {
+        // The length first, so that neighbours cannot trade bytes.
+        for &byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {
+            hash = (hash ^ byte as u64).wrapping_mul(0x0000_0100_0000_01B3);
+        }
+    };
+    for (name, stored) in tensors {
+        eat(name.as_bytes());
+        match stored {
+            Stored::Tensor(shape, values) => {
+                shape.iter().for_each(|&size| eat(&(size as u64).to_le_bytes()));
+                values.iter().for_each(|x| eat(&x.to_le_bytes()));
+            }
+            Stored::Count(count) => eat(&count.to_le_bytes()),
+        }
+    }
+    for (name, text) in notes {
+        eat(name.as_bytes());
+        eat(text.as_bytes());
+    }
+    format!("fnv1a64:{hash:016x}")
+}
+
 /// Writes `state` and `notes` (free text by name) to `path`: to a file beside it first, flushed to the disk, then renamed.
+///
+/// The note `checksum` is added, over everything else.
+///
+/// # Panics
+/// If `notes` has a `checksum` of its own.
 pub fn save(state: &mut dyn State, notes: &BTreeMap<String, String>, path: &Path) -> Result<(), CheckpointError> {
     let all = snapshot(state);
     let bytes: BTreeMap<&str, (Dtype, Vec<usize>, Vec<u8>)> = all
@@ -65,9 +100,27 @@ pub fn save(state: &mut dyn State, notes: &BTreeMap<String, String>, path: &Path
                 .map_err(|e| format(format!("`{name}`: {e}")))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let notes: HashMap<String, String> = notes.clone().into_iter().collect();
-    let file = safetensors::serialize(views, Some(notes)).map_err(|e| format(e.to_string()))?;
+    assert!(!notes.contains_key(CHECKSUM), "save: the note `{CHECKSUM}` is written by `save` itself");
+    let sum = (CHECKSUM.to_owned(), checksum(&all, notes));
+    let notes = notes.clone().into_iter().chain([sum]).collect();
+    let file = safetensors::serialize(views, None).map_err(|e| format(e.to_string()))?;
+    let file = annotate(&file, &notes);
     replace(path, &file).map_err(|source| CheckpointError::Io { path: path.into(), source })
+}
+
+/// Writes `notes` into the header of a safetensors `file` that has none: `n: u64`, a JSON object of `n` bytes, the tensors.
+///
+/// The library could do it, but in the order of a randomly seeded hash map: no two files of one state would be the same.
+fn annotate(file: &[u8], notes: &BTreeMap<String, String>) -> Vec<u8> {
+    let (size, rest) = file.split_first_chunk().expect("a safetensors file starts with eight bytes");
+    let (header, tensors) = rest.split_at(u64::from_le_bytes(*size) as usize);
+    let notes = serde_json::to_string(notes).expect("text by name is JSON");
+    let rest = header.strip_prefix(b"{").expect("a header is a JSON object").trim_ascii_end();
+    let comma = if rest == b"}" { "" } else { "," };
+    let mut header = [format!("{{\"__metadata__\":{notes}{comma}").as_bytes(), rest].concat();
+    // Tensors start at a multiple of eight bytes.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    [&(header.len() as u64).to_le_bytes(), &header[..], tensors].concat()
 }
 
 /// Replaces the content of `path` as a whole: after a crash there is the old file or the new one.
@@ -88,6 +141,9 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Restores `state` from `path` and returns the notes. On an error nothing has changed.
+///
+/// # Errors
+/// If the file cannot be read, is not a whole checkpoint (cut off, damaged, without its checksum), or is one of another state.
 pub fn load(state: &mut dyn State, path: &Path) -> Result<BTreeMap<String, String>, CheckpointError> {
     let bytes = std::fs::read(path).map_err(|source| CheckpointError::Io { path: path.into(), source })?;
     let format = |why: String| CheckpointError::Format { path: path.into(), why };
@@ -106,7 +162,16 @@ pub fn load(state: &mut dyn State, path: &Path) -> Result<BTreeMap<String, Strin
         };
         all.insert(name.to_owned(), stored);
     }
-    restore(state, &all).map_err(|source| CheckpointError::State { path: path.into(), source })?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| format(e.to_string()))?;
-    Ok(header.metadata().clone().unwrap_or_default().into_iter().collect())
+    let mut notes: BTreeMap<String, String> = header.metadata().clone().unwrap_or_default().into_iter().collect();
+    let (found, actual) = (notes.remove(CHECKSUM), checksum(&all, &notes));
+    match found {
+        None => return Err(format(format!("there is no `{CHECKSUM}` among its notes"))),
+        Some(found) if found != actual => {
+            return Err(format(format!("it is damaged: its `{CHECKSUM}` is {found}, its content has {actual}")));
+        }
+        Some(_) => {}
+    }
+    restore(state, &all).map_err(|source| CheckpointError::State { path: path.into(), source })?;
+    Ok(notes)
 }

@@ -198,13 +198,13 @@ impl Mlp {
     /// # Panics
     /// If `saved` is not one member's parameters.
     pub fn load_member(&self, store: &mut Store, member: usize, saved: &[Real]) {
+        assert_eq!(saved.len() * self.members(), self.range().len(), "load_member: not the parameters of one member");
         let mut rest = saved;
         store.member_values(self.range(), member, |values| {
             let (now, later) = rest.split_at(values.len());
             values.copy_from_slice(now);
             rest = later;
         });
-        assert!(rest.is_empty(), "load_member: {} numbers too many", rest.len());
     }
 }
 
@@ -217,5 +217,27 @@ impl<'t> Tape<'t> {
     /// A vector of the store that is not part of a layer, such as a state-independent log-σ.
     pub fn parameter(self, at: usize, shape: Shape) -> Var<'t> {
         self.param(at, shape)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array2;
+
+    #[test]
+    fn a_member_alone_gives_the_bits_it_gives_in_the_stack() {
+        let mut store = Store::default();
+        let net = Mlp::new(&mut store, "net", &[5, 33, 17, 3], 4, Act::Swish, Init::FanIn, Key::new(1));
+        let mut x = Array2::zeros((29, 5));
+        Key::new(2).normal(x.as_slice_mut().expect("dense"));
+        let tape = store.tape();
+        let x = tape.input(x.view());
+        let together = net.forward(x);
+        for member in 0..4 {
+            let alone = net.forward_member(x, member);
+            assert_eq!(alone.shape().dims(), [1, 29, 3]);
+            together.member(member).read(|want| alone.read(|got| assert_eq!(got, want, "member {member}")));
+        }
     }
 }

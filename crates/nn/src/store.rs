@@ -59,6 +59,8 @@ impl Store {
     }
 
     /// A tape over these parameters with memory of its own: one per thread for inference in parallel.
+    ///
+    /// Whatever an earlier tape left in `arena` is forgotten; one arena serves one tape at a time.
     pub fn tape_in<'t>(&'t self, arena: &'t RefCell<Arena>) -> Tape<'t> {
         Tape::new(&self.params, arena)
     }
@@ -73,7 +75,9 @@ impl Store {
     /// # Panics
     /// If the ranges overlap or differ in length.
     pub fn polyak(&mut self, target: Range<usize>, online: Range<usize>, tau: Real) {
-        assert_eq!(target.len(), online.len(), "polyak: target and online net differ in size");
+        assert_eq!(target.len(), online.len(), "polyak: target {target:?} and online net {online:?} differ in size");
+        let apart = target.end <= online.start || online.end <= target.start;
+        assert!(apart, "polyak: target {target:?} and online net {online:?} overlap");
         let (target, online) = if target.start < online.start {
             let (low, high) = self.params.split_at_mut(online.start);
             (&mut low[target], &high[..online.len()])

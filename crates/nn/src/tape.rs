@@ -139,6 +139,9 @@ impl<'t> Tape<'t> {
     }
 
     /// A tensor from outside whose numbers `write` fills in (it sees old memory and must write all of it).
+    ///
+    /// # Panics
+    /// If `write` uses the tape, whose memory it is writing to.
     pub fn fill(self, shape: Shape, write: impl FnOnce(&mut [Real])) -> Var<'t> {
         let mut arena = self.arena.borrow_mut();
         let at = arena.take(shape.len());
@@ -334,6 +337,9 @@ impl<'t> Var<'t> {
     }
 
     /// Lends the numbers, in row-major order, to `f`.
+    ///
+    /// # Panics
+    /// If `f` records on the tape, whose memory it is looking at; looking at further values is fine.
     pub fn read<R>(self, f: impl FnOnce(&[Real]) -> R) -> R {
         let arena = self.tape.arena.borrow();
         let node = &arena.nodes[self.id as usize];

@@ -26,10 +26,12 @@ pub(crate) type Of3 = for<'t> fn(Var<'t>, Var<'t>, Var<'t>) -> Var<'t>;
 /// A value as a function of every parameter in a store.
 pub(crate) type Function = Box<dyn for<'t> Fn(Tape<'t>) -> Var<'t>>;
 
+/// Fills a store with what is to be differentiated, and returns the function of it.
+type Build = Box<dyn Fn(&mut Store, Key) -> Function>;
+
 pub(crate) struct Case {
     pub(crate) name: String,
-    /// Fills a store with what is to be differentiated, and returns the function of it.
-    pub(crate) build: Box<dyn Fn(&mut Store, Key) -> Function>,
+    pub(crate) build: Build,
 }
 
 /// Makes tensors of `shapes` and hands their places on.

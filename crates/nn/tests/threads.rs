@@ -1,0 +1,48 @@
+//! The same seed gives the same bits for any number of threads.
+
+use backcast_core::{Key, Real, State, fingerprint, under};
+use backcast_nn::{Act, Adam, Init, Mlp, Store, polyak};
+use ndarray::Array2;
+
+/// A few steps of nets large enough that products fork: 2·384·128·128 multiply–adds a layer.
+fn train(threads: usize, parallel: bool) -> u64 {
+    struct Run(Store, Adam);
+    impl State for Run {
+        fn visit(&mut self, f: &mut dyn FnMut(&str, backcast_core::Slot<'_>)) {
+            under("store", &mut self.0, f);
+            under("adam", &mut self.1, f);
+        }
+    }
+    let (rows, hidden) = (384, 128);
+    let mut numbers = vec![0.0; rows * 20];
+    Key::new(5).normal(&mut numbers);
+    let x: Array2<Real> = Array2::from_shape_vec((rows, 20), numbers).expect("a matrix");
+    let mut store = Store::default();
+    store.arena_mut().set_parallel(parallel);
+    let net = Mlp::new(&mut store, "net", &[20, hidden, hidden, hidden, 1], 2, Act::Relu, Init::FanIn, Key::new(6));
+    let target = net.duplicate(&mut store, "target");
+    let adam = Adam::new(net.range(), 1e-3);
+    let mut run = Run(store, adam);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+    pool.install(|| {
+        for _ in 0..4 {
+            run.1.minimise(&mut run.0, |tape| {
+                let value = tape.no_grad(|tape| target.forward(tape.input(x.view())).min_members());
+                let x = tape.input(x.view());
+                let q = net.forward(x);
+                let slope = tape.grad(q.sum(), x);
+                (q - value * 0.99 - x.sum_cols()).square().mean() + (slope.norm_cols() - 1.0).square().mean()
+            });
+            polyak(&mut run.0, &target, &net, 0.01);
+        }
+    });
+    fingerprint(&mut run)
+}
+
+#[test]
+fn training_gives_the_same_bits_on_any_number_of_threads() {
+    let alone = train(1, false);
+    for threads in [1, 2, 4] {
+        assert_eq!(train(threads, true), alone, "{threads} threads");
+    }
+}

@@ -74,8 +74,3 @@ pub use shape::Shape;
 pub use store::Store;
 pub use tape::{Arena, Tape, Var};
 pub use vae::{Vae, VaeOutput};
-
-/// The README's example, compiled and run with the documentation tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

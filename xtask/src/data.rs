@@ -1,9 +1,90 @@
-//! `cargo xtask data`.
+//! `cargo xtask data`: look into datasets, and make them.
 
-/// Nothing to choose yet.
+use anyhow::Context;
+use backcast::{DataConfig, data, run};
+use clap::Subcommand;
+use std::{path::PathBuf, process::ExitCode};
+
+/// What to do with a dataset.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
 
-pub(crate) fn main(_: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+#[derive(Subcommand)]
+enum Command {
+    /// What is in a file: rows, shapes, episodes, returns, ranges
+    Show {
+        /// A D4RL-format HDF5 file
+        file: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// What is wrong with a file; fails if anything would spoil learning from it
+    Check {
+        /// A D4RL-format HDF5 file
+        file: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a maze2d log with the noisy way-point controller
+    Generate {
+        /// The task, such as maze2d-umaze
+        task: String,
+        /// Rows to record
+        #[arg(long, default_value_t = 1_000_000)]
+        rows: usize,
+        /// Seed of the generator
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// Standard deviation of the noise on the controller's actions
+        #[arg(long, default_value_t = 0.5)]
+        noise: f64,
+        /// Without the oddities of the published files: every observation fresh, every reward for the state it leads to
+        #[arg(long)]
+        clean: bool,
+        /// The file to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::Show { file, json } => {
+            let shown = data::show(&file)?;
+            print(&shown, json)?;
+        }
+        Command::Check { file, json } => {
+            let checked = data::check(&file)?;
+            print(&checked, json)?;
+            if !checked.passed() {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Generate { task, rows, seed, noise, clean, out } => {
+            use backcast::envs::maze2d::generate::Quirks;
+            let quirks = if clean { Quirks::Clean } else { Quirks::Published };
+            let config = DataConfig { rows, seed, noise, quirks, ..DataConfig::default() };
+            let log = run::generate(&task, &config)?;
+            if let Some(folder) = out.parent().filter(|p| !p.as_os_str().is_empty()) {
+                std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+            }
+            data::d4rl::write(&out, &log)?;
+            println!("{}: {} rows, {} segments", out.display(), log.len(), log.episodes().len());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print<T: serde::Serialize + std::fmt::Display>(value: &T, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(value)?);
+    } else {
+        println!("{value}");
+    }
+    Ok(())
 }

@@ -52,7 +52,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Run(args) => return run::main(args),
         Command::Report(args) => report::main(args),
-        Command::Data(args) => data::main(args),
+        Command::Data(args) => return data::main(args),
         Command::Bench(args) => bench::main(args),
         Command::Test(args) => test::main(args),
         Command::Tidy => tidy::main(),

@@ -24,6 +24,7 @@ mod env;
 mod key;
 mod learner;
 mod model;
+mod score;
 mod spec;
 mod state;
 
@@ -32,6 +33,7 @@ pub use env::{Env, Step, Termination, never};
 pub use key::{Draws, Key};
 pub use learner::{Algorithm, ConfigError, Learner, Metrics, Policy};
 pub use model::{Direction, Dynamics, Prediction, Split};
+pub use score::Score;
 pub use spec::Spec;
 pub use state::{Slot, State, StateError, Stored, fingerprint, first_non_finite, restore, snapshot, under};
 

@@ -25,7 +25,7 @@
 //!     total += f64::from(world.step(&act, &mut obs).reward);
 //! }
 //! // 0 is the random policy's mean return, 100 that of a controller with a stale plan.
-//! let score = registry::score("maze2d-umaze-v1").unwrap().normalise(total);
+//! let score = registry::score("maze2d-umaze-v1").unwrap().mean(total);
 //! assert!(score > -20.0 && score < 200.0);
 //! # Ok::<(), backcast_envs::EnvError>(())
 //! ```
@@ -42,7 +42,6 @@ mod error;
 pub mod maze2d;
 pub mod pendulum;
 pub mod registry;
-mod score;
 pub mod termination;
 
 /// The README's example, compiled and run.
@@ -50,6 +49,6 @@ pub mod termination;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub use backcast_core::Score;
 pub use error::EnvError;
 pub use registry::{make, score};
-pub use score::Score;

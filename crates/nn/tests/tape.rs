@@ -152,6 +152,58 @@ fn one_tensor_in_two_shapes_receives_both_gradients() {
     assert_eq!(gradient, [3.0, 5.0, 1.0, 1.0]);
 }
 
+/// One member alone gives the bits it gives among the others, and its gradients reach its own parameters, added to theirs.
+#[test]
+fn one_member_alone_is_the_same_member() {
+    let mut store = Store::default();
+    let net = Mlp::new(&mut store, "net", &[5, 40, 3], 3, Act::Swish, Init::FanIn, Key::new(3));
+    let x = inputs(70, 5, "x");
+    let [mut together, mut alone, mut both] = [(); 3].map(|()| vec![Real::NAN; net.range().len()]);
+    for member in 0..3 {
+        // Asked for first or second, in either order.
+        for first in [false, true] {
+            let tape = store.tape();
+            let x = tape.input(x.view());
+            let early = first.then(|| net.forward_member(x, member));
+            let all = net.forward(x);
+            let one = early.unwrap_or_else(|| net.forward_member(x, member));
+            let same = all.member(member);
+            assert_eq!(one.shape(), same.shape());
+            one.read(|a| same.read(|b| assert_eq!(a, b, "member {member}")));
+            let mut out = Array2::zeros((70, 3));
+            one.write_to(out.view_mut());
+            one.read(|a| assert_eq!(a, out.as_slice().expect("dense")));
+            tape.grad_params(same.square().mean(), net.range(), &mut together);
+            tape.grad_params(one.square().mean(), net.range(), &mut alone);
+            tape.grad_params(one.square().mean() + same.square().mean(), net.range(), &mut both);
+            assert!(alone.iter().any(|&g| g != 0.0));
+            for ((together, alone), both) in together.iter().zip(&alone).zip(&both) {
+                assert!((together - alone).abs() <= 1e-6 * (1.0 + together.abs()), "{alone} is not {together}");
+                assert!(
+                    (2.0 * together - both).abs() <= 1e-6 * (1.0 + together.abs()),
+                    "{both} is not twice {together}"
+                );
+            }
+        }
+    }
+}
+
+/// Tapes over one slice of parameters work on any number of threads at once.
+#[test]
+fn inference_may_go_parallel() {
+    let mut store = Store::default();
+    let net = net(&mut store, "net", &[3, 8, 2]);
+    let x = inputs(5, 3, "x");
+    let forward = |tape: Tape<'_>| net.forward(tape.input(x.view())).read(|y| y.to_vec());
+    let want = forward(store.tape());
+    let params = store.params();
+    std::thread::scope(|scope| {
+        let run = || forward(Tape::over(params, &RefCell::new(Arena::default())));
+        let threads = [0, 1, 2].map(|_| scope.spawn(run));
+        threads.into_iter().for_each(|t| assert_eq!(t.join().expect("a thread"), want));
+    });
+}
+
 #[test]
 fn gradients_at_zero_norm_are_zero() {
     let mut store = Store::default();

@@ -49,13 +49,12 @@
 mod bootstrap;
 mod compare;
 mod profile;
-mod score;
 mod scores;
 
+pub use backcast_core::Score;
 pub use bootstrap::{Bootstrap, Interval, interval};
 pub use compare::{probability_of_improvement, win_rate};
 pub use profile::{ProfilePoint, profile};
-pub use score::Score;
 pub use scores::{Metric, Scores, ScoresError, interquartile_mean};
 
 /// The README's example, compiled and run with the documentation tests.

@@ -76,7 +76,8 @@ pub fn load(experiment: &Experiment, spec: Spec) -> Result<Loaded, Error> {
         )));
     }
     log.finite()?;
-    let options = Options { act_limit: spec.act_limit, clip_actions: true, ..Options::default() };
+    let options =
+        Options { act_limit: spec.act_limit, clip_actions: true, drop_stale: config.drop_stale, ..Options::default() };
     let (dataset, report) = log.transitions(&options)?;
     let (model_data, _) = log.transitions(&Options { terminals: TerminalRows::KeepKnown, ..options })?;
     let summary = DataSummary {

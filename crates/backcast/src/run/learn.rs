@@ -147,7 +147,7 @@ fn score(context: &Context<'_>, agent: &mut Agent, episodes: usize, key: Key) ->
     let mean = returns.iter().sum::<f64>() / n;
     let std = (returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / n).sqrt();
     Ok(match backcast_envs::score(task) {
-        Some(score) => (score.normalise(mean), score.scale_deviation(std)),
+        Some(score) => (score.mean(mean), score.deviation(std)),
         None => (mean, std),
     })
 }

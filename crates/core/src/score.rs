@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// *−100 min / (max − min)* to it, an error found in published tables; here the two have different names.
 ///
 /// ```
-/// use backcast_stats::Score;
+/// use backcast_core::Score;
 /// let ruler = Score::new(-280.0, 12_135.0);
 /// assert_eq!(ruler.mean(-280.0), 0.0);
 /// assert_eq!(ruler.mean(12_135.0), 100.0);
@@ -17,8 +17,10 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Score {
-    min: f64,
-    max: f64,
+    /// The return worth 0, in units of reward.
+    pub min: f64,
+    /// The return worth 100, in units of reward.
+    pub max: f64,
 }
 
 impl Score {
@@ -29,16 +31,6 @@ impl Score {
     pub fn new(min: f64, max: f64) -> Self {
         assert!(min.is_finite() && max.is_finite() && min < max, "Score::new: {min} must be below {max}, both finite");
         Self { min, max }
-    }
-
-    /// The return worth 0.
-    pub fn min(self) -> f64 {
-        self.min
-    }
-
-    /// The return worth 100.
-    pub fn max(self) -> f64 {
-        self.max
     }
 
     // ANCHOR: ruler

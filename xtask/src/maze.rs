@@ -7,6 +7,9 @@ use std::fmt::Write;
 /// How much of the outer wall is left out on each side, in cells.
 const CROP: f64 = 0.55;
 
+/// Paths drawn in a panel: more would be a scribble.
+const MOST_PATHS: usize = 48;
+
 /// Levels of the heat map: enough to look smooth, few enough to draw each as one path.
 const LEVELS: usize = 12;
 
@@ -74,7 +77,8 @@ pub(crate) fn panel(maze: &MazeReport, panel: Panel) -> String {
     );
 
     let _ = write!(out, "<g class=\"k{kind}\">");
-    for trajectory in trajectories {
+    // Evenly spread over all of them, so that the picture is of the whole and not of the first call.
+    for trajectory in trajectories.iter().step_by(trajectories.len().div_ceil(MOST_PATHS).max(1)) {
         // A state that is no number, or far outside, would only stretch the picture.
         let inside = |p: &&(f64, f64)| (-1.0..rows as f64).contains(&p.0) && (-1.0..columns as f64).contains(&p.1);
         let points = trajectory.iter().filter(inside).map(|&p| place(p));

@@ -302,7 +302,8 @@ pub(crate) fn html(run: &RunReport) -> String {
 }
 
 fn best(run: &RunReport) -> Option<&ArmReport> {
-    run.arms.iter().max_by(|a, b| a.iqm.total_cmp(&b.iqm))
+    // The first of equals.
+    run.arms.iter().rev().max_by(|a, b| a.iqm.total_cmp(&b.iqm))
 }
 
 fn headline(run: &RunReport) -> Markup {

@@ -301,11 +301,11 @@ pub(crate) fn strip(label: &str, axis: &str, rows: &[Row<'_>]) -> String {
         let (strong, soft) = if row.kind.is_some() { ("strong", "") } else { ("soft", "soft") };
         let _ = write!(
             out,
-            "<g class=\"k{k}\"><text class=\"{strong} halo\" x=\"{left}\" y=\"{:.1}\">{}</text><text class=\"{strong} halo\" x=\"{right}\" y=\"{:.1}\" text-anchor=\"end\">{:.1}",
+            "<g class=\"k{k}\"><text class=\"{strong} halo\" x=\"{left}\" y=\"{:.1}\">{}</text><text class=\"{strong} halo\" x=\"{right}\" y=\"{:.1}\" text-anchor=\"end\">{}",
             base + 12.0,
             escape(row.name),
             base + 12.0,
-            row.middle
+            format!("{:.1}", row.middle).replace('-', "−")
         );
         if let Some((low, high)) = row.interval {
             let interval = format!("[{low:.1}, {high:.1}]").replace('-', "−");

@@ -3,14 +3,15 @@
 use super::tree::Tree;
 
 /// The layers from left to right. An edge may only point to a layer further left.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["backcast-core"],
     &["backcast-nn", "backcast-data", "backcast-envs", "backcast-stats"],
     &["backcast-dynamics", "backcast-penalties"],
     &["backcast-imagination", "backcast-factorization"],
     &["backcast-algos"],
     &["backcast"],
-    &["xtask", "backcast-benches"],
+    &["backcast-benches"],
+    &["xtask"],
 ];
 
 fn layer(package: &str) -> Option<usize> {
@@ -40,7 +41,7 @@ pub(super) fn layers(tree: &Tree) -> Vec<String> {
 }
 
 /// Every package describes itself in one line, and the line is the same in its manifest, at the head of its source and in
-/// the code map; every crate has a README that opens with its name and contains the line.
+/// the code map; every crate has a README that opens with its name, says how to add it, and shows an example.
 pub(super) fn front_pages(tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
     let map = tree.text("ARCHITECTURE.md").unwrap_or_default();
@@ -66,8 +67,11 @@ pub(super) fn front_pages(tree: &Tree) -> Vec<String> {
         }
         if folder.starts_with("crates/") {
             let readme = tree.text(&format!("{folder}/README.md")).unwrap_or_default();
-            if !readme.starts_with(&format!("# {name}\n")) || !readme.contains(line) {
-                complaints.push(format!("{folder}/README.md must open with `# {name}` and contain `{line}`"));
+            let adds = readme.lines().any(|l| l.contains("cargo add") && l.split([' ', '`']).any(|word| word == name));
+            if !readme.starts_with(&format!("# {name}\n")) || !adds || !readme.contains("```rust") {
+                complaints.push(format!(
+                    "{folder}/README.md must open with `# {name}`, say `cargo add {name}`, and show an example"
+                ));
             }
         }
     }
@@ -109,7 +113,7 @@ mod tests {
         let good = [
             ("ARCHITECTURE.md", "| `crates/x` | What it does. |"),
             ("crates/x/Cargo.toml", "[lints]\nworkspace = true\n"),
-            ("crates/x/README.md", "# backcast-x\n\nWhat it does.\n"),
+            ("crates/x/README.md", "# backcast-x\n\n`cargo add backcast-x`\n\n```rust\n```\n"),
             ("crates/x/src/lib.rs", "//! What it does.\n"),
         ];
         let complaints = |files: &[(&str, &str)]| {

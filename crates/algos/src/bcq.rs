@@ -231,6 +231,7 @@ impl Policy for Bcq {
             };
             let a = candidates(nets.vae, nets.actor, bound, limit, s, z);
             let q = nets.critic.forward_member(s.cat(a), 0).reshape(Shape::new(1, obs.nrows(), n));
+            let chosen = q.arg_max_cols();
             let mut choose = |a: &[Real], chosen: &[Real]| {
                 for (row, chosen) in chosen.chunks_exact(n).enumerate() {
                     let best = chosen.iter().position(|&c| c == 1.0).unwrap_or(0);
@@ -238,7 +239,7 @@ impl Policy for Bcq {
                     act.row_mut(block * ACT_ROWS + row).iter_mut().zip(from).for_each(|(out, &x)| *out = x);
                 }
             };
-            a.read(|a| q.arg_max_cols().read(|chosen| choose(a, chosen)));
+            a.read(|a| chosen.read(|chosen| choose(a, chosen)));
         }
     }
 }

@@ -68,15 +68,15 @@ pub(crate) fn load(context: &Context<'_>, seed: u64, direction: Direction) -> Re
 /// Fits a model, from its last saved epoch on; a model that is already there is taken as it is.
 pub(crate) fn fit(context: &Context<'_>, seed: u64, direction: Direction) -> Result<ModelResult, Error> {
     let job = format!("{} model, seed {seed}", direction.name());
+    let folder = context.out.join("models");
+    std::fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder, source })?;
+    fit_policy(context, seed, direction)?;
     let result_path = path(context, seed, direction, "json");
     if let Some(result) = files::read(&result_path)? {
         context.observer.finished(&job, "kept");
         return Ok(result);
     }
     let partial = path(context, seed, direction, "partial");
-    let folder = context.out.join("models");
-    std::fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder, source })?;
-    fit_policy(context, seed, direction)?;
     let key = context.key(seed).name("model").name(direction.name());
     let mut model = blank(context, seed, direction)?;
     let mut fit = Fit::new(&mut model, context.model_data, key.name("fit"))?;

@@ -8,6 +8,7 @@
 //! | [`bc`] | behaviour cloning |
 //! | [`td3_bc`] | TD3+BC (Fujimoto & Gu 2021) |
 //! | [`bcq`] | batch-constrained Q-learning (Fujimoto, Meger & Precup 2019) |
+//! | [`iql`] | implicit Q-learning (Kostrikov, Nair & Levine 2022) |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
 //!
 //! A learner sees batches and keys, nothing else: no file, no clock, no standard output.
@@ -35,6 +36,7 @@
 
 pub mod bc;
 pub mod bcq;
+pub mod iql;
 pub mod romi;
 pub mod td3_bc;
 

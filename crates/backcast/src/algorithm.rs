@@ -1,4 +1,4 @@
-use backcast_algos::{bc, bcq, td3_bc};
+use backcast_algos::{bc, bcq, iql, td3_bc};
 use backcast_core::{Algorithm, ConfigError, Key, Learner, Spec};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,8 @@ pub enum AlgorithmConfig {
     Td3Bc(td3_bc::Config),
     /// Batch-constrained Q-learning.
     Bcq(bcq::Config),
+    /// Implicit Q-learning.
+    Iql(iql::Config),
 }
 
 /// Calls a method of whichever configuration it is.
@@ -21,6 +23,7 @@ macro_rules! each {
             AlgorithmConfig::Bc($config) => $value,
             AlgorithmConfig::Td3Bc($config) => $value,
             AlgorithmConfig::Bcq($config) => $value,
+            AlgorithmConfig::Iql($config) => $value,
         }
     };
 }

@@ -98,6 +98,7 @@ pub struct Mlp {
     layers: [Option<Linear>; MAX_LAYERS],
     hidden: Act,
     output: Act,
+    layer_norm: bool,
 }
 
 impl Mlp {
@@ -120,12 +121,18 @@ impl Mlp {
             let key = key.name(name).fold(i as u64);
             *layer = Some(Linear::new(store, &format!("{name}.{i}"), d[0], d[1], members, init, key));
         }
-        Self { layers, hidden, output: Act::Identity }
+        Self { layers, hidden, output: Act::Identity, layer_norm: false }
     }
 
     /// The same net with `act` after the last layer.
     pub fn with_output(self, act: Act) -> Self {
         Self { output: act, ..self }
+    }
+
+    /// The same net with [`Var::layer_norm_cols`] between each hidden sum and its activation: it keeps a critic from
+    /// extrapolating without bound (Ball et al., arXiv:2302.02948; ReBRAC, arXiv:2305.09836). No learnt scale or shift.
+    pub fn with_layer_norm(self, layer_norm: bool) -> Self {
+        Self { layer_norm, ..self }
     }
 
     /// A second net of the same shape with the same parameters, such as a target.
@@ -148,10 +155,7 @@ impl Mlp {
 
     /// The value for `x`, `[1 or members, rows, inputs]`: `[members, rows, outputs]`.
     pub fn forward<'t>(&self, x: Var<'t>) -> Var<'t> {
-        let last = self.layers().count() - 1;
-        self.layers()
-            .enumerate()
-            .fold(x, |x, (i, layer)| layer.forward(x, if i == last { self.output } else { self.hidden }))
+        self.through(x, |layer, x, act| layer.forward(x, act))
     }
 
     /// The value of one member alone for `x`, `[1, rows, inputs]`: `[1, rows, outputs]`, the same bits as
@@ -160,10 +164,24 @@ impl Mlp {
     /// # Panics
     /// If there is no such member.
     pub fn forward_member<'t>(&self, x: Var<'t>, member: usize) -> Var<'t> {
+        self.through(x, |layer, x, act| layer.forward_member(x, member, act))
+    }
+
+    fn through<'t>(&self, x: Var<'t>, forward: impl Fn(&Linear, Var<'t>, Act) -> Var<'t>) -> Var<'t> {
         let last = self.layers().count() - 1;
-        self.layers()
-            .enumerate()
-            .fold(x, |x, (i, layer)| layer.forward_member(x, member, if i == last { self.output } else { self.hidden }))
+        self.layers().enumerate().fold(x, |x, (i, layer)| match (i == last, self.layer_norm) {
+            (true, _) => forward(layer, x, self.output),
+            (false, false) => forward(layer, x, self.hidden),
+            (false, true) => {
+                let y = forward(layer, x, Act::Identity).layer_norm_cols();
+                match self.hidden {
+                    Act::Identity => y,
+                    Act::Relu => y.relu(),
+                    Act::Tanh => y.tanh(),
+                    Act::Swish => y.swish(),
+                }
+            }
+        })
     }
 
     /// Where its parameters are in the store: one range, because layers are made one after another.

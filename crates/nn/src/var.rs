@@ -168,6 +168,15 @@ impl<'t> Var<'t> {
         (squares + (-positive + 1.0)).sqrt() * positive
     }
 
+    /// (x − mean)/√(variance + ε) over the columns of each row, ε = 1e-5 (Ba, Kiros & Hinton, arXiv:1607.06450). Several
+    /// operations.
+    pub fn layer_norm_cols(self) -> Self {
+        let per_col = 1.0 / self.shape().cols as Real;
+        let centred = self - self.sum_cols() * per_col;
+        let variance = centred.square().sum_cols() * per_col;
+        centred * (variance + 1e-5).sqrt().recip()
+    }
+
     /// The sum over members, `[1, rows, cols]`.
     pub fn sum_members(self) -> Self {
         self.sum_to(Shape { members: 1, ..self.shape() })

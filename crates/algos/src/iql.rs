@@ -1,0 +1,233 @@
+//! IQL, implicit Q-learning (Kostrikov, Nair & Levine, *Offline reinforcement learning with implicit Q-learning*,
+//! ICLR 2022, arXiv:2110.06169).
+//!
+//! | equation | code |
+//! |---|---|
+//! | (5) L_V(ψ) = E[ \|κ − 1(u < 0)\| u² ], u = min_j Q̂_j(s,a) − V_ψ(s) | [`Iql::value_step`] |
+//! | (7) L_π(φ) = −E[ min(exp(β(min_j Q̂_j(s,a) − V_ψ(s))), 100)·log π_φ(a∣s) ] | [`Iql::actor_step`] |
+//! | (6) L_Q(θ) = Σ_j E[ (r + γ(1−d) V_ψ(s′) − Q_θj(s,a))² ] | [`Iql::critic_step`] |
+//!
+//! Update order: (5), (7) with the new V, (6) with the new V, then θ̂ ← (1−τ)θ̂ + τθ, as in the authors' code.
+//!
+//! No action is ever asked for that is not in the batch: V is an upper expectile over the batch's own actions, and the
+//! policy is weighted cloning of them. That makes the mixture of real and imagined rows well defined for it.
+//!
+//! The policy is a Gaussian with a state-independent ln σ held in [−5, 2] whose *mean* passes through tanh; the distribution
+//! itself is not squashed. As in the authors' code: orthogonal initial weights of gain √2, the actor's rate decayed to zero
+//! on a half cosine. Not here yet: dropout (used on kitchen and adroit only).
+
+use crate::transition::{Transition, check_hidden, check_shared, sizes};
+use backcast_core::*;
+use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Shape, Store, Var, expectile_loss, polyak};
+use ndarray::{ArrayView2, ArrayViewMut2};
+use serde::{Deserialize, Serialize};
+
+/// One field per symbol; defaults of the authors' code for locomotion.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Discount γ.
+    pub gamma: Real,
+    /// Expectile κ of V over the actions of the batch (τ in the paper): ½ is the mean, towards 1 the maximum.
+    pub expectile: Real,
+    /// Inverse temperature β of the weights.
+    pub beta: Real,
+    /// Bound of the weights.
+    pub weight_bound: Real,
+    /// Polyak rate of the target critics.
+    pub polyak: Real,
+    /// Learning rate of V.
+    pub value_rate: Real,
+    /// Learning rate of Q.
+    pub critic_rate: Real,
+    /// Learning rate of π at the start.
+    pub actor_rate: Real,
+    /// Updates over which the actor's rate falls to zero on a half cosine; 0 keeps it constant.
+    pub actor_decay: u64,
+    /// Whether V and Q have layer normalisation between sums and activations; ours, off in the paper.
+    pub layer_norm: bool,
+    /// Units of the hidden layers.
+    pub hidden: Vec<usize>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            gamma: 0.99,
+            expectile: 0.7,
+            beta: 3.0,
+            weight_bound: 100.0,
+            polyak: 0.005,
+            value_rate: 3e-4,
+            critic_rate: 3e-4,
+            actor_rate: 3e-4,
+            actor_decay: 1_000_000,
+            layer_norm: false,
+            hidden: vec![256, 256],
+        }
+    }
+}
+
+impl Algorithm for Config {
+    const NAME: &'static str = "iql";
+    const PAPER: &'static str =
+        "Kostrikov, Nair & Levine, Offline reinforcement learning with implicit Q-learning, arXiv:2110.06169";
+    type Learner = Iql;
+
+    fn check(&self) -> Result<(), ConfigError> {
+        check_shared(
+            self.gamma,
+            self.polyak,
+            &[("value_rate", self.value_rate), ("critic_rate", self.critic_rate), ("actor_rate", self.actor_rate)],
+        )?;
+        let expectile = self.expectile;
+        let inside = expectile > 0.0 && expectile < 1.0;
+        ConfigError::unless(inside, "expectile", format!("is {expectile}; an expectile lies in (0, 1)"))?;
+        ConfigError::unless(self.beta >= 0.0, "beta", format!("is {}; a temperature is not negative", self.beta))?;
+        let bound = self.weight_bound;
+        ConfigError::unless(bound > 0.0, "weight_bound", format!("is {bound}; a weight is positive"))?;
+        check_hidden("hidden", &self.hidden)
+    }
+
+    fn build(&self, spec: Spec, key: Key) -> Result<Iql, ConfigError> {
+        self.check()?;
+        let mut store = Store::default();
+        let init = Init::Orthogonal(Real::sqrt(2.0));
+        let (state, pair) = (|out| sizes(spec.obs, &self.hidden, out), sizes(spec.obs + spec.act, &self.hidden, 1));
+        let critic = Mlp::new(&mut store, "critic", &pair, 2, Act::Relu, init, key).with_layer_norm(self.layer_norm);
+        let critic_target = critic.duplicate(&mut store, "critic_target");
+        let value = Mlp::new(&mut store, "value", &state(1), 1, Act::Relu, init, key).with_layer_norm(self.layer_norm);
+        let mean = Mlp::new(&mut store, "actor", &state(spec.act), 1, Act::Relu, init, key).with_output(Act::Tanh);
+        let log_std = store.tensor("actor.log_std", Shape::new(1, 1, spec.act), |x| x.fill(0.0));
+        let actor_range = mean.range().start..log_std + spec.act;
+        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let value_adam = Adam::new(value.range(), self.value_rate);
+        let actor_adam = Adam::new(actor_range, self.actor_rate);
+        let actor = Actor { mean, log_std, limit: spec.act_limit };
+        let nets = Nets { critic, critic_target, value, actor };
+        Ok(Iql { spec, config: self.clone(), store, nets, critic_adam, value_adam, actor_adam })
+    }
+}
+
+/// Handles of every net.
+#[derive(Clone, Copy)]
+struct Nets {
+    critic: Mlp,
+    critic_target: Mlp,
+    value: Mlp,
+    actor: Actor,
+}
+
+/// π(a∣s) = N(limit·tanh(μ(s)), σ²), σ the same in every state.
+#[derive(Clone, Copy)]
+struct Actor {
+    mean: Mlp,
+    log_std: usize,
+    limit: Real,
+}
+
+impl Actor {
+    fn at<'t>(&self, s: Var<'t>) -> Gaussian<'t> {
+        let mean = self.mean.forward(s);
+        let log_std = s.tape().parameter(self.log_std, Shape::new(1, 1, mean.shape().cols)).clamp(-5.0, 2.0);
+        Gaussian { mean: mean * self.limit, log_std }
+    }
+}
+
+/// Value learning by expectile regression, policy by advantage-weighted cloning.
+pub struct Iql {
+    spec: Spec,
+    config: Config,
+    store: Store,
+    nets: Nets,
+    critic_adam: Adam,
+    value_adam: Adam,
+    actor_adam: Adam,
+}
+
+impl Iql {
+    // ANCHOR: value_step
+    /// (5)  L_V(ψ) = E[ |κ − 1(u < 0)| u² ],   u = min_j Q̂_j(s,a) − V_ψ(s)
+    fn value_step(&mut self, batch: Batch<'_>) -> (Real, Real) {
+        let (nets, kappa) = (self.nets, self.config.expectile);
+        self.value_adam.minimise_with(&mut self.store, |tape| {
+            let Transition { s, a, .. } = Transition::on(tape, batch);
+            let v = nets.value.forward(s);
+            let u = nets.critic_target.forward(s.cat(a)).min_members() - v;
+            (expectile_loss(u, kappa).mean(), v.mean().item())
+        })
+    }
+    // ANCHOR_END: value_step
+
+    // ANCHOR: actor_step
+    /// (7)  L_π(φ) = −E[ min(exp(β(min_j Q̂_j(s,a) − V_ψ(s))), 100)·log π_φ(a∣s) ]
+    fn actor_step(&mut self, batch: Batch<'_>) -> Real {
+        let nets = self.nets;
+        let &Config { beta, weight_bound, .. } = &self.config;
+        self.actor_adam.minimise(&mut self.store, |tape| {
+            let Transition { s, a, .. } = Transition::on(tape, batch);
+            let advantage = nets.critic_target.forward(s.cat(a)).min_members() - nets.value.forward(s);
+            // Bounded before the exponential, which would otherwise overflow.
+            let weight = (advantage * beta).clamp(Real::MIN, weight_bound.ln()).exp();
+            -(weight * nets.actor.at(s).log_prob(a)).mean()
+        })
+    }
+    // ANCHOR_END: actor_step
+
+    // ANCHOR: critic_step
+    /// (6)  L_Q(θ) = Σ_j E[ (r + γ(1−d) V_ψ(s′) − Q_θj(s,a))² ]
+    fn critic_step(&mut self, batch: Batch<'_>) -> (Real, Real) {
+        let (nets, gamma) = (self.nets, self.config.gamma);
+        self.critic_adam.minimise_with(&mut self.store, |tape| {
+            let Transition { s, a, r, s2, alive } = Transition::on(tape, batch);
+            let y = r + alive * nets.value.forward(s2) * gamma;
+            let q = nets.critic.forward(s.cat(a));
+            ((q - y).square().mean() * 2.0, q.mean().item())
+        })
+    }
+    // ANCHOR_END: critic_step
+
+    /// α·½(1 + cos(π·t/T)), 0 after T.
+    fn decay_actor_rate(&mut self) {
+        let Config { actor_rate, actor_decay, .. } = self.config;
+        if actor_decay > 0 {
+            let t = (self.actor_adam.steps() as f64 / actor_decay as f64).min(1.0);
+            self.actor_adam.set_rate((actor_rate as f64 * 0.5 * (1.0 + (std::f64::consts::PI * t).cos())) as Real);
+        }
+    }
+}
+
+impl Learner for Iql {
+    // ANCHOR: update
+    fn update(&mut self, batch: Batch<'_>, _: Key) -> Metrics {
+        let (value_loss, v) = self.value_step(batch);
+        self.decay_actor_rate();
+        let actor_loss = self.actor_step(batch);
+        let (critic_loss, q) = self.critic_step(batch);
+        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
+        [("value_loss", value_loss), ("actor_loss", actor_loss), ("critic_loss", critic_loss), ("q", q), ("v", v)]
+            .into()
+    }
+    // ANCHOR_END: update
+}
+
+/// Acts with the mean, as the paper evaluates.
+impl Policy for Iql {
+    fn spec(&self) -> Spec {
+        self.spec
+    }
+
+    fn act(&mut self, obs: ArrayView2<'_, Real>, _: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+        let actor = self.nets.actor;
+        actor.at(self.store.tape().input(obs)).mean.write_to(act);
+    }
+}
+
+impl State for Iql {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        self.store.visit(f);
+        under("critic_adam", &mut self.critic_adam, f);
+        under("value_adam", &mut self.value_adam, f);
+        under("actor_adam", &mut self.actor_adam, f);
+    }
+}

@@ -62,7 +62,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
     let file = args.experiment.clone().unwrap_or_else(|| crate::root().join("experiments/first-look.toml"));
     let (experiment, out) = prepare(&args, &file)?;
-    let bars = Bars::new()?;
+    let (bars, commit) = (Bars::new()?, commit());
     let threads = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     println!(
         "{} · {} · seeds {} · {}",
@@ -82,7 +82,6 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     };
     bars.clear();
 
-    let commit = commit();
     let summary = Summary::of(&experiment, &outcome, &commit);
     run::write_summary(&summary, &out)?;
     run::write_metrics(&outcome.learners, &out)?;

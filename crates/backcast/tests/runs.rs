@@ -1,0 +1,161 @@
+//! Whole experiments, tiny ones: interrupted anywhere and continued, on any number of threads, they come to the same bits.
+
+use backcast::run::{self, Observer, Outcome, Summary};
+use backcast::{Error, Experiment, data::d4rl};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+fn tiny() -> Experiment {
+    let text = r#"
+        name = "tiny"
+        task = "maze2d-umaze-sparse-v1"
+        seeds = "3..5"
+        standardise = true
+        [data]
+        rows = 3000
+        [algorithm]
+        name = "bcq"
+        hidden = [8]
+        vae_hidden = [8]
+        act_samples = 2
+        target_samples = 2
+        [model]
+        hidden = [8, 8, 8, 8]
+        max_epochs = 2
+        epoch_rows = 512
+        [imagination]
+        rows = 600
+        starts_per_call = 50
+        policy = "vae"
+        [rollout_policy]
+        hidden = [8]
+        steps = 600
+        [training]
+        updates = 300
+        batch = 10
+        eval_every = 100
+        eval_episodes = 1
+        final_episodes = 2
+    "#;
+    Experiment::parse(text).expect("a sound experiment")
+}
+
+/// Says stop at the `nth` question.
+struct StopAt(AtomicUsize);
+
+impl Observer for StopAt {
+    fn stage(&self, _: &str, _: usize) {}
+    fn progress(&self, _: &str, _: u64, _: u64, _: &str) {}
+    fn finished(&self, _: &str, _: &str) {}
+    fn stop(&self) -> bool {
+        // Counts down and stays at zero.
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_err()
+    }
+}
+
+/// What must not differ: everything but the seconds.
+fn essence(outcome: &Outcome) -> String {
+    let mut outcome = outcome.clone();
+    outcome.stages.clear();
+    outcome.models.iter_mut().for_each(|m| m.seconds = 0.0);
+    outcome.learners.iter_mut().for_each(|l| l.seconds = 0.0);
+    serde_json::to_string(&outcome).expect("plain values")
+}
+
+/// The tensors of every checkpoint, byte for byte, without the header (which holds seconds).
+fn tensors(out: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = vec![];
+    for folder in ["models", "learners"] {
+        let mut stack = vec![out.join(folder)];
+        while let Some(folder) = stack.pop() {
+            for entry in std::fs::read_dir(&folder).expect("the folder is there").flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    stack.push(path);
+                } else if path.extension().is_some_and(|e| e == "safetensors") {
+                    let bytes = std::fs::read(&path).expect("the file is there");
+                    let header = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
+                    let name = path.strip_prefix(out).expect("below the folder").display().to_string();
+                    found.push((name, bytes[8 + header..].to_vec()));
+                }
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn interrupted_anywhere_a_run_continues_to_the_same_bits_on_any_number_of_threads() {
+    let experiment = tiny();
+    let whole = tempfile::tempdir().unwrap();
+    let one = run::carry_out(&experiment, whole.path(), 1, &run::Silent).unwrap();
+
+    let threads = tempfile::tempdir().unwrap();
+    let three = run::carry_out(&experiment, threads.path(), 3, &run::Silent).unwrap();
+    assert_eq!(essence(&one), essence(&three));
+    assert_eq!(tensors(whole.path()), tensors(threads.path()));
+
+    // Stop again and again, a little later each time, until it gets through.
+    let broken = tempfile::tempdir().unwrap();
+    let (mut interruptions, mut patience) = (0, 1);
+    let end = loop {
+        match run::carry_out(&experiment, broken.path(), 2, &StopAt(AtomicUsize::new(patience))) {
+            Ok(outcome) => break outcome,
+            Err(Error::Interrupted) => interruptions += 1,
+            Err(error) => panic!("after {interruptions} interruptions: {error}"),
+        }
+        patience = patience * 3 / 2 + 1;
+        assert!(interruptions < 100, "it never gets through");
+    };
+    assert!(interruptions >= 5, "it was interrupted only {interruptions} times");
+    assert_eq!(essence(&one), essence(&end));
+    assert_eq!(tensors(whole.path()), tensors(broken.path()));
+}
+
+#[test]
+fn a_log_from_a_file_is_the_log_that_was_generated() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut experiment = tiny();
+    let generated = run::load(&experiment, backcast::core::Spec::new(4, 2)).unwrap();
+    let file = folder.path().join("log.hdf5");
+    d4rl::write(&file, &run::generate(&experiment.task, &experiment.data).unwrap()).unwrap();
+    experiment.data.file = Some(file);
+    let read = run::load(&experiment, backcast::core::Spec::new(4, 2)).unwrap();
+    assert_eq!(generated.dataset.columns(), read.dataset.columns());
+    assert_eq!(generated.summary.transitions, read.summary.transitions);
+}
+
+#[test]
+fn a_log_of_another_world_is_refused_with_both_widths() {
+    let experiment = tiny();
+    let error = run::load(&experiment, backcast::core::Spec::new(6, 2)).err().expect("an error").to_string();
+    assert!(error.contains("4 and 2 wide") && error.contains("6 and 2"), "{error}");
+}
+
+#[test]
+fn a_damaged_result_is_named_and_not_taken() {
+    let (experiment, folder) = (tiny(), tempfile::tempdir().unwrap());
+    run::carry_out(&experiment, folder.path(), 2, &run::Silent).unwrap();
+    let result = folder.path().join("learners/reverse-seed-3/result.json");
+    std::fs::write(&result, "{\"arm\": ").unwrap();
+    let error = run::carry_out(&experiment, folder.path(), 2, &run::Silent).unwrap_err().to_string();
+    assert!(error.contains("result.json") && error.contains("delete it"), "{error}");
+}
+
+#[test]
+fn the_summary_has_the_promised_form() {
+    let (experiment, folder) = (tiny(), tempfile::tempdir().unwrap());
+    let outcome = run::carry_out(&experiment, folder.path(), 2, &run::Silent).unwrap();
+    let summary = Summary::of(&experiment, &outcome, "abc");
+    run::write_summary(&summary, folder.path()).unwrap();
+    let text = std::fs::read_to_string(folder.path().join("summary.json")).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["experiment"], "tiny");
+    assert_eq!(value["commit"], "abc");
+    let arm = &value["arms"][0];
+    assert_eq!(arm["seeds"], serde_json::json!([3, 4]));
+    assert_eq!(arm["scores"].as_array().unwrap().len(), 2);
+    assert!(arm["iqm"].is_f64() && arm["ci95"].as_array().unwrap().len() == 2);
+    assert_eq!(arm["task"], "maze2d-umaze-sparse-v1");
+}

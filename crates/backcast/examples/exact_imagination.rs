@@ -1,0 +1,98 @@
+//! ROMI with a model that is never wrong: reverse imagination by the exact physics of the maze.
+//!
+//! A learned model has errors, and it is tempting to blame them when imagination does harm. Here there are none: every
+//! imagined transition is checked against the simulator and steps that a wall would have blocked are left out, because from
+//! their end they cannot be told. Run it with and without layer normalisation, as `docs/src/results/umaze.md` says:
+//!
+//! `cargo run --release --example exact_imagination -- algorithm.layer_norm=false training.updates=24000`
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "an example prints")]
+
+use backcast::core::{Column, Columns, Env, Key, Source};
+use backcast::data::{Normaliser, Scale};
+use backcast::envs::maze2d::{
+    Layout, Maze2d,
+    physics::{PointState, advance},
+};
+use backcast::{Agent, Experiment, evaluate, run};
+
+const EXPERIMENT: &str = include_str!("../../../experiments/maze2d-umaze-romi.toml");
+// Step of the simulation in seconds, mass in kilograms, force of the motor in newtons.
+const H: f64 = 0.01;
+const MASS: f64 = 4.18879;
+const FORCE: f64 = 100.0;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let settings: Vec<String> = std::env::args().skip(1).collect();
+    let experiment = Experiment::parse_with(EXPERIMENT, &settings)?;
+    let world = Maze2d::named(&experiment.task)?;
+    let log = run::load(&experiment, world.spec())?.dataset.into_columns();
+    let mut imagined = exact_reverse(&experiment, &world, &log);
+
+    let normaliser = Normaliser::fit(log.batch().obs, Scale::Plus(1e-3));
+    let mut agent = Agent::new(&experiment.algorithm, Some(normaliser), world.spec(), Key::new(0).name("init"))?;
+    agent.normaliser().apply_columns(&mut imagined);
+    let (real, made) = experiment.imagination.counts(experiment.training.batch);
+    let mut staging = Columns::new(world.spec());
+    let score = backcast::envs::score(&experiment.task).ok_or("a task with reference scores")?;
+    println!("updates  score  mean Q");
+    for update in 1..=experiment.training.updates {
+        let key = Key::new(0).name("update").fold(update);
+        staging.clear();
+        log.sample_into(key.name("real"), real, &mut staging);
+        agent.normaliser().apply_columns(&mut staging);
+        imagined.sample_into(key.name("imagined"), made, &mut staging);
+        let metrics = agent.update(staging.batch(), key);
+        if update.is_multiple_of(experiment.training.eval_every) {
+            let returns = evaluate(&mut agent, || backcast::envs::make(&experiment.task), 30, Key::new(1))?;
+            let mean = returns.iter().sum::<f64>() / returns.len() as f64;
+            println!("{update:7} {:6.1} {:7.1}", score.mean(mean), metrics.get("q").unwrap_or(f32::NAN));
+        }
+    }
+    Ok(())
+}
+
+/// Chains of predecessors under uniform actions, from states of the log, by inverting the free motion of the particle.
+fn exact_reverse(experiment: &Experiment, world: &Maze2d, log: &Columns) -> Columns {
+    let (config, goal) = (&experiment.imagination, world.target());
+    let mut made = Columns::with_capacity(log.spec(), config.rows);
+    let mut start = 0;
+    while made.len() < config.rows {
+        let key = Key::new(2).fold(start);
+        start += 1;
+        let obs = log.row(Column::Obs, key.below(log.len(), 0));
+        let mut end = PointState {
+            position: [obs[0] as f64, obs[1] as f64],
+            velocity: [obs[2] as f64, obs[3] as f64],
+        };
+        for step in 0..config.horizon {
+            let mut act = [0.0; 2];
+            key.name("act").fold(step as u64).uniform(-1.0, 1.0, &mut act);
+            let Some(before) = predecessor(world.layout(), end, act.map(f64::from)) else { break };
+            let reward = world.reward().at(before.position, goal) as f32;
+            made.push(&observation(before), &act, reward, &observation(end), false);
+            end = before;
+        }
+    }
+    made
+}
+
+/// The state from which `act` leads to `end` without touching a wall, if there is one.
+fn predecessor(layout: &Layout, end: PointState, act: [f64; 2]) -> Option<PointState> {
+    // v′ = v + h(F·a − v)/(m + h),  x′ = x + h·v′, solved for v and x.
+    let before = PointState {
+        position: [0, 1].map(|i| end.position[i] - H * end.velocity[i]),
+        velocity: [0, 1].map(|i| (end.velocity[i] * (MASS + H) - H * FORCE * act[i]) / MASS),
+    };
+    let after = advance(layout, before, act);
+    let same = (0..2).all(|i| {
+        (after.position[i] - end.position[i]).abs() < 1e-4 && (after.velocity[i] - end.velocity[i]).abs() < 1e-4
+    });
+    (same && before.velocity.iter().all(|v| v.abs() <= 5.0)).then_some(before)
+}
+
+fn observation(state: PointState) -> [f32; 4] {
+    let [x, y] = state.position.map(|v| v as f32);
+    let [vx, vy] = state.velocity.map(|v| v as f32);
+    [x, y, vx, vy]
+}

@@ -61,10 +61,7 @@ fn exact_reverse(experiment: &Experiment, world: &Maze2d, log: &Columns) -> Colu
         let key = Key::new(2).fold(start);
         start += 1;
         let obs = log.row(Column::Obs, key.below(log.len(), 0));
-        let mut end = PointState {
-            position: [obs[0] as f64, obs[1] as f64],
-            velocity: [obs[2] as f64, obs[3] as f64],
-        };
+        let mut end = PointState { position: [obs[0] as f64, obs[1] as f64], velocity: [obs[2] as f64, obs[3] as f64] };
         for step in 0..config.horizon {
             let mut act = [0.0; 2];
             key.name("act").fold(step as u64).uniform(-1.0, 1.0, &mut act);

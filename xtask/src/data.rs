@@ -3,7 +3,7 @@
 use anyhow::Context;
 use backcast::{DataConfig, data, run};
 use clap::Subcommand;
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 /// What to do with a dataset.
 #[derive(clap::Args)]
@@ -81,10 +81,11 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn print<T: serde::Serialize + std::fmt::Display>(value: &T, json: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
     if json {
-        println!("{}", serde_json::to_string_pretty(value)?);
+        writeln!(out, "{}", serde_json::to_string_pretty(value)?)?;
     } else {
-        println!("{value}");
+        writeln!(out, "{value}")?;
     }
     Ok(())
 }

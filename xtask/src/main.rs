@@ -48,7 +48,35 @@ enum Command {
     Docs(docs::Args),
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    match dispatch() {
+        Ok(code) => code,
+        // Whoever read our output has seen enough, as in `cargo xtask data show FILE | head`.
+        Err(error) if broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", in_full(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error and its causes in one line each, those left out that the line before already says.
+fn in_full(error: &anyhow::Error) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !lines.last().is_some_and(|line| line.contains(&cause)) {
+            lines.push(cause);
+        }
+    }
+    lines.join("\n  because: ")
+}
+
+fn broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+fn dispatch() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Run(args) => return run::main(args),
         Command::Report(args) => report::main(args),
@@ -76,6 +104,13 @@ fn subcommands() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_say_everything_once() {
+        let io = std::io::Error::other("disk on fire");
+        let error = anyhow::Error::new(io).context("a.toml: disk on fire").context("no run");
+        assert_eq!(in_full(&error), "no run\n  because: a.toml: disk on fire");
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -99,6 +99,32 @@ fn nothing_is_bootstrapped_through_a_terminal_row() {
     }
 }
 
+/// One state, actions recorded uniformly, the best of them at +½: cloning stays at the mean, every other learner leaves it
+/// for the better.
+#[test]
+fn learners_prefer_what_pays() {
+    let mut rows = Columns::new(SPEC);
+    for i in 0..512 {
+        let mut a = [0.0; 2];
+        Key::new(10).fold(i).uniform(-1.0, 1.0, &mut a);
+        let reward = -a.iter().map(|a| (a - 0.5) * (a - 0.5)).sum::<Real>();
+        rows.push(&[0.2; 3], &a, 10.0 * reward, &[0.2; 3], true);
+    }
+    for (name, mut learner) in every(Key::new(11)) {
+        let mut staging = Columns::new(SPEC);
+        for step in 0..3000 {
+            let key = Key::new(12).fold(step);
+            learner.update(rows.sample(key.name("batch"), 64, &mut staging), key);
+        }
+        let mut act = Array2::zeros((1, 2));
+        learner.act(Array2::from_elem((1, 3), 0.2).view(), None, act.view_mut());
+        // The mean of the log, (0, 0), loses 0.5 against the best action.
+        let lost: Real = act.iter().map(|a| (a - 0.5) * (a - 0.5)).sum();
+        let good = if name == "bc" { (0.35..0.65).contains(&lost) } else { lost < 0.35 };
+        assert!(good, "{name} acts {act} and loses {lost}");
+    }
+}
+
 #[test]
 fn nan_in_any_tensor_is_named() {
     for (name, mut learner) in every(Key::new(7)) {

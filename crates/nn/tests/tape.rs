@@ -348,3 +348,27 @@ fn values_of_two_tapes_do_not_mix() {
     let (a, b) = (RefCell::default(), RefCell::default());
     let _ = store.tape_in(&a).scalar(1.0) + store.tape_in(&b).scalar(2.0);
 }
+
+/// Rows of a layer norm have mean 0 and variance 1 (up to its ε), whatever the scale of the input; one member alone has the
+/// bits it has in the stack.
+#[test]
+fn layer_norm_standardises_rows_and_members_alike() {
+    let mut store = Store::default();
+    let net =
+        Mlp::new(&mut store, "net", &[5, 32, 32, 1], 3, Act::Relu, Init::FanIn, Key::new(1)).with_layer_norm(true);
+    let tape = store.tape();
+    let x = tape.normal(Shape::new(1, 7, 5), Key::new(2)) * 30.0;
+    let y = (x * 10.0 + 3.0).layer_norm_cols();
+    y.read(|y| {
+        for row in y.chunks_exact(5) {
+            let mean = row.iter().sum::<Real>() / 5.0;
+            let variance = row.iter().map(|v| (v - mean) * (v - mean)).sum::<Real>() / 5.0;
+            assert!(mean.abs() < 1e-5 && (variance - 1.0).abs() < 1e-3, "{mean} {variance}");
+        }
+    });
+    let all = net.forward(x);
+    for member in 0..3 {
+        let (alone, stacked) = (net.forward_member(x, member), all.member(member));
+        alone.read(|a| stacked.read(|b| assert_eq!(a, b)));
+    }
+}

@@ -158,6 +158,11 @@ impl<'a> Fit<'a> {
         })
     }
 
+    /// The rows no member trains on.
+    pub fn holdout(&self) -> &Columns {
+        &self.holdout
+    }
+
     /// The rows each member trains on, drawn once with replacement.
     pub fn bootstrap(&self, member: usize) -> &[usize] {
         let n = self.bootstrap.len() / self.model.members();

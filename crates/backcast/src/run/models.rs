@@ -25,7 +25,7 @@ pub struct ModelResult {
     pub calibration: Vec<[Real; 2]>,
     /// Seconds spent fitting.
     pub seconds: f64,
-    /// Root mean squared error of one predicted state, per dimension, on rows drawn from the log: mean of the best elite.
+    /// Root mean squared error of one predicted state, per dimension, on the held-out rows: mean of the best elite.
     pub one_step_rmse: f64,
     /// The same for predicting that nothing changes.
     pub copy_rmse: f64,
@@ -97,10 +97,11 @@ pub(crate) fn fit(context: &Context<'_>, seed: u64, direction: Direction) -> Res
         context.observer.progress(&job, progress.epoch as u64, cap, &format!("held-out MSE {best:.2e}"));
         save(&mut fit, &BTreeMap::from([("seconds".into(), seconds().to_string())]), &partial)?;
     }
+    let holdout = fit.holdout().clone();
     let report = fit.finish();
     let seconds = seconds();
     save(&mut model, &BTreeMap::new(), &path(context, seed, direction, "safetensors"))?;
-    let (one_step_rmse, copy_rmse) = one_step(context, &mut model);
+    let (one_step_rmse, copy_rmse) = one_step(&holdout, &mut model);
     let horizon = error_by_horizon(context, &mut model, seed);
     let result = ModelResult {
         seed,
@@ -121,14 +122,10 @@ pub(crate) fn fit(context: &Context<'_>, seed: u64, direction: Direction) -> Res
     Ok(result)
 }
 
-/// Root mean squared errors, per dimension of the state, of the best elite's mean and of copying the anchor.
-fn one_step(context: &Context<'_>, model: &mut Ensemble) -> (f64, f64) {
-    let data = context.model_data;
+/// Root mean squared errors on `rows`, per dimension of the state, of the best elite's mean and of copying the anchor.
+fn one_step(rows: &Columns, model: &mut Ensemble) -> (f64, f64) {
     let split = model.direction().split();
     let best = model.elites()[0];
-    let mut rows = Columns::with_capacity(data.spec(), 4096);
-    let key = context.key(0).name("one step");
-    backcast_core::Source::sample_into(data, key, 4096, &mut rows);
     let batch = rows.batch();
     let (Some(anchor), Some(&state)) = (split.anchor, split.predicted.get(1)) else { return (f64::NAN, f64::NAN) };
     let (anchor, truth) = (batch.column(anchor), batch.column(state));

@@ -45,10 +45,6 @@
 
 #![cfg_attr(feature = "f64", allow(clippy::unnecessary_cast, reason = "`as f64` does something in single precision"))]
 
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
-
 mod adam;
 mod checkpoint;
 mod heads;

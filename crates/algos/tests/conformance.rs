@@ -147,6 +147,25 @@ fn nan_in_any_tensor_is_named() {
     }
 }
 
+#[test]
+fn updates_allocate_nothing() {
+    let log = log(300);
+    for (name, mut learner) in every(Key::new(13)) {
+        let mut staging = Columns::new(SPEC);
+        let mut steps = |from: u64, to: u64| {
+            for step in from..to {
+                let key = Key::new(14).fold(step);
+                learner.update(log.sample(key.name("batch"), 32, &mut staging), key);
+            }
+        };
+        steps(0, 4);
+        let counted = allocation_counter::measure(|| steps(4, 24));
+        assert_eq!(counted.count_total, 0, "{name}");
+    }
+    // The counter counts.
+    assert!(allocation_counter::measure(|| drop(std::hint::black_box(Box::new(0)))).count_total > 0);
+}
+
 /// Without a key the action depends on the observation, not on the row it stands in; and it stays in the box.
 #[test]
 fn deterministic_actions_do_not_depend_on_the_row() {

@@ -1,65 +1,13 @@
 //! A steady-state update allocates nothing.
-//!
-//! `unsafe`: a global allocator cannot be written without. This one hands every call on to the system's, unchanged, and
-//! counts it in a thread-local cell whose initialiser is a constant and which needs no destructor, so that counting never
-//! allocates itself.
-#![allow(unsafe_code)]
 
 use backcast_core::{Key, Real};
 use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Shape, Store, TanhGaussian, Vae, polyak, soft_clamp};
 use ndarray::Array2;
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
-};
-
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-fn count() {
-    // After the cell is gone the thread is ending; nobody counts any more.
-    let _ = COUNT.try_with(|n| n.set(n.get() + 1));
-}
-
-// SAFETY: each method passes its arguments to `System` as they are and returns what it returned, so that `System`'s
-// promises are this allocator's; counting neither allocates nor unwinds.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps `alloc`'s contract, which is `System::alloc`'s.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as above; `old` came from `System` through this allocator.
-        unsafe { System.realloc(old, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(old, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Allocations of 50 steps after three that fill the arena.
 fn allocations(mut step: impl FnMut(Key)) -> u64 {
     (0..3).for_each(|i| step(Key::new(i)));
-    let before = COUNT.get();
-    (3..53).for_each(|i| step(Key::new(i)));
-    COUNT.get() - before
+    allocation_counter::measure(|| (3..53).for_each(|i| step(Key::new(i)))).count_total
 }
 
 fn inputs(rows: usize, cols: usize, name: &str) -> Array2<Real> {

@@ -136,7 +136,7 @@ impl Training {
 }
 
 /// One method of the comparison.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Arm {
     /// Its name in tables and figures.
@@ -144,6 +144,10 @@ pub struct Arm {
     /// What it learns from beside the log.
     #[serde(default)]
     pub imagine: Imagine,
+    /// Where its learner differs from the experiment's: keys of `algorithm` and their values here. Another `name` starts from
+    /// that algorithm's defaults.
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    pub algorithm: toml::Table,
 }
 
 /// What a learner is given beside the log.
@@ -174,7 +178,7 @@ impl Arm {
     /// Backwards, forwards, data alone.
     pub fn three() -> Vec<Self> {
         [("reverse", Imagine::Reverse), ("forward", Imagine::Forward), ("data alone", Imagine::Nothing)]
-            .map(|(name, imagine)| Self { name: name.into(), imagine })
+            .map(|(name, imagine)| Self { name: name.into(), imagine, algorithm: toml::Table::new() })
             .into()
     }
 
@@ -245,11 +249,25 @@ impl Experiment {
             if self.arms[..i].iter().any(|other| other.slug() == arm.slug()) {
                 return bad(format!("`arms`: two are called `{}`", arm.name));
             }
+            self.algorithm_of(arm)?;
         }
         if self.data.file.is_none() && self.data.rows < 1000 {
             return bad(format!("data.`rows` is {}; generate at least 1000", self.data.rows));
         }
         Ok(())
+    }
+
+    /// The learner of `arm`: the experiment's, with the arm's own keys in place.
+    pub fn algorithm_of(&self, arm: &Arm) -> Result<AlgorithmConfig, ExperimentError> {
+        let named = |e: &dyn fmt::Display| suggest(format!("arm `{}`: algorithm: {}", arm.name, e));
+        let mut table = toml::Table::try_from(&self.algorithm).map_err(|e| named(&e))?;
+        if arm.algorithm.get("name").is_some_and(|name| Some(name) != table.get("name")) {
+            table.clear();
+        }
+        table.extend(arm.algorithm.clone());
+        let algorithm: AlgorithmConfig = table.try_into().map_err(|e: toml::de::Error| named(&e))?;
+        algorithm.check().map_err(|e| named(&e))?;
+        Ok(algorithm)
     }
 
     /// The whole configuration, every default written out.
@@ -339,6 +357,8 @@ mod tests {
             (LEAST, vec!["algorithm.name=td3bc"], "did you mean `td3_bc`?"),
             (LEAST, vec!["algorithm.name=bcq", "algorithm.lamda=0.5"], "did you mean `lambda`?"),
             (LEAST, vec!["algorithm.name=bcq", "algorithm.lambda=2.0"], "algorithm.`lambda` is 2"),
+            (LEAST, vec!["arms=[{name='a', algorithm={lamda=0.5}}]"], "did you mean `lambda`?"),
+            (LEAST, vec!["arms=[{name='a', algorithm={lambda=2.0}}]"], "arm `a`: algorithm: `lambda` is 2"),
             (LEAST, vec!["training.batch=0"], "training.`batch` is 0"),
             (LEAST, vec!["seeds=5..5"], "seeds `5..5` are none"),
             (LEAST, vec!["nonsense"], "is not of the form"),
@@ -349,6 +369,19 @@ mod tests {
             let error = Experiment::parse_with(text, &settings).unwrap_err().to_string();
             assert!(error.contains(want), "{settings:?}: {error}");
         }
+    }
+
+    #[test]
+    fn an_arm_changes_what_it_names_and_keeps_the_rest() {
+        let arms = "arms=[{name='a'}, {name='b', algorithm={lambda=0.5}}, {name='c', algorithm={name='td3_bc'}}]";
+        let settings = ["algorithm.name=bcq", "algorithm.hidden=[8, 8]", arms].map(String::from);
+        let experiment = Experiment::parse_with(LEAST, &settings).unwrap();
+        let [a, b, c] = [0, 1, 2].map(|i| experiment.algorithm_of(&experiment.arms[i]).unwrap());
+        assert_eq!(a, experiment.algorithm);
+        let AlgorithmConfig::Bcq(b) = b else { panic!("{b:?} is not BCQ") };
+        assert_eq!((b.lambda, b.hidden.as_slice()), (0.5, [8, 8].as_slice()));
+        assert_eq!(c, AlgorithmConfig::Td3Bc(Default::default()));
+        assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);
     }
 
     #[test]

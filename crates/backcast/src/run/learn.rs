@@ -61,7 +61,8 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
     let spec = log.spec();
     let normaliser = experiment.standardise.then(|| Normaliser::fit(log.batch().obs, Scale::Plus(1e-3)));
     let key = context.key(seed).name("learner");
-    let mut agent = Agent::new(&experiment.algorithm, normaliser, spec, key.name("init"))
+    let algorithm = experiment.algorithm_of(arm).map_err(|e| Error::Mismatch(e.to_string()))?;
+    let mut agent = Agent::new(&algorithm, normaliser, spec, key.name("init"))
         .map_err(|source| Error::Config { section: "algorithm", source })?;
     if let Some(imagined) = &mut imagined {
         agent.normaliser().apply_columns(imagined);

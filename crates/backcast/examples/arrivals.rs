@@ -1,0 +1,88 @@
+//! What the score of a finished maze run is made of: does a policy arrive, how soon, and does it stay?
+//!
+//! Every policy of the run is tried again from the starts of its last evaluation. A step counts as "at the goal" where it is
+//! rewarded.
+//!
+//! `cargo run --release -p backcast --example arrivals -- runs/maze2d-umaze-romi`
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "an example prints")]
+
+use backcast::core::{Env, Key, Real, Spec, Step};
+use backcast::data::{Normaliser, Scale};
+use backcast::{Agent, Experiment, evaluate, run};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Rewarded steps of each episode, episodes in the order of their starts.
+type Log = Arc<Mutex<Vec<Vec<bool>>>>;
+
+/// A world that notes which of its steps are rewarded.
+struct Watched {
+    world: Box<dyn Env + Send>,
+    episode: usize,
+    log: Log,
+}
+
+impl Env for Watched {
+    fn spec(&self) -> Spec {
+        self.world.spec()
+    }
+
+    fn horizon(&self) -> usize {
+        self.world.horizon()
+    }
+
+    fn reset(&mut self, key: Key, obs: &mut [Real]) {
+        self.world.reset(key, obs);
+    }
+
+    fn step(&mut self, act: &[Real], obs: &mut [Real]) -> Step {
+        let step = self.world.step(act, obs);
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)[self.episode].push(step.reward > 0.0);
+        step
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = PathBuf::from(std::env::args().nth(1).ok_or("name the folder of a run")?);
+    let experiment = Experiment::parse(&std::fs::read_to_string(folder.join("config.toml"))?)?;
+    let spec = backcast::envs::make(&experiment.task)?.spec();
+    let log = run::load(&experiment, spec)?.dataset.into_columns();
+    let score = backcast::envs::score(&experiment.task).ok_or("a task with reference scores")?;
+    let heading = ["arm", "seed", "score", "arrives", "steps to arrive", "then stays"];
+    println!("| {} |\n|{}", heading.join(" | "), "---|".repeat(heading.len()));
+    for arm in &experiment.arms {
+        for seed in experiment.seeds.0.clone() {
+            let normaliser = experiment.standardise.then(|| Normaliser::fit(log.batch().obs, Scale::Plus(1e-3)));
+            let mut agent = Agent::new(&experiment.algorithm_of(arm)?, normaliser, spec, Key::new(seed))?;
+            let learner = folder.join("learners").join(format!("{}-seed-{seed}", arm.slug()));
+            backcast::nn::load(&mut agent, &learner.join("checkpoint.safetensors"))?;
+
+            let rewarded = Log::default();
+            let world = || -> Result<Box<dyn Env + Send>, backcast::envs::EnvError> {
+                let mut log = rewarded.lock().unwrap_or_else(PoisonError::into_inner);
+                log.push(Vec::new());
+                let world = backcast::envs::make(&experiment.task)?;
+                Ok(Box::new(Watched { world, episode: log.len() - 1, log: rewarded.clone() }))
+            };
+            let key = Key::new(seed).name("experiment").name("final");
+            let returns = evaluate(&mut agent, world, experiment.training.final_episodes, key)?;
+
+            let episodes = rewarded.lock().unwrap_or_else(PoisonError::into_inner);
+            let first = |episode: &Vec<bool>| episode.iter().position(|&r| r);
+            let mut arrivals: Vec<usize> = episodes.iter().filter_map(first).collect();
+            arrivals.sort_unstable();
+            let after = || episodes.iter().filter_map(|e| Some(&e[first(e)?..]));
+            let (steps, paid) = after().fold((0, 0), |(n, p), e| (n + e.len(), p + e.iter().filter(|r| **r).count()));
+            println!(
+                "| {} | {seed} | {:.1} | {:.0} % | {} | {:.0} % |",
+                arm.name,
+                score.mean(returns.iter().sum::<f64>() / returns.len() as f64),
+                100.0 * arrivals.len() as f64 / episodes.len() as f64,
+                arrivals.get(arrivals.len() / 2).map_or("–".into(), usize::to_string),
+                100.0 * paid as f64 / steps.max(1) as f64,
+            );
+        }
+    }
+    Ok(())
+}

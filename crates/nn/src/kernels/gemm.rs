@@ -23,8 +23,16 @@ pub(crate) struct Matrix<'a> {
 #[derive(Clone, Copy)]
 pub(crate) enum Start<'a> {
     Zero,
-    /// `[members or 1, 1, n]` and the distance between members' rows.
-    Bias(&'a [Real], usize),
+    Bias(Bias<'a>),
+}
+
+/// `[members or 1, m/group, n]`: one row for every `group` consecutive rows of C.
+#[derive(Clone, Copy)]
+pub(crate) struct Bias<'a> {
+    pub(crate) values: &'a [Real],
+    /// The distance between members; 0 where one serves all.
+    pub(crate) stack: usize,
+    pub(crate) group: usize,
 }
 
 /// What happens to a finished sum.
@@ -104,8 +112,9 @@ impl Product<'_> {
             |x: &Matrix<'_>, r: usize, c: usize| (self.members - 1) * x.stack + (r - 1) * x.row + (c - 1) * x.col;
         assert!(self.k == 0 || last(&self.a, self.m, self.k) < self.a.values.len(), "product: A is too short");
         assert!(self.k == 0 || last(&self.b, self.k, self.n) < self.b.values.len(), "product: B is too short");
-        if let Start::Bias(bias, stack) = self.start {
-            assert!((self.members - 1) * stack + self.n <= bias.len(), "product: the bias is too short");
+        if let Start::Bias(Bias { values, stack, group }) = self.start {
+            let last = (self.members - 1) * stack + (self.m - 1) / group * self.n;
+            assert!(last + self.n <= values.len(), "product: the bias is too short");
         }
     }
 }
@@ -164,7 +173,7 @@ fn row_block(isa: Isa, p: Product<'_>, width: usize, member: usize, first: usize
         let cols = width.min(p.n - panel * width);
         let bias = match p.start {
             Start::Zero => None,
-            Start::Bias(bias, stack) => Some(&bias[member * stack + panel * width..][..cols]),
+            Start::Bias(b) => Some(Bias { values: &b.values[member * b.stack + panel * width..], ..b }),
         };
         let b = &panels[panel * p.k * width..][..p.k * width];
         let tall = tile_height(isa);
@@ -178,6 +187,7 @@ fn row_block(isa: Isa, p: Product<'_>, width: usize, member: usize, first: usize
                 col: p.a.col,
                 b,
                 bias,
+                first: first + i,
                 relu: p.epilogue == Epilogue::Relu,
                 stride: p.n,
                 cols,
@@ -203,20 +213,36 @@ struct Tile<'a> {
     row: usize,
     col: usize,
     b: &'a [Real],
-    bias: Option<&'a [Real]>,
+    /// From the tile's first column on.
+    bias: Option<Bias<'a>>,
+    /// The row of C, counted over all tiles, that this one begins with: it finds the row of the bias.
+    first: usize,
     relu: bool,
     stride: usize,
     cols: usize,
 }
 
 impl Tile<'_> {
+    /// The bias of each row of the tile in turn, `cols` wide.
+    #[inline(always)]
+    fn biases<'a>(&'a self, bias: Bias<'a>) -> impl FnMut() -> &'a [Real] {
+        let (mut at, mut left) = (self.first / bias.group * self.stride, bias.group - self.first % bias.group);
+        move || {
+            let row = &bias.values[at..at + self.cols];
+            left -= 1;
+            if left == 0 {
+                (at, left) = (at + self.stride, bias.group);
+            }
+            row
+        }
+    }
+
     /// `c` starts at the tile's first element.
     fn run(&self, isa: Isa, width: usize, height: usize, c: &mut [Real]) {
         // What the tiles below read and write without checks.
         assert!(height > 0 && self.cols > 0 && self.cols <= width);
         assert!(self.k == 0 || (height - 1) * self.row + (self.k - 1) * self.col < self.a.len());
         assert!(self.k * width <= self.b.len() && (height - 1) * self.stride + self.cols <= c.len());
-        assert!(self.bias.is_none_or(|b| b.len() == self.cols));
         #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
         macro_rules! by_height {
             ($tile:ident, $vectors:literal, $($h:literal)*) => {
@@ -243,10 +269,9 @@ impl Tile<'_> {
     /// The twin every other tile is tested against. Without hardware FMA a product and a sum are two roundings.
     fn portable(&self, height: usize, c: &mut [Real]) {
         let mut acc = [[0.0; 8]; 4];
-        for row in &mut acc[..height] {
-            if let Some(bias) = self.bias {
-                row[..self.cols].copy_from_slice(bias);
-            }
+        if let Some(bias) = self.bias {
+            let mut next = self.biases(bias);
+            acc[..height].iter_mut().for_each(|row| row[..self.cols].copy_from_slice(next()));
         }
         if height == 4 {
             for p in 0..self.k {
@@ -292,11 +317,18 @@ macro_rules! x86_tile {
             let mut edge = [0.0f32; 2 * $width];
             let mut acc = [[$zero(); VECTORS]; HEIGHT];
             if let Some(bias) = t.bias {
-                edge[..t.cols].copy_from_slice(bias);
+                let mut next = t.biases(bias);
                 for row in &mut acc {
+                    let bias = next();
+                    let from = if full {
+                        bias.as_ptr()
+                    } else {
+                        edge[..t.cols].copy_from_slice(bias);
+                        edge.as_ptr()
+                    };
                     for (v, x) in row.iter_mut().enumerate() {
-                        // SAFETY: `edge` holds two vectors.
-                        *x = unsafe { $load(edge.as_ptr().add(v * WIDTH)) };
+                        // SAFETY: `edge` holds two vectors, and so does a row of the bias where the tile is full.
+                        *x = unsafe { $load(from.add(v * WIDTH)) };
                     }
                 }
             }
@@ -394,7 +426,10 @@ mod tests {
         let (share_a, share_b) = (key.below(3, 6) == 0, key.below(3, 7) == 0);
         let a = random(key.name("a"), if share_a { 1 } else { members } * m * k);
         let b = random(key.name("b"), if share_b { 1 } else { members } * k * n);
-        let bias = random(key.name("bias"), members * n);
+        let groups = (1..=m).filter(|g| m % g == 0).collect::<Vec<_>>();
+        let group = if key.below(2, 10) == 0 { usize::MAX } else { groups[key.below(groups.len(), 11)] };
+        let bias_rows = m.div_ceil(group);
+        let bias = random(key.name("bias"), members * bias_rows * n);
         let epilogue = if key.below(2, 8) == 0 { Epilogue::None } else { Epilogue::Relu };
         let p = Product {
             members,
@@ -413,7 +448,11 @@ mod tests {
                 row: if tb { 1 } else { n },
                 col: if tb { k } else { 1 },
             },
-            start: if key.below(2, 9) == 0 { Start::Zero } else { Start::Bias(&bias, n) },
+            start: if key.below(2, 9) == 0 {
+                Start::Zero
+            } else {
+                Start::Bias(Bias { values: &bias, stack: bias_rows * n, group })
+            },
             epilogue,
         };
         for isa in [super::super::isa(), Isa::Avx2, Isa::Portable] {
@@ -425,8 +464,8 @@ mod tests {
             for (at, &got) in c.iter().enumerate() {
                 let (e, i, j) = (at / (m * n), at / n % m, at % n);
                 let (mut sum, mut size) = (0.0f64, 1.0f64);
-                if let Start::Bias(bias, s) = p.start {
-                    sum = bias[e * s + j] as f64;
+                if let Start::Bias(Bias { values, stack, group }) = p.start {
+                    sum = values[e * stack + i / group * n + j] as f64;
                 }
                 for q in 0..k {
                     let x = a[e * p.a.stack + i * p.a.row + q * p.a.col] as f64;

@@ -132,6 +132,16 @@ pub(crate) fn modules() -> Vec<Case> {
             Box::new(move |tape| net.forward(tape.parameter(x.0, x.1)))
         }));
     }
+    for (act, layer_norm) in [(Act::Relu, false), (Act::Tanh, false), (Act::Swish, false), (Act::Tanh, true)] {
+        cases.push(module(format!("Mlp of pairs, {act:?}, layer norm {layer_norm}"), move |store, key| {
+            let net = Mlp::new(store, "net", &[5, 4, 2], 2, act, Init::FanIn, key).with_layer_norm(layer_norm);
+            let x = tensors(store, Normal, &[Shape::new(1, 2, 3), Shape::new(1, 6, 2)], key.name("x"));
+            Box::new(move |tape| {
+                let [s, a] = [x[0], x[1]].map(|(at, shape)| tape.parameter(at, shape));
+                net.forward_pairs(s, a)
+            })
+        }));
+    }
     cases.push(module("one net in three places", |store, key| {
         let net = Mlp::new(store, "net", &[2, 3, 2], 2, Act::Swish, Init::FanIn, key);
         let x = inputs(3, 2, key.name("x"));

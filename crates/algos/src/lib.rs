@@ -36,8 +36,10 @@
 
 pub mod bc;
 pub mod bcq;
+pub mod cql;
 pub mod iql;
 pub mod romi;
+pub mod sac;
 pub mod td3_bc;
 
 mod transition;

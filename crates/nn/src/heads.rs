@@ -73,6 +73,12 @@ impl<'t> TanhGaussian<'t> {
         (u.tanh(), joint - HALF_LN_TAU * u.shape().cols as Real)
     }
 
+    /// ln π(a) of an action from elsewhere, `[members, rows, 1]`. It is held 10⁻⁶ inside (−1, 1), where u = atanh a is finite.
+    pub fn log_prob(&self, action: Var<'t>) -> Var<'t> {
+        let a = action.clamp(-1.0 + 1e-6, 1.0 - 1e-6);
+        self.log_prob_of_pre_tanh(((a + 1.0).ln() - (-a + 1.0).ln()) * 0.5)
+    }
+
     /// ln π(tanh u) = ln N(u) − Σ ln(1 − tanh²u), the latter as 2(ln 2 − u − softplus(−2u)), which never cancels.
     pub fn log_prob_of_pre_tanh(&self, u: Var<'t>) -> Var<'t> {
         self.base.log_prob(u) - volume(u).sum_cols()

@@ -46,6 +46,9 @@ pub(crate) fn heads() -> Vec<Case> {
         three("TanhGaussian::log_prob_of_pre_tanh", Normal, |m, l, u| {
             TanhGaussian { base: gaussian(m, l * 0.5) }.log_prob_of_pre_tanh(u)
         }),
+        three("TanhGaussian::log_prob", Normal, |m, l, a| {
+            TanhGaussian { base: gaussian(m, l * 0.5) }.log_prob(a.tanh() * 0.8)
+        }),
         two("TanhGaussian::mode", Normal, |m, l| TanhGaussian { base: gaussian(m, l) }.mode()),
         case(
             "soft_clamp",

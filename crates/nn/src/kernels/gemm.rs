@@ -24,6 +24,8 @@ pub(crate) struct Matrix<'a> {
 pub(crate) enum Start<'a> {
     Zero,
     Bias(Bias<'a>),
+    /// What C holds already.
+    Partial,
 }
 
 /// `[members or 1, m/group, n]`: one row for every `group` consecutive rows of C.
@@ -60,13 +62,41 @@ const ROWS_PER_TASK: usize = 96;
 /// Below this many multiply–adds a product is not worth waking another thread for (measured: a fork costs about 5 µs).
 const FORK_FROM: usize = 4 << 20;
 
+/// The most inner rows summed in one go. A weight gradient over thousands of rows reads its transposed A with a long stride;
+/// beyond this depth that no longer stays in the cache from one panel to the next.
+const DEPTH: usize = 256;
+
 /// Computes `p` into `c`, `[members, m, n]` dense. `panels` is scratch that grows once and is then reused.
+///
+/// A deep sum is continued from where C holds it; it is the same chain of additions as in one go, so the same bits.
 pub(crate) fn product(isa: Isa, parallel: bool, p: Product<'_>, panels: &mut Vec<Real>, c: &mut [Real]) {
     assert_eq!(c.len(), p.members * p.m * p.n, "product: the output does not hold [{}, {}, {}]", p.members, p.m, p.n);
     if c.is_empty() {
         return;
     }
     p.check();
+    let mut at = 0;
+    loop {
+        let k = if p.k - at < 2 * DEPTH { p.k - at } else { DEPTH };
+        let (first, last) = (at == 0, at + k == p.k);
+        let part = Product {
+            k,
+            a: Matrix { values: &p.a.values[at * p.a.col..], ..p.a },
+            b: Matrix { values: &p.b.values[at * p.b.row..], ..p.b },
+            start: if first { p.start } else { Start::Partial },
+            epilogue: if last { p.epilogue } else { Epilogue::None },
+            ..p
+        };
+        slab(isa, parallel, part, panels, c);
+        at += k;
+        if last {
+            return;
+        }
+    }
+}
+
+/// A product of moderate depth.
+fn slab(isa: Isa, parallel: bool, p: Product<'_>, panels: &mut Vec<Real>, c: &mut [Real]) {
     let width = panel_width(isa, p.n);
     let panel = p.k * width;
     let per_member = p.n.div_ceil(width) * panel;
@@ -172,7 +202,7 @@ fn row_block(isa: Isa, p: Product<'_>, width: usize, member: usize, first: usize
     for panel in 0..p.n.div_ceil(width) {
         let cols = width.min(p.n - panel * width);
         let bias = match p.start {
-            Start::Zero => None,
+            Start::Zero | Start::Partial => None,
             Start::Bias(b) => Some(Bias { values: &b.values[member * b.stack + panel * width..], ..b }),
         };
         let b = &panels[panel * p.k * width..][..p.k * width];
@@ -188,6 +218,7 @@ fn row_block(isa: Isa, p: Product<'_>, width: usize, member: usize, first: usize
                 b,
                 bias,
                 first: first + i,
+                partial: matches!(p.start, Start::Partial),
                 relu: p.epilogue == Epilogue::Relu,
                 stride: p.n,
                 cols,
@@ -217,6 +248,8 @@ struct Tile<'a> {
     bias: Option<Bias<'a>>,
     /// The row of C, counted over all tiles, that this one begins with: it finds the row of the bias.
     first: usize,
+    /// Whether sums go on from C.
+    partial: bool,
     relu: bool,
     stride: usize,
     cols: usize,
@@ -272,6 +305,9 @@ impl Tile<'_> {
         if let Some(bias) = self.bias {
             let mut next = self.biases(bias);
             acc[..height].iter_mut().for_each(|row| row[..self.cols].copy_from_slice(next()));
+        } else if self.partial {
+            let rows = acc[..height].iter_mut().enumerate();
+            rows.for_each(|(i, row)| row[..self.cols].copy_from_slice(&c[i * self.stride..][..self.cols]));
         }
         if height == 4 {
             for p in 0..self.k {
@@ -328,6 +364,20 @@ macro_rules! x86_tile {
                     };
                     for (v, x) in row.iter_mut().enumerate() {
                         // SAFETY: `edge` holds two vectors, and so does a row of the bias where the tile is full.
+                        *x = unsafe { $load(from.add(v * WIDTH)) };
+                    }
+                }
+            } else if t.partial {
+                for (i, row) in acc.iter_mut().enumerate() {
+                    let sums = &c[i * t.stride..][..t.cols];
+                    let from = if full {
+                        sums.as_ptr()
+                    } else {
+                        edge[..t.cols].copy_from_slice(sums);
+                        edge.as_ptr()
+                    };
+                    for (v, x) in row.iter_mut().enumerate() {
+                        // SAFETY: `edge` holds two vectors, and so does a row of C where the tile is full.
                         *x = unsafe { $load(from.add(v * WIDTH)) };
                     }
                 }
@@ -509,6 +559,38 @@ mod tests {
         for trial in 0..12 {
             let key = Key::new(92).fold(trial);
             check(key, [0, 1, 2].map(|i| 1 + key.below(300, i)), panels);
+        }
+    }
+
+    /// Sums deep enough to be taken in parts.
+    #[test]
+    fn deep_products_match_double_precision() {
+        for trial in 0..40 {
+            let key = Key::new(94).fold(trial);
+            check(key, [1 + key.below(30, 0), 900 + key.below(2000, 1), 1 + key.below(50, 2)], &mut vec![]);
+        }
+    }
+
+    /// Parts are summed in the order of the whole: the bits of one chain of fused multiply–adds, started from the bias.
+    #[test]
+    fn parts_continue_the_same_chain() {
+        let (m, k, n) = (5, 3 * DEPTH + 7, 37);
+        let (a, b, bias) = (random(Key::new(1), m * k), random(Key::new(2), k * n), random(Key::new(3), n));
+        let p = Product {
+            members: 1,
+            m,
+            k,
+            n,
+            a: Matrix { values: &a, stack: 0, row: 1, col: m },
+            b: Matrix { values: &b, stack: 0, row: n, col: 1 },
+            start: Start::Bias(Bias { values: &bias, stack: 0, group: usize::MAX }),
+            epilogue: Epilogue::Relu,
+        };
+        for isa in [super::super::isa(), Isa::Portable] {
+            let (mut parts, mut whole) = (vec![0.0; m * n], vec![0.0; m * n]);
+            product(isa, false, p, &mut vec![], &mut parts);
+            slab(isa, false, p, &mut vec![], &mut whole);
+            assert_eq!(parts, whole, "{isa:?}");
         }
     }
 

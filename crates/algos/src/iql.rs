@@ -105,7 +105,7 @@ impl Algorithm for Config {
         let actor_adam = Adam::new(actor_range, self.actor_rate);
         let actor = Actor { mean, log_std, limit: spec.act_limit };
         let nets = Nets { critic, critic_target, value, actor };
-        Ok(Iql { spec, config: self.clone(), store, nets, critic_adam, value_adam, actor_adam })
+        Ok(Iql { spec, config: self.clone(), store, nets, critic_adam, value_adam, actor_adam, q_target: Vec::new() })
     }
 }
 
@@ -143,17 +143,27 @@ pub struct Iql {
     critic_adam: Adam,
     value_adam: Adam,
     actor_adam: Adam,
+    /// min_j Q̂_j(s,a) of the batch, `[rows]`, which (5) and (7) both need.
+    q_target: Vec<Real>,
 }
 
 impl Iql {
+    /// min_j Q̂_j(s,a)
+    fn target_values(&mut self, batch: Batch<'_>) {
+        let Transition { s, a, .. } = Transition::on(self.store.tape(), batch);
+        self.nets.critic_target.forward(s.cat(a)).min_members().read(|q| {
+            self.q_target.clear();
+            self.q_target.extend_from_slice(q);
+        });
+    }
+
     // ANCHOR: value_step
     /// (5)  L_V(ψ) = E[ |κ − 1(u < 0)| u² ],   u = min_j Q̂_j(s,a) − V_ψ(s)
     fn value_step(&mut self, batch: Batch<'_>) -> (Real, Real) {
-        let (nets, kappa) = (self.nets, self.config.expectile);
+        let (nets, kappa, q_target) = (self.nets, self.config.expectile, &self.q_target);
         self.value_adam.minimise_with(&mut self.store, |tape| {
-            let Transition { s, a, .. } = Transition::on(tape, batch);
-            let v = nets.value.forward(s);
-            let u = nets.critic_target.forward(s.cat(a)).min_members() - v;
+            let v = nets.value.forward(Transition::on(tape, batch).s);
+            let u = tape.column(q_target) - v;
             (expectile_loss(u, kappa).mean(), v.mean().item())
         })
     }
@@ -162,11 +172,11 @@ impl Iql {
     // ANCHOR: actor_step
     /// (7)  L_π(φ) = −E[ min(exp(β(min_j Q̂_j(s,a) − V_ψ(s))), 100)·log π_φ(a∣s) ]
     fn actor_step(&mut self, batch: Batch<'_>) -> Real {
-        let nets = self.nets;
+        let (nets, q_target) = (self.nets, &self.q_target);
         let &Config { beta, weight_bound, .. } = &self.config;
         self.actor_adam.minimise(&mut self.store, |tape| {
             let Transition { s, a, .. } = Transition::on(tape, batch);
-            let advantage = nets.critic_target.forward(s.cat(a)).min_members() - nets.value.forward(s);
+            let advantage = tape.column(q_target) - nets.value.forward(s);
             // Bounded before the exponential, which would otherwise overflow.
             let weight = (advantage * beta).clamp(Real::MIN, weight_bound.ln()).exp();
             -(weight * nets.actor.at(s).log_prob(a)).mean()
@@ -200,6 +210,7 @@ impl Iql {
 impl Learner for Iql {
     // ANCHOR: update
     fn update(&mut self, batch: Batch<'_>, _: Key) -> Metrics {
+        self.target_values(batch);
         let (value_loss, v) = self.value_step(batch);
         self.decay_actor_rate();
         let actor_loss = self.actor_step(batch);

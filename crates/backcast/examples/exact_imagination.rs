@@ -9,7 +9,7 @@
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
 use backcast::core::{Column, Columns, Env, Key, Source};
-use backcast::data::{Normaliser, Scale};
+use backcast::data::{Mixture, Normaliser, Scale};
 use backcast::envs::maze2d::{
     Layout, Maze2d,
     physics::{PointState, advance},
@@ -27,21 +27,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let experiment = Experiment::parse_with(EXPERIMENT, &settings)?;
     let world = Maze2d::named(&experiment.task)?;
     let log = run::load(&experiment, world.spec())?.dataset.into_columns();
-    let mut imagined = exact_reverse(&experiment, &world, &log);
+    let imagined = exact_reverse(&experiment, &world, &log);
 
     let normaliser = Normaliser::fit(log.batch().obs, Scale::Plus(1e-3));
     let mut agent = Agent::new(&experiment.algorithm, Some(normaliser), world.spec(), Key::new(0).name("init"))?;
-    agent.normaliser().apply_columns(&mut imagined);
-    let (real, made) = experiment.imagination.counts(experiment.training.batch);
+    let mixture = Mixture::new(&log, &imagined, experiment.imagination.ratio);
     let mut staging = Columns::new(world.spec());
     let score = backcast::envs::score(&experiment.task).ok_or("a task with reference scores")?;
     println!("updates  score  mean Q");
     for update in 1..=experiment.training.updates {
         let key = Key::new(0).name("update").fold(update);
-        staging.clear();
-        log.sample_into(key.name("real"), real, &mut staging);
+        mixture.sample(key.name("rows"), experiment.training.batch, &mut staging);
         agent.normaliser().apply_columns(&mut staging);
-        imagined.sample_into(key.name("imagined"), made, &mut staging);
         let metrics = agent.update(staging.batch(), key);
         if update.is_multiple_of(experiment.training.eval_every) {
             let returns = evaluate(&mut agent, || backcast::envs::make(&experiment.task), 30, Key::new(1))?;

@@ -1,6 +1,6 @@
 use crate::AlgorithmConfig;
 use backcast_core::{ConfigError, Direction};
-use backcast_dynamics::{ActionVaeConfig, EnsembleConfig};
+use backcast_dynamics::{ActionVaeConfig, EnsembleConfig, GaussianBcConfig};
 use backcast_envs::maze2d::generate::Quirks;
 use serde::{Deserialize, Serialize};
 use std::{fmt, ops::Range, path::PathBuf};
@@ -36,7 +36,10 @@ pub struct Experiment {
     pub imagination: backcast_algos::romi::Config,
     /// The policy of imagined chains where it is a VAE; `condition` follows the direction.
     #[serde(default)]
-    pub rollout_policy: ActionVaeConfig,
+    pub rollout_vae: ActionVaeConfig,
+    /// The policy of imagined chains where it is a Gaussian; `condition` follows the direction.
+    #[serde(default)]
+    pub rollout_gaussian: GaussianBcConfig,
     /// Updates and evaluations.
     #[serde(default)]
     pub training: Training,
@@ -239,7 +242,8 @@ impl Experiment {
         self.algorithm.check().map_err(section("algorithm"))?;
         self.model.check().map_err(section("model"))?;
         self.imagination.check().map_err(section("imagination"))?;
-        self.rollout_policy.check().map_err(section("rollout_policy"))?;
+        self.rollout_vae.check().map_err(section("rollout_vae"))?;
+        self.rollout_gaussian.check().map_err(section("rollout_gaussian"))?;
         self.training.check().map_err(section("training"))?;
         let bad = |why: String| Err(ExperimentError(why));
         if self.arms.is_empty() {
@@ -259,7 +263,9 @@ impl Experiment {
 
     /// The learner of `arm`: the experiment's, with the arm's own keys in place.
     pub fn algorithm_of(&self, arm: &Arm) -> Result<AlgorithmConfig, ExperimentError> {
-        let named = |e: &dyn fmt::Display| suggest(format!("arm `{}`: algorithm: {}", arm.name, e));
+        let named = |e: &dyn fmt::Display| {
+            ExperimentError(format!("arm `{}`: algorithm: {}", arm.name, suggest(e.to_string())))
+        };
         let mut table = toml::Table::try_from(&self.algorithm).map_err(|e| named(&e))?;
         if arm.algorithm.get("name").is_some_and(|name| Some(name) != table.get("name")) {
             table.clear();

@@ -27,7 +27,7 @@ fn tiny() -> Experiment {
         rows = 600
         starts_per_call = 50
         policy = "vae"
-        [rollout_policy]
+        [rollout_vae]
         hidden = [8]
         steps = 600
         [training]
@@ -111,6 +111,35 @@ fn interrupted_anywhere_a_run_continues_to_the_same_bits_on_any_number_of_thread
     assert!(interruptions >= 5, "it was interrupted only {interruptions} times");
     assert_eq!(essence(&one), essence(&end));
     assert_eq!(tensors(whole.path()), tensors(broken.path()));
+}
+
+#[test]
+fn starts_and_rollout_policies_are_chosen_by_the_file() {
+    use backcast::algos::romi::{ReversePolicy, Starts};
+    let mut seen = Vec::new();
+    for (starts, policy) in [
+        (Starts::Uniform, ReversePolicy::Uniform),
+        (Starts::Uniform, ReversePolicy::Gaussian),
+        (Starts::Goal, ReversePolicy::Uniform),
+        (Starts::ReturnPrioritised, ReversePolicy::Uniform),
+    ] {
+        let (mut experiment, folder) = (tiny(), tempfile::tempdir().unwrap());
+        experiment.seeds = backcast::Seeds(3..4);
+        experiment.rollout_gaussian.hidden = vec![8];
+        experiment.rollout_gaussian.steps = 100;
+        (experiment.imagination.starts, experiment.imagination.policy) = (starts, policy);
+        run::carry_out(&experiment, folder.path(), 2, &run::Silent).unwrap();
+        let learner = tensors(folder.path()).into_iter().find(|(name, _)| name.starts_with("learners/reverse"));
+        let learner = learner.expect("a checkpoint of the reverse arm").1;
+        assert!(!seen.contains(&learner), "{starts:?} starts with {policy:?} actions change nothing");
+        seen.push(learner);
+    }
+
+    let (mut experiment, folder) = (tiny(), tempfile::tempdir().unwrap());
+    experiment.imagination.starts = Starts::Goal;
+    experiment.imagination.goal_reward = 2.0;
+    let error = run::carry_out(&experiment, folder.path(), 2, &run::Silent).unwrap_err().to_string();
+    assert!(error.contains("imagination.`goal_reward` is 2"), "{error}");
 }
 
 #[test]

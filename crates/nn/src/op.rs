@@ -68,6 +68,11 @@ operations! {
     /// g·swish′ from the input.
     SwishGrad,
 
+    /// Each row shifted and scaled to mean 0 and deviation 1.
+    LayerNorm,
+    /// g·(layer norm)′ from the input.
+    LayerNormGrad,
+
     /// Product of stacks, each operand transposed or not.
     MatMul(bool, bool),
     /// x·W + b through an activation whose derivative its output tells; one row of b for all rows, or for every few.
@@ -139,6 +144,8 @@ pub(crate) fn evaluate(op: Op, call: Call<'_>, out: &mut [Real], panels: &mut Ve
         Op::ReluGrad => kernels::relu_grad(xs, second().0, out),
         Op::TanhGrad => kernels::tanh_grad(xs, second().0, out),
         Op::SwishGrad => kernels::swish_grad(xs, second().0, out),
+        Op::LayerNorm => kernels::layer_norm(xs, shape.cols, out),
+        Op::LayerNormGrad => kernels::layer_norm_grad(xs, second().0, shape.cols, out),
         Op::Scale(k) => kernels::scale(k, xs, out),
         Op::Offset(k) => kernels::offset(k, xs, out),
         Op::Relu => kernels::relu(xs, out),

@@ -149,6 +149,11 @@ impl<'t> Tape<'t> {
         push(&mut arena, self, Node { op: Op::Input, inputs: [NONE; 3], shape, at, in_params: false })
     }
 
+    /// A column from outside, `[1, rows, 1]`.
+    pub fn column(self, x: &[Real]) -> Var<'t> {
+        self.fill(Shape::new(1, x.len(), 1), |out| out.copy_from_slice(x))
+    }
+
     /// One number from outside, `[1, 1, 1]`.
     pub fn scalar(self, x: Real) -> Var<'t> {
         self.fill(Shape::SCALAR, |out| out[0] = x)
@@ -305,18 +310,36 @@ impl<'t> Tape<'t> {
     /// If `out` is not as long as `range`.
     pub fn grad_params(self, loss: Var<'t>, range: std::ops::Range<usize>, out: &mut [Real]) {
         assert_eq!(out.len(), range.len(), "grad_params: {} numbers for {range:?}", out.len());
-        out.fill(0.0);
+        // A range may cut through a tensor, and two nodes may read the same parameters in different shapes.
+        let part = |node: &Node| (node.at.max(range.start), (node.at + node.shape.len()).min(range.end));
+        let inside =
+            |node: &Node| node.op == Op::Param && node.at < range.end && range.start < node.at + node.shape.len();
+        let tiled = self.tiled(inside, part, range.len());
+        if !tiled {
+            out.fill(0.0);
+        }
         self.backward(
             loss,
-            |_, node| node.op == Op::Param && node.at < range.end && range.start < node.at + node.shape.len(),
+            |_, node| inside(node),
             |_, node, g| {
-                let Some(g) = g else { return };
-                // A range may cut through a tensor, and two nodes may read the same parameters in different shapes.
-                let (from, to) = (node.at.max(range.start), (node.at + node.shape.len()).min(range.end));
+                let (from, to) = part(&node);
                 let out = &mut out[from - range.start..to - range.start];
-                g.read(|g| kernels::accumulate(&g[from - node.at..to - node.at], out));
+                match g {
+                    Some(g) if tiled => g.read(|g| out.copy_from_slice(&g[from - node.at..to - node.at])),
+                    Some(g) => g.read(|g| kernels::accumulate(&g[from - node.at..to - node.at], out)),
+                    None if tiled => out.fill(0.0),
+                    None => {}
+                }
             },
         );
+    }
+
+    /// Whether the chosen parameters cover a range of `len` exactly, each once: then gradients need no sum.
+    fn tiled(self, chosen: impl Fn(&Node) -> bool, part: impl Fn(&Node) -> (usize, usize), len: usize) -> bool {
+        let arena = self.arena.borrow();
+        let parts = || arena.params.iter().map(|&(_, id)| &arena.nodes[id as usize]).filter(|n| chosen(n)).map(&part);
+        let apart = |(i, (from, to)): (usize, (usize, usize))| parts().skip(i + 1).all(|(f, t)| t <= from || to <= f);
+        parts().map(|(from, to)| to - from).sum::<usize>() == len && parts().enumerate().all(apart)
     }
 }
 

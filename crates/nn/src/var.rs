@@ -171,13 +171,19 @@ impl<'t> Var<'t> {
         (squares + (-positive + 1.0)).sqrt() * positive
     }
 
-    /// (x − mean)/√(variance + ε) over the columns of each row, ε = 1e-5 (Ba, Kiros & Hinton, arXiv:1607.06450). Several
-    /// operations.
+    /// (x − mean)/√(variance + ε) over the columns of each row, ε = 1e-5 (Ba, Kiros & Hinton, arXiv:1607.06450).
     pub fn layer_norm_cols(self) -> Self {
-        let per_col = 1.0 / self.shape().cols as Real;
-        let centred = self - self.sum_cols() * per_col;
-        let variance = centred.square().sum_cols() * per_col;
-        centred * (variance + 1e-5).sqrt().recip()
+        assert!(self.shape().cols > 0, "layer_norm_cols: no columns in {:?}", self.shape());
+        self.unary(Op::LayerNorm, self.shape())
+    }
+
+    pub(crate) fn layer_norm_grad(self, x: Self) -> Self {
+        self.binary(Op::LayerNormGrad, x, "layer_norm_grad")
+    }
+
+    /// The mean of each row, `[members, rows, 1]`. Two operations.
+    pub fn mean_cols(self) -> Self {
+        self.sum_cols() * (1.0 / self.shape().cols as Real)
     }
 
     /// The sum over members, `[1, rows, cols]`.

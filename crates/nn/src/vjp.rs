@@ -3,7 +3,7 @@
 //! A rule emits ordinary operations on the same tape, so a gradient can be differentiated like any other value.
 
 use crate::{
-    Act, Shape, Tape, Var,
+    Act, Shape, Tape, Var, kernels,
     op::Op,
     tape::{NONE, Node},
 };
@@ -84,6 +84,13 @@ pub(crate) fn pull_back<'t>(
             when!(b, g * x(a) * swish_second_derivative(x(b)));
         }
 
+        Op::LayerNorm => when!(a, g.layer_norm_grad(x(a))),
+        Op::LayerNormGrad => {
+            // The Jacobian of a layer norm is symmetric.
+            when!(a, g.layer_norm_grad(x(b)));
+            when!(b, layer_norm_second_derivative(g, x(a), x(b)));
+        }
+
         Op::MatMul(false, false) => {
             when!(a, g.matmul(x(b), false, true).sum_to(x(a).shape()));
             when!(b, x(a).matmul(g, true, false).sum_to(x(b).shape()));
@@ -144,4 +151,17 @@ pub(crate) fn pull_back<'t>(
 fn swish_second_derivative(x: Var<'_>) -> Var<'_> {
     let s = x.sigmoid();
     (s - s.square()) * (x * (s * -2.0 + 1.0) + 2.0)
+}
+
+/// ∂(u·h)/∂x for h = σ⁻¹(g − mean(g) − y·mean(g·y)), where y = (x − mean(x))·σ⁻¹ and σ² = variance(x) + ε.
+///
+/// Through σ⁻¹, whose derivative is −σ⁻²·y/n, and through y.
+fn layer_norm_second_derivative<'t>(u: Var<'t>, g: Var<'t>, x: Var<'t>) -> Var<'t> {
+    let y = x.layer_norm_cols();
+    let along = (g * y).mean_cols();
+    let centred = x - x.mean_cols();
+    let scale = (centred.square().mean_cols() + kernels::LAYER_NORM_EPSILON).sqrt().recip();
+    let through_scale = (u * (g - g.mean_cols() - y * along)).mean_cols() * -(scale.square()) * y;
+    let through_y = -(u * along + g * (u * y).mean_cols()) * scale;
+    through_scale + through_y.layer_norm_grad(x)
 }

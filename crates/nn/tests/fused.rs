@@ -66,11 +66,18 @@ fn log_density<'t>(x: Var<'t>, mean: Var<'t>, log_std: Var<'t>) -> Var<'t> {
     (z * z * -0.5 - std.ln() - half_ln_tau).sum_cols()
 }
 
+fn layer_norm(x: Var<'_>) -> Var<'_> {
+    let centred = x - x.mean_cols();
+    centred / (centred.square().mean_cols() + 1e-5).sqrt()
+}
+
 fn pairs() -> Vec<Pair> {
     // Past the pieces of 64 and 256 numbers that kernels work in.
     let (small, wide) = ([2, 3, 5], [2, 3, 141]);
     let layer = [[1, 5, 3], [2, 3, 131], [2, 1, 131]];
     vec![
+        normal("layer norm", &[small], |x| x[0].layer_norm_cols(), |x| layer_norm(x[0])),
+        normal("layer norm of wide rows", &[wide], |x| x[0].layer_norm_cols(), |x| layer_norm(x[0])),
         normal("linear, identity", &layer, |x| x[0].linear(x[1], x[2], Act::Identity), affine),
         normal("linear, relu", &layer, |x| x[0].linear(x[1], x[2], Act::Relu), |x| relu(affine(x))),
         normal(

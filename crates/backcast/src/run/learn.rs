@@ -1,7 +1,7 @@
-use super::{Context, files, imagined};
+use super::{Context, files, imagined, priorities};
 use crate::{Agent, Error, evaluate};
 use backcast_core::{Columns, Key, Source, first_non_finite};
-use backcast_data::{Normaliser, Scale};
+use backcast_data::{Mixture, Normaliser, Scale};
 use backcast_nn::{load, save};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path, time::Instant};
@@ -56,17 +56,25 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
     }
     std::fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
 
-    let mut imagined = imagined(context, seed, arm.imagine, &job)?;
+    let imagined = imagined(context, seed, arm.imagine, &job)?;
     let log = context.dataset.columns();
     let spec = log.spec();
+    let priorities = priorities(context)?;
+    let prioritised = priorities.as_ref().map(|p| p.over(log));
+    let real: &dyn Source = match &prioritised {
+        Some(rows) => rows,
+        None => log,
+    };
+    let mixture = imagined.as_ref().map(|made| Mixture::new(real, made, experiment.imagination.ratio));
+    let rows: &dyn Source = match &mixture {
+        Some(mixture) => mixture,
+        None => real,
+    };
     let normaliser = experiment.standardise.then(|| Normaliser::fit(log.batch().obs, Scale::Plus(1e-3)));
     let key = context.key(seed).name("learner");
     let algorithm = experiment.algorithm_of(arm).map_err(|e| Error::Mismatch(e.to_string()))?;
     let mut agent = Agent::new(&algorithm, normaliser, spec, key.name("init"))
         .map_err(|source| Error::Config { section: "algorithm", source })?;
-    if let Some(imagined) = &mut imagined {
-        agent.normaliser().apply_columns(imagined);
-    }
 
     let checkpoint = folder.join("checkpoint.safetensors");
     let mut progress = Progress::default();
@@ -79,10 +87,6 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
 
     let training = &experiment.training;
     let mut staging = Columns::with_capacity(spec, training.batch);
-    let (real, made) = match &imagined {
-        Some(_) => experiment.imagination.counts(training.batch),
-        None => (training.batch, 0),
-    };
     let mut clock = Instant::now();
     while progress.update < training.updates {
         if progress.update.is_multiple_of(64) && context.observer.stop() {
@@ -91,12 +95,8 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
             return Err(Error::Interrupted);
         }
         let step = key.name("update").fold(progress.update);
-        staging.clear();
-        log.sample_into(step.name("real rows"), real, &mut staging);
+        rows.sample(step.name("rows"), training.batch, &mut staging);
         agent.normaliser().apply_columns(&mut staging);
-        if let Some(imagined) = &imagined {
-            imagined.sample_into(step.name("imagined rows"), made, &mut staging);
-        }
         for (name, value) in agent.update(staging.batch(), step).iter() {
             match progress.sums.get_mut(name) {
                 Some((sum, count)) => (*sum, *count) = (*sum + value as f64, *count + 1),

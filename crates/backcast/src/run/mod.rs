@@ -16,7 +16,10 @@ pub use learn::{LearnResult, Point};
 pub use models::{HorizonPoint, ModelResult};
 
 use crate::{Error, Experiment, Imagine};
-use backcast_core::{Column, Columns, Direction, Key, Real, Termination};
+use backcast_algos::romi::Starts;
+use backcast_core::{Column, Columns, Direction, Key, Real, Source, Termination};
+use backcast_data::Priorities;
+use backcast_imagination::RowsWhere;
 use serde::{Deserialize, Serialize};
 use std::{path::Path, time::Instant};
 
@@ -148,7 +151,14 @@ pub fn carry_out(
     Ok(Outcome { data: log.summary, models, learners, chains, stages })
 }
 
-/// The columns of an arm's batches: the log, normalised, and what was imagined, normalised alike.
+/// The weights of the log's trajectories, where real rows and starts are drawn by them.
+pub(crate) fn priorities(context: &Context<'_>) -> Result<Option<Priorities>, Error> {
+    let weighted = context.experiment.imagination.starts == Starts::ReturnPrioritised;
+    let priorities = weighted.then(|| context.dataset.priorities(1.0, false)).transpose();
+    priorities.map_err(|source| Error::Config { section: "imagination", source })
+}
+
+/// What an arm imagines from the log.
 pub(crate) fn imagined(
     context: &Context<'_>,
     seed: u64,
@@ -161,17 +171,20 @@ pub(crate) fn imagined(
     let spec = context.dataset.columns().spec();
     let key = context.key(seed).name("imagination").name(direction.name());
     let mut policy = models::rollout_policy(context, seed, direction)?;
-    let priorities = match config.starts {
-        backcast_algos::romi::Starts::Uniform => None,
-        backcast_algos::romi::Starts::ReturnPrioritised => {
-            let priorities = context.dataset.priorities(1.0, false);
-            Some(priorities.map_err(|source| Error::Config { section: "imagination", source })?)
+    let log = context.dataset.columns();
+    let priorities = priorities(context)?;
+    let prioritised = priorities.as_ref().map(|p| p.over(log));
+    let goals = (config.starts == Starts::Goal)
+        .then(|| RowsWhere::new(log, |log, row| log.row(Column::Reward, row)[0] > config.goal_reward));
+    let starts: &dyn Source = match (&prioritised, &goals) {
+        (Some(starts), _) => starts,
+        (_, Some(goals)) if goals.is_empty() => {
+            let why = format!("is {}; no transition of the log has a reward above it", config.goal_reward);
+            let source = backcast_core::ConfigError { field: "goal_reward", why };
+            return Err(Error::Config { section: "imagination", source });
         }
-    };
-    let prioritised = priorities.as_ref().map(|p| p.over(context.dataset.columns()));
-    let starts: &dyn backcast_core::Source = match &prioritised {
-        Some(starts) => starts,
-        None => context.dataset.columns(),
+        (_, Some(goals)) => goals,
+        _ => log,
     };
     let mut watch = |rows: usize| {
         context.observer.progress(job, rows as u64, config.rows as u64, "imagining");

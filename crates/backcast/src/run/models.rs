@@ -1,8 +1,8 @@
 use super::{Context, files};
 use crate::Error;
 use backcast_algos::romi::{ReversePolicy, uniform};
-use backcast_core::{Column, Columns, Direction, Dynamics, Policy, Real};
-use backcast_dynamics::{ActionVae, ActionVaeConfig, Condition, Ensemble, Fit};
+use backcast_core::{Column, Columns, Direction, Dynamics, Key, Policy, Real, State};
+use backcast_dynamics::{ActionVae, ActionVaeConfig, Condition, Ensemble, Fit, GaussianBc, GaussianBcConfig};
 use backcast_imagination::{HorizonConfig, Trace, model_error};
 use backcast_nn::{load as load_state, save};
 use serde::{Deserialize, Serialize};
@@ -164,48 +164,78 @@ fn error_by_horizon(context: &Context<'_>, model: &mut Ensemble, seed: u64) -> V
         .collect()
 }
 
+/// A policy of imagined chains that is fitted to the log.
+trait Fitted: Policy + State {
+    /// Goes on with the fit; `watch` sees the steps done and says whether to go on.
+    fn go_on(&mut self, data: &Columns, key: Key, watch: &mut dyn FnMut(usize) -> bool);
+    /// Steps done, and steps in all.
+    fn steps(&self) -> (usize, usize);
+}
+
+macro_rules! fitted {
+    ($($policy:ty)*) => {$(
+        impl Fitted for $policy {
+            fn go_on(&mut self, data: &Columns, key: Key, watch: &mut dyn FnMut(usize) -> bool) {
+                self.fit(data, key, &mut |steps, _| watch(steps));
+            }
+
+            fn steps(&self) -> (usize, usize) {
+                (self.steps(), self.config().steps)
+            }
+        }
+    )*};
+}
+fitted! { ActionVae GaussianBc }
+
 /// The policy that chooses the actions of imagined chains: π̂(a ∣ s′) backwards, π̂(a ∣ s) forwards.
 pub(crate) fn rollout_policy(context: &Context<'_>, seed: u64, direction: Direction) -> Result<Box<dyn Policy>, Error> {
-    match context.experiment.imagination.policy {
-        ReversePolicy::Uniform => Ok(Box::new(uniform(context.dataset.columns().spec()))),
-        ReversePolicy::Vae => {
-            let mut policy = blank_policy(context, seed, direction)?;
-            load_state(&mut policy, &path(context, seed, direction, "policy.safetensors"))?;
-            Ok(Box::new(policy))
+    match blank_policy(context, seed, direction)? {
+        None => Ok(Box::new(uniform(context.dataset.columns().spec()))),
+        Some(mut policy) => {
+            load_state(policy.as_mut(), &path(context, seed, direction, "policy.safetensors"))?;
+            Ok(policy)
         }
     }
 }
 
-fn blank_policy(context: &Context<'_>, seed: u64, direction: Direction) -> Result<ActionVae, Error> {
+/// The policy before its fit, or none where actions are uniform.
+fn blank_policy(context: &Context<'_>, seed: u64, direction: Direction) -> Result<Option<Box<dyn Fitted>>, Error> {
     let condition = if direction == Direction::Reverse { Condition::NextState } else { Condition::State };
-    let config = ActionVaeConfig { condition, ..context.experiment.rollout_policy.clone() };
-    let key = context.key(seed).name("rollout policy").name(direction.name());
-    ActionVae::new(config, context.dataset.columns().spec(), key.name("init"))
-        .map_err(|source| Error::Config { section: "rollout_policy", source })
+    let key = context.key(seed).name("rollout policy").name(direction.name()).name("init");
+    let (experiment, spec) = (context.experiment, context.dataset.columns().spec());
+    let section = |section| move |source| Error::Config { section, source };
+    Ok(match experiment.imagination.policy {
+        ReversePolicy::Uniform => None,
+        ReversePolicy::Vae => {
+            let config = ActionVaeConfig { condition, ..experiment.rollout_vae.clone() };
+            Some(Box::new(ActionVae::new(config, spec, key).map_err(section("rollout_vae"))?))
+        }
+        ReversePolicy::Gaussian => {
+            let config = GaussianBcConfig { condition, ..experiment.rollout_gaussian.clone() };
+            Some(Box::new(GaussianBc::new(config, spec, key).map_err(section("rollout_gaussian"))?))
+        }
+    })
 }
 
 /// Fits the policy of imagined chains, if it is one that is fitted; what is already there is taken as it is.
 fn fit_policy(context: &Context<'_>, seed: u64, direction: Direction) -> Result<(), Error> {
     let (done, partial) =
         (path(context, seed, direction, "policy.safetensors"), path(context, seed, direction, "policy.partial"));
-    if context.experiment.imagination.policy != ReversePolicy::Vae || done.exists() {
-        return Ok(());
-    }
+    let Some(mut policy) = blank_policy(context, seed, direction)?.filter(|_| !done.exists()) else { return Ok(()) };
     let job = format!("{} policy, seed {seed}", direction.name());
-    let mut policy = blank_policy(context, seed, direction)?;
     if partial.exists() {
-        load_state(&mut policy, &partial)?;
+        load_state(policy.as_mut(), &partial)?;
     }
     let key = context.key(seed).name("rollout policy").name(direction.name()).name("fit");
-    let total = policy.config().steps as u64;
-    policy.fit(context.dataset.columns(), key, &mut |steps, _| {
+    let (_, total) = policy.steps();
+    policy.go_on(context.dataset.columns(), key, &mut |steps| {
         if steps % 256 == 0 {
-            context.observer.progress(&job, steps as u64, total, "");
+            context.observer.progress(&job, steps as u64, total as u64, "");
         }
         !context.observer.stop()
     });
-    let finished = policy.steps() as u64 >= total;
-    save(&mut policy, &BTreeMap::new(), if finished { &done } else { &partial })?;
+    let finished = policy.steps().0 >= total;
+    save(policy.as_mut(), &BTreeMap::new(), if finished { &done } else { &partial })?;
     if !finished {
         return Err(Error::Interrupted);
     }

@@ -235,6 +235,66 @@ pub(crate) fn sum(x: &[Real]) -> Real {
     total
 }
 
+/// Added to a variance before its root.
+pub(crate) const LAYER_NORM_EPSILON: Real = 1e-5;
+
+/// Σ f(x) in sixteen interleaved parts.
+#[inline(always)]
+fn sum_of(x: &[Real], f: impl Fn(Real) -> Real) -> Real {
+    let mut lanes = [0.0; 16];
+    let (chunks, rest) = x.as_chunks::<16>();
+    for chunk in chunks {
+        for (s, &x) in lanes.iter_mut().zip(chunk) {
+            *s += f(x);
+        }
+    }
+    for (s, &x) in lanes.iter_mut().zip(rest) {
+        *s += f(x);
+    }
+    lanes.iter().fold(0.0, |total, s| total + s)
+}
+
+/// Mean of a row and 1/√(variance + ε).
+#[inline(always)]
+fn moments(x: &[Real]) -> (Real, Real) {
+    let per_col = 1.0 / x.len() as Real;
+    let mean = sum_of(x, |x| x) * per_col;
+    let variance = sum_of(x, |x| (x - mean) * (x - mean)) * per_col;
+    (mean, 1.0 / (variance + LAYER_NORM_EPSILON).sqrt())
+}
+
+/// (x − mean)/√(variance + ε) of each row of `cols` columns.
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+pub(crate) fn layer_norm(x: &[Real], cols: usize, out: &mut [Real]) {
+    for (x, out) in x.chunks_exact(cols).zip(out.chunks_exact_mut(cols)) {
+        let (mean, scale) = moments(x);
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = (x - mean) * scale;
+        }
+    }
+}
+
+/// g·∂y/∂x for y = [`layer_norm`] of x: (g − mean(g) − y·mean(g·y))/√(variance + ε).
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+pub(crate) fn layer_norm_grad(g: &[Real], x: &[Real], cols: usize, out: &mut [Real]) {
+    let per_col = 1.0 / cols as Real;
+    for ((g, x), out) in g.chunks_exact(cols).zip(x.chunks_exact(cols)).zip(out.chunks_exact_mut(cols)) {
+        let (mean, scale) = moments(x);
+        let (mut sum, mut along) = ([0.0; 16], [0.0; 16]);
+        for (g, x) in g.chunks(16).zip(x.chunks(16)) {
+            for (((s, a), &g), &x) in sum.iter_mut().zip(&mut along).zip(g).zip(x) {
+                *s += g;
+                *a += g * ((x - mean) * scale);
+            }
+        }
+        let total = |lanes: [Real; 16]| lanes.iter().fold(0.0, |total, s| total + s) * per_col;
+        let (sum, along) = (total(sum), total(along));
+        for ((out, &g), &x) in out.iter_mut().zip(g).zip(x) {
+            *out = (g - sum - (x - mean) * scale * along) * scale;
+        }
+    }
+}
+
 /// `out += x`.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 pub(crate) fn accumulate(x: &[Real], out: &mut [Real]) {

@@ -1,14 +1,25 @@
 //! C = f(A·B + bias) for a stack of matrices, the form every layer, weight gradient and input gradient takes.
 //!
 //! B is copied once into panels as wide as a tile (zero-padded), because every row block of A reads it again; A is read
-//! in place through its strides, so a transposed A costs nothing. One tile of C lives in registers for the whole inner
-//! dimension, starting from the bias (or from C, when accumulating) and leaving through the activation.
+//! in place through its strides, so a transposed A costs nothing. One tile of C lives in registers for a whole block of the
+//! inner dimension, starting from the bias (or from C, from the second block on) and leaving through the activation.
+//!
+//! Three shapes are common in reinforcement learning and would waste most of a tile; they have ways of their own:
+//!
+//! | shape | where | way |
+//! |---|---|---|
+//! | few rows | one observation; the weight gradient of a first layer | B is read where it is: packing would cost more than it saves |
+//! | few columns, A transposed | the weight gradient of a head | as Cᵀ = Bᵀ·A, which has few rows |
+//! | few columns | a head | dot products along the rows of A, in `dots` |
 
-#![allow(unsafe_code)]
+mod dots;
+mod pack;
+mod tile;
 
 use super::Isa;
 use crate::Real;
 use rayon::prelude::*;
+use tile::{From, Groups, Tile};
 
 /// A matrix, or a stack of them, inside a slice: element `(e, i, j)` is at `e·stack + i·row + j·col`.
 #[derive(Clone, Copy)]
@@ -24,15 +35,13 @@ pub(crate) struct Matrix<'a> {
 pub(crate) enum Start<'a> {
     Zero,
     Bias(Bias<'a>),
-    /// What C holds already.
-    Partial,
 }
 
-/// `[members or 1, m/group, n]`: one row for every `group` consecutive rows of C.
+/// `[members or 1, m/group, n]`: a row for every `group` rows of C; with a `group` of `m` or more, one row for all.
 #[derive(Clone, Copy)]
 pub(crate) struct Bias<'a> {
     pub(crate) values: &'a [Real],
-    /// The distance between members; 0 where one serves all.
+    /// From one member to the next; 0 where one serves all.
     pub(crate) stack: usize,
     pub(crate) group: usize,
 }
@@ -61,78 +70,47 @@ pub(crate) struct Product<'a> {
 const ROWS_PER_TASK: usize = 96;
 /// Below this many multiply–adds a product is not worth waking another thread for (measured: a fork costs about 5 µs).
 const FORK_FROM: usize = 4 << 20;
+/// Up to this many rows a product goes panel by panel.
+const MANY_ROWS: usize = 384;
+/// Length of a block of the inner dimension: a panel of it and a tile's rows of A stay in the inner caches.
+const INNER: usize = 256;
+/// With at most this many rows of C, B is read where it is.
+const FEW_ROWS: usize = 24;
 
-/// The most inner rows summed in one go. A weight gradient over thousands of rows reads its transposed A with a long stride;
-/// beyond this depth that no longer stays in the cache from one panel to the next.
-const DEPTH: usize = 256;
-
-/// Computes `p` into `c`, `[members, m, n]` dense. `panels` is scratch that grows once and is then reused.
-///
-/// A deep sum is continued from where C holds it; it is the same chain of additions as in one go, so the same bits.
-pub(crate) fn product(isa: Isa, parallel: bool, p: Product<'_>, panels: &mut Vec<Real>, c: &mut [Real]) {
+/// Computes `p` into `c`, `[members, m, n]` dense. `scratch` grows once and is then reused.
+pub(crate) fn product(isa: Isa, parallel: bool, p: Product<'_>, scratch: &mut Vec<Real>, c: &mut [Real]) {
     assert_eq!(c.len(), p.members * p.m * p.n, "product: the output does not hold [{}, {}, {}]", p.members, p.m, p.n);
     if c.is_empty() {
         return;
     }
     p.check();
-    let mut at = 0;
-    loop {
-        let k = if p.k - at < 2 * DEPTH { p.k - at } else { DEPTH };
-        let (first, last) = (at == 0, at + k == p.k);
-        let part = Product {
-            k,
-            a: Matrix { values: &p.a.values[at * p.a.col..], ..p.a },
-            b: Matrix { values: &p.b.values[at * p.b.row..], ..p.b },
-            start: if first { p.start } else { Start::Partial },
-            epilogue: if last { p.epilogue } else { Epilogue::None },
-            ..p
-        };
-        slab(isa, parallel, part, panels, c);
-        at += k;
-        if last {
-            return;
+    let fork = parallel && p.members * p.m * p.n * p.k >= FORK_FROM && rayon::current_num_threads() > 1;
+    if let Some(q) = p.turned(isa) {
+        // A single column is the same numbers either way round.
+        let len = if p.n == 1 { 0 } else { c.len() };
+        let (result, panels) = room(scratch, len + q.panels(isa)).split_at_mut(len);
+        if p.n == 1 {
+            return blocks(isa, fork, q, panels, c);
         }
+        blocks(isa, fork, q, panels, result);
+        for (c, result) in c.chunks_exact_mut(p.m * p.n).zip(result.chunks_exact(p.m * p.n)) {
+            for (i, row) in c.chunks_exact_mut(p.n).enumerate() {
+                row.iter_mut().zip(result[i..].iter().step_by(p.m)).for_each(|(c, &x)| *c = x);
+            }
+        }
+    } else if dots::fits(isa, &p) {
+        dots::product(isa, fork, p, room(scratch, dots::panels(&p)), c);
+    } else {
+        blocks(isa, fork, p, room(scratch, p.panels(isa)), c);
     }
 }
 
-/// A product of moderate depth.
-fn slab(isa: Isa, parallel: bool, p: Product<'_>, panels: &mut Vec<Real>, c: &mut [Real]) {
-    let width = panel_width(isa, p.n);
-    let panel = p.k * width;
-    let per_member = p.n.div_ceil(width) * panel;
-    // One packed copy serves all members when they share B.
-    let packed_members = if p.b.stack == 0 { 1 } else { p.members };
-    if panels.len() < packed_members * per_member {
-        panels.resize(packed_members * per_member, 0.0);
+/// The first `len` numbers of the scratch, which grows to hold them.
+fn room(scratch: &mut Vec<Real>, len: usize) -> &mut [Real] {
+    if scratch.len() < len {
+        scratch.resize(len, 0.0);
     }
-    let fork = parallel && p.members * p.m * p.n * p.k >= FORK_FROM && rayon::current_num_threads() > 1;
-    let packed = &mut panels[..packed_members * per_member];
-    if per_member > 0 {
-        let pack_one =
-            |(i, out): (usize, &mut [Real])| pack(p, width, i / (per_member / panel), i % (per_member / panel), out);
-        if fork {
-            packed.par_chunks_mut(panel).enumerate().for_each(pack_one);
-        } else {
-            packed.chunks_mut(panel).enumerate().for_each(pack_one);
-        }
-    }
-    let packed = &*packed;
-    let tasks = p.m.div_ceil(ROWS_PER_TASK);
-    let rows = |member: usize, task: usize, c: &mut [Real]| {
-        let b = if packed_members == 1 { packed } else { &packed[member * per_member..][..per_member] };
-        row_block(isa, p, width, member, task * ROWS_PER_TASK, b, c);
-    };
-    if fork {
-        c.par_chunks_mut(p.m * p.n).enumerate().for_each(|(member, c)| {
-            c.par_chunks_mut(ROWS_PER_TASK * p.n).enumerate().for_each(|(task, c)| rows(member, task, c));
-        });
-    } else {
-        for (member, c) in c.chunks_mut(p.m * p.n).enumerate() {
-            for (task, c) in c.chunks_mut(ROWS_PER_TASK * p.n).enumerate().take(tasks) {
-                rows(member, task, c);
-            }
-        }
-    }
+    &mut scratch[..len]
 }
 
 impl Product<'_> {
@@ -147,318 +125,337 @@ impl Product<'_> {
             assert!(last + self.n <= values.len(), "product: the bias is too short");
         }
     }
-}
 
-/// The columns of one panel: the widest tile of the instruction set, or half of it for narrow outputs such as heads.
-fn panel_width(isa: Isa, n: usize) -> usize {
-    match isa {
-        Isa::Avx512 if n > 16 => 32,
-        Isa::Avx512 => 16,
-        Isa::Avx2 if n > 8 => 16,
-        Isa::Avx2 | Isa::Portable => 8,
+    /// The same sums as Cᵀ = Bᵀ·Aᵀ, where that gives full tiles and C = A·B would not.
+    fn turned(&self, isa: Isa) -> Option<Self> {
+        let plain = matches!(self.start, Start::Zero) && self.epilogue == Epilogue::None;
+        let narrow = self.n <= tile::tallest(isa, tile::widths(isa)[0]) && self.n < self.m;
+        let turn = |values, x: Matrix<'_>| Matrix { values, stack: x.stack, row: x.col, col: x.row };
+        let (a, b) = (turn(self.b.values, self.b), turn(self.a.values, self.a));
+        (isa != Isa::Portable && plain && narrow && self.a.row == 1).then_some(Self {
+            m: self.n,
+            n: self.m,
+            a,
+            b,
+            ..*self
+        })
     }
-}
 
-/// Copies columns `panel·width ..` of B into `[k, width]`, padding with zeros.
-fn pack(p: Product<'_>, width: usize, member: usize, panel: usize, out: &mut [Real]) {
-    let (first, base) = (panel * width, member * p.b.stack);
-    let cols = width.min(p.n - first);
-    let b = &p.b.values[base..];
-    if cols < width {
-        out.fill(0.0);
+    /// Whether full panels of B are read where they are.
+    fn reads_in_place(&self, isa: Isa) -> bool {
+        isa != Isa::Portable && self.b.col == 1 && self.m <= FEW_ROWS
     }
-    if p.b.col == 1 {
-        for (row, out) in out.chunks_exact_mut(width).enumerate() {
-            out[..cols].copy_from_slice(&b[row * p.b.row + first..][..cols]);
-        }
-    } else {
-        // B is transposed: read each of its columns once, front to back, eight at a time so that stores share cache lines.
-        for group in (0..cols).step_by(8) {
-            let count = 8.min(cols - group);
-            if p.b.row == 1 && count == 8 {
-                let column = |j: usize| &b[(first + group + j) * p.b.col..][..p.k];
-                let columns: [&[Real]; 8] = std::array::from_fn(column);
-                for (row, out) in out.chunks_exact_mut(width).enumerate() {
-                    for (x, column) in out[group..group + 8].iter_mut().zip(columns) {
-                        *x = column[row];
-                    }
-                }
-            } else {
-                for (row, out) in out.chunks_exact_mut(width).enumerate() {
-                    for j in group..group + count {
-                        out[j] = b[row * p.b.row + (first + j) * p.b.col];
-                    }
-                }
-            }
-        }
-    }
-}
 
-/// Computes rows `first ..` of one member; `c` holds just those rows.
-fn row_block(isa: Isa, p: Product<'_>, width: usize, member: usize, first: usize, panels: &[Real], c: &mut [Real]) {
-    let rows = c.len() / p.n;
-    // With an empty inner size A has no element at all, not even at the offset of a row.
-    let a = |row: usize| if p.k == 0 { &[] } else { &p.a.values[member * p.a.stack + row * p.a.row..] };
-    for panel in 0..p.n.div_ceil(width) {
-        let cols = width.min(p.n - panel * width);
-        let bias = match p.start {
-            Start::Zero | Start::Partial => None,
-            Start::Bias(b) => Some(Bias { values: &b.values[member * b.stack + panel * width..], ..b }),
-        };
-        let b = &panels[panel * p.k * width..][..p.k * width];
-        let tall = tile_height(isa);
-        let mut i = 0;
-        while i < rows {
-            let height = tall.min(rows - i);
-            let job = Tile {
-                k: p.k,
-                a: a(first + i),
-                row: p.a.row,
-                col: p.a.col,
-                b,
-                bias,
-                first: first + i,
-                partial: matches!(p.start, Start::Partial),
-                relu: p.epilogue == Epilogue::Relu,
-                stride: p.n,
-                cols,
-            };
-            job.run(isa, width, height, &mut c[i * p.n + panel * width..]);
-            i += height;
+    /// One packed copy serves all members when they share B.
+    fn packed_members(&self) -> usize {
+        if self.b.stack == 0 { 1 } else { self.members }
+    }
+
+    /// The first column of a panel, its columns, and its width with padding: what is left over stands in a narrower one.
+    fn columns(&self, isa: Isa, panel: usize) -> (usize, usize, usize) {
+        let [width, half] = tile::widths(isa);
+        let at = panel * width;
+        let cols = width.min(self.n - at);
+        (at, cols, if cols <= half { half } else { width })
+    }
+
+    /// Panels of B that are packed, for each member: (the first, how many). They are the last ones.
+    fn packed(&self, isa: Isa) -> (usize, usize) {
+        let width = tile::widths(isa)[0];
+        let first = if self.reads_in_place(isa) { self.n / width } else { 0 };
+        (first, self.n.div_ceil(width) - first)
+    }
+
+    /// Length of the packed panels of one block.
+    fn panels(&self, isa: Isa) -> usize {
+        self.packed_members() * self.packed(isa).1 * tile::widths(isa)[0] * self.k.min(INNER)
+    }
+
+    /// Copies one panel of B, one block of it, to the front of `out`.
+    fn pack(&self, isa: Isa, block: &Block, member: usize, panel: usize, out: &mut [Real]) {
+        let (at, cols, width) = self.columns(isa, panel);
+        if block.len > 0 {
+            let b = &self.b.values[member * self.b.stack + block.from * self.b.row + at * self.b.col..];
+            pack::panel(isa, b, self.b.row, self.b.col, cols, width, &mut out[..width * block.len]);
         }
     }
 }
 
-fn tile_height(isa: Isa) -> usize {
-    match isa {
-        Isa::Avx512 => 12,
-        Isa::Avx2 => 6,
-        Isa::Portable => 4,
-    }
-}
-
-/// One tile: `height` rows of A times one panel of B.
-struct Tile<'a> {
-    k: usize,
-    a: &'a [Real],
-    row: usize,
-    col: usize,
-    b: &'a [Real],
-    /// From the tile's first column on.
-    bias: Option<Bias<'a>>,
-    /// The row of C, counted over all tiles, that this one begins with: it finds the row of the bias.
-    first: usize,
-    /// Whether sums go on from C.
-    partial: bool,
-    relu: bool,
-    stride: usize,
-    cols: usize,
-}
-
-impl Tile<'_> {
-    /// The bias of each row of the tile in turn, `cols` wide.
-    #[inline(always)]
-    fn biases<'a>(&'a self, bias: Bias<'a>) -> impl FnMut() -> &'a [Real] {
-        let (mut at, mut left) = (self.first / bias.group * self.stride, bias.group - self.first % bias.group);
-        move || {
-            let row = &bias.values[at..at + self.cols];
-            left -= 1;
-            if left == 0 {
-                (at, left) = (at + self.stride, bias.group);
-            }
-            row
-        }
-    }
-
-    /// `c` starts at the tile's first element.
-    fn run(&self, isa: Isa, width: usize, height: usize, c: &mut [Real]) {
-        // What the tiles below read and write without checks.
-        assert!(height > 0 && self.cols > 0 && self.cols <= width);
-        assert!(self.k == 0 || (height - 1) * self.row + (self.k - 1) * self.col < self.a.len());
-        assert!(self.k * width <= self.b.len() && (height - 1) * self.stride + self.cols <= c.len());
-        #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
-        macro_rules! by_height {
-            ($tile:ident, $vectors:literal, $($h:literal)*) => {
-                match height {
-                    // SAFETY: `isa()` found the instruction set on this machine, and the asserts above bound every access.
-                    $($h => unsafe { $tile::<$h, $vectors>(self, c) },)*
-                    _ => unreachable!("no tile is that tall"),
-                }
-            };
-        }
-        match isa {
-            #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
-            Isa::Avx512 if width == 32 => by_height!(tile_avx512, 2, 1 2 3 4 5 6 7 8 9 10 11 12),
-            #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
-            Isa::Avx512 => by_height!(tile_avx512, 1, 1 2 3 4 5 6 7 8 9 10 11 12),
-            #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
-            Isa::Avx2 if width == 16 => by_height!(tile_avx2, 2, 1 2 3 4 5 6),
-            #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
-            Isa::Avx2 => by_height!(tile_avx2, 1, 1 2 3 4 5 6),
-            _ => self.portable(height, c),
-        }
-    }
-
-    /// The twin every other tile is tested against. Without hardware FMA a product and a sum are two roundings.
-    fn portable(&self, height: usize, c: &mut [Real]) {
-        let mut acc = [[0.0; 8]; 4];
-        if let Some(bias) = self.bias {
-            let mut next = self.biases(bias);
-            acc[..height].iter_mut().for_each(|row| row[..self.cols].copy_from_slice(next()));
-        } else if self.partial {
-            let rows = acc[..height].iter_mut().enumerate();
-            rows.for_each(|(i, row)| row[..self.cols].copy_from_slice(&c[i * self.stride..][..self.cols]));
-        }
-        if height == 4 {
-            for p in 0..self.k {
-                let b: &[Real; 8] = self.b[p * 8..][..8].try_into().expect("eight columns");
-                for (i, row) in acc.iter_mut().enumerate() {
-                    let x = self.a[i * self.row + p * self.col];
-                    for (s, b) in row.iter_mut().zip(b) {
-                        *s += x * b;
-                    }
-                }
-            }
+/// Block after block of the inner dimension, each packed and multiplied.
+fn blocks(isa: Isa, fork: bool, p: Product<'_>, panels: &mut [Real], c: &mut [Real]) {
+    for from in (0..p.k.max(1)).step_by(INNER) {
+        let block = Block { from, len: INNER.min(p.k - from), first: from == 0, last: from + INNER >= p.k };
+        if p.m <= MANY_ROWS && !fork {
+            panel_by_panel(isa, &p, &block, panels, c);
         } else {
-            for p in 0..self.k {
-                for (i, row) in acc[..height].iter_mut().enumerate() {
-                    let x = self.a[i * self.row + p * self.col];
-                    for (s, b) in row.iter_mut().zip(&self.b[p * 8..][..8]) {
-                        *s += x * b;
-                    }
-                }
-            }
-        }
-        for (i, row) in acc[..height].iter().enumerate() {
-            for (out, &s) in c[i * self.stride..][..self.cols].iter_mut().zip(row) {
-                // False for NaN, which is kept.
-                *out = if self.relu && s <= 0.0 { 0.0 } else { s };
-            }
+            task_by_task(isa, fork, &p, &block, panels, c);
         }
     }
 }
 
-/// A tile on one x86 instruction set; the two differ only in the names of the intrinsics and the width of a vector.
-#[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
-macro_rules! x86_tile {
-    ($name:ident, $features:literal, $width:literal, $vector:ident, $zero:ident, $load:ident, $store:ident, $set1:ident, $fma:ident, $max:ident) => {
-        /// # Safety
-        /// The machine has the instruction set; the tile's slices cover `HEIGHT` rows and `VECTORS` vectors of columns,
-        /// as [`Tile::run`] asserts.
-        #[target_feature(enable = $features)]
-        unsafe fn $name<const HEIGHT: usize, const VECTORS: usize>(t: &Tile<'_>, c: &mut [f32]) {
-            use std::arch::x86_64::*;
-            const WIDTH: usize = $width;
-            let full = t.cols == VECTORS * WIDTH;
-            let mut edge = [0.0f32; 2 * $width];
-            let mut acc = [[$zero(); VECTORS]; HEIGHT];
-            if let Some(bias) = t.bias {
-                let mut next = t.biases(bias);
-                for row in &mut acc {
-                    let bias = next();
-                    let from = if full {
-                        bias.as_ptr()
-                    } else {
-                        edge[..t.cols].copy_from_slice(bias);
-                        edge.as_ptr()
-                    };
-                    for (v, x) in row.iter_mut().enumerate() {
-                        // SAFETY: `edge` holds two vectors, and so does a row of the bias where the tile is full.
-                        *x = unsafe { $load(from.add(v * WIDTH)) };
-                    }
-                }
-            } else if t.partial {
-                for (i, row) in acc.iter_mut().enumerate() {
-                    let sums = &c[i * t.stride..][..t.cols];
-                    let from = if full {
-                        sums.as_ptr()
-                    } else {
-                        edge[..t.cols].copy_from_slice(sums);
-                        edge.as_ptr()
-                    };
-                    for (v, x) in row.iter_mut().enumerate() {
-                        // SAFETY: `edge` holds two vectors, and so does a row of C where the tile is full.
-                        *x = unsafe { $load(from.add(v * WIDTH)) };
-                    }
-                }
+/// A block of the inner dimension: where it begins, its length, and whether it is the first and the last.
+struct Block {
+    from: usize,
+    len: usize,
+    first: bool,
+    last: bool,
+}
+
+/// With few rows every panel goes through the same small memory: packed, used by all rows, and forgotten before it leaves
+/// the innermost cache.
+fn panel_by_panel(isa: Isa, p: &Product<'_>, block: &Block, panels: &mut [Real], c: &mut [Real]) {
+    let (first, count) = p.packed(isa);
+    for (member, c) in c.chunks_exact_mut(p.m * p.n).enumerate() {
+        for panel in 0..first + count {
+            if panel >= first {
+                p.pack(isa, block, member, panel, panels);
             }
-            // Every third row has its own pointer, the two between are reached by the stride: four registers, not twelve.
-            let mut a: [*const f32; 4] =
-                // SAFETY: rows beyond HEIGHT are never read; wrapping keeps their pointers harmless.
-                std::array::from_fn(|g| t.a.as_ptr().wrapping_add(3 * g * t.row));
-            let mut b = t.b.as_ptr();
-            for _ in 0..t.k {
-                // SAFETY: `run` has asserted that A holds HEIGHT rows and B holds k panels' rows.
-                unsafe {
-                    let mut columns = [$zero(); VECTORS];
-                    for (v, x) in columns.iter_mut().enumerate() {
-                        *x = $load(b.add(v * WIDTH));
-                    }
-                    for (i, row) in acc.iter_mut().enumerate() {
-                        let x = $set1(*a[i / 3].add((i % 3) * t.row));
-                        for (s, y) in row.iter_mut().zip(columns) {
-                            *s = $fma(x, y, *s);
-                        }
-                    }
-                    b = b.add(VECTORS * WIDTH);
-                }
-                for p in &mut a {
-                    *p = p.wrapping_add(t.col);
-                }
-            }
-            if t.relu {
-                for row in &mut acc {
-                    for x in row {
-                        // max returns its second operand when either is NaN, so a NaN is kept.
-                        *x = $max($zero(), *x);
-                    }
-                }
-            }
-            for (i, row) in acc.iter().enumerate() {
-                let out = c[i * t.stride..].as_mut_ptr();
-                // SAFETY: `run` has asserted that C holds `cols` columns in each of HEIGHT rows; a ragged tile goes through
-                // `edge`, which holds two vectors.
-                unsafe {
-                    let to = if full { out } else { edge.as_mut_ptr() };
-                    for (v, x) in row.iter().enumerate() {
-                        $store(to.add(v * WIDTH), *x);
-                    }
-                    if !full {
-                        std::ptr::copy_nonoverlapping(edge.as_ptr(), out, t.cols);
-                    }
-                }
-            }
+            rows(isa, p, block, member, 0, panel, panels, c);
+        }
+    }
+}
+
+/// Every panel packed first, then the rows in tasks that any thread may take.
+fn task_by_task(isa: Isa, fork: bool, p: &Product<'_>, block: &Block, panels: &mut [Real], c: &mut [Real]) {
+    let (first, count) = p.packed(isa);
+    let panel = tile::widths(isa)[0] * block.len;
+    let packed = &mut panels[..p.packed_members() * count * panel];
+    if !packed.is_empty() {
+        let pack = |(i, out): (usize, &mut [Real])| p.pack(isa, block, i / count, first + i % count, out);
+        if fork {
+            packed.par_chunks_mut(panel).enumerate().for_each(pack);
+        } else {
+            packed.chunks_mut(panel).enumerate().for_each(pack);
+        }
+    }
+    let packed = &*packed;
+    let task = |member: usize, task: usize, c: &mut [Real]| {
+        let packed = if p.packed_members() == 1 { packed } else { &packed[member * count * panel..][..count * panel] };
+        for i in 0..first + count {
+            let packed = &packed[i.saturating_sub(first) * panel..];
+            rows(isa, p, block, member, task * ROWS_PER_TASK, i, packed, c);
         }
     };
+    if fork {
+        c.par_chunks_mut(p.m * p.n).enumerate().for_each(|(member, c)| {
+            c.par_chunks_mut(ROWS_PER_TASK * p.n).enumerate().for_each(|(i, c)| task(member, i, c));
+        });
+    } else {
+        for (member, c) in c.chunks_mut(p.m * p.n).enumerate() {
+            c.chunks_mut(ROWS_PER_TASK * p.n).enumerate().for_each(|(i, c)| task(member, i, c));
+        }
+    }
 }
 
-#[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
-x86_tile!(
-    tile_avx512,
-    "avx512f",
-    16,
-    __m512,
-    _mm512_setzero_ps,
-    _mm512_loadu_ps,
-    _mm512_storeu_ps,
-    _mm512_set1_ps,
-    _mm512_fmadd_ps,
-    _mm512_max_ps
-);
-#[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
-x86_tile!(
-    tile_avx2,
-    "avx2,fma",
-    8,
-    __m256,
-    _mm256_setzero_ps,
-    _mm256_loadu_ps,
-    _mm256_storeu_ps,
-    _mm256_set1_ps,
-    _mm256_fmadd_ps,
-    _mm256_max_ps
-);
+/// Adds one block to the columns of one panel in rows `first ..` of one member; `c` holds just those rows.
+#[expect(clippy::too_many_arguments, reason = "the innermost loop, called from two places")]
+fn rows(
+    isa: Isa,
+    p: &Product<'_>,
+    block: &Block,
+    member: usize,
+    first: usize,
+    panel: usize,
+    packed: &[Real],
+    c: &mut [Real],
+) {
+    let (at, cols, width) = p.columns(isa, panel);
+    let (b, step) = if panel < p.packed(isa).0 && block.len > 0 {
+        (&p.b.values[member * p.b.stack + block.from * p.b.row + at..], p.b.row)
+    } else {
+        (packed, width)
+    };
+    let from = |row: usize| match p.start {
+        _ if !block.first => From::Sum,
+        Start::Zero => From::Zero,
+        Start::Bias(Bias { values, stack, group }) if group >= p.m => {
+            From::Bias(&values[member * stack + at..][..cols])
+        }
+        Start::Bias(Bias { values, stack, group }) => {
+            From::Groups(Groups { values: &values[member * stack + at..], group, row })
+        }
+    };
+    let relu = block.last && p.epilogue == Epilogue::Relu;
+    let (count, tall) = (c.len() / p.n, tile::tallest(isa, width));
+    let mut i = 0;
+    while i < count {
+        // Two tiles of even height rather than a full one and a sliver.
+        let left = count - i;
+        let height = if left > tall && left < 2 * tall { left.div_ceil(2) } else { tall.min(left) };
+        // With an empty inner size A has no element, not even at the offset of a row.
+        let a_at = member * p.a.stack + (first + i) * p.a.row + block.from * p.a.col;
+        let a = if block.len == 0 { &[] } else { &p.a.values[a_at..] };
+        let from = from(first + i);
+        let tile = Tile { k: block.len, a, row: p.a.row, col: p.a.col, b, step, from, relu, stride: p.n, cols };
+        tile.run(isa, width, height, &mut c[i * p.n + at..]);
+        i += height;
+    }
+}
 
 #[cfg(test)]
-#[path = "gemm_tests.rs"]
-mod tests;
+mod tests {
+    use super::*;
+    use backcast_core::Key;
+
+    fn random(key: Key, n: usize) -> Vec<Real> {
+        let mut x = vec![0.0; n];
+        key.normal(&mut x);
+        x
+    }
+
+    /// What a trial multiplies; transposes, sharing, bias and activation are drawn by the key.
+    fn check(key: Key, [m, k, n]: [usize; 3], panels: &mut Vec<Real>) {
+        let (members, ta, tb) = (1 + key.below(3, 3), key.below(2, 4) == 1, key.below(2, 5) == 1);
+        let (share_a, share_b) = (key.below(3, 6) == 0, key.below(3, 7) == 0);
+        let a = random(key.name("a"), if share_a { 1 } else { members } * m * k);
+        let b = random(key.name("b"), if share_b { 1 } else { members } * k * n);
+        let groups: Vec<_> = (1..=m).filter(|g| m % g == 0).collect();
+        let group = if key.below(2, 10) == 0 { usize::MAX } else { groups[key.below(groups.len(), 11)] };
+        let stack = m.div_ceil(group) * n;
+        let bias = random(key.name("bias"), members * stack);
+        let epilogue = if key.below(2, 8) == 0 { Epilogue::None } else { Epilogue::Relu };
+        let p = Product {
+            members,
+            m,
+            k,
+            n,
+            a: Matrix {
+                values: &a,
+                stack: if share_a { 0 } else { m * k },
+                row: if ta { 1 } else { k },
+                col: if ta { m } else { 1 },
+            },
+            b: Matrix {
+                values: &b,
+                stack: if share_b { 0 } else { k * n },
+                row: if tb { 1 } else { n },
+                col: if tb { k } else { 1 },
+            },
+            start: if key.below(2, 9) == 0 { Start::Zero } else { Start::Bias(Bias { values: &bias, stack, group }) },
+            epilogue,
+        };
+        for isa in [super::super::isa(), Isa::Avx2, Isa::Portable] {
+            if isa == Isa::Avx2 && super::super::isa() == Isa::Portable {
+                continue;
+            }
+            let mut c = vec![Real::NAN; members * m * n];
+            product(isa, false, p, panels, &mut c);
+            for (at, &got) in c.iter().enumerate() {
+                let (e, i, j) = (at / (m * n), at / n % m, at % n);
+                let (mut sum, mut size) = (0.0f64, 1.0f64);
+                if let Start::Bias(Bias { values, stack, group }) = p.start {
+                    sum = values[e * stack + i / group * n + j] as f64;
+                }
+                for q in 0..k {
+                    let x = a[e * p.a.stack + i * p.a.row + q * p.a.col] as f64;
+                    let y = b[e * p.b.stack + q * p.b.row + j * p.b.col] as f64;
+                    sum += x * y;
+                    size += (x * y).abs();
+                }
+                if epilogue == Epilogue::Relu {
+                    sum = sum.max(0.0);
+                }
+                let bound = size * k as f64 * Real::EPSILON as f64 + 1e-12;
+                let got = got as f64;
+                assert!(
+                    (got - sum).abs() <= bound,
+                    "{isa:?} {key:?} [{members}, {m}, {k}, {n}] ta {ta} tb {tb} ({e}, {i}, {j}): {got} is not {sum}"
+                );
+            }
+        }
+    }
+
+    /// Every instruction set this machine has, every form, ragged and 1-sized shapes, against a sum in double precision.
+    #[test]
+    fn products_match_double_precision() {
+        let sizes = [1, 2, 3, 5, 6, 7, 8, 9, 12, 13, 16, 17, 24, 31, 32, 33, 100];
+        for trial in 0..400 {
+            let key = Key::new(90).fold(trial);
+            check(key, [0, 1, 2].map(|i| sizes[key.below(sizes.len(), i)]), &mut vec![]);
+        }
+    }
+
+    /// Every width up to more than one panel; a single row; tall stacks of several tasks; scratch left from larger products.
+    #[test]
+    fn products_of_any_shape_match_double_precision() {
+        let panels = &mut vec![Real::NAN; 100];
+        for trial in 0..160 {
+            let key = Key::new(91).fold(trial);
+            let n = 1 + trial as usize % 40;
+            check(key, [1 + key.below(300, 0), 1 + key.below(60, 1), n], panels);
+            check(key, [1, key.below(300, 1), n], panels);
+        }
+        for trial in 0..12 {
+            let key = Key::new(92).fold(trial);
+            check(key, [0, 1, 2].map(|i| 1 + key.below(300, i)), panels);
+        }
+    }
+
+    /// Sums of several blocks, started from every kind of bias.
+    #[test]
+    fn deep_products_match_double_precision() {
+        for trial in 0..40 {
+            let key = Key::new(94).fold(trial);
+            check(key, [1 + key.below(30, 0), 2 * INNER + key.below(900, 1), 1 + key.below(50, 2)], &mut vec![]);
+        }
+    }
+
+    /// A sum over nothing is the bias, or zero, whatever the form: the weight gradient of an empty batch.
+    #[test]
+    fn an_empty_inner_size_leaves_the_bias() {
+        for trial in 0..200 {
+            let key = Key::new(93).fold(trial);
+            check(key, [1 + key.below(300, 0), 0, 1 + key.below(40, 2)], &mut vec![]);
+        }
+    }
+
+    /// The wide instruction sets run the same chain of fused multiply–adds, so they agree to the bit; threads change nothing.
+    #[test]
+    fn bits_do_not_depend_on_tiles_or_threads() {
+        let (m, k, n) = (300, 150, 217);
+        let (a, b) = (random(Key::new(1), m * k), random(Key::new(2), k * n));
+        let p = Product {
+            members: 1,
+            m,
+            k,
+            n,
+            a: Matrix { values: &a, stack: 0, row: k, col: 1 },
+            b: Matrix { values: &b, stack: 0, row: n, col: 1 },
+            start: Start::Zero,
+            epilogue: Epilogue::None,
+        };
+        let run = |isa, threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut c = vec![0.0; m * n];
+            pool.install(|| product(isa, true, p, &mut vec![], &mut c));
+            c
+        };
+        let one = run(super::super::isa(), 1);
+        assert_eq!(one, run(super::super::isa(), 2));
+        assert_eq!(one, run(super::super::isa(), 4));
+        if super::super::isa() == Isa::Avx512 {
+            assert_eq!(one, run(Isa::Avx2, 3));
+        }
+    }
+
+    #[test]
+    fn relu_keeps_nan() {
+        let (a, b) = ([Real::NAN], [1.0]);
+        let one = |values| Matrix { values, stack: 0, row: 1, col: 1 };
+        let p = Product {
+            members: 1,
+            m: 1,
+            k: 1,
+            n: 1,
+            a: one(&a),
+            b: one(&b),
+            start: Start::Zero,
+            epilogue: Epilogue::Relu,
+        };
+        for isa in [super::super::isa(), Isa::Portable] {
+            let mut c = [0.0];
+            product(isa, false, p, &mut vec![], &mut c);
+            assert!(c[0].is_nan(), "{isa:?}");
+        }
+    }
+}

@@ -3,12 +3,12 @@
 //! Absolute figures depend on the machine and on whoever else is using it; compare only what was measured in one run.
 #![forbid(unsafe_code)]
 
-use backcast::algos::{bc, bcq, td3_bc};
+use backcast::algos::{bc, bcq, cql, iql, sac, td3_bc};
 use backcast::core::{Algorithm, Columns, Key, Learner, Source, Spec};
 use std::time::{Duration, Instant};
 
 /// The workloads that can be timed, by name.
-pub const WORKLOADS: [&str; 3] = ["bc", "td3bc", "bcq"];
+pub const WORKLOADS: [&str; 7] = ["bc", "td3bc", "bcq", "iql", "sac", "cql", "cql3"];
 
 /// Columns of an observation and of an action.
 pub const SHAPE: Spec = Spec::new(17, 6);
@@ -43,12 +43,20 @@ pub fn rows(rows: usize) -> Columns {
 
 /// The learner of a workload and its batch size, or `None` for a name that is not in [`WORKLOADS`].
 ///
-/// BC and TD3+BC have 256-256 nets and batches of 256, as the peers'; BCQ has its authors' 400-300 nets, 750-750 VAE and
+/// All but BCQ have 256-256 nets and batches of 256, as the peers', and CQL the thirty sampled actions of its default;
+/// `cql3` is CQL with three hidden layers. BCQ has its authors' 400-300 nets, 750-750 VAE and
 /// batches of 100.
 pub fn learner(workload: &str) -> Option<(Box<dyn Learner>, usize)> {
     let built: (Result<Box<dyn Learner>, _>, usize) = match workload {
         "bc" => (bc::Config::default().build(SHAPE, Key::new(1)).map(|l| Box::new(l) as _), 256),
         "td3bc" => (td3_bc::Config::default().build(SHAPE, Key::new(1)).map(|l| Box::new(l) as _), 256),
+        "iql" => (iql::Config::default().build(SHAPE, Key::new(1)).map(|l| Box::new(l) as _), 256),
+        "sac" => (sac::Config::default().build(SHAPE, Key::new(1)).map(|l| Box::new(l) as _), 256),
+        "cql" | "cql3" => {
+            let layers = if workload == "cql" { 2 } else { 3 };
+            let config = cql::Config { hidden: vec![256; layers], warm_start: 0, ..Default::default() };
+            (config.build(SHAPE, Key::new(1)).map(|l| Box::new(l) as _), 256)
+        }
         "bcq" => (bcq::Config::default().build(SHAPE, Key::new(1)).map(|l| Box::new(l) as _), 100),
         _ => return None,
     };

@@ -9,6 +9,8 @@
 //! | [`td3_bc`] | TD3+BC (Fujimoto & Gu 2021) |
 //! | [`bcq`] | batch-constrained Q-learning (Fujimoto, Meger & Precup 2019) |
 //! | [`iql`] | implicit Q-learning (Kostrikov, Nair & Levine 2022) |
+//! | [`sac`] | soft actor–critic with a learnt temperature (Haarnoja et al. 2018), and SAC+BC |
+//! | [`cql`] | conservative Q-learning (Kumar et al. 2020) |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
 //!
 //! A learner sees batches and keys, nothing else: no file, no clock, no standard output.
@@ -36,8 +38,10 @@
 
 pub mod bc;
 pub mod bcq;
+pub mod cql;
 pub mod iql;
 pub mod romi;
+pub mod sac;
 pub mod td3_bc;
 
 mod transition;

@@ -1,6 +1,6 @@
 //! What every learner must do, run for every learner of the crate.
 
-use backcast_algos::{bc, bcq, iql, td3_bc};
+use backcast_algos::{bc, bcq, cql, iql, sac, td3_bc};
 use backcast_core::*;
 use ndarray::Array2;
 
@@ -34,6 +34,34 @@ fn every(key: Key) -> Vec<(&'static str, Box<dyn Learner>)> {
         build(bcq::Config { hidden: hidden(), vae_hidden: hidden(), act_samples: 5, ..Default::default() }, key),
         build(iql::Config { hidden: hidden(), layer_norm: true, ..Default::default() }, key),
         build(iql::Config { hidden: hidden(), ..Default::default() }, key),
+        build(sac::Config { hidden: hidden(), ..Default::default() }, key),
+        build(sac::Config { hidden: hidden(), layer_norm: true, cloning: Some(2.5), ..Default::default() }, key),
+        build(cql::Config { hidden: hidden(), warm_start: 3, actor_rate: 3e-4, ..Default::default() }, key),
+        build(
+            cql::Config {
+                hidden: hidden(),
+                warm_start: 0,
+                samples: 4,
+                three_way: true,
+                entropy_backup: true,
+                layer_norm: true,
+                actor_rate: 3e-4,
+                ..Default::default()
+            },
+            key,
+        ),
+        build(
+            cql::Config {
+                hidden: hidden(),
+                warm_start: 0,
+                samples: 4,
+                max_backup: true,
+                lagrange: Some(10.0),
+                actor_rate: 3e-4,
+                ..Default::default()
+            },
+            key,
+        ),
     ]
 }
 
@@ -83,7 +111,8 @@ fn batches_of_one_row_and_of_terminal_rows_work() {
     }
 }
 
-/// Where every row is terminal, values are rewards: nothing is bootstrapped, whatever the next state.
+/// Where every row is terminal, values are rewards: nothing is bootstrapped, whatever the next state. CQL lifts the value of
+/// the log's actions above their return, so that it is its target that must be the reward.
 #[test]
 fn nothing_is_bootstrapped_through_a_terminal_row() {
     for (name, mut learner) in every(Key::new(5)) {
@@ -91,7 +120,8 @@ fn nothing_is_bootstrapped_through_a_terminal_row() {
         (0..64).for_each(|_| rows.push(&[0.5; 3], &[0.5; 2], 2.0, &[9.0; 3], true));
         let mut q = None;
         for step in 0..2500 {
-            q = learner.update(rows.batch(), Key::new(6).fold(step)).get("q");
+            let metrics = learner.update(rows.batch(), Key::new(6).fold(step));
+            q = metrics.get("target").or(metrics.get("q"));
         }
         if let Some(q) = q {
             assert!((q - 2.0).abs() < 0.1, "{name}: q is {q}");
@@ -235,4 +265,18 @@ fn bad_values_are_refused_by_field() {
     refused(iql::Config { beta: -1.0, ..Default::default() }, "beta");
     refused(iql::Config { weight_bound: 0.0, ..Default::default() }, "weight_bound");
     refused(iql::Config { value_rate: 0.0, ..Default::default() }, "value_rate");
+    refused(sac::Config { alpha: 0.0, ..Default::default() }, "alpha");
+    refused(sac::Config { alpha_rate: -1e-4, ..Default::default() }, "alpha_rate");
+    refused(sac::Config { target_entropy: Some(Real::NAN), ..Default::default() }, "target_entropy");
+    refused(sac::Config { cloning: Some(-2.5), ..Default::default() }, "cloning");
+    refused(sac::Config { actor_rate: 0.0, ..Default::default() }, "actor_rate");
+    refused(sac::Config { hidden: vec![4; 8], ..Default::default() }, "hidden");
+    refused(cql::Config { weight: -1.0, ..Default::default() }, "weight");
+    refused(cql::Config { weight: Real::INFINITY, ..Default::default() }, "weight");
+    refused(cql::Config { samples: 0, ..Default::default() }, "samples");
+    refused(cql::Config { lagrange: Some(Real::NAN), ..Default::default() }, "lagrange");
+    refused(cql::Config { max_backup: true, entropy_backup: true, ..Default::default() }, "entropy_backup");
+    refused(cql::Config { alpha: -1.0, ..Default::default() }, "alpha");
+    refused(cql::Config { critic_rate: 0.0, ..Default::default() }, "critic_rate");
+    refused(cql::Config { gamma: -0.1, ..Default::default() }, "gamma");
 }

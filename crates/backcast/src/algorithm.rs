@@ -1,4 +1,4 @@
-use backcast_algos::{bc, bcq, iql, td3_bc};
+use backcast_algos::{bc, bcq, cql, iql, sac, td3_bc};
 use backcast_core::{Algorithm, ConfigError, Key, Learner, Spec};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,10 @@ pub enum AlgorithmConfig {
     Bcq(bcq::Config),
     /// Implicit Q-learning.
     Iql(iql::Config),
+    /// Soft actor–critic.
+    Sac(sac::Config),
+    /// Conservative Q-learning.
+    Cql(cql::Config),
 }
 
 /// Calls a method of whichever configuration it is.
@@ -24,6 +28,8 @@ macro_rules! each {
             AlgorithmConfig::Td3Bc($config) => $value,
             AlgorithmConfig::Bcq($config) => $value,
             AlgorithmConfig::Iql($config) => $value,
+            AlgorithmConfig::Sac($config) => $value,
+            AlgorithmConfig::Cql($config) => $value,
         }
     };
 }

@@ -357,6 +357,24 @@ mod tests {
     }
 
     #[test]
+    fn every_algorithm_has_a_name_and_reads_back() {
+        for name in ["bc", "td3_bc", "bcq", "iql", "sac", "cql"] {
+            for option in ["", "algorithm.cloning=2.5", "algorithm.lagrange=5.0"] {
+                let settings = [format!("algorithm.name={name}"), option.to_owned()];
+                let known = option.is_empty() || name == if option.contains("cloning") { "sac" } else { "cql" };
+                let given = &settings[..if option.is_empty() { 1 } else { 2 }];
+                let experiment = Experiment::parse_with(LEAST, given);
+                assert_eq!(experiment.is_ok(), known, "{settings:?}");
+                let Ok(experiment) = experiment else { continue };
+                assert_eq!(experiment.algorithm.name(), name);
+                assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment, "{settings:?}");
+                let arm = Arm { name: "a".into(), ..experiment.arms[0].clone() };
+                assert_eq!(experiment.algorithm_of(&arm).unwrap(), experiment.algorithm, "{settings:?}");
+            }
+        }
+    }
+
+    #[test]
     fn bad_keys_and_values_are_named() {
         for (text, settings, want) in [
             (LEAST, vec!["trainin.batch=3"], "did you mean `training`?"),

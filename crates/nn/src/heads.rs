@@ -30,6 +30,11 @@ impl<'t> Gaussian<'t> {
         -(joint + HALF_LN_TAU * z.shape().cols as Real)
     }
 
+    /// The same distribution for `k` consecutive rows each: `k` samples of a state for one evaluation of the net.
+    pub fn repeat_rows(&self, k: usize) -> Self {
+        Self { mean: self.mean.repeat_rows(k), log_std: self.log_std.repeat_rows(k) }
+    }
+
     /// μ + σ·ε with ε drawn by `key`.
     pub fn sample(&self, key: Key) -> Var<'t> {
         let noise = self.mean.tape().normal(self.mean.shape(), key);
@@ -51,22 +56,43 @@ pub struct TanhGaussian<'t> {
 }
 
 impl<'t> TanhGaussian<'t> {
+    /// The same distribution for `k` consecutive rows each: `k` samples of a state for one evaluation of the net.
+    pub fn repeat_rows(&self, k: usize) -> Self {
+        Self { base: self.base.repeat_rows(k) }
+    }
+
     /// A sample and its log-density, `[members, rows, 1]`.
+    ///
+    /// ln N(u) is −½ε² − ln σ − ½ ln 2π of the noise itself: dividing u − μ by σ again would lose the digits that μ + σ·ε
+    /// had no room for.
     pub fn sample(&self, key: Key) -> (Var<'t>, Var<'t>) {
-        let u = self.base.sample(key);
-        (u.tanh(), self.log_prob_of_pre_tanh(u))
+        let Gaussian { mean, log_std } = self.base;
+        let noise = mean.tape().normal(mean.shape(), key);
+        let u = mean + log_std.exp() * noise;
+        let joint = (noise.square() * -0.5 - log_std - volume(u)).sum_cols();
+        (u.tanh(), joint - HALF_LN_TAU * u.shape().cols as Real)
+    }
+
+    /// ln π(a) of an action from elsewhere, `[members, rows, 1]`. It is held 10⁻⁶ inside (−1, 1), where u = atanh a is finite.
+    pub fn log_prob(&self, action: Var<'t>) -> Var<'t> {
+        let a = action.clamp(-1.0 + 1e-6, 1.0 - 1e-6);
+        self.log_prob_of_pre_tanh(((a + 1.0).ln() - (-a + 1.0).ln()) * 0.5)
     }
 
     /// ln π(tanh u) = ln N(u) − Σ ln(1 − tanh²u), the latter as 2(ln 2 − u − softplus(−2u)), which never cancels.
     pub fn log_prob_of_pre_tanh(&self, u: Var<'t>) -> Var<'t> {
-        let volume = (-u - (u * -2.0).softplus() + LN_2) * 2.0;
-        self.base.log_prob(u) - volume.sum_cols()
+        self.base.log_prob(u) - volume(u).sum_cols()
     }
 
     /// The deterministic action tanh μ.
     pub fn mode(&self) -> Var<'t> {
         self.base.mean.tanh()
     }
+}
+
+/// ln(1 − tanh²u) of every element.
+fn volume(u: Var<'_>) -> Var<'_> {
+    (-u - (u * -2.0).softplus() + LN_2) * 2.0
 }
 
 /// ℓ softly held in `(low, high)`: ℓ ← high − softplus(high − ℓ), then ℓ ← low + softplus(ℓ − low)

@@ -63,6 +63,16 @@ impl Linear {
         x.linear(weight, bias, act)
     }
 
+    /// As [`forward`](Linear::forward) of `s.repeat_rows(k).cat(a)`, where `a` has `k` rows for each row of `s`: see
+    /// [`Mlp::forward_pairs`].
+    fn forward_pairs<'t>(&self, s: Var<'t>, a: Var<'t>, act: Act) -> Var<'t> {
+        let weight = s.tape().param(self.weight, Shape::new(self.members, self.inputs, self.outputs));
+        let bias = s.tape().param(self.bias, Shape::new(self.members, 1, self.outputs));
+        let split = s.shape().cols;
+        let share = s.linear(weight.rows(0, split), bias, Act::Identity);
+        a.linear(weight.rows(split, a.shape().cols), share, act)
+    }
+
     /// Where its parameters are in the store.
     pub fn range(&self) -> Range<usize> {
         self.weight..self.bias + self.members * self.outputs
@@ -155,7 +165,26 @@ impl Mlp {
 
     /// The value for `x`, `[1 or members, rows, inputs]`: `[members, rows, outputs]`.
     pub fn forward<'t>(&self, x: Var<'t>) -> Var<'t> {
-        self.through(x, |layer, x, act| layer.forward(x, act))
+        self.through(x, |_, layer, x, act| layer.forward(x, act))
+    }
+
+    /// The value of `k` pairs for each row of `s`, `[1 or members, rows, n]`, with `k` consecutive rows of `a`,
+    /// `[1 or members, rows·k, inputs − n]`: `[members, rows·k, outputs]`, equal but for rounding to
+    /// `forward(s.repeat_rows(k).cat(a))`.
+    ///
+    /// The first layer's sum over `s` is taken once per row of `s`, not once per pair, and neither `s` nor the pairs are
+    /// written out: what a critic of many sampled actions for each state wants.
+    ///
+    /// # Panics
+    /// If the rows of `a` are not a multiple of the rows of `s`, or their columns together are not the inputs.
+    pub fn forward_pairs<'t>(&self, s: Var<'t>, a: Var<'t>) -> Var<'t> {
+        let (x, y) = (s.shape(), a.shape());
+        let fit = x.cols + y.cols == self.inputs() && x.rows > 0 && y.rows.is_multiple_of(x.rows);
+        assert!(fit, "forward_pairs: {x:?} and {y:?} do not fit {} inputs", self.inputs());
+        self.through(a, |i, layer, a, act| match i {
+            0 => layer.forward_pairs(s, a, act),
+            _ => layer.forward(a, act),
+        })
     }
 
     /// The value of one member alone for `x`, `[1, rows, inputs]`: `[1, rows, outputs]`, the same bits as
@@ -164,16 +193,17 @@ impl Mlp {
     /// # Panics
     /// If there is no such member.
     pub fn forward_member<'t>(&self, x: Var<'t>, member: usize) -> Var<'t> {
-        self.through(x, |layer, x, act| layer.forward_member(x, member, act))
+        self.through(x, |_, layer, x, act| layer.forward_member(x, member, act))
     }
 
-    fn through<'t>(&self, x: Var<'t>, forward: impl Fn(&Linear, Var<'t>, Act) -> Var<'t>) -> Var<'t> {
+    /// `forward` is given each layer with its number, what goes into it, and the activation after it.
+    fn through<'t>(&self, x: Var<'t>, forward: impl Fn(usize, &Linear, Var<'t>, Act) -> Var<'t>) -> Var<'t> {
         let last = self.layers().count() - 1;
         self.layers().enumerate().fold(x, |x, (i, layer)| match (i == last, self.layer_norm) {
-            (true, _) => forward(layer, x, self.output),
-            (false, false) => forward(layer, x, self.hidden),
+            (true, _) => forward(i, layer, x, self.output),
+            (false, false) => forward(i, layer, x, self.hidden),
             (false, true) => {
-                let y = forward(layer, x, Act::Identity).layer_norm_cols();
+                let y = forward(i, layer, x, Act::Identity).layer_norm_cols();
                 match self.hidden {
                     Act::Identity => y,
                     Act::Relu => y.relu(),
@@ -242,6 +272,49 @@ impl<'t> Tape<'t> {
 mod tests {
     use super::*;
     use ndarray::Array2;
+
+    /// Values and the gradients of everything, for shared and for separate inputs, with and without layer normalisation.
+    #[test]
+    fn pairs_are_what_repeated_rows_are() {
+        for (case, (act, layer_norm)) in [Act::Relu, Act::Tanh, Act::Swish, Act::Identity]
+            .into_iter()
+            .flat_map(|a| [(a, false), (a, true)])
+            .enumerate()
+        {
+            for (depth, k) in [(0, 3), (1, 1), (2, 31)] {
+                let mut store = Store::default();
+                let dims = [&[7][..], &[33, 17][..depth], &[2]].concat();
+                let net = Mlp::new(&mut store, "net", &dims, 3, act, Init::FanIn, Key::new(case as u64));
+                let net = net.with_layer_norm(layer_norm);
+                let (s, a) = (Shape::new(1, 9, 5), Shape::new(3, 9 * k, 2));
+                let s_at = store.tensor("s", s, |x| Key::new(1).normal(x));
+                let a_at = store.tensor("a", a, |x| Key::new(2).normal(x));
+                let mut gradient = vec![0.0; store.len()];
+                let [got, want] = [true, false].map(|pairs| {
+                    let tape = store.tape();
+                    let (s, a) = (tape.parameter(s_at, s), tape.parameter(a_at, a));
+                    let y = if pairs { net.forward_pairs(s, a) } else { net.forward(s.repeat_rows(k).cat(a)) };
+                    assert_eq!(y.shape().dims(), [3, 9 * k, 2]);
+                    let loss = (y * tape.normal(y.shape(), Key::new(3))).sum();
+                    tape.grad_params(loss, 0..gradient.len(), &mut gradient);
+                    y.read(|y| [y, &gradient].concat())
+                });
+                for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+                    let bound = 400.0 * Real::EPSILON * want.abs().max(1.0);
+                    assert!((got - want).abs() <= bound, "{act:?} {layer_norm} {k}, {i}: {got} is not {want}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "forward_pairs: [1, 4, 3] and [1, 6, 2] do not fit 5 inputs")]
+    fn pairs_that_do_not_fit_are_refused() {
+        let mut store = Store::default();
+        let net = Mlp::new(&mut store, "net", &[5, 1], 1, Act::Relu, Init::FanIn, Key::new(1));
+        let tape = store.tape();
+        net.forward_pairs(tape.normal(Shape::new(1, 4, 3), Key::new(2)), tape.normal(Shape::new(1, 6, 2), Key::new(3)));
+    }
 
     #[test]
     fn a_member_alone_gives_the_bits_it_gives_in_the_stack() {

@@ -1,7 +1,7 @@
 //! The operations a tape can record, and how each computes its value.
 
 use crate::{Act, Real, Shape, kernels};
-use kernels::{Epilogue, Isa, Matrix, Product, Start};
+use kernels::{Bias, Epilogue, Isa, Matrix, Product, Start};
 
 /// Declares the operations together with their names, so that no list of them can fall behind.
 macro_rules! operations {
@@ -75,7 +75,7 @@ operations! {
 
     /// Product of stacks, each operand transposed or not.
     MatMul(bool, bool),
-    /// x·W + b through an activation whose derivative its output tells.
+    /// x·W + b through an activation whose derivative its output tells; one row of b for all rows, or for every few.
     Linear(Act),
 
     /// Sums over every size that is 1 in the output.
@@ -96,6 +96,10 @@ operations! {
     Cols(usize),
     /// Zeros around, the input from an offset on.
     PadCols(usize),
+    /// Rows of every member from an offset on.
+    Rows(usize),
+    /// Zeros above and below, the input from a row on.
+    PadRows(usize),
     /// Each row `k` times in a row.
     RepeatRows(usize),
     /// Sums of `k` consecutive rows.
@@ -236,6 +240,19 @@ pub(crate) fn evaluate(op: Op, call: Call<'_>, out: &mut [Real], panels: &mut Ve
                 o[at..at + x_shape.cols].copy_from_slice(row);
             }
         }
+        Op::Rows(first) => {
+            let (len, member) = (shape.rows * shape.cols, x_shape.rows * x_shape.cols);
+            for (o, x) in out.chunks_exact_mut(len.max(1)).zip(xs.chunks_exact(member.max(1))) {
+                o.copy_from_slice(&x[first * shape.cols..][..len]);
+            }
+        }
+        Op::PadRows(first) => {
+            out.fill(0.0);
+            let (len, member) = (x_shape.rows * x_shape.cols, shape.rows * shape.cols);
+            for (o, x) in out.chunks_exact_mut(member.max(1)).zip(xs.chunks_exact(len.max(1))) {
+                o[first * shape.cols..][..len].copy_from_slice(x);
+            }
+        }
         Op::RepeatRows(k) => {
             for (group, row) in out.chunks_exact_mut(k * shape.cols).zip(xs.chunks_exact(shape.cols)) {
                 group.chunks_exact_mut(shape.cols).for_each(|o| o.copy_from_slice(row));
@@ -367,7 +384,10 @@ fn matmul(call: Call<'_>, transposed: [bool; 2], epilogue: Epilogue, out: &mut [
         n: shape.cols,
         a: matrix(xs, x_shape, transposed[0]),
         b: matrix(ys, y_shape, transposed[1]),
-        start: bias.map_or(Start::Zero, |(b, s)| Start::Bias(b, stack(s))),
+        start: bias.map_or(Start::Zero, |(values, s)| {
+            let group = if s.rows == 1 { usize::MAX } else { shape.rows / s.rows };
+            Start::Bias(Bias { values, stack: stack(s), group })
+        }),
         epilogue,
     };
     kernels::product(machine.isa, machine.parallel, p, panels, out);

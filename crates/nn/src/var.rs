@@ -109,14 +109,17 @@ impl<'t> Var<'t> {
 
     /// act(x·W + b): one pass for identity, ReLU and tanh; swish is recorded after the sum, which its derivative needs.
     ///
-    /// `self` is `[e, rows, in]`, `weight` `[e, in, out]`, `bias` `[e, 1, out]`; a single member serves all.
+    /// `self` is `[e, rows, in]`, `weight` `[e, in, out]`, `bias` `[e, 1, out]`; a single member serves all. A bias of more
+    /// rows, `[e, rows/k, out]`, gives each of its rows to `k` consecutive rows: what those have in common.
     ///
     /// # Panics
     /// If the shapes do not fit, naming them.
     pub fn linear(self, weight: Self, bias: Self, act: Act) -> Self {
         let (x, w, b) = (self.shape(), weight.shape(), bias.shape());
         assert_eq!(x.cols, w.rows, "linear: input {x:?} does not fit weight {w:?}");
-        assert_eq!((b.rows, b.cols), (1, w.cols), "linear: bias {b:?} does not fit weight {w:?}");
+        assert_eq!(b.cols, w.cols, "linear: bias {b:?} does not fit weight {w:?}");
+        let groups = b.rows == 1 || b.rows > 0 && x.rows.is_multiple_of(b.rows);
+        assert!(groups, "linear: bias {b:?} does not fit input {x:?}");
         let members = Shape::new(x.members, 1, 1).join(Shape::new(w.members, 1, 1), "linear");
         let members = members.join(Shape::new(b.members, 1, 1), "linear").members;
         let fused = if act == Act::Swish { Act::Identity } else { act };
@@ -236,6 +239,20 @@ impl<'t> Var<'t> {
 
     pub(crate) fn pad_cols(self, first: usize, cols: usize) -> Self {
         self.unary(Op::PadCols(first), Shape { cols, ..self.shape() })
+    }
+
+    /// Rows `first .. first + count` of every member, such as one input's share of a weight.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn rows(self, first: usize, count: usize) -> Self {
+        let shape = self.shape();
+        assert!(first + count <= shape.rows, "rows: {first}..{} of {shape:?}", first + count);
+        self.unary(Op::Rows(first), Shape { rows: count, ..shape })
+    }
+
+    pub(crate) fn pad_rows(self, first: usize, rows: usize) -> Self {
+        self.unary(Op::PadRows(first), Shape { rows, ..self.shape() })
     }
 
     /// Each row `k` times in a row, `[members, rows·k, cols]`.

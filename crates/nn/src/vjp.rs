@@ -117,7 +117,11 @@ pub(crate) fn pull_back<'t>(
             };
             when!(a, g.matmul(x(b), false, true).sum_to(x(a).shape()));
             when!(b, x(a).matmul(g, true, false).sum_to(x(b).shape()));
-            when!(c, g.sum_to(x(c).shape()));
+            when!(c, {
+                let bias = x(c).shape();
+                let per_row = if bias.rows == 1 { g } else { g.sum_groups(node.shape.rows / bias.rows) };
+                per_row.sum_to(bias)
+            });
         }
 
         Op::SumTo => when!(a, g.spread(x(a).shape())),
@@ -133,6 +137,8 @@ pub(crate) fn pull_back<'t>(
         }
         Op::Cols(at) => when!(a, g.pad_cols(at, x(a).shape().cols)),
         Op::PadCols(at) => when!(a, g.cols(at, x(a).shape().cols)),
+        Op::Rows(first) => when!(a, g.pad_rows(first, x(a).shape().rows)),
+        Op::PadRows(first) => when!(a, g.rows(first, x(a).shape().rows)),
         Op::RepeatRows(k) => when!(a, g.sum_groups(k)),
         Op::SumGroups(k) => when!(a, g.repeat_rows(k)),
         Op::Member(e) => when!(a, g.pad_member(e, x(a).shape().members)),

@@ -80,6 +80,12 @@ fn pairs() -> Vec<Pair> {
         normal("layer norm of wide rows", &[wide], |x| x[0].layer_norm_cols(), |x| layer_norm(x[0])),
         normal("linear, identity", &layer, |x| x[0].linear(x[1], x[2], Act::Identity), affine),
         normal("linear, relu", &layer, |x| x[0].linear(x[1], x[2], Act::Relu), |x| relu(affine(x))),
+        normal(
+            "linear, relu, a row of bias for every three rows",
+            &[[1, 6, 3], [2, 3, 131], [2, 2, 131]],
+            |x| x[0].linear(x[1], x[2], Act::Relu),
+            |x| relu(x[0].matmul(x[1], false, false) + x[2].repeat_rows(3)),
+        ),
         normal("linear, tanh", &layer, |x| x[0].linear(x[1], x[2], Act::Tanh), |x| tanh(affine(x))),
         normal(
             "linear, swish",

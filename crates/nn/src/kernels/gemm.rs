@@ -19,7 +19,7 @@ mod tile;
 use super::Isa;
 use crate::Real;
 use rayon::prelude::*;
-use tile::{From, Tile};
+use tile::{From, Groups, Tile};
 
 /// A matrix, or a stack of them, inside a slice: element `(e, i, j)` is at `e·stack + i·row + j·col`.
 #[derive(Clone, Copy)]
@@ -34,8 +34,16 @@ pub(crate) struct Matrix<'a> {
 #[derive(Clone, Copy)]
 pub(crate) enum Start<'a> {
     Zero,
-    /// `[members or 1, 1, n]` and the distance between members' rows.
-    Bias(&'a [Real], usize),
+    Bias(Bias<'a>),
+}
+
+/// `[members or 1, m/group, n]`: a row for every `group` rows of C; with a `group` of `m` or more, one row for all.
+#[derive(Clone, Copy)]
+pub(crate) struct Bias<'a> {
+    pub(crate) values: &'a [Real],
+    /// From one member to the next; 0 where one serves all.
+    pub(crate) stack: usize,
+    pub(crate) group: usize,
 }
 
 /// What happens to a finished sum.
@@ -112,8 +120,9 @@ impl Product<'_> {
             |x: &Matrix<'_>, r: usize, c: usize| (self.members - 1) * x.stack + (r - 1) * x.row + (c - 1) * x.col;
         assert!(self.k == 0 || last(&self.a, self.m, self.k) < self.a.values.len(), "product: A is too short");
         assert!(self.k == 0 || last(&self.b, self.k, self.n) < self.b.values.len(), "product: B is too short");
-        if let Start::Bias(bias, stack) = self.start {
-            assert!((self.members - 1) * stack + self.n <= bias.len(), "product: the bias is too short");
+        if let Start::Bias(Bias { values, stack, group }) = self.start {
+            let last = (self.members - 1) * stack + (self.m - 1) / group * self.n;
+            assert!(last + self.n <= values.len(), "product: the bias is too short");
         }
     }
 
@@ -256,10 +265,15 @@ fn rows(
     } else {
         (packed, width)
     };
-    let from = match p.start {
+    let from = |row: usize| match p.start {
         _ if !block.first => From::Sum,
         Start::Zero => From::Zero,
-        Start::Bias(bias, stack) => From::Bias(&bias[member * stack + at..][..cols]),
+        Start::Bias(Bias { values, stack, group }) if group >= p.m => {
+            From::Bias(&values[member * stack + at..][..cols])
+        }
+        Start::Bias(Bias { values, stack, group }) => {
+            From::Groups(Groups { values: &values[member * stack + at..], group, row })
+        }
     };
     let relu = block.last && p.epilogue == Epilogue::Relu;
     let (count, tall) = (c.len() / p.n, tile::tallest(isa, width));
@@ -271,6 +285,7 @@ fn rows(
         // With an empty inner size A has no element, not even at the offset of a row.
         let a_at = member * p.a.stack + (first + i) * p.a.row + block.from * p.a.col;
         let a = if block.len == 0 { &[] } else { &p.a.values[a_at..] };
+        let from = from(first + i);
         let tile = Tile { k: block.len, a, row: p.a.row, col: p.a.col, b, step, from, relu, stride: p.n, cols };
         tile.run(isa, width, height, &mut c[i * p.n + at..]);
         i += height;
@@ -294,7 +309,10 @@ mod tests {
         let (share_a, share_b) = (key.below(3, 6) == 0, key.below(3, 7) == 0);
         let a = random(key.name("a"), if share_a { 1 } else { members } * m * k);
         let b = random(key.name("b"), if share_b { 1 } else { members } * k * n);
-        let bias = random(key.name("bias"), members * n);
+        let groups: Vec<_> = (1..=m).filter(|g| m % g == 0).collect();
+        let group = if key.below(2, 10) == 0 { usize::MAX } else { groups[key.below(groups.len(), 11)] };
+        let stack = m.div_ceil(group) * n;
+        let bias = random(key.name("bias"), members * stack);
         let epilogue = if key.below(2, 8) == 0 { Epilogue::None } else { Epilogue::Relu };
         let p = Product {
             members,
@@ -313,7 +331,7 @@ mod tests {
                 row: if tb { 1 } else { n },
                 col: if tb { k } else { 1 },
             },
-            start: if key.below(2, 9) == 0 { Start::Zero } else { Start::Bias(&bias, n) },
+            start: if key.below(2, 9) == 0 { Start::Zero } else { Start::Bias(Bias { values: &bias, stack, group }) },
             epilogue,
         };
         for isa in [super::super::isa(), Isa::Avx2, Isa::Portable] {
@@ -325,8 +343,8 @@ mod tests {
             for (at, &got) in c.iter().enumerate() {
                 let (e, i, j) = (at / (m * n), at / n % m, at % n);
                 let (mut sum, mut size) = (0.0f64, 1.0f64);
-                if let Start::Bias(bias, s) = p.start {
-                    sum = bias[e * s + j] as f64;
+                if let Start::Bias(Bias { values, stack, group }) = p.start {
+                    sum = values[e * stack + i / group * n + j] as f64;
                 }
                 for q in 0..k {
                     let x = a[e * p.a.stack + i * p.a.row + q * p.a.col] as f64;
@@ -370,6 +388,15 @@ mod tests {
         for trial in 0..12 {
             let key = Key::new(92).fold(trial);
             check(key, [0, 1, 2].map(|i| 1 + key.below(300, i)), panels);
+        }
+    }
+
+    /// Sums of several blocks, started from every kind of bias.
+    #[test]
+    fn deep_products_match_double_precision() {
+        for trial in 0..40 {
+            let key = Key::new(94).fold(trial);
+            check(key, [1 + key.below(30, 0), 2 * INNER + key.below(900, 1), 1 + key.below(50, 2)], &mut vec![]);
         }
     }
 

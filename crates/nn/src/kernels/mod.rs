@@ -8,7 +8,7 @@ mod elementwise;
 mod gemm;
 
 pub(crate) use elementwise::*;
-pub(crate) use gemm::{Epilogue, Matrix, Product, Start, product};
+pub(crate) use gemm::{Bias, Epilogue, Matrix, Product, Start, product};
 
 /// The instruction sets a product can run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

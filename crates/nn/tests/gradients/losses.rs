@@ -46,6 +46,9 @@ pub(crate) fn heads() -> Vec<Case> {
         three("TanhGaussian::log_prob_of_pre_tanh", Normal, |m, l, u| {
             TanhGaussian { base: gaussian(m, l * 0.5) }.log_prob_of_pre_tanh(u)
         }),
+        three("TanhGaussian::log_prob", Normal, |m, l, a| {
+            TanhGaussian { base: gaussian(m, l * 0.5) }.log_prob(a.tanh() * 0.8)
+        }),
         two("TanhGaussian::mode", Normal, |m, l| TanhGaussian { base: gaussian(m, l) }.mode()),
         case(
             "soft_clamp",
@@ -130,6 +133,16 @@ pub(crate) fn modules() -> Vec<Case> {
             let net = Mlp::new(store, "net", &[3, 4, 2], 3, Act::Tanh, Init::FanIn, key).with_output(act);
             let x = tensors(store, Normal, &[Shape::new(1, 2, 3)], key.name("x"))[0];
             Box::new(move |tape| net.forward(tape.parameter(x.0, x.1)))
+        }));
+    }
+    for (act, layer_norm) in [(Act::Relu, false), (Act::Tanh, false), (Act::Swish, false), (Act::Tanh, true)] {
+        cases.push(module(format!("Mlp of pairs, {act:?}, layer norm {layer_norm}"), move |store, key| {
+            let net = Mlp::new(store, "net", &[5, 4, 2], 2, act, Init::FanIn, key).with_layer_norm(layer_norm);
+            let x = tensors(store, Normal, &[Shape::new(1, 2, 3), Shape::new(1, 6, 2)], key.name("x"));
+            Box::new(move |tape| {
+                let [s, a] = [x[0], x[1]].map(|(at, shape)| tape.parameter(at, shape));
+                net.forward_pairs(s, a)
+            })
         }));
     }
     cases.push(module("one net in three places", |store, key| {

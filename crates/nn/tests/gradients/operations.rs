@@ -64,6 +64,12 @@ pub(crate) fn unary() -> Vec<Case> {
             let n = x.shape().cols.div_ceil(2);
             x.cols(0, n) * x.cols(x.shape().cols - n, n)
         }),
+        one("rows at the top", Normal, |x| x.rows(0, x.shape().rows.div_ceil(2))),
+        one("rows at the bottom", Normal, |x| x.rows(x.shape().rows / 2, x.shape().rows.div_ceil(2)).tanh()),
+        one("rows that overlap", Normal, |x| {
+            let n = x.shape().rows.div_ceil(2);
+            x.rows(0, n) * x.rows(x.shape().rows - n, n)
+        }),
         one("repeat_rows", Normal, |x| x.repeat_rows(3).tanh()),
         one("sum_groups", Normal, |x| x.repeat_rows(2).tanh().sum_groups(2)),
         case("sum_groups across rows", Normal, |_| vec![Shape::new(2, 6, 3)], |x| x[0].sum_groups(3)),
@@ -165,6 +171,17 @@ pub(crate) fn products() -> Vec<Case> {
             cases.push(case(format!("linear, {act:?}, sharing {sharing:03b}"), Normal, shapes, move |x| {
                 x[0].linear(x[1], x[2], act)
             }));
+        }
+    }
+    for (groups, act) in
+        [(1, Act::Relu), (2, Act::Identity), (2, Act::Relu), (2, Act::Tanh), (2, Act::Swish), (6, Act::Tanh)]
+    {
+        for sharing in 0..8 {
+            let stack = move |bit: usize| if sharing >> bit & 1 == 1 { 1 } else { 2 };
+            let shapes =
+                move |_| vec![Shape::new(stack(0), 6, 3), Shape::new(stack(1), 3, 4), Shape::new(stack(2), groups, 4)];
+            let name = format!("linear, {act:?}, {groups} rows of bias for 6, sharing {sharing:03b}");
+            cases.push(case(name, Normal, shapes, move |x| x[0].linear(x[1], x[2], act)));
         }
     }
     cases.push(case(

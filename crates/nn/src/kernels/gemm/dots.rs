@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code)]
 
-use super::{Epilogue, Product, ROWS_PER_TASK, Start};
+use super::{Bias, Epilogue, Product, ROWS_PER_TASK, Start};
 use crate::{Real, kernels::Isa};
 use rayon::prelude::*;
 
@@ -16,7 +16,8 @@ const LANES: usize = 16;
 
 /// Whether `p` is better off here.
 pub(super) fn fits(isa: Isa, p: &Product<'_>) -> bool {
-    isa != Isa::Portable && p.a.col == 1 && p.n <= MOST_COLS && p.k >= LANES
+    let one_bias = !matches!(p.start, Start::Bias(Bias { group, .. }) if group < p.m);
+    isa != Isa::Portable && one_bias && p.a.col == 1 && p.n <= MOST_COLS && p.k >= LANES
 }
 
 /// Length of B, stored by columns.
@@ -47,7 +48,7 @@ pub(super) fn product(isa: Isa, fork: bool, p: Product<'_>, panels: &mut [Real],
         let b = if members(&p) == 1 { panels } else { &panels[member * p.n * k..][..p.n * k] };
         let bias = match p.start {
             Start::Zero => None,
-            Start::Bias(bias, stack) => Some(&bias[member * stack..][..p.n]),
+            Start::Bias(Bias { values, stack, .. }) => Some(&values[member * stack..][..p.n]),
         };
         let a = &p.a.values[member * p.a.stack + task * ROWS_PER_TASK * p.a.row..];
         let job = Dots { a, row: p.a.row, k: p.k, b, bias, relu: p.epilogue == Epilogue::Relu };

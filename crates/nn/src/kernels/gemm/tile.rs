@@ -10,8 +10,36 @@ pub(super) enum From<'a> {
     Zero,
     /// One number for each column.
     Bias(&'a [Real]),
+    /// One number for each column and every few rows.
+    Groups(Groups<'a>),
     /// What stands in C: earlier blocks of the inner dimension.
     Sum,
+}
+
+/// A bias of one row for every `group` rows of C.
+#[derive(Clone, Copy)]
+pub(super) struct Groups<'a> {
+    /// From the panel's first column on; rows are as far apart as those of C.
+    pub(super) values: &'a [Real],
+    pub(super) group: usize,
+    /// The row of C that the tile begins with.
+    pub(super) row: usize,
+}
+
+impl<'a> Groups<'a> {
+    /// The bias of each row of a tile in turn.
+    #[inline(always)]
+    fn rows(self, stride: usize, cols: usize) -> impl Iterator<Item = &'a [Real]> {
+        let (mut at, mut left) = (self.row / self.group * stride, self.group - self.row % self.group);
+        std::iter::repeat_with(move || {
+            let row = &self.values[at..at + cols];
+            left -= 1;
+            if left == 0 {
+                (at, left) = (at + stride, self.group);
+            }
+            row
+        })
+    }
 }
 
 /// The columns of a full panel, and of the narrower one for what is left over.
@@ -86,12 +114,15 @@ impl Tile<'_> {
     /// The twin every other tile is tested against. Without hardware FMA a product and a sum are two roundings.
     fn portable(&self, height: usize, c: &mut [Real]) {
         let mut acc = [[0.0; 8]; 4];
-        for (i, row) in acc[..height].iter_mut().enumerate() {
-            match self.from {
-                From::Zero => {}
-                From::Bias(bias) => row[..self.cols].copy_from_slice(bias),
-                From::Sum => row[..self.cols].copy_from_slice(&c[i * self.stride..][..self.cols]),
+        let start = |row: &mut [Real; 8], from: &[Real]| row[..self.cols].copy_from_slice(from);
+        let rows = acc[..height].iter_mut();
+        match self.from {
+            From::Zero => {}
+            From::Bias(bias) => rows.for_each(|row| start(row, bias)),
+            From::Groups(groups) => {
+                rows.zip(groups.rows(self.stride, self.cols)).for_each(|(row, bias)| start(row, bias));
             }
+            From::Sum => rows.enumerate().for_each(|(i, row)| start(row, &c[i * self.stride..][..self.cols])),
         }
         if height == 4 {
             for p in 0..self.k {
@@ -143,6 +174,15 @@ macro_rules! x86_tile {
                         // SAFETY: `run` has asserted that the bias has `cols` numbers.
                         let x = unsafe { $load_some(bias.as_ptr().wrapping_add(v * WIDTH), some(v)) };
                         acc.iter_mut().for_each(|row| row[v] = x);
+                    }
+                }
+                From::Groups(groups) => {
+                    for (row, bias) in acc.iter_mut().zip(groups.rows(t.stride, t.cols)) {
+                        for (v, x) in row.iter_mut().enumerate() {
+                            let from = bias.as_ptr().wrapping_add(v * WIDTH);
+                            // SAFETY: `rows` gives slices of `cols` numbers.
+                            *x = unsafe { if full { $load(from) } else { $load_some(from, some(v)) } };
+                        }
                     }
                 }
                 From::Sum => {

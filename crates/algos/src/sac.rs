@@ -1,0 +1,363 @@
+//! SAC, soft actor–critic (Haarnoja, Zhou, Abbeel & Levine, *Soft actor-critic*, ICML 2018, arXiv:1801.01290), with the
+//! temperature learnt (Haarnoja et al., *Soft actor-critic algorithms and applications*, arXiv:1812.05905), on batches from
+//! a log. What conservative and ensemble learners are built on; alone, it has nothing that keeps it to the log.
+//!
+//! | equation | code |
+//! |---|---|
+//! | (1) π(a∣s): a = limit·tanh(u), u ~ N(μ(s), σ(s)²) | [`Actor::at`] |
+//! | (2) L_α = −E[ ln α·(ln π(ã∣s) + H̄) ], ã ~ π(·∣s) | [`Sac::actor_step`] |
+//! | (3) L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ] | [`Sac::actor_step`] |
+//! | (3′) L_π(φ) = E[ α ln π(ã∣s) − λ min_j Q_j(s,ã) ] + E[ ‖limit·tanh μ(s) − a‖² ], λ = w / E[ \|min_j Q_j(s,ã)\| ] | [`Sac::actor_step`] |
+//! | (4) y = r + γ(1−d)(min_j Q′_j(s′,a′) − α ln π(a′∣s′)), a′ ~ π(·∣s′) | [`Sac::critic_step`] |
+//! | (5) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] | [`Sac::critic_step`] |
+//!
+//! Update order: (2), (3) with the new α, (4) and (5) with the new π, then the targets by Polyak; the order of the code that
+//! CQL and EDAC came with. Others step the critics first.
+//!
+//! Densities are of a/limit, an action in units of its limit, so that H̄ means the same in any box. ln α is the multiplier
+//! in (2), as in rlkit, where the paper has α: the sign of the slope is the same. (3′) is SAC+BC, which has no canonical
+//! source: λ is TD3+BC's, and the square is averaged over action dimensions, as there.
+
+use crate::transition::{Transition, check_hidden, check_shared, sizes};
+use backcast_core::*;
+use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Shape, Store, TanhGaussian, Var, polyak};
+use ndarray::{ArrayView2, ArrayViewMut2};
+use serde::{Deserialize, Serialize};
+
+/// One field per symbol; defaults of arXiv:1812.05905, table 1, where it says nothing else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Discount γ.
+    pub gamma: Real,
+    /// Temperature α at the start: the price of a nat of entropy, in units of the value. 1 in rlkit.
+    pub alpha: Real,
+    /// Learning rate of ln α; 0 keeps α as it is.
+    pub alpha_rate: Real,
+    /// Entropy H̄ that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
+    pub target_entropy: Option<Real>,
+    /// Weight w of the value against cloning in SAC+BC, 2.5 in TD3+BC; none is SAC, without cloning.
+    pub cloning: Option<Real>,
+    /// Polyak rate of the target critics.
+    pub polyak: Real,
+    /// Learning rate of π.
+    pub actor_rate: Real,
+    /// Learning rate of Q.
+    pub critic_rate: Real,
+    /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
+    pub layer_norm: bool,
+    /// Units of the hidden layers.
+    pub hidden: Vec<usize>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            gamma: 0.99,
+            alpha: 1.0,
+            alpha_rate: 3e-4,
+            target_entropy: None,
+            cloning: None,
+            polyak: 0.005,
+            actor_rate: 3e-4,
+            critic_rate: 3e-4,
+            layer_norm: false,
+            hidden: vec![256, 256],
+        }
+    }
+}
+
+/// The checks of what SAC and those who extend it learn the temperature with.
+pub(crate) fn check_temperature(alpha: Real, rate: Real, target_entropy: Option<Real>) -> Result<(), ConfigError> {
+    let sound = alpha > 0.0 && alpha.is_finite();
+    ConfigError::unless(sound, "alpha", format!("is {alpha}; a temperature is positive"))?;
+    let why = format!("is {rate}; a learning rate is not negative");
+    ConfigError::unless(rate >= 0.0 && rate.is_finite(), "alpha_rate", why)?;
+    let entropy = target_entropy.unwrap_or(0.0);
+    ConfigError::unless(entropy.is_finite(), "target_entropy", format!("is {entropy}; give a number of nats"))
+}
+
+impl Algorithm for Config {
+    const NAME: &'static str = "sac";
+    const PAPER: &'static str = "Haarnoja et al., Soft actor-critic algorithms and applications, arXiv:1812.05905";
+    type Learner = Sac;
+
+    fn check(&self) -> Result<(), ConfigError> {
+        check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
+        check_temperature(self.alpha, self.alpha_rate, self.target_entropy)?;
+        let weight = self.cloning.unwrap_or(0.0);
+        ConfigError::unless(weight >= 0.0, "cloning", format!("is {weight}; a weight is not negative"))?;
+        check_hidden("hidden", &self.hidden)
+    }
+
+    fn build(&self, spec: Spec, key: Key) -> Result<Sac, ConfigError> {
+        self.check()?;
+        let mut store = Store::default();
+        let actor = Actor::new(&mut store, spec, &self.hidden, key);
+        let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
+        let critic = Mlp::new(&mut store, "critic", &dims, 2, Act::Relu, Init::FanIn, key);
+        let critic = critic.with_layer_norm(self.layer_norm);
+        let critic_target = critic.duplicate(&mut store, "critic_target");
+        let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_rate);
+        let actor_adam = Adam::new(actor.net.range(), self.actor_rate);
+        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let nets = Nets { actor, critic, critic_target };
+        Ok(Sac { spec, config: self.clone(), store, nets, temperature, actor_adam, critic_adam })
+    }
+}
+
+/// Bounds of ln σ, those of rlkit.
+const LOG_STD: (Real, Real) = (-20.0, 2.0);
+
+// ANCHOR: actor
+/// (1)  π(a∣s): a = limit·tanh(u),   u ~ N(μ(s), σ(s)²): one net for μ and ln σ
+#[derive(Clone, Copy)]
+pub(crate) struct Actor {
+    pub(crate) net: Mlp,
+    limit: Real,
+}
+
+impl Actor {
+    pub(crate) fn new(store: &mut Store, spec: Spec, hidden: &[usize], key: Key) -> Self {
+        let dims = sizes(spec.obs, hidden, 2 * spec.act);
+        Self { net: Mlp::new(store, "actor", &dims, 1, Act::Relu, Init::FanIn, key), limit: spec.act_limit }
+    }
+
+    /// The distribution of a/limit.
+    pub(crate) fn at<'t>(&self, s: Var<'t>) -> TanhGaussian<'t> {
+        TanhGaussian { base: Gaussian::from_columns(self.net.forward(s), LOG_STD.0, LOG_STD.1) }
+    }
+
+    /// Writes tanh μ, or a sample if there is a key.
+    pub(crate) fn act(&self, s: Var<'_>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+        let pi = self.at(s);
+        let a = key.map_or_else(|| pi.mode(), |key| pi.sample(key).0);
+        (a * self.limit).write_to(act);
+    }
+}
+// ANCHOR_END: actor
+
+/// A positive number learnt through its logarithm, in a store of its own: gradients of the nets never reach it.
+pub(crate) struct Multiplier {
+    store: Store,
+    adam: Adam,
+}
+
+impl Multiplier {
+    pub(crate) fn new(name: &str, start: Real, rate: Real) -> Self {
+        let mut store = Store::default();
+        let at = store.tensor(name, Shape::SCALAR, |x| x[0] = start.ln());
+        Self { store, adam: Adam::new(at..at + 1, rate) }
+    }
+
+    /// ln α.
+    pub(crate) fn log(&self) -> Real {
+        self.store.params()[0]
+    }
+
+    /// One step of Adam down a loss that is a function of ln α.
+    pub(crate) fn minimise(&mut self, loss: impl for<'t> FnOnce(Var<'t>) -> Var<'t>) {
+        self.adam.minimise(&mut self.store, |tape| loss(tape.parameter(0, Shape::SCALAR)));
+    }
+}
+
+impl State for Multiplier {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        self.store.visit(f);
+        under("adam", &mut self.adam, f);
+    }
+}
+
+/// Handles of every net.
+#[derive(Clone, Copy)]
+struct Nets {
+    actor: Actor,
+    critic: Mlp,
+    critic_target: Mlp,
+}
+
+/// A stochastic policy and two critics that count its entropy as reward.
+pub struct Sac {
+    spec: Spec,
+    config: Config,
+    store: Store,
+    nets: Nets,
+    temperature: Multiplier,
+    actor_adam: Adam,
+    critic_adam: Adam,
+}
+
+impl Sac {
+    // ANCHOR: actor_step
+    /// (2)  L_α = −E[ ln α·(ln π(ã∣s) + H̄) ],   ã ~ π(·∣s)
+    /// (3)  L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ]
+    /// (3′) L_π(φ) = E[ α ln π(ã∣s) − λ min_j Q_j(s,ã) ] + E[ ‖limit·tanh μ(s) − a‖² ],   λ = w / E[ |min_j Q_j(s,ã)| ]
+    fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
+        let (nets, temperature, limit) = (self.nets, &mut self.temperature, self.spec.act_limit);
+        let target_entropy = self.config.target_entropy.unwrap_or(-(self.spec.act as Real));
+        let cloning = self.config.cloning;
+        self.actor_adam.minimise_with(&mut self.store, |tape| {
+            let Transition { s, a, .. } = Transition::on(tape, batch);
+            let pi = nets.actor.at(s);
+            let (sampled, log_pi) = pi.sample(key);
+            let entropy = -log_pi.mean().item();
+            temperature.minimise(|ln_alpha| ln_alpha * (entropy - target_entropy));
+            let alpha = tape.scalar(temperature.log()).exp();
+            let q = nets.critic.forward(s.cat(sampled * limit)).min_members();
+            let loss = match cloning {
+                None => (alpha * log_pi - q).mean(),
+                Some(weight) => {
+                    let lambda = q.detach().abs().mean().recip() * weight;
+                    (alpha * log_pi - lambda * q).mean() + (pi.mode() * limit - a).square().mean()
+                }
+            };
+            (loss, entropy)
+        })
+    }
+    // ANCHOR_END: actor_step
+
+    // ANCHOR: critic_step
+    /// (4)  y = r + γ(1−d)(min_j Q′_j(s′,a′) − α ln π(a′∣s′)),   a′ ~ π(·∣s′)
+    /// (5)  L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ]
+    fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
+        let (nets, limit, gamma) = (self.nets, self.spec.act_limit, self.config.gamma);
+        let ln_alpha = self.temperature.log();
+        self.critic_adam.minimise_with(&mut self.store, |tape| {
+            let Transition { s, a, r, s2, alive } = Transition::on(tape, batch);
+            let (a2, log_pi) = nets.actor.at(s2).sample(key);
+            let value = nets.critic_target.forward(s2.cat(a2 * limit)).min_members();
+            let y = r + alive * (value - tape.scalar(ln_alpha).exp() * log_pi) * gamma;
+            let q = nets.critic.forward(s.cat(a));
+            ((q - y).square().mean() * 2.0, q.mean().item())
+        })
+    }
+    // ANCHOR_END: critic_step
+}
+
+impl Learner for Sac {
+    // ANCHOR: update
+    fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
+        let (actor_loss, entropy) = self.actor_step(batch, key.name("actor"));
+        let (critic_loss, q) = self.critic_step(batch, key.name("target"));
+        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
+        let ln_alpha = self.temperature.log();
+        [
+            ("actor_loss", actor_loss),
+            ("critic_loss", critic_loss),
+            ("q", q),
+            ("entropy", entropy),
+            ("ln_alpha", ln_alpha),
+        ]
+        .into()
+    }
+    // ANCHOR_END: update
+}
+
+/// Acts with tanh μ, or, given a key, with a sample.
+impl Policy for Sac {
+    fn spec(&self) -> Spec {
+        self.spec
+    }
+
+    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+        let actor = self.nets.actor;
+        actor.act(self.store.tape().input(obs), key, act);
+    }
+}
+
+impl State for Sac {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        self.store.visit(f);
+        under("temperature", &mut self.temperature, f);
+        under("actor_adam", &mut self.actor_adam, f);
+        under("critic_adam", &mut self.critic_adam, f);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array2;
+
+    fn rows() -> Columns {
+        let mut rows = Columns::new(Spec::new(2, 2).with_act_limit(2.0));
+        for i in 0..64 {
+            let mut x = [0.0; 6];
+            Key::new(1).fold(i).normal(&mut x);
+            rows.push(&x[..2], &[x[2].tanh() * 2.0, x[3].tanh() * 2.0], x[0], &x[4..], i % 5 == 0);
+        }
+        rows
+    }
+
+    fn ln_alpha(config: Config) -> (Real, Real) {
+        let rows = rows();
+        let mut sac = config.build(rows.spec(), Key::new(2)).expect("a sound configuration");
+        let run = |updates, sac: &mut Sac| {
+            (0..updates).map(|step| sac.update(rows.batch(), Key::new(3).fold(step))).last().expect("an update")
+        };
+        let early = run(1, &mut sac).get("ln_alpha").expect("a metric");
+        (early, run(30, &mut sac).get("ln_alpha").expect("a metric"))
+    }
+
+    /// Entropy above its target makes it cheap, entropy below makes it dear; a rate of zero leaves the price alone.
+    #[test]
+    fn the_temperature_moves_towards_the_target_entropy() {
+        let small = Config { hidden: vec![8], alpha: 0.5, alpha_rate: 1e-2, ..Default::default() };
+        let start = (0.5 as Real).ln();
+        // No action has more entropy than a uniform one, 2 ln 2 = 1.4.
+        let (early, late) = ln_alpha(Config { target_entropy: Some(5.0), ..small.clone() });
+        assert!(start < early && early < late && late > start + 0.2, "{start} {early} {late}");
+        let (early, late) = ln_alpha(Config { target_entropy: Some(-5.0), ..small.clone() });
+        assert!(start > early && early > late && late < start - 0.2, "{start} {early} {late}");
+        assert_eq!(ln_alpha(Config { alpha_rate: 0.0, ..small }), (start, start));
+    }
+
+    /// With one state and a fixed temperature the best policy is exp(Q/α); for Q = −c‖a − m‖² that is a Gaussian of
+    /// deviation √(α/2c) about m, wherever the edges of the box are far.
+    #[test]
+    fn a_fixed_temperature_gives_its_width() {
+        let (spec, key) = (Spec::new(1, 1).with_act_limit(2.0), Key::new(4));
+        let mut rows = Columns::new(spec);
+        for i in 0..512 {
+            let a = key.fold(i).unit() * 4.0 - 2.0;
+            rows.push(&[0.0], &[a], -10.0 * (a - 0.6) * (a - 0.6), &[0.0], true);
+        }
+        let config = Config {
+            hidden: vec![32, 32],
+            alpha: 0.8,
+            alpha_rate: 0.0,
+            actor_rate: 3e-3,
+            critic_rate: 3e-3,
+            ..Default::default()
+        };
+        let mut sac = config.build(spec, Key::new(5)).expect("a sound configuration");
+        let mut staging = Columns::new(spec);
+        for step in 0..2000 {
+            let key = Key::new(6).fold(step);
+            sac.update(rows.sample(key.name("batch"), 128, &mut staging), key.name("update"));
+        }
+        let mut act = Array2::zeros((4000, 1));
+        sac.act(Array2::zeros((4000, 1)).view(), Some(Key::new(7)), act.view_mut());
+        let (mean, std) = (act.mean().expect("samples"), act.std(0.0));
+        assert!((mean - 0.6).abs() < 0.1 && (std - 0.2).abs() < 0.05, "mean {mean}, deviation {std}");
+        let mut mode = Array2::zeros((1, 1));
+        sac.act(Array2::zeros((1, 1)).view(), None, mode.view_mut());
+        assert!((mode[[0, 0]] - 0.6).abs() < 0.1, "{}", mode[[0, 0]]);
+    }
+
+    /// Where the value does not care, SAC+BC does what the log did.
+    #[test]
+    fn cloning_holds_to_the_log() {
+        let mut rows = Columns::new(Spec::new(1, 1));
+        (0..64).for_each(|_| rows.push(&[0.0], &[-0.7], 0.0, &[0.0], true));
+        let config =
+            Config { hidden: vec![16], alpha: 1e-3, cloning: Some(0.01), actor_rate: 3e-3, ..Default::default() };
+        let mut sac = config.build(rows.spec(), Key::new(8)).expect("a sound configuration");
+        for step in 0..600 {
+            sac.update(rows.batch(), Key::new(9).fold(step));
+        }
+        let mut act = Array2::zeros((1, 1));
+        sac.act(Array2::zeros((1, 1)).view(), None, act.view_mut());
+        assert!((act[[0, 0]] + 0.7).abs() < 0.1, "{}", act[[0, 0]]);
+    }
+}

@@ -75,6 +75,8 @@ operations! {
 
     /// Product of stacks, each operand transposed or not.
     MatMul(bool, bool),
+    /// g·Wᵀ where y, the third input, is positive, zero elsewhere: what a layer passes to one that left y through ReLU.
+    MatMulMasked,
     /// x·W + b through an activation whose derivative its output tells; one row of b for all rows, or for every few.
     Linear(Act),
 
@@ -173,6 +175,11 @@ pub(crate) fn evaluate(op: Op, call: Call<'_>, out: &mut [Real], panels: &mut Ve
         }),
         Op::Inside(lo, hi) => map(xs, out, |v| (v > lo && v < hi) as u8 as Real),
         Op::MatMul(ta, tb) => matmul(call, [ta, tb], Epilogue::None, out, panels),
+        Op::MatMulMasked => {
+            let [g, w, mask] = call.inputs;
+            let (mask, _) = mask.expect("a masked product has a mask");
+            matmul(Call { inputs: [g, w, None], ..call }, [false, true], Epilogue::Mask(mask), out, panels);
+        }
         Op::Linear(act) => {
             let epilogue = if act == Act::Relu { Epilogue::Relu } else { Epilogue::None };
             matmul(call, [false, false], epilogue, out, panels);
@@ -367,7 +374,7 @@ fn log_sum_exp((xs, x_shape): Operand<'_>, out: &mut [Real]) {
 }
 
 /// The product of the first two inputs, each transposed or not, plus the third if there is one.
-fn matmul(call: Call<'_>, transposed: [bool; 2], epilogue: Epilogue, out: &mut [Real], panels: &mut Vec<Real>) {
+fn matmul(call: Call<'_>, transposed: [bool; 2], epilogue: Epilogue<'_>, out: &mut [Real], panels: &mut Vec<Real>) {
     let Call { inputs: [x, y, bias], shape, machine } = call;
     let ((xs, x_shape), (ys, y_shape)) = x.zip(y).expect("a product has two factors");
     let stack = |s: Shape| if s.members == 1 { 0 } else { s.rows * s.cols };

@@ -1,6 +1,6 @@
 //! Define by run: operations are computed as they are written and recorded in one arena, which is reused from step to step.
 
-use crate::{Real, Shape, kernels, op::*};
+use crate::{Real, Shape, kernels, op::*, vjp::Mark};
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2};
 use std::cell::RefCell;
 
@@ -29,7 +29,7 @@ pub struct Arena {
     /// The parameters recorded so far: (offset in the store, node).
     params: Vec<(usize, u32)>,
     adjoints: Vec<u32>,
-    live: Vec<bool>,
+    marks: Vec<Mark>,
     panels: Vec<Real>,
     machine: Machine,
 }
@@ -48,7 +48,7 @@ impl Default for Arena {
             top: 0,
             params: Vec::new(),
             adjoints: Vec::new(),
-            live: Vec::new(),
+            marks: Vec::new(),
             panels: Vec::new(),
             machine: Machine { isa: kernels::isa(), parallel: false },
         }
@@ -262,20 +262,27 @@ impl<'t> Tape<'t> {
     ) {
         assert_eq!(loss.shape, Shape::SCALAR, "grad: a loss has shape [1, 1, 1]");
         let n = loss.id as usize + 1;
-        let (mut live, mut adjoints) = {
+        let (mut marks, mut adjoints) = {
             let mut arena = self.arena.borrow_mut();
-            (std::mem::take(&mut arena.live), std::mem::take(&mut arena.adjoints))
+            (std::mem::take(&mut arena.marks), std::mem::take(&mut arena.adjoints))
         };
-        live.clear();
+        marks.clear();
         adjoints.clear();
         adjoints.resize(n, NONE);
         for (id, node) in self.arena.borrow().nodes[..n].iter().enumerate() {
-            let reached = node.inputs.iter().any(|&i| i != NONE && live[i as usize]);
-            live.push(reached || wrt(id as u32, node));
+            let mut live = wrt(id as u32, node);
+            // A derivative that is asked for itself is one more use: it must not be masked.
+            let uses = live as u8;
+            for &i in node.inputs.iter().filter(|&&i| i != NONE) {
+                let mark: &mut Mark = &mut marks[i as usize];
+                mark.uses = mark.uses.saturating_add(1);
+                live |= mark.live;
+            }
+            marks.push(Mark { live, uses, masked: false });
         }
         adjoints[n - 1] = self.scalar(1.0).id;
         for id in (0..n).rev() {
-            if adjoints[id] == NONE || !live[id] {
+            if adjoints[id] == NONE || !marks[id].live {
                 continue;
             }
             let node = self.node(id as u32);
@@ -284,7 +291,7 @@ impl<'t> Tape<'t> {
                 let so_far = &mut adjoints[to as usize];
                 *so_far = if *so_far == NONE { g.id } else { (self.var(*so_far) + g).id };
             };
-            crate::vjp::pull_back(self, id as u32, node, g, &live, &mut accumulate);
+            crate::vjp::pull_back(self, id as u32, node, g, &mut marks, &mut accumulate);
         }
         for id in 0..n as u32 {
             let node = self.node(id);
@@ -294,7 +301,7 @@ impl<'t> Tape<'t> {
             }
         }
         let mut arena = self.arena.borrow_mut();
-        (arena.live, arena.adjoints) = (live, adjoints);
+        (arena.marks, arena.adjoints) = (marks, adjoints);
     }
 
     /// ∂`loss`/∂`x` as a value on the tape, which can be differentiated again; zeros where the loss does not depend on `x`.

@@ -85,6 +85,11 @@ impl<'t> Var<'t> {
         self.binary(Op::ReluGrad, y, "relu_grad")
     }
 
+    /// (self·`weight`ᵀ)·relu′, from the output `y` of the ReLU.
+    pub(crate) fn matmul_masked(self, weight: Self, y: Self) -> Self {
+        self.tape.record(Op::MatMulMasked, [Some(self), Some(weight), Some(y)], y.shape())
+    }
+
     pub(crate) fn tanh_grad(self, y: Self) -> Self {
         self.binary(Op::TanhGrad, y, "tanh_grad")
     }

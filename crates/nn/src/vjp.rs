@@ -8,17 +8,29 @@ use crate::{
     tape::{NONE, Node},
 };
 
+/// What differentiation knows of a node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mark {
+    /// It leads to a node that a derivative is asked for.
+    pub(crate) live: bool,
+    /// How often it is used.
+    pub(crate) uses: u8,
+    /// It is the output of a ReLU and its derivative has been passed through that ReLU already.
+    pub(crate) masked: bool,
+}
+
 /// Given `g` = ∂L/∂(node), passes ∂L/∂(input) to `to` for every live input.
 pub(crate) fn pull_back<'t>(
     tape: Tape<'t>,
     id: u32,
     node: Node,
     g: Var<'t>,
-    live: &[bool],
+    marks: &mut [Mark],
     to: &mut dyn FnMut(u32, Var<'t>),
 ) {
     let [a, b, c] = node.inputs;
-    let wants = |i: u32| i != NONE && live[i as usize];
+    let live = node.inputs.map(|i| i != NONE && marks[i as usize].live);
+    let wants = |i: u32| (0..3).any(|n| node.inputs[n] == i && live[n]);
     let (y, x) = (tape.var(id), |i: u32| tape.var(i));
     // One line per rule. `when!` computes a product only if somebody asked for it.
     macro_rules! when {
@@ -107,15 +119,28 @@ pub(crate) fn pull_back<'t>(
             when!(a, x(b).matmul(g, true, true).sum_to(x(a).shape()));
             when!(b, g.matmul(x(a), true, true).sum_to(x(b).shape()));
         }
+        Op::MatMulMasked => {
+            // The mask lets the same elements through in both directions.
+            when!(a, g.relu_grad(x(c)).matmul(x(b), false, false).sum_to(x(a).shape()));
+            when!(b, g.relu_grad(x(c)).matmul(x(a), true, false).sum_to(x(b).shape()));
+        }
         Op::Linear(act) => {
             // ∂L/∂(xW + b), from the output where the activation allows it.
             let g = match act {
+                Act::Relu if marks[id as usize].masked => g,
                 Act::Identity => g,
                 Act::Relu => g.relu_grad(y),
                 Act::Tanh => g.tanh_grad(y),
                 Act::Swish => unreachable!("swish is recorded as an operation of its own"),
             };
-            when!(a, g.matmul(x(b), false, true).sum_to(x(a).shape()));
+            // The layer before leaves through ReLU and nobody else uses it: its derivative is masked on the way out.
+            let whole = Shape { cols: x(a).shape().cols, ..g.shape() } == x(a).shape();
+            if wants(a) && whole && marks[a as usize].uses == 1 && tape.node(a).op == Op::Linear(Act::Relu) {
+                marks[a as usize].masked = true;
+                to(a, g.matmul_masked(x(b), x(a)));
+            } else {
+                when!(a, g.matmul(x(b), false, true).sum_to(x(a).shape()));
+            }
             when!(b, x(a).matmul(g, true, false).sum_to(x(b).shape()));
             when!(c, {
                 let bias = x(c).shape();

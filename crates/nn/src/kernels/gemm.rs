@@ -47,10 +47,12 @@ pub(crate) struct Bias<'a> {
 }
 
 /// What happens to a finished sum.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Epilogue {
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Epilogue<'a> {
     None,
     Relu,
+    /// Kept where this, of the shape of C, is positive, and zero elsewhere: relu′.
+    Mask(&'a [Real]),
 }
 
 /// One product over a stack: `members` times `[m, k]·[k, n]`.
@@ -63,7 +65,7 @@ pub(crate) struct Product<'a> {
     pub(crate) a: Matrix<'a>,
     pub(crate) b: Matrix<'a>,
     pub(crate) start: Start<'a>,
-    pub(crate) epilogue: Epilogue,
+    pub(crate) epilogue: Epilogue<'a>,
 }
 
 /// Rows of C that one task computes: a multiple of every tile height, fixed so that tasks never depend on the machine.
@@ -120,6 +122,9 @@ impl Product<'_> {
             |x: &Matrix<'_>, r: usize, c: usize| (self.members - 1) * x.stack + (r - 1) * x.row + (c - 1) * x.col;
         assert!(self.k == 0 || last(&self.a, self.m, self.k) < self.a.values.len(), "product: A is too short");
         assert!(self.k == 0 || last(&self.b, self.k, self.n) < self.b.values.len(), "product: B is too short");
+        if let Epilogue::Mask(mask) = self.epilogue {
+            assert_eq!(mask.len(), self.members * self.m * self.n, "product: the mask is of another shape");
+        }
         if let Start::Bias(Bias { values, stack, group }) = self.start {
             let last = (self.members - 1) * stack + (self.m - 1) / group * self.n;
             assert!(last + self.n <= values.len(), "product: the bias is too short");
@@ -276,6 +281,10 @@ fn rows(
         }
     };
     let relu = block.last && p.epilogue == Epilogue::Relu;
+    let mask = match p.epilogue {
+        Epilogue::Mask(mask) if block.last => Some(&mask[(member * p.m + first) * p.n..]),
+        _ => None,
+    };
     let (count, tall) = (c.len() / p.n, tile::tallest(isa, width));
     let mut i = 0;
     while i < count {
@@ -286,7 +295,19 @@ fn rows(
         let a_at = member * p.a.stack + (first + i) * p.a.row + block.from * p.a.col;
         let a = if block.len == 0 { &[] } else { &p.a.values[a_at..] };
         let from = from(first + i);
-        let tile = Tile { k: block.len, a, row: p.a.row, col: p.a.col, b, step, from, relu, stride: p.n, cols };
+        let tile = Tile {
+            k: block.len,
+            a,
+            row: p.a.row,
+            col: p.a.col,
+            b,
+            step,
+            from,
+            relu,
+            mask: mask.map(|m| &m[i * p.n + at..]),
+            stride: p.n,
+            cols,
+        };
         tile.run(isa, width, height, &mut c[i * p.n + at..]);
         i += height;
     }
@@ -313,7 +334,8 @@ mod tests {
         let group = if key.below(2, 10) == 0 { usize::MAX } else { groups[key.below(groups.len(), 11)] };
         let stack = m.div_ceil(group) * n;
         let bias = random(key.name("bias"), members * stack);
-        let epilogue = if key.below(2, 8) == 0 { Epilogue::None } else { Epilogue::Relu };
+        let mask = random(key.name("mask"), members * m * n);
+        let epilogue = [Epilogue::None, Epilogue::Relu, Epilogue::Mask(&mask)][key.below(3, 8)];
         let p = Product {
             members,
             m,
@@ -352,8 +374,10 @@ mod tests {
                     sum += x * y;
                     size += (x * y).abs();
                 }
-                if epilogue == Epilogue::Relu {
-                    sum = sum.max(0.0);
+                match epilogue {
+                    Epilogue::None => {}
+                    Epilogue::Relu => sum = sum.max(0.0),
+                    Epilogue::Mask(mask) => sum *= (mask[at] > 0.0) as u8 as f64,
                 }
                 let bound = size * k as f64 * Real::EPSILON as f64 + 1e-12;
                 let got = got as f64;

@@ -60,7 +60,7 @@ fn modules_match_differences() {
 #[test]
 fn every_operation_is_covered() {
     let mut seen = BTreeSet::new();
-    for cases in [operations::unary(), operations::several(), operations::products()] {
+    for cases in [operations::unary(), operations::several(), operations::products(), losses::modules()] {
         seen.extend(run(cases, 1));
     }
     let all: BTreeSet<_> = backcast_nn::Tape::OPERATIONS.iter().copied().collect();

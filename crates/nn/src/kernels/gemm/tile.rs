@@ -73,6 +73,8 @@ pub(super) struct Tile<'a> {
     pub(super) step: usize,
     pub(super) from: From<'a>,
     pub(super) relu: bool,
+    /// Where sums are kept: where this is positive. From the tile's first element on, rows as far apart as those of C.
+    pub(super) mask: Option<&'a [Real]>,
     /// From one row of C to the next.
     pub(super) stride: usize,
     /// Columns of C, at most the width of the panel.
@@ -88,6 +90,7 @@ impl Tile<'_> {
         assert!(self.k == 0 || (self.k - 1) * self.step + width <= self.b.len());
         assert!((height - 1) * self.stride + self.cols <= c.len());
         assert!(!matches!(self.from, From::Bias(b) if b.len() != self.cols));
+        assert!(self.mask.is_none_or(|mask| (height - 1) * self.stride + self.cols <= mask.len()));
         #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
         macro_rules! by_height {
             ($tile:ident, $vectors:literal, $($h:literal)*) => {
@@ -149,6 +152,10 @@ impl Tile<'_> {
                 // False for NaN, which is kept.
                 *out = if self.relu && s <= 0.0 { 0.0 } else { s };
             }
+            if let Some(mask) = self.mask {
+                let row = c[i * self.stride..][..self.cols].iter_mut().zip(&mask[i * self.stride..]);
+                row.filter(|(_, mask)| **mask <= 0.0 || mask.is_nan()).for_each(|(out, _)| *out = 0.0);
+            }
         }
     }
 }
@@ -156,7 +163,7 @@ impl Tile<'_> {
 /// A tile on one x86 instruction set; the two differ only in the names of the intrinsics and the width of a vector.
 #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
 macro_rules! x86_tile {
-    ($name:ident, $features:literal, $width:literal, $zero:ident, $load:ident, $load_some:ident, $store:ident, $store_some:ident, $set1:ident, $fma:ident, $max:ident) => {
+    ($name:ident, $features:literal, $width:literal, $zero:ident, $load:ident, $load_some:ident, $store:ident, $store_some:ident, $set1:ident, $fma:ident, $max:ident, $keep:ident) => {
         /// # Safety
         /// The machine has the instruction set; the tile's slices cover `HEIGHT` rows and `VECTORS` vectors of columns,
         /// as [`Tile::run`] asserts.
@@ -226,6 +233,16 @@ macro_rules! x86_tile {
                     }
                 }
             }
+            if let Some(mask) = t.mask {
+                for (i, row) in acc.iter_mut().enumerate() {
+                    for (v, x) in row.iter_mut().enumerate() {
+                        let from = mask.as_ptr().wrapping_add(i * t.stride + v * WIDTH);
+                        // SAFETY: `run` has asserted that the mask holds `cols` columns in each of HEIGHT rows.
+                        let y = unsafe { if full { $load(from) } else { $load_some(from, some(v)) } };
+                        *x = $keep(*x, y);
+                    }
+                }
+            }
             for (i, row) in acc.iter().enumerate() {
                 for (v, x) in row.iter().enumerate() {
                     let to = c.as_mut_ptr().wrapping_add(i * t.stride + v * WIDTH);
@@ -244,6 +261,18 @@ pub(super) use x86::*;
 #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
 mod x86 {
     use std::arch::x86_64::*;
+
+    /// x where y is positive.
+    #[target_feature(enable = "avx512f")]
+    pub(in super::super) fn keep_512(x: __m512, y: __m512) -> __m512 {
+        _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(y, _mm512_setzero_ps()), x)
+    }
+
+    /// x where y is positive.
+    #[target_feature(enable = "avx2,fma")]
+    pub(in super::super) fn keep_256(x: __m256, y: __m256) -> __m256 {
+        _mm256_and_ps(x, _mm256_cmp_ps::<_CMP_GT_OQ>(y, _mm256_setzero_ps()))
+    }
 
     #[target_feature(enable = "avx512f")]
     fn mask_512(some: usize) -> __mmask16 {
@@ -303,7 +332,8 @@ x86_tile!(
     store_some_512,
     _mm512_set1_ps,
     _mm512_fmadd_ps,
-    _mm512_max_ps
+    _mm512_max_ps,
+    keep_512
 );
 #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
 x86_tile!(
@@ -317,5 +347,6 @@ x86_tile!(
     store_some_256,
     _mm256_set1_ps,
     _mm256_fmadd_ps,
-    _mm256_max_ps
+    _mm256_max_ps,
+    keep_256
 );

@@ -263,6 +263,13 @@ unsafe fn row_block(p: &Product<'_>, piece: Piece, block: Block, b: &[Tile], c: 
     let relu = block.last && p.epilogue == Epilogue::Relu;
     let mut space = MaybeUninit::<[Tile; BLOCK]>::uninit();
     let mut corners = [Corner([0.0; 256]); 4];
+    let mut places = [Place { from: std::ptr::null(), from_stride: 0, to: std::ptr::null_mut(), to_stride: 0 }; 4];
+    // What the last columns start from, padded. Written once: a tile load waits for all stores before the one it meets.
+    let mut tail = [0.0; SIDE];
+    if let Start::Bias(bias, stack) = p.start {
+        let ragged = p.n % SIDE;
+        tail[..ragged].copy_from_slice(&bias[block.member * stack + p.n - ragged..][..ragged]);
+    }
     // SAFETY: asked of the caller.
     let _registers = unsafe { Registers::configure() };
     for i in (0..rows).step_by(2 * SIDE) {
@@ -276,12 +283,6 @@ unsafe fn row_block(p: &Product<'_>, piece: Piece, block: Block, b: &[Tile], c: 
             let width = (p.n - j).min(2 * SIDE);
             let wide = width.div_ceil(SIDE);
             let panel = &b[j / SIDE * piece.steps * piece.parts..][..wide * piece.steps * piece.parts];
-            let mut bias = Corner([0.0; 256]);
-            if let Start::Bias(values, stack) = p.start
-                && block.begins
-            {
-                bias.0[..width].copy_from_slice(&values[block.member * stack + j..][..width]);
-            }
             let c = &mut c[i * p.n + j..][..(height - 1) * p.n + width];
             let used = |at: usize| at / 2 < tall && at % 2 < wide;
             let full = |at: usize| at / 2 * SIDE + SIDE <= height && at % 2 * SIDE + SIDE <= width;
@@ -293,18 +294,19 @@ unsafe fn row_block(p: &Product<'_>, piece: Piece, block: Block, b: &[Tile], c: 
                 }
             }
             let (in_c, in_corners) = (c.as_mut_ptr(), corners.as_mut_ptr());
-            let places: [Place; 4] = std::array::from_fn(|at| {
+            for (at, place) in places.iter_mut().enumerate() {
                 let direct = (in_c.wrapping_add(corner_of(at)), p.n * size_of::<f32>());
                 let through = (in_corners.wrapping_add(at).cast::<f32>(), SIDE * size_of::<f32>());
-                let (to, to_stride) = if full(at) && !relu { direct } else { through };
-                let (from, from_stride) = match (block.begins, full(at)) {
+                (place.to, place.to_stride) = if full(at) && !relu { direct } else { through };
+                let from = if full(at) { direct } else { through };
+                (place.from, place.from_stride) = match p.start {
+                    _ if !block.begins => (from.0.cast_const(), from.1),
+                    Start::Zero => (tail.as_ptr(), 0),
                     // The same sixteen numbers in each row: a distance of zero.
-                    (true, _) => (bias.0[at % 2 * SIDE..].as_ptr(), 0),
-                    (false, true) => (direct.0.cast_const(), direct.1),
-                    (false, false) => (through.0.cast_const(), through.1),
+                    Start::Bias(..) if j + at % 2 * SIDE + SIDE > p.n => (tail.as_ptr(), 0),
+                    Start::Bias(bias, stack) => (bias.as_ptr().wrapping_add(block.member * stack + j + at % 2 * SIDE), 0),
                 };
-                Place { from, from_stride, to, to_stride }
-            });
+            }
             // SAFETY: tiles are configured; `packed` and `panel` hold `steps` steps of `tall` and `wide` tiles in `parts`
             // parts; every place in use has sixteen rows of sixteen numbers, in C where it is full, else in its corner.
             unsafe {

@@ -297,3 +297,71 @@ fn nan_is_kept_and_short_numbers_are_exact() {
         }
     }
 }
+
+#[test]
+#[ignore]
+fn zz_profile() {
+    use std::time::Instant;
+    let n = 256;
+    let a = random(Key::new(1), n * n);
+    for precision in BOTH {
+        let parts = parts(precision);
+        let piece = Piece { first: 0, steps: 8, parts };
+        let mut scratch = vec![];
+        let tiles = tiles(&mut scratch, 2 * 8 * parts);
+        let mut out = vec![0.0f32; 32 * 32 + 16];
+        let off = out.as_ptr().align_offset(64);
+        assert!(available());
+        let go = |name: &str, f: &mut dyn FnMut()| {
+            let mut best = f64::MAX;
+            for _ in 0..50 {
+                let t = Instant::now();
+                for _ in 0..200 {
+                    f();
+                }
+                best = best.min(t.elapsed().as_secs_f64() / 200.0);
+            }
+            eprintln!("{precision:?} {name}: {:.0} ns", best * 1e9);
+        };
+        for (line, depth) in [(n, 1), (1, n)] {
+            for side in [Side::Left, Side::Right] {
+                go(&format!("pack line {line} depth {depth} right {}", side == Side::Right), &mut || unsafe {
+                    pack(View { values: &a, line, depth }, piece, 0..32, n, side, tiles)
+                });
+            }
+        }
+        let _r = unsafe { Registers::configure() };
+        let places: [Place; 4] = std::array::from_fn(|i| Place {
+            from: a.as_ptr(),
+            from_stride: 0,
+            to: out[off + i / 2 * 512 + i % 2 * 16..].as_mut_ptr(),
+            to_stride: 128,
+        });
+        go("kernel", &mut || unsafe {
+            if parts == 1 { kernel_2x2(8, tiles.as_ptr(), tiles.as_ptr(), &places) } else { split_2x2(8, tiles.as_ptr(), tiles.as_ptr(), &places) }
+        });
+        drop(_r);
+        go("configure", &mut || unsafe { drop(Registers::configure()) });
+    }
+}
+
+#[test]
+#[ignore]
+fn zz_whole() {
+    use std::time::Instant;
+    let n = 256;
+    let a = random(Key::new(1), n * n);
+    let b = random(Key::new(2), n * n);
+    let m = |v| Matrix { values: v, stack: 0, row: n, col: 1 };
+    for precision in BOTH {
+        let mut scratch = vec![];
+        let mut c = vec![0.0; n * n];
+        let mut best = f64::MAX;
+        for _ in 0..3000 {
+            let t = Instant::now();
+            product(precision, false, Product { members: 1, m: n, k: n, n, a: m(&a), b: m(&b), start: Start::Zero, epilogue: Epilogue::None }, &mut scratch, &mut c);
+            best = best.min(t.elapsed().as_secs_f64());
+        }
+        eprintln!("{precision:?} 256: {:.1} us", best * 1e6);
+    }
+}

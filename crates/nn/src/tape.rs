@@ -92,8 +92,11 @@ impl Arena {
 
     /// Room for `len` more values; returns their offset.
     fn take(&mut self, len: usize) -> usize {
-        let at = self.top;
-        self.top += len;
+        // At the beginning of a cache line, or vectors of the kernels would straddle two.
+        let line = 64 / size_of::<Real>();
+        let first = self.values.as_ptr().align_offset(64);
+        let at = first + self.top.saturating_sub(first).next_multiple_of(line);
+        self.top = at + len;
         if self.top > self.values.len() {
             self.values.resize(self.top, 0.0);
         }

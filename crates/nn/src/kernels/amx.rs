@@ -243,10 +243,13 @@ struct Place {
     to_stride: usize,
 }
 
-/// Sixteen rows of sixteen numbers.
+/// Numbers from the beginning of a cache line on: a tile of C beside C, or a padded bias.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-struct Corner([f32; 256]);
+struct Lines<const N: usize>([f32; N]);
+
+/// The widest bias that is copied to where tile loads are fastest.
+const BIAS: usize = 1024;
 
 /// Computes some rows of one member over one piece of the inner dimension; `c` holds just those rows.
 ///
@@ -262,13 +265,20 @@ unsafe fn row_block(p: &Product<'_>, piece: Piece, block: Block, b: &[Tile], c: 
     };
     let relu = block.last && p.epilogue == Epilogue::Relu;
     let mut space = MaybeUninit::<[Tile; BLOCK]>::uninit();
-    let mut corners = [Corner([0.0; 256]); 4];
+    let mut corners = [Lines([0.0; SIDE * SIDE]); 4];
     let mut places = [Place { from: std::ptr::null(), from_stride: 0, to: std::ptr::null_mut(), to_stride: 0 }; 4];
-    // What the last columns start from, padded. Written once: a tile load waits for all stores before the one it meets.
-    let mut tail = [0.0; SIDE];
-    if let Start::Bias(bias, stack) = p.start {
-        let ragged = p.n % SIDE;
-        tail[..ragged].copy_from_slice(&bias[block.member * stack + p.n - ragged..][..ragged]);
+    // What sums start from, written long before it is read: a tile load waits for all stores before the one it meets.
+    // The last columns of a bias that is too wide for this, which need zeros behind them, stand at its end.
+    let mut starts = Lines([0.0; BIAS + SIDE]);
+    let bias = match p.start {
+        Start::Bias(values, stack) if block.begins => Some(&values[block.member * stack..][..p.n]),
+        _ => None,
+    };
+    let ragged = p.n % SIDE;
+    if let Some(bias) = bias {
+        let fits = p.n.min(BIAS);
+        starts.0[..fits].copy_from_slice(&bias[..fits]);
+        starts.0[BIAS..][..ragged].copy_from_slice(&bias[p.n - ragged..]);
     }
     // SAFETY: asked of the caller.
     let _registers = unsafe { Registers::configure() };
@@ -299,13 +309,21 @@ unsafe fn row_block(p: &Product<'_>, piece: Piece, block: Block, b: &[Tile], c: 
                 let through = (in_corners.wrapping_add(at).cast::<f32>(), SIDE * size_of::<f32>());
                 (place.to, place.to_stride) = if full(at) && !relu { direct } else { through };
                 let from = if full(at) { direct } else { through };
-                (place.from, place.from_stride) = match p.start {
+                let first = j + at % 2 * SIDE;
+                (place.from, place.from_stride) = match bias {
                     _ if !block.begins => (from.0.cast_const(), from.1),
-                    Start::Zero => (tail.as_ptr(), 0),
                     // The same sixteen numbers in each row: a distance of zero.
-                    Start::Bias(..) if j + at % 2 * SIDE + SIDE > p.n => (tail.as_ptr(), 0),
-                    Start::Bias(bias, stack) => (bias.as_ptr().wrapping_add(block.member * stack + j + at % 2 * SIDE), 0),
+                    None => (starts.0.as_ptr(), 0),
+                    Some(_) if first + SIDE <= BIAS => (starts.0.as_ptr().wrapping_add(first), 0),
+                    Some(_) if first + SIDE > p.n => (starts.0.as_ptr().wrapping_add(BIAS), 0),
+                    Some(bias) => (bias.as_ptr().wrapping_add(first), 0),
                 };
+            }
+            // C is written in bursts far apart: ask for its lines while the sums are made.
+            for row in 0..height {
+                for at in [0, SIDE] {
+                    _mm_prefetch::<_MM_HINT_ET0>(in_c.wrapping_add(row * p.n + at).cast());
+                }
             }
             // SAFETY: tiles are configured; `packed` and `panel` hold `steps` steps of `tall` and `wide` tiles in `parts`
             // parts; every place in use has sixteen rows of sixteen numbers, in C where it is full, else in its corner.

@@ -332,7 +332,7 @@ fn zz_profile() {
         }
         let _r = unsafe { Registers::configure() };
         let places: [Place; 4] = std::array::from_fn(|i| Place {
-            from: a.as_ptr(),
+            from: a[a.as_ptr().align_offset(64)..].as_ptr(),
             from_stride: 0,
             to: out[off + i / 2 * 512 + i % 2 * 16..].as_mut_ptr(),
             to_stride: 128,
@@ -350,18 +350,29 @@ fn zz_profile() {
 fn zz_whole() {
     use std::time::Instant;
     let n = 256;
-    let a = random(Key::new(1), n * n);
-    let b = random(Key::new(2), n * n);
     let m = |v| Matrix { values: v, stack: 0, row: n, col: 1 };
-    for precision in BOTH {
+    let a = random(Key::new(1), n * n + 32);
+    let b = random(Key::new(2), n * n + 32);
+    let mut c = vec![0.0; n * n + 32];
+    for (oa, ob, oc) in [(0, 0, 0), (4, 4, 4), (4, 4, 0), (4, 0, 4), (0, 4, 4)] {
+        let a = &a[a.as_ptr().align_offset(64) + oa..][..n * n];
+        let b = &b[b.as_ptr().align_offset(64) + ob..][..n * n];
+        let o = c.as_ptr().align_offset(64) + oc;
+        let c = &mut c[o..][..n * n];
+        let p = Product { members: 1, m: n, k: n, n, a: m(a), b: m(b), start: Start::Zero, epilogue: Epilogue::None };
         let mut scratch = vec![];
-        let mut c = vec![0.0; n * n];
-        let mut best = f64::MAX;
-        for _ in 0..3000 {
-            let t = Instant::now();
-            product(precision, false, Product { members: 1, m: n, k: n, n, a: m(&a), b: m(&b), start: Start::Zero, epilogue: Epilogue::None }, &mut scratch, &mut c);
-            best = best.min(t.elapsed().as_secs_f64());
-        }
-        eprintln!("{precision:?} 256: {:.1} us", best * 1e6);
+        let mut time = |f: &mut dyn FnMut(&mut Vec<f32>)| {
+            let mut best = f64::MAX;
+            for _ in 0..1500 {
+                let t = Instant::now();
+                f(&mut scratch);
+                best = best.min(t.elapsed().as_secs_f64());
+            }
+            best * 1e6
+        };
+        let f = time(&mut |s| gemm::product(crate::isa(), false, p, s, c));
+        let s = time(&mut |s| product(Precision::Split, false, p, s, c));
+        let b = time(&mut |s| product(Precision::Bf16, false, p, s, c));
+        eprintln!("offsets {oa} {ob} {oc}: f32 {f:.1} split {s:.1} bf16 {b:.1} us");
     }
 }

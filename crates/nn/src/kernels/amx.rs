@@ -75,11 +75,13 @@ fn kernel_permits_tiles() -> bool {
     result == 0
 }
 
-/// Whether tiles are faster than the f32 kernel for this product.
-pub(super) fn pays(p: &Product<'_>) -> bool {
+/// Whether tiles are faster than the f32 kernel for this product, as measured: what is saved on products
+/// must be more than rounding and padding the factors costs. The number of members makes no difference, so that one alone gets the same bits.
+pub(super) fn pays(precision: Precision, p: &Product<'_>) -> bool {
     let unit = |x: usize, y: usize| x == 1 || y == 1;
     let lies_right = unit(p.a.row, p.a.col) && unit(p.b.row, p.b.col);
-    lies_right && p.m >= 16 && p.k >= 8 && p.n >= 8 && p.m * p.k * p.n >= 1 << 18
+    let (narrow, work) = if precision == Precision::Split { (SIDE + 1, 1 << 19) } else { (SIDE / 2, 1 << 18) };
+    lies_right && p.m >= SIDE && p.k > SIDE && p.n >= narrow && p.m * p.k * p.n >= work
 }
 
 /// Computes `p` into `c`, `[members, m, n]` dense. `scratch` grows once and is then reused.

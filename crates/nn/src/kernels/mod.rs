@@ -73,7 +73,7 @@ pub(crate) fn product(
     c: &mut [Real],
 ) {
     #[cfg(all(target_arch = "x86_64", target_os = "linux", not(feature = "f64")))]
-    if precision != Precision::F32 && amx_available() && amx::pays(&p) {
+    if precision != Precision::F32 && amx_available() && amx::pays(precision, &p) {
         return amx::product(precision, parallel, p, panels, c);
     }
     let _ = precision;

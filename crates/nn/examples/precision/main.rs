@@ -206,7 +206,10 @@ fn update_errors() {
                 let cosine = dot(&g, &exact) / (dot(&g, &g) * dot(&exact, &exact)).sqrt();
                 let off = (got - loss).abs() / loss.abs();
                 let state = if steps == 0 { "new" } else { "trained" };
-                println!("| {name}, {state} | {precision:?} | {off:.1e} | {rms:.1e} | {max:.1e} | {:.0e} |", cosine - 1.0);
+                println!(
+                    "| {name}, {state} | {precision:?} | {off:.1e} | {rms:.1e} | {max:.1e} | {:.0e} |",
+                    cosine - 1.0
+                );
             }
         }
     };
@@ -222,7 +225,9 @@ fn reward(y: &Array2<Real>) -> Array2<Real> {
 const SEEDS: u64 = 5;
 
 fn curves() {
-    println!("\n| held-out loss, mean ± sd over {SEEDS} seeds | steps | f32 | split | bf16 | split − f32, paired | bf16 − f32, paired |");
+    println!(
+        "\n| held-out loss, mean ± sd over {SEEDS} seeds | steps | f32 | split | bf16 | split − f32, paired | bf16 − f32, paired |"
+    );
     println!("|---|---|---|---|---|---|---|");
     let (x, y) = rows(2048, Key::new(12));
     let (test_x, test_y) = rows(1024, Key::new(13));

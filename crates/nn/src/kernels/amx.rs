@@ -28,7 +28,7 @@ const STEPS: usize = 16;
 /// Rows of C that one task computes.
 const ROWS_PER_TASK: usize = 64;
 /// Below this many multiply–adds a product is not worth waking another thread for.
-const FORK_FROM: usize = 16 << 20;
+const FORK_FROM: usize = 8 << 20;
 /// Tiles in the widest block of A: two tiles wide, high and low parts.
 const BLOCK: usize = 4 * STEPS;
 
@@ -138,7 +138,8 @@ pub(super) fn product(precision: Precision, parallel: bool, p: Product<'_>, scra
             let tiles = &*tiles;
             let rows = |member: usize, task: usize, c: &mut [f32]| {
                 let b = &tiles[if shared { 0 } else { member * per_member }..][..per_member];
-                let from = Block { member: group * together + member, row: task * ROWS_PER_TASK, begins: first == 0, last };
+                let from =
+                    Block { member: group * together + member, row: task * ROWS_PER_TASK, begins: first == 0, last };
                 // SAFETY: the machine has tiles and the instruction sets asked for with them: asserted above.
                 unsafe { row_block(&p, piece, from, b, c) };
             };
@@ -222,7 +223,9 @@ impl Registers {
     /// Tiles are [`available`].
     unsafe fn configure() -> Self {
         // SAFETY: reads 64 bytes that are a valid configuration; compiled code uses no tile register.
-        unsafe { std::arch::asm!("ldtilecfg [{}]", in(reg) &raw const FULL_TILES, options(nostack, readonly, preserves_flags)) };
+        unsafe {
+            std::arch::asm!("ldtilecfg [{}]", in(reg) &raw const FULL_TILES, options(nostack, readonly, preserves_flags))
+        };
         Self
     }
 }
@@ -295,25 +298,25 @@ unsafe fn row_block(p: &Product<'_>, piece: Piece, block: Block, b: &[Tile], c: 
             let width = (p.n - j).min(2 * SIDE);
             let wide = width.div_ceil(SIDE);
             let panel = &b[j / SIDE * piece.steps * piece.parts..][..wide * piece.steps * piece.parts];
-            let c = &mut c[i * p.n + j..][..(height - 1) * p.n + width];
+            let block_c = &mut c[i * p.n + j..][..(height - 1) * p.n + width];
             let used = |at: usize| at / 2 < tall && at % 2 < wide;
             let full = |at: usize| at / 2 * SIDE + SIDE <= height && at % 2 * SIDE + SIDE <= width;
             let corner_of = |at: usize| at / 2 * SIDE * p.n + at % 2 * SIDE;
             for at in (0..4).filter(|&at| used(at) && !full(at) && !block.begins) {
                 let cols = (width - at % 2 * SIDE).min(SIDE);
-                for (to, from) in corners[at].0.chunks_exact_mut(SIDE).zip(c[corner_of(at)..].chunks(p.n)) {
+                for (to, from) in corners[at].0.chunks_exact_mut(SIDE).zip(block_c[corner_of(at)..].chunks(p.n)) {
                     to[..cols].copy_from_slice(&from[..cols]);
                 }
             }
-            let (in_c, in_corners) = (c.as_mut_ptr(), corners.as_mut_ptr());
+            let (in_c, in_corners) = (block_c.as_mut_ptr(), corners.as_mut_ptr());
             for (at, place) in places.iter_mut().enumerate() {
                 let direct = (in_c.wrapping_add(corner_of(at)), p.n * size_of::<f32>());
                 let through = (in_corners.wrapping_add(at).cast::<f32>(), SIDE * size_of::<f32>());
-                (place.to, place.to_stride) = if full(at) && !relu { direct } else { through };
-                let from = if full(at) { direct } else { through };
+                let there = if full(at) { direct } else { through };
+                (place.to, place.to_stride) = there;
                 let first = j + at % 2 * SIDE;
                 (place.from, place.from_stride) = match bias {
-                    _ if !block.begins => (from.0.cast_const(), from.1),
+                    _ if !block.begins => (there.0.cast_const(), there.1),
                     // The same sixteen numbers in each row: a distance of zero.
                     None => (starts.0.as_ptr(), 0),
                     Some(_) if first + SIDE <= BIAS => (starts.0.as_ptr().wrapping_add(first), 0),
@@ -342,18 +345,37 @@ unsafe fn row_block(p: &Product<'_>, piece: Piece, block: Block, b: &[Tile], c: 
                 };
                 kernel(piece.steps, packed.as_ptr(), panel.as_ptr(), &places);
             }
-            for at in (0..4).filter(|&at| used(at) && (relu || !full(at))) {
+            for at in (0..4).filter(|&at| used(at) && !full(at)) {
                 let cols = (width - at % 2 * SIDE).min(SIDE);
-                let mask = (0xffffu32 >> (SIDE - cols)) as __mmask16;
-                for (to, from) in c[corner_of(at)..].chunks_mut(p.n).zip(corners[at].0.chunks_exact(SIDE)) {
-                    // SAFETY: `from` has sixteen numbers, and `to`, a row of C from the corner on, at least `cols`.
-                    unsafe {
-                        let x = _mm512_loadu_ps(from.as_ptr());
-                        // max returns its second operand when either is NaN, so a NaN is kept.
-                        let x = if relu { _mm512_max_ps(_mm512_setzero_ps(), x) } else { x };
-                        _mm512_mask_storeu_ps(to[..cols].as_mut_ptr(), mask, x);
-                    }
+                for (to, from) in block_c[corner_of(at)..].chunks_mut(p.n).zip(corners[at].0.chunks_exact(SIDE)) {
+                    to[..cols].copy_from_slice(&from[..cols]);
                 }
+            }
+            // One block late: a vector load waits for the tile store that it meets.
+            if relu && j > 0 {
+                rectify(&mut c[i * p.n + j - 2 * SIDE..], p.n, height, 2 * SIDE);
+            }
+        }
+        if relu {
+            let j = (p.n - 1) / (2 * SIDE) * (2 * SIDE);
+            rectify(&mut c[i * p.n + j..], p.n, height, p.n - j);
+        }
+    }
+}
+
+/// max(x, 0) over `cols` columns, 32 at most, of `rows` rows that are `stride` apart.
+#[target_feature(enable = "avx512f")]
+fn rectify(c: &mut [f32], stride: usize, rows: usize, cols: usize) {
+    let masks = [cols.min(SIDE), cols.saturating_sub(SIDE)].map(|n| ((1u32 << n) - 1) as __mmask16);
+    assert!((rows - 1) * stride + cols <= c.len() && cols <= 2 * SIDE);
+    for row in 0..rows {
+        for (half, mask) in masks.into_iter().enumerate() {
+            let at = c.as_mut_ptr().wrapping_add(row * stride + half * SIDE);
+            // SAFETY: masked lanes are neither read nor written; the rest is in C, as asserted.
+            unsafe {
+                // max returns its second operand when either is NaN, so a NaN is kept.
+                let x = _mm512_max_ps(_mm512_setzero_ps(), _mm512_maskz_loadu_ps(mask, at));
+                _mm512_mask_storeu_ps(at, mask, x);
             }
         }
     }

@@ -1,4 +1,6 @@
 //! Precisions of large products, seen from a net.
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+#![cfg_attr(feature = "f64", allow(clippy::unnecessary_cast, reason = "`as f64` does something in single precision"))]
 
 use backcast_core::{Key, Real};
 use backcast_nn::{Act, Init, Mlp, Precision, Store, amx_available};

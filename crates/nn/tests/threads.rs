@@ -1,4 +1,5 @@
 //! The same seed gives the same bits for any number of threads.
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 use backcast_core::{Key, Real, State, fingerprint, under};
 use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, amx_available, polyak};

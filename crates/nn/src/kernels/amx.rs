@@ -113,7 +113,7 @@ pub(super) fn product(precision: Precision, parallel: bool, p: Product<'_>, scra
         let per_member = p.n.div_ceil(SIDE) * piece.steps * parts;
         for group in 0..p.members / together {
             if !shared || group == 0 {
-                let pack_one = |member: usize, panel: usize, out: &mut [Tile]| {
+                let pack_one = |member: usize, panel: usize, out: &mut [MaybeUninit<Tile>]| {
                     let b = View {
                         values: &p.b.values[(group * together + member) * p.b.stack..],
                         line: p.b.col,
@@ -167,15 +167,15 @@ fn parts(precision: Precision) -> usize {
     }
 }
 
-/// `count` tiles at the first aligned place of `scratch`.
-fn tiles(scratch: &mut Vec<f32>, count: usize) -> &mut [Tile] {
+/// Room for `count` tiles at the first aligned place of `scratch`.
+fn tiles(scratch: &mut Vec<f32>, count: usize) -> &mut [MaybeUninit<Tile>] {
     let floats = size_of::<Tile>() / size_of::<f32>();
     let needed = count * floats + align_of::<Tile>() / size_of::<f32>();
     if scratch.len() < needed {
         scratch.resize(needed, 0.0);
     }
-    // SAFETY: any bits are an f32 and any bits are a tile.
-    let (_, tiles, _) = unsafe { scratch.align_to_mut::<Tile>() };
+    // SAFETY: any bits are an f32 as well as a tile, and nothing but bits is written to a tile.
+    let (_, tiles, _) = unsafe { scratch.align_to_mut::<MaybeUninit<Tile>>() };
     &mut tiles[..count]
 }
 
@@ -261,7 +261,7 @@ const BIAS: usize = 1024;
 /// # Safety
 /// Tiles are [`available`].
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn row_block(p: &Product<'_>, piece: Piece, block: Block, b: &[Tile], c: &mut [f32]) {
+unsafe fn row_block(p: &Product<'_>, piece: Piece, block: Block, b: &[MaybeUninit<Tile>], c: &mut [f32]) {
     let rows = c.len() / p.n;
     let a = View {
         values: if p.k == 0 { &[] } else { &p.a.values[block.member * p.a.stack..] },
@@ -269,8 +269,10 @@ unsafe fn row_block(p: &Product<'_>, piece: Piece, block: Block, b: &[Tile], c: 
         depth: p.a.col,
     };
     let relu = block.last && p.epilogue == Epilogue::Relu;
-    let mut space = MaybeUninit::<[Tile; BLOCK]>::uninit();
-    let mut corners = [Lines([0.0; SIDE * SIDE]); 4];
+    let mut space = [const { MaybeUninit::<Tile>::uninit() }; BLOCK];
+    // Two sets by turns: a block is finished one block late, because a vector load waits for the tile store that it meets.
+    let mut corners = [[Lines([0.0; SIDE * SIDE]); 4]; 2];
+    let (mut set, mut unfinished) = (0, None);
     let mut places = [Place { from: std::ptr::null(), from_stride: 0, to: std::ptr::null_mut(), to_stride: 0 }; 4];
     // What sums start from, written long before it is read: a tile load waits for all stores before the one it meets.
     // The last columns of a bias that is too wide for this, which need zeros behind them, stand at its end.
@@ -290,9 +292,7 @@ unsafe fn row_block(p: &Product<'_>, piece: Piece, block: Block, b: &[Tile], c: 
     for i in (0..rows).step_by(2 * SIDE) {
         let height = (rows - i).min(2 * SIDE);
         let tall = height.div_ceil(SIDE);
-        let count = tall * piece.steps * piece.parts;
-        // SAFETY: a tile may hold any bits, and `pack` writes all of those that are read below.
-        let packed = unsafe { std::slice::from_raw_parts_mut(space.as_mut_ptr().cast::<Tile>(), count) };
+        let packed = &mut space[..tall * piece.steps * piece.parts];
         pack(a, piece, block.row + i..block.row + i + height, p.k, Side::Left, packed);
         for j in (0..p.n).step_by(2 * SIDE) {
             let width = (p.n - j).min(2 * SIDE);
@@ -304,11 +304,11 @@ unsafe fn row_block(p: &Product<'_>, piece: Piece, block: Block, b: &[Tile], c: 
             let corner_of = |at: usize| at / 2 * SIDE * p.n + at % 2 * SIDE;
             for at in (0..4).filter(|&at| used(at) && !full(at) && !block.begins) {
                 let cols = (width - at % 2 * SIDE).min(SIDE);
-                for (to, from) in corners[at].0.chunks_exact_mut(SIDE).zip(block_c[corner_of(at)..].chunks(p.n)) {
+                for (to, from) in corners[set][at].0.chunks_exact_mut(SIDE).zip(block_c[corner_of(at)..].chunks(p.n)) {
                     to[..cols].copy_from_slice(&from[..cols]);
                 }
             }
-            let (in_c, in_corners) = (block_c.as_mut_ptr(), corners.as_mut_ptr());
+            let (in_c, in_corners) = (block_c.as_mut_ptr(), corners[set].as_mut_ptr());
             for (at, place) in places.iter_mut().enumerate() {
                 let direct = (in_c.wrapping_add(corner_of(at)), p.n * size_of::<f32>());
                 let through = (in_corners.wrapping_add(at).cast::<f32>(), SIDE * size_of::<f32>());
@@ -343,39 +343,50 @@ unsafe fn row_block(p: &Product<'_>, piece: Piece, block: Block, b: &[Tile], c: 
                     (_, 1, 2) => split_1x2,
                     _ => split_1x1,
                 };
-                kernel(piece.steps, packed.as_ptr(), panel.as_ptr(), &places);
+                kernel(piece.steps, packed.as_ptr().cast(), panel.as_ptr().cast(), &places);
             }
-            for at in (0..4).filter(|&at| used(at) && !full(at)) {
-                let cols = (width - at % 2 * SIDE).min(SIDE);
-                for (to, from) in block_c[corner_of(at)..].chunks_mut(p.n).zip(corners[at].0.chunks_exact(SIDE)) {
-                    to[..cols].copy_from_slice(&from[..cols]);
-                }
+            if let Some((at, size)) = unfinished.replace((i * p.n + j, [height, width])) {
+                finish(&mut c[at..], p.n, size, &corners[1 - set], relu);
             }
-            // One block late: a vector load waits for the tile store that it meets.
-            if relu && j > 0 {
-                rectify(&mut c[i * p.n + j - 2 * SIDE..], p.n, height, 2 * SIDE);
-            }
+            set = 1 - set;
         }
-        if relu {
-            let j = (p.n - 1) / (2 * SIDE) * (2 * SIDE);
-            rectify(&mut c[i * p.n + j..], p.n, height, p.n - j);
-        }
+    }
+    if let Some((at, size)) = unfinished {
+        finish(&mut c[at..], p.n, size, &corners[1 - set], relu);
     }
 }
 
-/// max(x, 0) over `cols` columns, 32 at most, of `rows` rows that are `stride` apart.
+/// Brings what is not a full tile from its corner to C, whose rows are `stride` apart, and all of the block through the
+/// activation.
 #[target_feature(enable = "avx512f")]
-fn rectify(c: &mut [f32], stride: usize, rows: usize, cols: usize) {
-    let masks = [cols.min(SIDE), cols.saturating_sub(SIDE)].map(|n| ((1u32 << n) - 1) as __mmask16);
-    assert!((rows - 1) * stride + cols <= c.len() && cols <= 2 * SIDE);
-    for row in 0..rows {
-        for (half, mask) in masks.into_iter().enumerate() {
-            let at = c.as_mut_ptr().wrapping_add(row * stride + half * SIDE);
-            // SAFETY: masked lanes are neither read nor written; the rest is in C, as asserted.
+fn finish(
+    c: &mut [f32],
+    stride: usize,
+    [height, width]: [usize; 2],
+    corners: &[Lines<{ SIDE * SIDE }>; 4],
+    relu: bool,
+) {
+    assert!((height - 1) * stride + width <= c.len() && height <= 2 * SIDE && width <= 2 * SIDE);
+    for (at, corner) in corners.iter().enumerate() {
+        let (row, col) = (at / 2 * SIDE, at % 2 * SIDE);
+        if row >= height || col >= width {
+            continue;
+        }
+        let (rows, cols) = ((height - row).min(SIDE), (width - col).min(SIDE));
+        let full = rows == SIDE && cols == SIDE;
+        if full && !relu {
+            continue;
+        }
+        let mask = (0xffffu32 >> (SIDE - cols)) as __mmask16;
+        for r in 0..rows {
+            let to = c.as_mut_ptr().wrapping_add((row + r) * stride + col);
+            let from = if full { to.cast_const() } else { corner.0.as_ptr().wrapping_add(r * SIDE) };
+            // SAFETY: masked lanes are neither read nor written; the rest is in C, as asserted, or in the corner.
             unsafe {
+                let x = _mm512_maskz_loadu_ps(mask, from);
                 // max returns its second operand when either is NaN, so a NaN is kept.
-                let x = _mm512_max_ps(_mm512_setzero_ps(), _mm512_maskz_loadu_ps(mask, at));
-                _mm512_mask_storeu_ps(at, mask, x);
+                let x = if relu { _mm512_max_ps(_mm512_setzero_ps(), x) } else { x };
+                _mm512_mask_storeu_ps(to, mask, x);
             }
         }
     }

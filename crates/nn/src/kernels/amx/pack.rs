@@ -5,7 +5,7 @@
 //! the sixteen registers of pairs are transposed. Everything outside the matrix is zero.
 
 use super::{DEPTH, Piece, SIDE, Tile};
-use std::{arch::x86_64::*, ops::Range};
+use std::{arch::x86_64::*, mem::MaybeUninit, ops::Range};
 
 /// A factor seen from its sums: lines are rows of A or columns of B; `depth` is the distance along the inner dimension.
 #[derive(Clone, Copy)]
@@ -26,7 +26,14 @@ pub(super) enum Side {
 ///
 /// `k` is the inner size: what lies beyond it is zero.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) fn pack(view: View<'_>, piece: Piece, lines: Range<usize>, k: usize, side: Side, out: &mut [Tile]) {
+pub(super) fn pack(
+    view: View<'_>,
+    piece: Piece,
+    lines: Range<usize>,
+    k: usize,
+    side: Side,
+    out: &mut [MaybeUninit<Tile>],
+) {
     if piece.steps == 0 {
         return;
     }
@@ -128,14 +135,14 @@ unsafe fn by_depth<const PARTS: usize, const WIDTH: usize>(source: Source, steps
     for pair in 0..steps * SIDE {
         let from = source.from.wrapping_add(2 * pair * source.stride);
         let to = to.wrapping_add(pair / SIDE * PARTS * WIDTH * SIDE + pair % SIDE);
-        for t in 0..WIDTH {
+        for (t, mask) in masks.into_iter().enumerate() {
             let (from, to) = (from.wrapping_add(t * SIDE), to.wrapping_add(t * SIDE));
             // SAFETY: masked lanes are not read; the rest is asked of the caller.
             unsafe {
                 let (x, y) = if 2 * pair + 1 < source.depth {
-                    (_mm512_maskz_loadu_ps(masks[t], from), _mm512_maskz_loadu_ps(masks[t], from.add(source.stride)))
+                    (_mm512_maskz_loadu_ps(mask, from), _mm512_maskz_loadu_ps(mask, from.add(source.stride)))
                 } else if 2 * pair < source.depth {
-                    (_mm512_maskz_loadu_ps(masks[t], from), _mm512_setzero_ps())
+                    (_mm512_maskz_loadu_ps(mask, from), _mm512_setzero_ps())
                 } else {
                     (_mm512_setzero_ps(), _mm512_setzero_ps())
                 };
@@ -161,9 +168,9 @@ fn halves(x: __m512, y: __m512) -> __m512i {
 
 /// Sixteen by sixteen words: words of two rows, words of four rows, then groups of four words across all sixteen.
 #[target_feature(enable = "avx512f")]
-fn transpose(tile: &mut Tile) {
-    let rows = tile.0.as_mut_ptr().cast::<__m512i>();
-    // SAFETY: a tile is sixteen aligned rows of sixteen words.
+fn transpose(tile: &mut MaybeUninit<Tile>) {
+    let rows = tile.as_mut_ptr().cast::<__m512i>();
+    // SAFETY: a tile is sixteen aligned rows of sixteen words, all of them packed.
     let mut r: [__m512i; SIDE] = std::array::from_fn(|i| unsafe { rows.add(i).read() });
     let mut s = r;
     for i in (0..SIDE).step_by(2) {

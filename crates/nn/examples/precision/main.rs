@@ -3,6 +3,8 @@
 //! ```sh
 //! cargo run --release -p backcast-nn --example precision
 //! ```
+//! An argument, `times`, `errors` or `curves`, asks for one part alone.
+//!
 //! Times alternate between the precisions within one run; only their ratios mean anything on a shared machine. With
 //! `--features f64` the errors are those of the reference itself.
 #![allow(clippy::print_stdout, reason = "tables are what this is for")]
@@ -21,11 +23,19 @@ const MODES: [Precision; 3] = [Precision::F32, Precision::Split, Precision::Bf16
 
 fn main() {
     println!("bf16 tiles: {}", if amx_available() { "yes" } else { "no, every row is f32" });
-    products();
-    updates();
-    product_errors();
-    update_errors();
-    curves();
+    let part = std::env::args().nth(1);
+    let asked = |name| part.as_deref().is_none_or(|p| p == name);
+    if asked("times") {
+        products();
+        updates();
+    }
+    if asked("errors") {
+        product_errors();
+        update_errors();
+    }
+    if asked("curves") {
+        curves();
+    }
 }
 
 /// Seconds per call in the fastest of `rounds`: what else the machine does only ever adds. Each round times every mode once,
@@ -131,7 +141,7 @@ fn updates() {
         let (next, reward) = (normal(n, OBS + ACT, Key::new(4)), reward(&y));
         let mut works = MODES.map(work);
         let [a, b, c] = &mut works;
-        race(15, [a, b, c].map(|w| Box::new(|| w.bootstrap(&x, &reward, &next)) as Box<dyn FnMut() + '_>))
+        race(31, [a, b, c].map(|w| Box::new(|| w.bootstrap(&x, &reward, &next)) as Box<dyn FnMut() + '_>))
     };
     report("2 critics 23-256-256-1, 256 rows, with targets", bootstrap(&critics(2, 2), 256));
     report("2 critics 23-256-256-256-1, 256 rows, with targets", bootstrap(&critics(2, 3), 256));
@@ -139,11 +149,11 @@ fn updates() {
     let (x, y) = rows(256, Key::new(5));
     let mut works = MODES.map(|p| Work::ensemble(p, Key::new(6)));
     let [a, b, c] = &mut works;
-    let times = race(15, [a, b, c].map(|w| Box::new(|| _ = w.step(&x, &y)) as Box<dyn FnMut() + '_>));
+    let times = race(31, [a, b, c].map(|w| Box::new(|| _ = w.step(&x, &y)) as Box<dyn FnMut() + '_>));
     report("7 models 23-200-200-200-200-36, 256 rows", times);
     let x = normal(5000, OBS + ACT, Key::new(7));
     let [a, b, c] = &mut works;
-    let times = race(9, [a, b, c].map(|w| Box::new(|| _ = w.predict(&x)) as Box<dyn FnMut() + '_>));
+    let times = race(15, [a, b, c].map(|w| Box::new(|| _ = w.predict(&x)) as Box<dyn FnMut() + '_>));
     report("the same, forwards only, 5,000 rows", times);
 }
 

@@ -108,7 +108,7 @@ fn name((members, [m, k, n], [ta, tb]): Form) -> String {
 }
 
 fn products() {
-    println!("\n| m·k·n | f32, µs | f32, GFLOP/s | split ÷ f32 | bf16 ÷ f32 |\n|---|---|---|---|---|");
+    println!("\n| m·k·n | f32, µs | f32, GFLOP/s | split, times as fast | bf16, times as fast |\n|---|---|---|---|---|");
     for form @ (members, [m, k, n], [ta, tb]) in FORMS {
         let shapes = shapes(form);
         let mut params = vec![0.0; shapes[0].len() + shapes[1].len()];
@@ -131,7 +131,7 @@ fn products() {
 }
 
 fn updates() {
-    println!("\n| update | f32, ms | split ÷ f32 | bf16 ÷ f32 |\n|---|---|---|---|");
+    println!("\n| update | f32, ms | split, times as fast | bf16, times as fast |\n|---|---|---|---|");
     let critics = |members, layers| move |p| Work::critics(members, layers, true, p, Key::new(2));
     let report = |name: &str, [f32, split, bf16]: [f64; 3]| {
         println!("| {name} | {:.2} | {:.2} | {:.2} |", f32 * 1e3, f32 / split, f32 / bf16);

@@ -40,15 +40,18 @@ pub fn isa() -> Isa {
 
 /// How large products are computed. Everything else, and products too small to gain, is always [`F32`](Precision::F32).
 ///
-/// Errors are relative to Σ|aᵢbᵢ|, the size of what is summed; sums are f32 in all three.
+/// Errors are relative to Σ|aᵢbᵢ|, the size of what is summed; sums are f32 in all three. For a given precision bits depend
+/// neither on threads nor on the other members of a stack. But what counts as large depends on every size, the number of
+/// rows too: outside `F32` the bits of a row may depend on how many rows are computed with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// Fused multiply–adds of [`Real`](crate::Real): 24 bits.
     #[default]
     F32,
-    /// Three bf16 products for one: about 16 bits, below 3·2⁻¹⁶ = 4.6e-5 and typically a hundredth of that.
+    /// Three bf16 products for one: about 16 bits. Each aᵢbᵢ is off by 3·2⁻¹⁶ = 4.6e-5 at most, and over a sum most of
+    /// that cancels. Numbers above 3.39e38 overflow; infinities become NaN.
     Split,
-    /// One bf16 product: 8 bits, below 2⁻⁷ = 7.8e-3.
+    /// One bf16 product: 8 bits. Each aᵢbᵢ is off by 2⁻⁷ = 7.8e-3 at most.
     Bf16,
 }
 

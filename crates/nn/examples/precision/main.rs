@@ -108,7 +108,9 @@ fn name((members, [m, k, n], [ta, tb]): Form) -> String {
 }
 
 fn products() {
-    println!("\n| m·k·n | f32, µs | f32, GFLOP/s | split, times as fast | bf16, times as fast |\n|---|---|---|---|---|");
+    println!(
+        "\n| m·k·n | f32, µs | f32, GFLOP/s | split, times as fast | bf16, times as fast |\n|---|---|---|---|---|"
+    );
     for form @ (members, [m, k, n], [ta, tb]) in FORMS {
         let shapes = shapes(form);
         let mut params = vec![0.0; shapes[0].len() + shapes[1].len()];

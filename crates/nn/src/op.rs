@@ -1,7 +1,7 @@
 //! The operations a tape can record, and how each computes its value.
 
 use crate::{Act, Real, Shape, kernels};
-use kernels::{Bias, Epilogue, Isa, Matrix, Product, Start};
+use kernels::{Bias, Epilogue, Isa, Matrix, Precision, Product, Start};
 
 /// Declares the operations together with their names, so that no list of them can fall behind.
 macro_rules! operations {
@@ -119,6 +119,7 @@ pub(crate) type Operand<'a> = (&'a [Real], Shape);
 #[derive(Clone, Copy)]
 pub(crate) struct Machine {
     pub(crate) isa: Isa,
+    pub(crate) precision: Precision,
     pub(crate) parallel: bool,
 }
 
@@ -397,5 +398,5 @@ fn matmul(call: Call<'_>, transposed: [bool; 2], epilogue: Epilogue<'_>, out: &m
         }),
         epilogue,
     };
-    kernels::product(machine.isa, machine.parallel, p, panels, out);
+    kernels::product(machine.isa, machine.precision, machine.parallel, p, panels, out);
 }

@@ -1,6 +1,6 @@
 //! Define by run: operations are computed as they are written and recorded in one arena, which is reused from step to step.
 
-use crate::{Real, Shape, kernels, op::*, vjp::Mark};
+use crate::{Precision, Real, Shape, kernels, op::*, vjp::Mark};
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2};
 use std::cell::RefCell;
 
@@ -36,7 +36,11 @@ pub struct Arena {
 
 impl std::fmt::Debug for Machine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}{}", self.isa, if self.parallel { " ×threads" } else { "" })
+        write!(f, "{:?}", self.isa)?;
+        if self.precision != Precision::F32 {
+            write!(f, " {:?}", self.precision)?;
+        }
+        if self.parallel { write!(f, " ×threads") } else { Ok(()) }
     }
 }
 
@@ -50,7 +54,7 @@ impl Default for Arena {
             adjoints: Vec::new(),
             marks: Vec::new(),
             panels: Vec::new(),
-            machine: Machine { isa: kernels::isa(), parallel: false },
+            machine: Machine { isa: kernels::isa(), precision: Precision::F32, parallel: false },
         }
     }
 }
@@ -59,6 +63,19 @@ impl Arena {
     /// Whether large products may use the threads of the current rayon pool. The bits do not depend on it.
     pub fn set_parallel(&mut self, parallel: bool) {
         self.machine.parallel = parallel;
+    }
+
+    /// How large products are computed from now on, forwards and backwards alike.
+    ///
+    /// Where [`amx_available`](crate::amx_available) is false this is [`Precision::F32`], whatever is asked for;
+    /// [`Arena::precision`] tells. Training is not bit for bit the same on machines that differ in this.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.machine.precision = if kernels::amx_available() { precision } else { Precision::F32 };
+    }
+
+    /// How large products are computed.
+    pub fn precision(&self) -> Precision {
+        self.machine.precision
     }
 
     /// Bytes held.
@@ -75,8 +92,11 @@ impl Arena {
 
     /// Room for `len` more values; returns their offset.
     fn take(&mut self, len: usize) -> usize {
-        let at = self.top;
-        self.top += len;
+        // At the beginning of a cache line, or vectors of the kernels would straddle two.
+        let line = 64 / size_of::<Real>();
+        let first = self.values.as_ptr().align_offset(64);
+        let at = first + self.top.saturating_sub(first).next_multiple_of(line);
+        self.top = at + len;
         if self.top > self.values.len() {
             self.values.resize(self.top, 0.0);
         }

@@ -1,7 +1,8 @@
 //! A steady-state update allocates nothing.
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 use backcast_core::{Key, Real};
-use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Shape, Store, TanhGaussian, Vae, polyak, soft_clamp};
+use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Vae, polyak, soft_clamp};
 use ndarray::Array2;
 
 /// Allocations of 50 steps after three that fill the arena.
@@ -113,4 +114,24 @@ fn a_gradient_penalty_step_allocates_nothing() {
         });
     });
     assert_eq!(n, 0, "allocations in 50 steps");
+}
+
+/// On bf16 tiles, where the machine has them: what is packed stays in the arena.
+#[test]
+fn a_step_on_tiles_allocates_nothing() {
+    if !backcast_nn::amx_available() {
+        eprintln!("SKIPPED: a_step_on_tiles_allocates_nothing: this machine has no bf16 tiles (AMX)");
+        return;
+    }
+    let x = inputs(256, 23, "x");
+    for precision in [Precision::Split, Precision::Bf16] {
+        let mut store = Store::default();
+        store.arena_mut().set_precision(precision);
+        let net = Mlp::new(&mut store, "net", &[23, 100, 100, 1], 2, Act::Relu, Init::FanIn, Key::new(1));
+        let mut adam = Adam::new(net.range(), 1e-3);
+        let n = allocations(|_| {
+            adam.minimise(&mut store, |tape| net.forward(tape.input(x.view())).square().mean());
+        });
+        assert_eq!(n, 0, "allocations in 50 steps, {precision:?}");
+    }
 }

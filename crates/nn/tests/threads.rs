@@ -1,11 +1,12 @@
 //! The same seed gives the same bits for any number of threads.
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 use backcast_core::{Key, Real, State, fingerprint, under};
-use backcast_nn::{Act, Adam, Init, Mlp, Store, polyak};
+use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, amx_available, polyak};
 use ndarray::Array2;
 
 /// A few steps of nets large enough that products fork: 2·384·128·128 multiply–adds a layer.
-fn train(threads: usize, parallel: bool) -> u64 {
+fn train(precision: Precision, threads: usize, parallel: bool) -> u64 {
     struct Run(Store, Adam);
     impl State for Run {
         fn visit(&mut self, f: &mut dyn FnMut(&str, backcast_core::Slot<'_>)) {
@@ -19,6 +20,7 @@ fn train(threads: usize, parallel: bool) -> u64 {
     let x: Array2<Real> = Array2::from_shape_vec((rows, 20), numbers).expect("a matrix");
     let mut store = Store::default();
     store.arena_mut().set_parallel(parallel);
+    store.arena_mut().set_precision(precision);
     let net = Mlp::new(&mut store, "net", &[20, hidden, hidden, hidden, 1], 2, Act::Relu, Init::FanIn, Key::new(6));
     let target = net.duplicate(&mut store, "target");
     let adam = Adam::new(net.range(), 1e-3);
@@ -41,8 +43,17 @@ fn train(threads: usize, parallel: bool) -> u64 {
 
 #[test]
 fn training_gives_the_same_bits_on_any_number_of_threads() {
-    let alone = train(1, false);
-    for threads in [1, 2, 4] {
-        assert_eq!(train(threads, true), alone, "{threads} threads");
+    let exact = train(Precision::F32, 1, false);
+    let tiles: &[Precision] = if amx_available() { &[Precision::Split, Precision::Bf16] } else { &[] };
+    for &precision in [Precision::F32].iter().chain(tiles) {
+        let alone = if precision == Precision::F32 { exact } else { train(precision, 1, false) };
+        // Or the tiles were not used at all.
+        assert_eq!(alone == exact, precision == Precision::F32, "{precision:?}");
+        for threads in [1, 2, 4] {
+            assert_eq!(train(precision, threads, true), alone, "{precision:?}, {threads} threads");
+        }
+    }
+    if !amx_available() {
+        eprintln!("SKIPPED: training_gives_the_same_bits_on_any_number_of_threads: in bf16, which this machine lacks");
     }
 }

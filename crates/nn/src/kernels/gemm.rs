@@ -117,7 +117,7 @@ fn room(scratch: &mut Vec<Real>, len: usize) -> &mut [Real] {
 
 impl Product<'_> {
     /// The bounds that the unchecked reads of the tiles rely on.
-    fn check(&self) {
+    pub(super) fn check(&self) {
         let last =
             |x: &Matrix<'_>, r: usize, c: usize| (self.members - 1) * x.stack + (r - 1) * x.row + (c - 1) * x.col;
         assert!(self.k == 0 || last(&self.a, self.m, self.k) < self.a.values.len(), "product: A is too short");

@@ -4,11 +4,14 @@
 //! `target-cpu` flag is needed. Each element of a product is one chain of fused multiply–adds in a fixed order, whatever
 //! the tile it falls in and whoever computes that tile, so results do not depend on the number of threads.
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux", not(feature = "f64")))]
+mod amx;
 mod elementwise;
 mod gemm;
 
+use crate::Real;
 pub(crate) use elementwise::*;
-pub(crate) use gemm::{Bias, Epilogue, Matrix, Product, Start, product};
+pub(crate) use gemm::{Bias, Epilogue, Matrix, Product, Start};
 
 /// The instruction sets a product can run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,4 +36,49 @@ pub fn isa() -> Isa {
         }
     }
     Isa::Portable
+}
+
+/// How large products are computed. Everything else, and products too small to gain, is always [`F32`](Precision::F32).
+///
+/// Errors are relative to Σ|aᵢbᵢ|, the size of what is summed; sums are f32 in all three. For a given precision bits depend
+/// neither on threads nor on the other members of a stack. But what counts as large depends on every size, the number of
+/// rows too: outside `F32` the bits of a row may depend on how many rows are computed with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Fused multiply–adds of [`Real`](crate::Real): 24 bits.
+    #[default]
+    F32,
+    /// Three bf16 products for one: about 16 bits. Each aᵢbᵢ is off by 3·2⁻¹⁶ = 4.6e-5 at most, and over a sum most of
+    /// that cancels. Numbers above 3.39e38 overflow; infinities become NaN.
+    Split,
+    /// One bf16 product: 8 bits. Each aᵢbᵢ is off by 2⁻⁷ = 7.8e-3 at most.
+    Bf16,
+}
+
+/// Whether this machine has bf16 tile products (Intel AMX, on Linux) and this process may use them: without, and in double
+/// precision, every [`Precision`] computes as [`Precision::F32`] does.
+pub fn amx_available() -> bool {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux", not(feature = "f64")))]
+    return amx::available();
+    #[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(feature = "f64"))))]
+    false
+}
+
+/// Computes `p` into `c`, `[members, m, n]` dense, on tiles where that is asked for, possible and faster.
+///
+/// Neither the kernel chosen nor the bits depend on `parallel`. `panels` is scratch that grows once and is then reused.
+pub(crate) fn product(
+    isa: Isa,
+    precision: Precision,
+    parallel: bool,
+    p: Product<'_>,
+    panels: &mut Vec<Real>,
+    c: &mut [Real],
+) {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux", not(feature = "f64")))]
+    if precision != Precision::F32 && amx_available() && amx::pays(precision, &p) {
+        return amx::product(precision, parallel, p, panels, c);
+    }
+    let _ = precision;
+    gemm::product(isa, parallel, p, panels, c);
 }

@@ -9,7 +9,7 @@
 
 use crate::transition::{Transition, check_hidden, check_rate, sizes};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Store, Tape, Var};
+use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, Tape, Var};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -21,11 +21,13 @@ pub struct Config {
     pub hidden: Vec<usize>,
     /// Learning rate of π.
     pub actor_rate: Real,
+    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+    pub precision: Precision,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { hidden: vec![256, 256], actor_rate: 3e-4 }
+        Self { hidden: vec![256, 256], actor_rate: 3e-4, precision: Precision::F32 }
     }
 }
 
@@ -41,7 +43,7 @@ impl Algorithm for Config {
 
     fn build(&self, spec: Spec, key: Key) -> Result<Bc, ConfigError> {
         self.check()?;
-        let mut store = Store::default();
+        let mut store = Store::in_precision(self.precision);
         let dims = sizes(spec.obs, &self.hidden, spec.act);
         let actor = Mlp::new(&mut store, "actor", &dims, 1, Act::Relu, Init::FanIn, key).with_output(Act::Tanh);
         Ok(Bc { spec, store, actor, actor_adam: Adam::new(actor.range(), self.actor_rate) })
@@ -111,7 +113,7 @@ mod tests {
             Key::new(1).fold(i).uniform(-1.0, 1.0, &mut s);
             log.push(&s, &[1.5 * s[0] * s[1]], 0.0, &s, false);
         }
-        let config = Config { hidden: vec![32, 32], actor_rate: 3e-3 };
+        let config = Config { hidden: vec![32, 32], actor_rate: 3e-3, ..Config::default() };
         let mut bc = config.build(spec, Key::new(2)).unwrap();
         let mut staging = Columns::new(spec);
         let mut loss = 0.0;

@@ -18,7 +18,7 @@
 
 use crate::transition::{Transition, check_hidden, check_rate, check_shared, sizes};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, LATENT_BOUND, Mlp, Shape, Store, Vae, Var, clipped_normal, polyak};
+use backcast_nn::{Act, Adam, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,8 @@ pub struct Config {
     pub hidden: Vec<usize>,
     /// Units of the hidden layers of the VAE's two halves.
     pub vae_hidden: Vec<usize>,
+    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+    pub precision: Precision,
 }
 
 impl Default for Config {
@@ -67,6 +69,7 @@ impl Default for Config {
             critic_rate: 1e-3,
             hidden: vec![400, 300],
             vae_hidden: vec![750, 750],
+            precision: Precision::F32,
         }
     }
 }
@@ -93,7 +96,7 @@ impl Algorithm for Config {
 
     fn build(&self, spec: Spec, key: Key) -> Result<Bcq, ConfigError> {
         self.check()?;
-        let mut store = Store::default();
+        let mut store = Store::in_precision(self.precision);
         let pair = spec.obs + spec.act;
         let vae = Vae::new(&mut store, "vae", spec.obs, spec.act, 2 * spec.act, &self.vae_hidden, spec.act_limit, key);
         let dims = |out| sizes(pair, &self.hidden, out);

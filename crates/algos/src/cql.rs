@@ -25,7 +25,7 @@ use crate::{
     transition::{Transition, check_hidden, check_shared, sizes},
 };
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Shape, Store, TanhGaussian, Var, polyak};
+use backcast_nn::{Act, Adam, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,8 @@ pub struct Config {
     pub layer_norm: bool,
     /// Units of the hidden layers.
     pub hidden: Vec<usize>,
+    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+    pub precision: Precision,
 }
 
 impl Default for Config {
@@ -89,6 +91,7 @@ impl Default for Config {
             critic_rate: 3e-4,
             layer_norm: false,
             hidden: vec![256, 256, 256],
+            precision: Precision::F32,
         }
     }
 }
@@ -119,7 +122,7 @@ impl Algorithm for Config {
 
     fn build(&self, spec: Spec, key: Key) -> Result<Cql, ConfigError> {
         self.check()?;
-        let mut store = Store::default();
+        let mut store = Store::in_precision(self.precision);
         let actor = Actor::new(&mut store, spec, &self.hidden, key);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
         let critic = Mlp::new(&mut store, "critic", &dims, 2, Act::Relu, Init::FanIn, key);

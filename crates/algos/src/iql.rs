@@ -18,7 +18,7 @@
 
 use crate::transition::{Transition, check_hidden, check_shared, sizes};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Shape, Store, Var, expectile_loss, polyak};
+use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, Var, expectile_loss, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,8 @@ pub struct Config {
     pub layer_norm: bool,
     /// Units of the hidden layers.
     pub hidden: Vec<usize>,
+    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+    pub precision: Precision,
 }
 
 impl Default for Config {
@@ -64,6 +66,7 @@ impl Default for Config {
             actor_decay: 1_000_000,
             layer_norm: false,
             hidden: vec![256, 256],
+            precision: Precision::F32,
         }
     }
 }
@@ -91,7 +94,7 @@ impl Algorithm for Config {
 
     fn build(&self, spec: Spec, key: Key) -> Result<Iql, ConfigError> {
         self.check()?;
-        let mut store = Store::default();
+        let mut store = Store::in_precision(self.precision);
         let init = Init::Orthogonal(Real::sqrt(2.0));
         let (state, pair) = (|out| sizes(spec.obs, &self.hidden, out), sizes(spec.obs + spec.act, &self.hidden, 1));
         let critic = Mlp::new(&mut store, "critic", &pair, 2, Act::Relu, init, key).with_layer_norm(self.layer_norm);

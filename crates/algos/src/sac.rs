@@ -20,7 +20,7 @@
 
 use crate::transition::{Transition, check_hidden, check_shared, sizes};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Shape, Store, TanhGaussian, Var, polyak};
+use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,8 @@ pub struct Config {
     pub layer_norm: bool,
     /// Units of the hidden layers.
     pub hidden: Vec<usize>,
+    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+    pub precision: Precision,
 }
 
 impl Default for Config {
@@ -63,6 +65,7 @@ impl Default for Config {
             critic_rate: 3e-4,
             layer_norm: false,
             hidden: vec![256, 256],
+            precision: Precision::F32,
         }
     }
 }
@@ -92,7 +95,7 @@ impl Algorithm for Config {
 
     fn build(&self, spec: Spec, key: Key) -> Result<Sac, ConfigError> {
         self.check()?;
-        let mut store = Store::default();
+        let mut store = Store::in_precision(self.precision);
         let actor = Actor::new(&mut store, spec, &self.hidden, key);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
         let critic = Mlp::new(&mut store, "critic", &dims, 2, Act::Relu, Init::FanIn, key);

@@ -12,7 +12,7 @@
 
 use crate::transition::{Transition, check_hidden, check_shared, sizes};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Store, Var, polyak};
+use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,8 @@ pub struct Config {
     pub critic_rate: Real,
     /// Units of the hidden layers.
     pub hidden: Vec<usize>,
+    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+    pub precision: Precision,
 }
 
 impl Default for Config {
@@ -52,6 +54,7 @@ impl Default for Config {
             actor_rate: 3e-4,
             critic_rate: 3e-4,
             hidden: vec![256, 256],
+            precision: Precision::F32,
         }
     }
 }
@@ -74,7 +77,7 @@ impl Algorithm for Config {
 
     fn build(&self, spec: Spec, key: Key) -> Result<Td3Bc, ConfigError> {
         self.check()?;
-        let mut store = Store::default();
+        let mut store = Store::in_precision(self.precision);
         let actor_dims = sizes(spec.obs, &self.hidden, spec.act);
         let critic_dims = sizes(spec.obs + spec.act, &self.hidden, 1);
         let actor = Mlp::new(&mut store, "actor", &actor_dims, 1, Act::Relu, Init::FanIn, key).with_output(Act::Tanh);

@@ -2,6 +2,7 @@
 
 use backcast_algos::{bc, bcq, cql, iql, sac, td3_bc};
 use backcast_core::*;
+use backcast_nn::Precision;
 use ndarray::Array2;
 
 const SPEC: Spec = Spec::new(3, 2);
@@ -235,6 +236,44 @@ fn targets_move_only_by_polyak() {
                 }
             }
         }
+    }
+}
+
+/// A precision that is asked for reaches the learner's products: other bits, nearly the same metrics.
+#[test]
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn precision_reaches_every_learner() {
+    if !backcast_nn::amx_available() {
+        return eprintln!("SKIPPED: precision_reaches_every_learner: this machine has no bf16 tiles (AMX)");
+    }
+    fn twins<A: Algorithm>(mut config: A, with: impl Fn(&mut A, Precision)) -> [Box<dyn Learner>; 2]
+    where
+        A::Learner: 'static,
+    {
+        [Precision::F32, Precision::Split].map(|precision| {
+            with(&mut config, precision);
+            Box::new(config.build(SPEC, Key::new(5)).expect("a sound configuration")) as Box<dyn Learner>
+        })
+    }
+    macro_rules! twins {
+        ($($config:expr),*) => {[$(twins($config, |c, precision| c.precision = precision)),*]};
+    }
+    let hidden = || vec![64, 64];
+    let all = twins![
+        bc::Config { hidden: hidden(), ..Default::default() },
+        td3_bc::Config { hidden: hidden(), ..Default::default() },
+        bcq::Config { hidden: hidden(), vae_hidden: hidden(), ..Default::default() },
+        iql::Config { hidden: hidden(), ..Default::default() },
+        sac::Config { hidden: hidden(), ..Default::default() },
+        cql::Config { hidden: hidden(), warm_start: 0, ..Default::default() }
+    ];
+    let log = log(256);
+    for (i, [mut exact, mut split]) in all.into_iter().enumerate() {
+        let [a, b] = [&mut exact, &mut split].map(|learner| learner.update(log.batch(), Key::new(6)));
+        for ((name, x), (_, y)) in a.iter().zip(b.iter()) {
+            assert!((x - y).abs() <= 1e-3 * (1.0 + x.abs()), "learner {i}, {name}: {x} and {y}");
+        }
+        assert_ne!(fingerprint(exact.as_mut()), fingerprint(split.as_mut()), "learner {i} computes in f32 alone");
     }
 }
 

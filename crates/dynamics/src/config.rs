@@ -1,5 +1,5 @@
 use backcast_core::{ConfigError, Real};
-use backcast_nn::MAX_LAYERS;
+use backcast_nn::{MAX_LAYERS, Precision};
 use serde::{Deserialize, Serialize};
 
 /// By what a member's epochs, and then the members, are compared on the held-out rows.
@@ -27,6 +27,8 @@ pub struct EnsembleConfig {
     pub elites: usize,
     /// Sizes of the hidden layers, each followed by swish.
     pub hidden: Vec<usize>,
+    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+    pub precision: Precision,
     /// α of Adam.
     pub learning_rate: Real,
     /// Rows per member and step.
@@ -62,6 +64,7 @@ impl Default for EnsembleConfig {
             members: 7,
             elites: 5,
             hidden: vec![200; 4],
+            precision: Precision::F32,
             learning_rate: 1e-3,
             batch: 256,
             decay: vec![2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4],

@@ -2,7 +2,7 @@ use crate::EnsembleConfig;
 use backcast_core::{
     Column, Columns, ConfigError, Direction, Dynamics, Key, Prediction, Real, Slot, Spec, State, under,
 };
-use backcast_nn::{Act, Arena, Init, Mlp, Shape, Store, Tape, Var, soft_clamp};
+use backcast_nn::{Act, Arena, Init, Mlp, Precision, Shape, Store, Tape, Var, soft_clamp};
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2};
 use rayon::prelude::*;
 use std::{
@@ -73,7 +73,7 @@ impl Ensemble {
         let widths = split.given.map(|c| spec.width(c));
         let cols = split.predicted.iter().map(|&c| spec.width(c)).sum();
         let inputs = widths[0] + widths[1];
-        let mut store = Store::default();
+        let mut store = Store::in_precision(config.precision);
         let dims = [&[inputs], config.hidden.as_slice(), &[2 * cols]].concat();
         let net = Mlp::new(&mut store, "net", &dims, config.members, Act::Swish, Init::TruncatedNormal, key);
         let vector = Shape::new(1, 1, cols);
@@ -252,14 +252,18 @@ fn copy_row(from: &ArrayView2<'_, Real>, row: usize, out: &mut [Real]) {
 
 impl Work {
     /// Room for `len` numbers in both outputs, and an arena for every thread that may come.
-    fn reserve(&mut self, len: usize, parallel: bool) {
+    fn reserve(&mut self, len: usize, parallel: bool, precision: Precision) {
         if self.mean.len() < len {
             self.mean.resize(len, 0.0);
             self.std.resize(len, 0.0);
         }
         let threads = if parallel { rayon::current_num_threads() } else { 1 };
         if self.arenas.len() < threads {
-            self.arenas.resize_with(threads, Default::default);
+            self.arenas.resize_with(threads, || {
+                let mut arena = Arena::default();
+                arena.set_precision(precision);
+                Mutex::new(RefCell::new(arena))
+            });
         }
     }
 
@@ -311,7 +315,7 @@ impl Dynamics for Ensemble {
     fn predict(&mut self, given: [ArrayView2<'_, Real>; 2]) -> Prediction<'_> {
         let rows = self.rows_of(&given);
         let (members, cols) = (self.config.members, self.head.cols);
-        self.work.reserve(members * rows * cols, self.parallel);
+        self.work.reserve(members * rows * cols, self.parallel, self.config.precision);
         let Work { arenas, mean, std, .. } = &mut self.work;
         let (mean, std) = (&mut mean[..members * rows * cols], &mut std[..members * rows * cols]);
         let (head, params, arenas) = (&self.head, self.store.params(), &*arenas);
@@ -355,7 +359,7 @@ impl Dynamics for Ensemble {
             std.dim()
         );
         self.work.sort(member_of_row, self.config.members);
-        self.work.reserve(self.work.order.len() * cols, self.parallel);
+        self.work.reserve(self.work.order.len() * cols, self.parallel, self.config.precision);
         let Work { arenas, mean: m, std: s, order, tiles, .. } = &mut self.work;
         let (m, s) = (&mut m[..order.len() * cols], &mut s[..order.len() * cols]);
         let (head, params, arenas) = (&self.head, self.store.params(), &*arenas);

@@ -1,4 +1,4 @@
-use crate::{Arena, Real, Shape, Tape};
+use crate::{Arena, Precision, Real, Shape, Tape};
 use backcast_core::{Slot, State};
 use std::{cell::RefCell, ops::Range};
 
@@ -20,6 +20,13 @@ struct Tensor {
 }
 
 impl Store {
+    /// An empty store whose tape computes large products in `precision`.
+    pub fn in_precision(precision: Precision) -> Self {
+        let mut store = Self::default();
+        store.arena_mut().set_precision(precision);
+        store
+    }
+
     /// Makes room for a tensor called `name` whose values `init` writes; returns its offset.
     ///
     /// # Panics

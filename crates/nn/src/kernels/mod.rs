@@ -12,6 +12,7 @@ mod gemm;
 use crate::Real;
 pub(crate) use elementwise::*;
 pub(crate) use gemm::{Bias, Epilogue, Matrix, Product, Start};
+use serde::{Deserialize, Serialize};
 
 /// The instruction sets a product can run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +44,8 @@ pub fn isa() -> Isa {
 /// Errors are relative to Σ|aᵢbᵢ|, the size of what is summed; sums are f32 in all three. For a given precision bits depend
 /// neither on threads nor on the other members of a stack. But what counts as large depends on every size, the number of
 /// rows too: outside `F32` the bits of a row may depend on how many rows are computed with it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// Fused multiply–adds of [`Real`](crate::Real): 24 bits.
     #[default]

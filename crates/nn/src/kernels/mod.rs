@@ -4,9 +4,11 @@
 //! `target-cpu` flag is needed. Each element of a product is one chain of fused multiply–adds in a fixed order, whatever
 //! the tile it falls in and whoever computes that tile, so results do not depend on the number of threads.
 
+mod ceiling;
 mod elementwise;
 mod gemm;
 
+pub use ceiling::{Burst, multiply_adds};
 pub(crate) use elementwise::*;
 pub(crate) use gemm::{Epilogue, Matrix, Product, Start, product};
 

@@ -92,12 +92,7 @@ pub fn measure(workload: &str, data: &Columns, settings: Settings) -> Measuremen
         }
         let beside = ceilings.windows(2).map(|c| (c[0] + c[1]) / 2.0);
         let fractions = rates.iter().zip(beside).map(|(rate, ceiling)| rate * cost / ceiling).collect();
-        Measurement {
-            rate: Spread::of(rates),
-            ceiling: Spread::of(ceilings),
-            fraction: Spread::of(fractions),
-            first,
-        }
+        Measurement { rate: Spread::of(rates), ceiling: Spread::of(ceilings), fraction: Spread::of(fractions), first }
     })
 }
 

@@ -14,23 +14,10 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use rayon::ThreadPool;
 
 /// The workloads that are updates of a [`learner`], by name.
-pub const LEARNERS: &[&str] = &[
-    "bc",
-    "td3bc",
-    "bcq",
-    "iql",
-];
+pub const LEARNERS: &[&str] = &["bc", "td3bc", "bcq", "iql"];
 
 /// Every workload that can be timed, by name.
-pub const WORKLOADS: &[&str] = &[
-    "bc",
-    "td3bc",
-    "bcq",
-    "iql",
-    "dynamics",
-    "rollout_mopo",
-    "rollout_combo",
-];
+pub const WORKLOADS: &[&str] = &["bc", "td3bc", "bcq", "iql", "dynamics", "rollout_mopo", "rollout_combo"];
 
 /// The learner of a workload and its batch size, or `None` for a name that is not in [`LEARNERS`].
 ///
@@ -149,7 +136,8 @@ fn roll_out<'a, P: Penalty + Send + 'a>(
     penalty_weight: Real,
     pool: ThreadPool,
 ) -> Step<'a> {
-    let config = ImagineConfig { horizon: HORIZON, starts_per_call: STARTS, penalty_weight, ..ImagineConfig::default() };
+    let config =
+        ImagineConfig { horizon: HORIZON, starts_per_call: STARTS, penalty_weight, ..ImagineConfig::default() };
     let mut imaginer = Imaginer::new(config, never, penalty).expect("a sound configuration");
     let mut ring = Columns::with_capacity(SHAPE, STARTS * HORIZON);
     let mut call = 0;

@@ -74,16 +74,7 @@ macro_rules! x86_burst {
 }
 
 #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
-x86_burst!(
-    burst_avx512,
-    "avx512f",
-    24,
-    16,
-    _mm512_setzero_ps,
-    _mm512_set1_ps,
-    _mm512_fmadd_ps,
-    _mm512_storeu_ps
-);
+x86_burst!(burst_avx512, "avx512f", 24, 16, _mm512_setzero_ps, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_storeu_ps);
 #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
 x86_burst!(burst_avx2, "avx2,fma", 12, 8, _mm256_setzero_ps, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_storeu_ps);
 

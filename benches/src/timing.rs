@@ -79,7 +79,7 @@ pub fn measure(workload: &str, data: &Columns, settings: Settings) -> Measuremen
     with_steps(workload, data, threads, Span::Steady, |steps| {
         // Caches, clocks and memory reach their steady state.
         run(steps, window.min(Duration::from_millis(300)));
-        let between = (window / 5).clamp(Duration::from_millis(20), Duration::from_millis(200));
+        let between = (window / 2).clamp(Duration::from_millis(20), Duration::from_millis(500));
         let (mut rates, mut ceilings) = (Vec::new(), vec![ceiling(threads, between)]);
         let begin = Instant::now();
         while rates.len() < windows {

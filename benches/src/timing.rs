@@ -54,6 +54,9 @@ pub struct Measurement {
     pub ceiling: Spread,
     /// Operations per second over the ceiling, window by window; the operations are [`Flops::least`](crate::Flops::least).
     pub fraction: Spread,
+    /// Cores that the process had, on average over all windows, where the system says: less than there are threads at work
+    /// means that others had the rest.
+    pub cores: Option<f64>,
     /// Seconds from the first unit's beginning to its end, the building of what does it included.
     pub first: f64,
 }
@@ -81,7 +84,7 @@ pub fn measure(workload: &str, data: &Columns, settings: Settings) -> Measuremen
         run(steps, window.min(Duration::from_millis(300)));
         let between = (window / 2).clamp(Duration::from_millis(20), Duration::from_millis(500));
         let (mut rates, mut ceilings) = (Vec::new(), vec![ceiling(threads, between)]);
-        let begin = Instant::now();
+        let (begin, before) = (Instant::now(), processor_time());
         while rates.len() < windows {
             rates.push(run(steps, window));
             ceilings.push(ceiling(threads, between));
@@ -90,9 +93,17 @@ pub fn measure(workload: &str, data: &Columns, settings: Settings) -> Measuremen
                 break;
             }
         }
+        let had = processor_time().zip(before).map(|(after, before)| after - before);
+        let cores = had.map(|seconds| seconds / begin.elapsed().as_secs_f64());
         let beside = ceilings.windows(2).map(|c| (c[0] + c[1]) / 2.0);
         let fractions = rates.iter().zip(beside).map(|(rate, ceiling)| rate * cost / ceiling).collect();
-        Measurement { rate: Spread::of(rates), ceiling: Spread::of(ceilings), fraction: Spread::of(fractions), first }
+        Measurement {
+            rate: Spread::of(rates),
+            ceiling: Spread::of(ceilings),
+            fraction: Spread::of(fractions),
+            cores,
+            first,
+        }
     })
 }
 
@@ -122,6 +133,15 @@ pub fn ceiling(threads: usize, window: Duration) -> f64 {
     }))
 }
 
+/// Seconds that this process has had a core, over all its threads, in hundredths; `None` where the system does not say.
+fn processor_time() -> Option<f64> {
+    let about = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the program, which may hold anything, ends with the last parenthesis.
+    let mut fields = about.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut hundredths = || fields.next()?.parse::<f64>().ok();
+    Some((hundredths()? + hundredths()?) / 100.0)
+}
+
 /// The sum of what the tasks return, each run on a thread of its own.
 fn together<F: FnOnce() -> f64 + Send>(tasks: impl Iterator<Item = F>) -> f64 {
     std::thread::scope(|scope| {
@@ -149,6 +169,7 @@ mod tests {
             assert!(spread.min > 0.0 && spread.min <= spread.median && spread.median <= spread.max, "{m:?}");
             assert!(spread.max.is_finite(), "{m:?}");
         }
+        assert!(m.cores.is_none_or(|cores| (0.0..1000.0).contains(&cores)), "{m:?}");
         assert!(m.first > 0.0 && m.gflops("bc") > 0.0, "{m:?}");
     }
 }

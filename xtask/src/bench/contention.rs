@@ -6,7 +6,7 @@
 use super::{facts, fresh};
 use anyhow::Context;
 use backcast_benches::Spread;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// What to crowd.
@@ -40,7 +40,7 @@ impl Crowd {
     pub(super) fn new(loops: usize) -> anyhow::Result<Self> {
         let mut crowd = Self(Vec::new());
         for _ in 0..loops {
-            let mut command = alone()?;
+            let mut command = fresh::session()?;
             // Should this program be killed, they end by themselves.
             command.args(["bench", "spin", "600"]).stdin(Stdio::null());
             crowd.0.push(command.spawn().context("starting a busy loop")?);
@@ -59,21 +59,6 @@ impl Drop for Crowd {
     }
 }
 
-/// A command that starts this program in a session of its own where that is possible: Linux shares the cores out among
-/// sessions first, so that without it the whole crowd would count as one with us.
-pub(super) fn alone() -> anyhow::Result<Command> {
-    let program = std::env::current_exe().context("finding this program")?;
-    let found = Command::new("setsid").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    // `setsid` forks only when it leads a process group, which a child of ours does not: its process is ours to end.
-    Ok(if found.is_ok_and(|status| status.success()) {
-        let mut command = Command::new("setsid");
-        command.arg(program);
-        command
-    } else {
-        Command::new(program)
-    })
-}
-
 pub(super) fn main(args: &Args) -> anyhow::Result<()> {
     args.windows.check()?;
     let cores = facts::cores();
@@ -82,7 +67,7 @@ pub(super) fn main(args: &Args) -> anyhow::Result<()> {
         for threads in super::threads() {
             let (mut quiet, mut crowded, mut kept) = (Vec::new(), Vec::new(), Vec::new());
             for _ in 0..args.passes.max(1) {
-                let measure = || Ok(fresh::run(alone()?, workload, threads, args.windows)?.measurement.rate.median);
+                let measure = || Ok(fresh::measure(workload, threads, args.windows)?.measurement.rate.median);
                 let before: anyhow::Result<f64> = measure();
                 let crowd = Crowd::new(args.loops)?;
                 std::thread::sleep(Duration::from_millis(100));

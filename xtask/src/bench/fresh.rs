@@ -83,14 +83,24 @@ impl Order {
     }
 }
 
-/// Measures a workload in a fresh process of this program.
-pub(super) fn measure(workload: &str, threads: usize, windows: Windows) -> anyhow::Result<Fresh> {
+/// A command that starts this program in a session of its own where that is possible. Linux shares the cores out among
+/// sessions before it looks at processes, and the peers' scripts open one each: whoever shares theirs gets less.
+pub(super) fn session() -> anyhow::Result<Command> {
     let program = std::env::current_exe().context("finding this program")?;
-    run(Command::new(program), workload, threads, windows)
+    let found = Command::new("setsid").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    // `setsid` forks only when it leads a process group, which a child of ours does not: its process is ours to end.
+    Ok(if found.is_ok_and(|status| status.success()) {
+        let mut command = Command::new("setsid");
+        command.arg(program);
+        command
+    } else {
+        Command::new(program)
+    })
 }
 
-/// The same, by a command that starts this program.
-pub(super) fn run(mut command: Command, workload: &str, threads: usize, windows: Windows) -> anyhow::Result<Fresh> {
+/// Measures a workload in a fresh process of this program.
+pub(super) fn measure(workload: &str, threads: usize, windows: Windows) -> anyhow::Result<Fresh> {
+    let mut command = session()?;
     command.args(["bench", "measure", workload, "--threads", &threads.to_string()]);
     for (flag, value) in [("--windows", windows.windows), ("--rows", windows.rows)] {
         command.args([flag, &value.to_string()]);
@@ -110,9 +120,9 @@ impl fmt::Display for Fresh {
         write!(f, "backcast {workload} {threads} {:.1} [{:.1}-{:.1}] {unit}", rate.median, rate.min, rate.max)?;
         write!(f, "  {:.1} GFLOP/s {:.0} %", m.gflops(workload), 100.0 * m.fraction.median)?;
         write!(f, "  ceiling {:.0} first {first_unit:.3} s", m.ceiling.median)?;
-        match peak_memory {
-            Some(mb) => write!(f, " peak {mb:.0} MB"),
-            None => Ok(()),
+        if let Some(mb) = peak_memory {
+            write!(f, " peak {mb:.0} MB")?;
         }
+        m.cores.map_or(Ok(()), |cores| write!(f, " cores {cores:.2}"))
     }
 }

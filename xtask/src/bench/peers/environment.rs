@@ -104,6 +104,7 @@ pub(super) struct Script<'a> {
 #[derive(Deserialize)]
 struct Record {
     unit: String,
+    /// Rate, whether undisturbed, cores had, cores that others had, the rate of a calibration probe.
     windows: Vec<(f64, bool, f64, f64, Option<f64>)>,
     rss_mb: f64,
     first_update_s: Option<f64>,
@@ -158,6 +159,7 @@ impl Script<'_> {
             pass: 0,
             // Every window, as with ours: the script's own median leaves out those in which a neighbour was busy.
             rate: backcast_benches::Spread::of(record.windows.iter().map(|w| w.0).collect()),
+            cores: backcast_benches::Spread::of(record.windows.iter().map(|w| w.2).collect()),
             unit: record.unit,
             first: record.first_update_s,
             peak_memory: record.rss_mb * 1.048_576,

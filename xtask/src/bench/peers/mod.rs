@@ -161,7 +161,11 @@ fn compare(
                 match script.run(python, peer, run, threads) {
                     Ok(run) => {
                         let (rate, unit) = (run.rate, &run.unit);
-                        print!("{} {workload} {threads} {:.1} ", peer.name.replace(' ', "-"), rate.median);
+                        print!(
+                            "{} {workload} {threads} {:.1} ",
+                            peer.name.replace(", ", "-").replace(' ', "-"),
+                            rate.median
+                        );
                         println!("[{:.1}-{:.1}] {unit}", rate.min, rate.max);
                         measured.peers.push(results::PeerRun { pass, ..run });
                     }

@@ -104,7 +104,8 @@ fn section(page: &mut String, name: &str, workload: &Workload) {
     );
     let _ = write!(
         page,
-        "Measured {date}, {passes} passes of {} windows of {} s, {} rows",
+        "Measured {date}, {passes} {} of {} windows of {} s, {} rows",
+        if *passes == 1 { "pass" } else { "passes" },
         windows.windows,
         windows.seconds,
         thousands(windows.rows)
@@ -115,20 +116,22 @@ fn section(page: &mut String, name: &str, workload: &Workload) {
     };
     let _ = writeln!(
         page,
-        "| | 1 thread | ours ÷ it | 2 threads | ours ÷ it | of the ceiling, 1 and 2 | first unit | memory | same work |"
+        "| | 1 thread | ours ÷ it | 2 threads | ours ÷ it | of the ceiling, 1 and 2 | cores had, 1 and 2 | first unit | memory | same work |"
     );
-    let _ = writeln!(page, "|---|---|---|---|---|---|---|---|---|");
+    let _ = writeln!(page, "|---|---|---|---|---|---|---|---|---|---|");
     let ours = |threads: usize| spread(workload.ours(threads).map(|o| o.fresh.measurement.rate.median));
     let fraction = |threads: usize| spread(workload.ours(threads).map(|o| o.fresh.measurement.fraction.median));
     let first = spread(workload.ours(1).map(|o| o.fresh.first_unit));
     let memory = spread(workload.ours(1).filter_map(|o| o.fresh.peak_memory));
     let _ = writeln!(
         page,
-        "| **Backcast** | **{}** | | **{}** | | {}, {} | {} | {} | |",
+        "| **Backcast** | **{}** | | **{}** | | {}, {} | {}, {} | {} | {} | |",
         number(ours(1)),
         number(ours(2)),
         percent(fraction(1)),
         percent(fraction(2)),
+        cores(spread(workload.ours(1).filter_map(|o| o.fresh.measurement.cores))),
+        cores(spread(workload.ours(2).filter_map(|o| o.fresh.measurement.cores))),
         seconds(first),
         megabytes(memory)
     );
@@ -137,13 +140,15 @@ fn section(page: &mut String, name: &str, workload: &Workload) {
         let share = |threads| percent(workload.fraction(peer, threads, least));
         let _ = writeln!(
             page,
-            "| {peer} | {} | {} | {} | {} | {}, {} | {} | {} | {} |",
+            "| {peer} | {} | {} | {} | {} | {}, {} | {}, {} | {} | {} | {} |",
             number(rate(workload.theirs(peer, 1))),
             times(workload.ratio(peer, 1)),
             number(rate(workload.theirs(peer, 2))),
             times(workload.ratio(peer, 2)),
             share(1),
             share(2),
+            cores(spread(workload.theirs(peer, 1).map(|r| r.cores.median))),
+            cores(spread(workload.theirs(peer, 2).map(|r| r.cores.median))),
             seconds(spread(workload.theirs(peer, 1).filter_map(|r| r.first))),
             megabytes(spread(workload.theirs(peer, 1).map(|r| r.peak_memory))),
             workload.theirs(peer, 1).chain(workload.theirs(peer, 2)).next().map_or("–".into(), |run| same(name, run))
@@ -218,6 +223,10 @@ fn percent(x: Option<Spread>) -> String {
     x.map_or("–".into(), |x| format!("{:.0} %", 100.0 * x.median))
 }
 
+fn cores(x: Option<Spread>) -> String {
+    x.map_or("–".into(), |x| format!("{:.2}", x.median))
+}
+
 fn seconds(x: Option<Spread>) -> String {
     x.map_or("–".into(), |x| format!("{:.2} s", x.median))
 }
@@ -258,7 +267,13 @@ mod tests {
         let fresh = |threads: usize, rate: f64| Fresh {
             workload: "td3bc".into(),
             threads,
-            measurement: Measurement { rate: flat(rate), ceiling: flat(160.0), fraction: flat(0.4), first: 0.1 },
+            measurement: Measurement {
+                rate: flat(rate),
+                ceiling: flat(160.0),
+                fraction: flat(0.4),
+                cores: Some(1.0),
+                first: 0.1,
+            },
             first_unit: 0.1,
             peak_memory: Some(300.0),
         };
@@ -268,6 +283,7 @@ mod tests {
             threads: 1,
             pass,
             rate: flat(rate),
+            cores: flat(1.0),
             unit: "updates/s".into(),
             first: Some(5.0),
             peak_memory: 700.0,

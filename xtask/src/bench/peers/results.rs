@@ -59,6 +59,8 @@ pub(super) struct PeerRun {
     pub(super) pass: usize,
     pub(super) rate: Spread,
     pub(super) unit: String,
+    /// Cores that the process had, on average over the windows.
+    pub(super) cores: Spread,
     /// Seconds of imports, setup and first call, the making of synthetic rows left out.
     pub(super) first: Option<f64>,
     /// MB.

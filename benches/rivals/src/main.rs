@@ -36,7 +36,8 @@ fn problem() -> Problem {
 }
 
 fn main() {
-    let mut rivals: Vec<(&str, Step)> = vec![("backcast-nn", ours::step(problem())), ("ndarray, by hand", by_hand::step(problem()))];
+    let mut rivals: Vec<(&str, Step)> =
+        vec![("backcast-nn", ours::step(problem())), ("ndarray, by hand", by_hand::step(problem()))];
     #[cfg(feature = "burn")]
     rivals.push(("burn, flex", with_burn::step(problem())));
     #[cfg(feature = "candle")]
@@ -167,7 +168,7 @@ mod by_hand {
 mod with_burn {
     use super::{BATCH, Problem, RATE, SIZES, Step};
     use burn::nn::{Linear, LinearConfig, Relu};
-    use burn::optim::{AdamConfig, GradientsParams, Optimizer};
+    use burn::optim::{AdamConfig, GradientsParams, Optimizer}; // tidy: allow
     use burn::prelude::*;
     use burn::tensor::TensorData;
 
@@ -208,7 +209,7 @@ mod with_burn {
 mod with_candle {
     use super::{BATCH, Problem, RATE, SIZES, Step};
     use candle_core::{DType, Device, Tensor};
-    use candle_nn::{AdamW, Module, Optimizer, ParamsAdamW, VarBuilder, VarMap, linear};
+    use candle_nn::{AdamW, Module, Optimizer, ParamsAdamW, VarBuilder, VarMap, linear}; // tidy: allow
 
     pub(crate) fn step(problem: Problem) -> Step {
         let device = Device::Cpu;

@@ -49,7 +49,9 @@ fn main() {
     for window in 0..=WINDOWS {
         for ((_, step), times) in rivals.iter_mut().zip(&mut times) {
             let begin = Instant::now();
-            (0..STEPS).for_each(|_| drop(step(false)));
+            for _ in 0..STEPS {
+                step(false);
+            }
             // The first warms up.
             if window > 0 {
                 times.push(begin.elapsed().as_secs_f64() * 1e6 / STEPS as f64);

@@ -67,7 +67,7 @@ fn main() {
         own = if i == 0 { median } else { own };
         let (first, last) = (firsts[i], step(true).expect("asked for"));
         println!(
-            "{name:18} {median:8.1} [{:.1}-{:.1}]  {:.2} times ours  loss {first:.4} → {last:.4}",
+            "{name:18} {median:8.1} [{:.1}-{:.1}]  {:.2} times ours  loss {first:.2} → {last:.1e}",
             times[0],
             times[WINDOWS - 1],
             median / own

@@ -170,7 +170,7 @@ mod by_hand {
 mod with_burn {
     use super::{BATCH, Problem, RATE, SIZES, Step};
     use burn::nn::{Linear, LinearConfig, Relu};
-    use burn::optim::{AdamConfig, GradientsParams, Optimizer}; // tidy: allow
+    use burn::optim::{AdamConfig, GradientsParams};
     use burn::prelude::*;
     use burn::tensor::TensorData;
 

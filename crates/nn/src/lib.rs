@@ -64,7 +64,7 @@ pub use backcast_core::Real;
 pub use checkpoint::{CheckpointError, load, replace, save};
 pub use heads::{Gaussian, TanhGaussian, clipped_normal, expectile_loss, soft_clamp};
 pub use init::Init;
-pub use kernels::{Isa, Precision, amx_available, isa};
+pub use kernels::{Burst, Isa, Precision, amx_available, isa, multiply_adds};
 pub use mlp::{Act, Linear, MAX_LAYERS, Mlp, polyak};
 pub use shape::Shape;
 pub use store::Store;

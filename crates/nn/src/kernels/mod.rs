@@ -6,10 +6,12 @@
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux", not(feature = "f64")))]
 mod amx;
+mod ceiling;
 mod elementwise;
 mod gemm;
 
 use crate::Real;
+pub use ceiling::{Burst, multiply_adds};
 pub(crate) use elementwise::*;
 pub(crate) use gemm::{Bias, Epilogue, Matrix, Product, Start};
 use serde::{Deserialize, Serialize};

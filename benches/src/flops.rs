@@ -1,0 +1,304 @@
+//! How much arithmetic each workload is: counted from the shapes of its nets, matrix products alone.
+//!
+//! An update is a sum of forward passes, of gradients of weights, and of gradients of inputs where somebody needs them.
+//! Activations, losses, optimisers and the drawing of batches count as nothing, so a throughput times this count is a
+//! lower bound of what was really computed.
+
+use crate::SHAPE;
+
+/// Floating-point operations, a multiply–add counted as two, of one unit of a workload: an update, a step of the ensemble,
+/// an imagined transition.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Flops {
+    /// What the equations need when each net is evaluated on each row that they name.
+    pub plain: f64,
+    /// What is left when nothing is computed twice: a state's share of a first layer once for all the actions tried in it,
+    /// one forward pass for several samples of one policy, only the member of an ensemble that was drawn.
+    pub least: f64,
+}
+
+/// Rows of a batch.
+pub const BATCH: usize = 256;
+
+/// Members of the ensemble, and its hidden layers.
+pub(crate) const MEMBERS: usize = 7;
+const ENSEMBLE: [usize; 4] = [200; 4];
+
+const TWO: [usize; 2] = [256; 2];
+const THREE: [usize; 3] = [256; 3];
+
+/// The sizes of a net's layers, from its input to its output.
+struct Net(Vec<usize>);
+
+impl Net {
+    fn new(inputs: usize, hidden: &[usize], outputs: usize) -> Self {
+        Self([&[inputs], hidden, &[outputs]].concat())
+    }
+
+    /// π(s) → a.
+    fn actor(hidden: &[usize]) -> Self {
+        Self::new(SHAPE.obs, hidden, SHAPE.act)
+    }
+
+    /// π(s) → μ, ln σ.
+    fn gaussian(hidden: &[usize]) -> Self {
+        Self::new(SHAPE.obs, hidden, 2 * SHAPE.act)
+    }
+
+    /// Q(s, a).
+    fn critic(hidden: &[usize]) -> Self {
+        Self::new(SHAPE.obs + SHAPE.act, hidden, 1)
+    }
+
+    /// V(s).
+    fn value(hidden: &[usize]) -> Self {
+        Self::new(SHAPE.obs, hidden, 1)
+    }
+
+    /// One member of the ensemble: (s, a) → mean and log-variance of (r, Δs).
+    fn member() -> Self {
+        Self::new(SHAPE.obs + SHAPE.act, &ENSEMBLE, 2 * (1 + SHAPE.obs))
+    }
+
+    /// Multiply–adds of each layer for one row.
+    fn layers(&self) -> impl Iterator<Item = usize> {
+        self.0.windows(2).map(|d| d[0] * d[1])
+    }
+
+    /// Weights and biases.
+    fn parameters(&self) -> usize {
+        self.layers().sum::<usize>() + self.0[1..].iter().sum::<usize>()
+    }
+
+    /// A forward pass over `rows`.
+    fn forward(&self, rows: usize) -> f64 {
+        (2 * rows * self.layers().sum::<usize>()) as f64
+    }
+
+    /// The gradients of the inputs of every layer but the first.
+    fn inward(&self, rows: usize) -> f64 {
+        (2 * rows * self.layers().skip(1).sum::<usize>()) as f64
+    }
+
+    /// The gradients of all parameters. Those of the weights cost as much as the forward pass.
+    fn backward(&self, rows: usize) -> f64 {
+        self.forward(rows) + self.inward(rows)
+    }
+
+    /// The gradient of `cols` columns of the input, as an actor needs of its critic.
+    fn to_input(&self, cols: usize, rows: usize) -> f64 {
+        self.inward(rows) + (2 * rows * cols * self.0[1]) as f64
+    }
+}
+
+/// The count of a workload, or `None` for a name that nobody has counted.
+pub fn flops(workload: &str) -> Option<Flops> {
+    let same = |count: f64| Some(Flops { plain: count, least: count });
+    match crate::parse(workload)?.0 {
+        "bc" => same(clone(&Net::actor(&TWO))),
+        "td3bc" => same(td3bc()),
+        "iql" => same(iql()),
+        "bcq" => same(bcq()),
+        // An update of MOPO is one of SAC, on other rows.
+        "sac" | "mopo" => same(sac(&TWO) + critics(&TWO)),
+        "cql" => Some(cql(&TWO)),
+        "cql3" => Some(cql(&THREE)),
+        "combo" => {
+            // The values of the rows of the log come on top of those that are pushed down.
+            let (q, half) = (Net::critic(&THREE), BATCH / 2);
+            let cql = cql(&THREE);
+            Some(Flops { plain: cql.plain + 2.0 * (q.forward(half) + q.backward(half)), ..cql })
+        }
+        "dynamics" => same(MEMBERS as f64 * clone(&Net::member())),
+        "rollout_mopo" => same(MEMBERS as f64 * Net::member().forward(1) + Net::gaussian(&TWO).forward(1)),
+        "rollout_combo" => {
+            let actor = Net::gaussian(&THREE).forward(1);
+            let one = Net::member().forward(1);
+            Some(Flops { plain: MEMBERS as f64 * one + actor, least: one + actor })
+        }
+        _ => None,
+    }
+}
+
+/// Fitting a net to targets that are given.
+fn clone(net: &Net) -> f64 {
+    net.forward(BATCH) + net.backward(BATCH)
+}
+
+/// Fitting both critics to targets that are given.
+fn critics(hidden: &[usize]) -> f64 {
+    2.0 * clone(&Net::critic(hidden))
+}
+
+/// Two target critics on one action per row.
+fn critics_target(hidden: &[usize]) -> f64 {
+    2.0 * Net::critic(hidden).forward(BATCH)
+}
+
+fn td3bc() -> f64 {
+    let (actor, q) = (Net::actor(&TWO), Net::critic(&TWO));
+    let target = actor.forward(BATCH) + critics_target(&TWO);
+    let through = q.forward(BATCH) + q.to_input(SHAPE.act, BATCH);
+    // The actor is updated every other time.
+    target + critics(&TWO) + 0.5 * (clone(&actor) + through)
+}
+
+fn iql() -> f64 {
+    let (actor, v) = (Net::actor(&TWO), Net::value(&TWO));
+    // V(s′) for the critics' target; V(s), which gives the actor's weights too.
+    critics_target(&TWO) + v.forward(BATCH) + clone(&v) + critics(&TWO) + clone(&actor)
+}
+
+/// What SAC does besides fitting its critics: one sample per row for their target, and the actor's step through both.
+fn sac(hidden: &[usize]) -> f64 {
+    let (actor, q) = (Net::gaussian(hidden), Net::critic(hidden));
+    let target = actor.forward(BATCH) + critics_target(hidden);
+    let through = 2.0 * (q.forward(BATCH) + q.to_input(SHAPE.act, BATCH));
+    target + clone(&actor) + through
+}
+
+/// Ten actions drawn uniformly, ten at s, ten at s′, and the recorded one.
+fn cql(hidden: &[usize]) -> Flops {
+    const TRIED: usize = 31;
+    let (actor, q) = (Net::gaussian(hidden), Net::critic(hidden));
+    let each = |net: &Net| net.forward(TRIED * BATCH) + net.backward(TRIED * BATCH);
+    let plain = sac(hidden) + 2.0 * actor.forward(10 * BATCH) + 2.0 * each(&q);
+    // Of the first layer only the columns of the action differ between the actions tried in one state.
+    let of_action = Net::new(SHAPE.act, hidden, 1);
+    let of_state = (2 * BATCH * SHAPE.obs * hidden[0]) as f64;
+    let least = sac(hidden) + actor.forward(BATCH) + 2.0 * (each(&of_action) + 2.0 * of_state);
+    Flops { plain, least }
+}
+
+/// Rows of a batch of BCQ, and the candidates of its targets.
+pub(crate) const BCQ_BATCH: usize = 100;
+const BCQ_CANDIDATES: usize = 10;
+
+fn bcq_nets() -> [Net; 4] {
+    let (pair, latent) = (SHAPE.obs + SHAPE.act, 2 * SHAPE.act);
+    let encoder = Net::new(pair, &[750, 750], 2 * latent);
+    let decoder = Net::new(SHAPE.obs + latent, &[750, 750], SHAPE.act);
+    [encoder, decoder, Net::new(pair, &[400, 300], SHAPE.act), Net::new(pair, &[400, 300], 1)]
+}
+
+fn bcq() -> f64 {
+    let ([encoder, decoder, actor, q], n) = (bcq_nets(), BCQ_BATCH);
+    let both = |net: &Net| net.forward(n) + net.backward(n);
+    // The encoder learns through the latent columns of the decoder's input.
+    let latent = decoder.to_input(2 * SHAPE.act, n) - decoder.inward(n);
+    let vae = both(&encoder) + both(&decoder) + latent;
+    let many = BCQ_CANDIDATES * n;
+    let target = decoder.forward(many) + actor.forward(many) + 2.0 * q.forward(many);
+    let through = q.forward(n) + q.to_input(SHAPE.act, n);
+    vae + target + 2.0 * both(&q) + decoder.forward(n) + both(&actor) + through
+}
+
+/// The numbers that the optimisers of a workload train, by the shapes of its nets; for roll-outs, those that are evaluated.
+/// `None` for a name that nobody has counted.
+pub fn parameters(workload: &str) -> Option<usize> {
+    let ensemble = MEMBERS * Net::member().parameters();
+    // The bounds of the log-variances are learnt too.
+    let bounds = 2 * (1 + SHAPE.obs);
+    let soft = |hidden: &[usize]| Net::gaussian(hidden).parameters() + 2 * Net::critic(hidden).parameters() + 1;
+    Some(match crate::parse(workload)?.0 {
+        "bc" => Net::actor(&TWO).parameters(),
+        "td3bc" => Net::actor(&TWO).parameters() + 2 * Net::critic(&TWO).parameters(),
+        "iql" => {
+            let [actor, v, q] = [Net::actor(&TWO), Net::value(&TWO), Net::critic(&TWO)].map(|n| n.parameters());
+            // One deviation per column of the action, the same in every state.
+            actor + SHAPE.act + v + 2 * q
+        }
+        "bcq" => {
+            let [encoder, decoder, actor, q] = bcq_nets().map(|n| n.parameters());
+            encoder + decoder + actor + 2 * q
+        }
+        // The temperature is learnt too.
+        "sac" | "mopo" | "cql" => soft(&TWO),
+        "cql3" | "combo" => soft(&THREE),
+        "dynamics" => ensemble + bounds,
+        "rollout_mopo" => ensemble + bounds + Net::gaussian(&TWO).parameters(),
+        "rollout_combo" => ensemble + bounds + Net::gaussian(&THREE).parameters(),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LEARNERS, learner};
+    use backcast::core::{Slot, State};
+
+    /// The counts worked out by hand from the equations, term by term, in units of 2·256 operations.
+    #[test]
+    fn the_counts_are_those_worked_out_by_hand() {
+        // Multiply–adds per row: actor 17·256 + 256·256 + 256·6, and so on.
+        let (actor, wide, q, v) = (71_424.0, 72_960.0, 71_680.0, 70_144.0);
+        let (actor_in, wide_in, q_in, v_in) = (67_072.0, 68_608.0, 65_792.0, 65_792.0);
+        let action = 6.0 * 256.0;
+        let unit = 512.0;
+        let plain = |name| flops(name).unwrap().plain / unit;
+        let least = |name| flops(name).unwrap().least / unit;
+        assert_eq!(plain("bc"), 2.0 * actor + actor_in);
+        let actor_step = 2.0 * actor + actor_in + q + q_in + action;
+        assert_eq!(plain("td3bc"), actor + 2.0 * q + 4.0 * q + 2.0 * q_in + 0.5 * actor_step);
+        assert_eq!(plain("iql"), 2.0 * q + v + (2.0 * v + v_in) + (4.0 * q + 2.0 * q_in) + 2.0 * actor + actor_in);
+        let policy = 2.0 * wide + wide_in + 2.0 * (q + q_in + action);
+        assert_eq!(plain("sac"), policy + wide + 2.0 * q + 4.0 * q + 2.0 * q_in);
+        assert_eq!(plain("mopo"), plain("sac"));
+        let values = 2.0 * 31.0 * (2.0 * q + q_in);
+        assert_eq!(plain("cql"), policy + wide + 2.0 * q + 20.0 * wide + values);
+        let state = 17.0 * 256.0;
+        let shared = 2.0 * (31.0 * (2.0 * (q - state) + q_in) + 2.0 * state);
+        assert_eq!(least("cql"), policy + wide + 2.0 * q + wide + shared);
+        // 23·200 + 3·200·200 + 200·36, seven times.
+        let (member, member_in) = (131_800.0, 127_200.0);
+        assert_eq!(plain("dynamics"), 7.0 * (2.0 * member + member_in));
+        assert_eq!(flops("rollout_mopo").unwrap().plain, 2.0 * (7.0 * member + wide));
+        let three = wide + 65_536.0;
+        assert_eq!(flops("rollout_combo").unwrap().least, 2.0 * (member + three));
+        assert_eq!(flops("rollout_combo").unwrap().plain, 2.0 * (7.0 * member + three));
+        assert_eq!(flops("nonsense"), None);
+    }
+
+    /// In millions, as an independent count of the same graphs gives them.
+    #[test]
+    fn the_counts_are_those_of_the_peers_graphs() {
+        let known = [
+            ("bc", 107.48, 107.48),
+            ("td3bc", 413.47, 413.47),
+            ("iql", 536.48, 536.48),
+            ("sac", 577.11, 577.11),
+            ("mopo", 577.11, 577.11),
+            ("cql", 7749.37, 6772.23),
+            ("cql3", 14997.13, 13382.45),
+            ("combo", 15204.88, 13382.45),
+            ("dynamics", 1400.63, 1400.63),
+            ("rollout_mopo", 1.99, 1.99),
+            ("rollout_combo", 2.12, 0.54),
+        ];
+        for (name, plain, least) in known {
+            let counted = flops(name).unwrap();
+            assert!((counted.plain / 1e6 - plain).abs() < 0.006, "{name}: {counted:?}");
+            assert!((counted.least / 1e6 - least).abs() < 0.006, "{name}: {counted:?}");
+        }
+    }
+
+    /// The numbers an optimiser trains are as many as the shapes say.
+    #[test]
+    fn the_shapes_are_those_of_the_learners() {
+        for &name in LEARNERS {
+            let (mut learner, _) = learner(name).unwrap();
+            assert_eq!(trained(&mut *learner), parameters(name).unwrap(), "{name}");
+        }
+    }
+
+    fn trained(state: &mut dyn State) -> usize {
+        let mut sum = 0;
+        state.visit(&mut |name, slot| match slot {
+            // The first moment of an optimiser is as long as what it trains.
+            Slot::Tensor(_, values) if name.ends_with("adam.m") => sum += values.len(),
+            _ => {}
+        });
+        sum
+    }
+}

@@ -26,7 +26,7 @@ use crate::{
 };
 use backcast_core::*;
 use backcast_nn::{Act, Adam, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
 /// One field per symbol; defaults of the authors' code for locomotion.
@@ -134,7 +134,18 @@ impl Algorithm for Config {
         let critic_adam = Adam::new(critic.range(), self.critic_rate);
         let nets = Nets { actor, critic, critic_target };
         let config = self.clone();
-        Ok(Cql { spec, config, store, nets, temperature, multiplier, actor_adam, critic_adam, updates: 0 })
+        Ok(Cql {
+            spec,
+            config,
+            store,
+            nets,
+            temperature,
+            multiplier,
+            actor_adam,
+            critic_adam,
+            updates: 0,
+            tried: Tried::default(),
+        })
     }
 }
 
@@ -157,6 +168,7 @@ pub struct Cql {
     actor_adam: Adam,
     critic_adam: Adam,
     updates: u64,
+    tried: Tried,
 }
 
 // ANCHOR: candidates
@@ -210,36 +222,77 @@ impl Cql {
     /// (5)  L_α′ = −½ α′ Σ_j (w·gap_j − τ_L)
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, [Real; 3]) {
         let (nets, Spec { act, act_limit: limit, .. }, rows) = (self.nets, self.spec, batch.len());
-        let (config, ln_alpha, multiplier) = (&self.config, self.temperature.log(), &mut self.multiplier);
+        let (config, ln_alpha) = (&self.config, self.temperature.log());
         let (n, count) = (config.samples, 3 * config.samples);
-        self.critic_adam.minimise_with(&mut self.store, |tape| {
-            let Transition { s, a, r, s2, alive } = Transition::on(tape, batch);
-            let (pi, pi2) = (nets.actor.at(s), nets.actor.at(s2));
-            let value = next_value(config, nets.critic_target, s2, pi2, limit, ln_alpha, key.name("target"));
-            let y = r + alive * value * config.gamma;
-            let (actions, log_density) = candidates(pi, pi2, n, key.name("candidates"));
-            // The action of the log and the candidates of a state in one evaluation.
-            let all = a.cat(actions * limit).reshape(Shape::new(1, rows * (1 + count), act));
-            let q = nets.critic.forward_pairs(s, all).reshape(Shape::new(2, rows, 1 + count));
+        let tried = 1 + count;
+
+        // What no derivative passes through: targets, and the actions tried in each state, that of the log first.
+        let Tried { y, actions, log_density } = &mut self.tried;
+        let tape = self.store.tape();
+        let Transition { s, a, r, s2, alive } = Transition::on(tape, batch);
+        let (pi, pi2) = (nets.actor.at(s), nets.actor.at(s2));
+        let value = next_value(config, nets.critic_target, s2, pi2, limit, ln_alpha, key.name("target"));
+        keep(r + alive * value * config.gamma, y);
+        let (candidate, log_p) = candidates(pi, pi2, n, key.name("candidates"));
+        keep(a.cat(candidate * limit), actions);
+        keep(log_p, log_density);
+
+        // A few states at a time: with all their actions they are as many rows as the inner caches hold.
+        let states = (ROWS_AT_ONCE / tried).max(1);
+        let multiplier = &mut self.multiplier;
+        let price = multiplier.as_ref().map_or(1.0, |m| m.log().exp().min(MOST_PRICE));
+        let (mut gaps, mut q_sum) = (0.0, 0.0);
+        let mut loss = self.critic_adam.minimise_parts(&mut self.store, rows.div_ceil(states), |tape, part| {
+            let (first, part) = (part * states, states.min(rows - part * states));
+            let s = tape.input(batch.obs.slice_axis(Axis(0), Slice::from(first..first + part)));
+            let y = tape.column(&y[first..first + part]);
+            let pick = |values: &[Real], width: usize, shape| {
+                tape.fill(shape, |out| out.copy_from_slice(&values[first * width..(first + part) * width]))
+            };
+            let all = pick(actions, tried * act, Shape::new(1, part * tried, act));
+            let log_density = pick(log_density, count, Shape::new(1, part, count));
+            let q = nets.critic.forward_pairs(s, all).reshape(Shape::new(2, part, tried));
             let (q, candidate) = (q.cols(0, 1), q.cols(1, count));
             let high = soft_maximum(candidate, log_density, if config.three_way { 3 } else { count });
-            let gaps = high.mean() * 2.0 - q.mean() * 2.0;
-            let excess = gaps * config.weight - config.lagrange.unwrap_or(0.0) * 2.0;
-            let ln_price = multiplier.as_ref().map_or(0.0, |m| m.log());
-            let loss = (q - y).square().mean() * 2.0 + price(tape.scalar(ln_price)) * excess;
-            if let Some(multiplier) = multiplier {
-                let excess = excess.item();
-                multiplier.minimise(|ln| price(ln) * (-0.5 * excess));
-            }
-            (loss, [q.mean().item(), gaps.item() * 0.5, y.mean().item()])
-        })
+            // Their share of the means over all rows.
+            let share = part as Real / rows as Real;
+            let gap = (high.mean() - q.mean()) * (2.0 * share);
+            gaps += gap.item();
+            q_sum += q.mean().item() * share;
+            (q - y).square().mean() * (2.0 * share) + gap * (config.weight * price)
+        });
+        let excess = gaps * config.weight - config.lagrange.unwrap_or(0.0) * 2.0;
+        loss -= price * config.lagrange.unwrap_or(0.0) * 2.0;
+        if let Some(multiplier) = multiplier {
+            multiplier.minimise(|ln| ln.exp().clamp(0.0, MOST_PRICE) * (-0.5 * excess));
+        }
+        let y = &self.tried.y;
+        (loss, [q_sum, gaps * 0.5, y.iter().sum::<Real>() / y.len() as Real])
     }
     // ANCHOR_END: critic_step
 }
 
-/// α′ = exp(ln α′), at most 10⁶
-fn price(ln: Var<'_>) -> Var<'_> {
-    ln.exp().clamp(0.0, 1e6)
+/// The bound of α′, as in the authors' code.
+const MOST_PRICE: Real = 1e6;
+
+/// Rows of critics evaluated together: their activations are what the inner caches hold.
+const ROWS_AT_ONCE: usize = 384;
+
+/// What the critic's step computes once for the whole batch.
+#[derive(Default)]
+struct Tried {
+    /// Targets, `[rows]`.
+    y: Vec<Real>,
+    /// The actions tried in each state, that of the log first, `[rows, 1 + 3n, act]`.
+    actions: Vec<Real>,
+    /// ln p of all but the first, `[rows, 3n]`.
+    log_density: Vec<Real>,
+}
+
+/// Copies the numbers of `x` to `out`, which grows once.
+fn keep(x: Var<'_>, out: &mut Vec<Real>) {
+    out.clear();
+    x.read(|x| out.extend_from_slice(x));
 }
 
 // ANCHOR: next_value

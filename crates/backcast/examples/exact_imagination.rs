@@ -30,7 +30,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let imagined = exact_reverse(&experiment, &world, &log);
 
     let normaliser = Normaliser::fit(log.batch().obs, Scale::Plus(1e-3));
-    let mut agent = Agent::new(&experiment.algorithm, Some(normaliser), world.spec(), Key::new(0).name("init"))?;
+    // The learner of the reverse arm, which is the first.
+    let algorithm = experiment.algorithm_of(&experiment.arms[0])?;
+    let mut agent = Agent::new(&algorithm, Some(normaliser), world.spec(), Key::new(0).name("init"))?;
     let mixture = Mixture::new(&log, &imagined, experiment.imagination.ratio);
     let mut staging = Columns::new(world.spec());
     let score = backcast::envs::score(&experiment.task).ok_or("a task with reference scores")?;

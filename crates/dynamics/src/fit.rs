@@ -237,24 +237,23 @@ impl<'a> Fit<'a> {
         let train = self.order.len() / members;
         let (head, data, order) = (&self.model.head, self.data, &self.order);
         let coefficient = self.model.config.bound_coefficient;
-        let gather = |out: &mut [Real], width: usize, write: &dyn Fn(usize, &mut [Real])| {
-            for (member, out) in out.chunks_exact_mut(rows * width).enumerate() {
-                let order = &order[member * train + first..][..rows];
-                order.iter().zip(out.chunks_exact_mut(width)).for_each(|(&row, out)| write(row, out));
+        // Member by member: what one leaves behind is still in the inner caches when its derivatives need it.
+        self.adam.minimise_parts(&mut self.model.store, members, |tape, member| {
+            let order = &order[member * train + first..][..rows];
+            let gather = |width: usize, write: &dyn Fn(usize, &mut [Real])| {
+                tape.fill(Shape::new(1, rows, width), |out| {
+                    order.iter().zip(out.chunks_exact_mut(width)).for_each(|(&row, out)| write(row, out));
+                })
+            };
+            let x = gather(head.inputs(), &|row, out| head.input_row(data, row, out));
+            let y = gather(head.cols, &|row, out| head.target_row(data, row, out));
+            let [mean, log_var] = head.split(head.net.forward_member(x, member));
+            let fit = ((mean - y).square() * (-log_var).exp() + log_var).mean();
+            if member > 0 {
+                return fit;
             }
-        };
-        self.adam.minimise(&mut self.model.store, |tape| {
-            let (inputs, cols) = (head.inputs(), head.cols);
-            let x = tape.fill(Shape::new(members, rows, inputs), |out| {
-                gather(out, inputs, &|row, out| head.input_row(data, row, out));
-            });
-            let y = tape.fill(Shape::new(members, rows, cols), |out| {
-                gather(out, cols, &|row, out| head.target_row(data, row, out));
-            });
-            let [mean, log_var] = head.split(head.net.forward(x));
             let [low, high] = head.bounds(tape);
-            let fit = (mean - y).square() * (-log_var).exp() + log_var;
-            fit.sum() * (1.0 / (rows * cols) as Real) + (high.sum() - low.sum()) * coefficient
+            fit + (high.sum() - low.sum()) * coefficient
         })
     }
 

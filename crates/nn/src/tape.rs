@@ -336,20 +336,29 @@ impl<'t> Tape<'t> {
     /// # Panics
     /// If `out` is not as long as `range`.
     pub fn grad_params(self, loss: Var<'t>, range: std::ops::Range<usize>, out: &mut [Real]) {
-        assert_eq!(out.len(), range.len(), "grad_params: {} numbers for {range:?}", out.len());
-        // A range may cut through a tensor, and two nodes may read the same parameters in different shapes.
-        let part = |node: &Node| (node.at.max(range.start), (node.at + node.shape.len()).min(range.end));
-        let inside =
-            |node: &Node| node.op == Op::Param && node.at < range.end && range.start < node.at + node.shape.len();
-        let tiled = self.tiled(inside, part, range.len());
+        let tiled = self.tiled(range.clone());
         if !tiled {
             out.fill(0.0);
         }
+        self.collect_grad_params(loss, range, out, tiled);
+    }
+
+    /// As [`grad_params`](Tape::grad_params), added to what `out` holds.
+    ///
+    /// # Panics
+    /// If `out` is not as long as `range`.
+    pub fn add_grad_params(self, loss: Var<'t>, range: std::ops::Range<usize>, out: &mut [Real]) {
+        self.collect_grad_params(loss, range, out, false);
+    }
+
+    /// Adds the derivatives to `out`, or, where each of its elements belongs to one node, writes them there.
+    fn collect_grad_params(self, loss: Var<'t>, range: std::ops::Range<usize>, out: &mut [Real], tiled: bool) {
+        assert_eq!(out.len(), range.len(), "grad_params: {} numbers for {range:?}", out.len());
         self.backward(
             loss,
-            |_, node| inside(node),
+            |_, node| node.part_of(&range).is_some(),
             |_, node, g| {
-                let (from, to) = part(&node);
+                let Some((from, to)) = node.part_of(&range) else { return };
                 let out = &mut out[from - range.start..to - range.start];
                 match g {
                     Some(g) if tiled => g.read(|g| out.copy_from_slice(&g[from - node.at..to - node.at])),
@@ -361,12 +370,21 @@ impl<'t> Tape<'t> {
         );
     }
 
-    /// Whether the chosen parameters cover a range of `len` exactly, each once: then gradients need no sum.
-    fn tiled(self, chosen: impl Fn(&Node) -> bool, part: impl Fn(&Node) -> (usize, usize), len: usize) -> bool {
+    /// Whether the parameters recorded so far cover the range exactly, each once: then derivatives need no sum.
+    fn tiled(self, range: std::ops::Range<usize>) -> bool {
         let arena = self.arena.borrow();
-        let parts = || arena.params.iter().map(|&(_, id)| &arena.nodes[id as usize]).filter(|n| chosen(n)).map(&part);
+        let parts = || arena.params.iter().filter_map(|&(_, id)| arena.nodes[id as usize].part_of(&range));
         let apart = |(i, (from, to)): (usize, (usize, usize))| parts().skip(i + 1).all(|(f, t)| t <= from || to <= f);
-        parts().map(|(from, to)| to - from).sum::<usize>() == len && parts().enumerate().all(apart)
+        parts().map(|(from, to)| to - from).sum::<usize>() == range.len() && parts().enumerate().all(apart)
+    }
+}
+
+impl Node {
+    /// What a parameter has in common with a range of the store: a range may cut through a tensor, and two nodes may read the
+    /// same parameters in different shapes.
+    fn part_of(&self, range: &std::ops::Range<usize>) -> Option<(usize, usize)> {
+        let (from, to) = (self.at.max(range.start), (self.at + self.shape.len()).min(range.end));
+        (self.op == Op::Param && from < to).then_some((from, to))
     }
 }
 

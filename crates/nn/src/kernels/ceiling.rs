@@ -5,7 +5,9 @@
 
 #![allow(unsafe_code)]
 
-use super::{Isa, isa};
+#[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
+use super::Isa;
+use super::isa;
 use crate::Real;
 
 /// What [`multiply_adds`] has done.

@@ -8,6 +8,8 @@ use multiversion::multiversion;
 /// Copies `cols` columns of B, element `(p, j)` at `b[p·row + j·col]`, into `out`, `[k, width]`.
 pub(super) fn panel(isa: Isa, b: &[Real], row: usize, col: usize, cols: usize, width: usize, out: &mut [Real]) {
     debug_assert!(cols <= width && out.len().is_multiple_of(width));
+    // One instruction set has a way of its own, and not everywhere.
+    let _ = isa;
     match (width, cols == width) {
         (32, true) if col == 1 => copy_rows::<32>(b, row, out),
         (16, true) if col == 1 => copy_rows::<16>(b, row, out),

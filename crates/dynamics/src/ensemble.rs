@@ -222,7 +222,7 @@ impl Head {
         mean: &mut [Real],
         std: &mut [Real],
     ) {
-        let tape = Tape::over(params, arena);
+        let tape = Tape::without_history(params, arena);
         let x = tape.fill(Shape::new(1, count, self.inputs()), |out| {
             for (i, out) in out.chunks_exact_mut(self.inputs()).enumerate() {
                 let (a, b) = out.split_at_mut(self.widths[0]);

@@ -82,10 +82,10 @@ impl Adam {
         store: &mut Store,
         loss: impl for<'t> FnOnce(Tape<'t>) -> (Var<'t>, R),
     ) -> (Real, R) {
-        let tape = store.tape();
+        let tape = store.tape_for(self.range.clone());
         let (loss, also) = loss(tape);
-        tape.grad_params(loss, self.range.clone(), &mut self.g);
         let value = loss.item();
+        tape.spend_grad_params(loss, self.range.clone(), &mut self.g, false);
         self.step(store);
         (value, also)
     }
@@ -101,10 +101,10 @@ impl Adam {
         self.g.fill(0.0);
         let mut total = 0.0;
         for part in 0..parts {
-            let tape = store.tape();
+            let tape = store.tape_for(self.range.clone());
             let loss = loss(tape, part);
-            tape.add_grad_params(loss, self.range.clone(), &mut self.g);
             total += loss.item();
+            tape.spend_grad_params(loss, self.range.clone(), &mut self.g, true);
         }
         self.step(store);
         total

@@ -46,6 +46,7 @@
 #![cfg_attr(feature = "f64", allow(clippy::unnecessary_cast, reason = "`as f64` does something in single precision"))]
 
 mod adam;
+mod arena;
 mod checkpoint;
 mod heads;
 mod init;
@@ -60,6 +61,7 @@ mod var;
 mod vjp;
 
 pub use adam::Adam;
+pub use arena::Arena;
 pub use backcast_core::Real;
 pub use checkpoint::{CheckpointError, load, replace, save};
 pub use heads::{Gaussian, TanhGaussian, clipped_normal, expectile_loss, soft_clamp};
@@ -68,7 +70,7 @@ pub use kernels::{Burst, Isa, Precision, amx_available, isa, multiply_adds};
 pub use mlp::{Act, Linear, MAX_LAYERS, Mlp, polyak};
 pub use shape::Shape;
 pub use store::Store;
-pub use tape::{Arena, Tape, Var};
+pub use tape::{Tape, Var};
 pub use vae::{LATENT_BOUND, Vae, VaeOutput};
 
 /// The README's example, compiled and run with the documentation tests.

@@ -196,21 +196,32 @@ impl Mlp {
         self.through(x, |_, layer, x, act| layer.forward_member(x, member, act))
     }
 
-    /// `forward` is given each layer with its number, what goes into it, and the activation after it.
+    /// `forward` is given each layer with its number, what goes into it, and the activation after it. What stands between
+    /// two layers is nobody else's.
     fn through<'t>(&self, x: Var<'t>, forward: impl Fn(usize, &Linear, Var<'t>, Act) -> Var<'t>) -> Var<'t> {
-        let last = self.layers().count() - 1;
-        self.layers().enumerate().fold(x, |x, (i, layer)| match (i == last, self.layer_norm) {
-            (true, _) => forward(i, layer, x, self.output),
-            (false, false) => forward(i, layer, x, self.hidden),
-            (false, true) => {
-                let y = forward(i, layer, x, Act::Identity).layer_norm_cols();
-                match self.hidden {
-                    Act::Identity => y,
-                    Act::Relu => y.relu(),
-                    Act::Tanh => y.tanh(),
-                    Act::Swish => y.swish(),
+        let (tape, last) = (x.tape(), self.layers().count() - 1);
+        self.layers().enumerate().fold(x, |x, (i, layer)| {
+            let y = match (i == last, self.layer_norm) {
+                (true, _) => forward(i, layer, x, self.output),
+                (false, false) => forward(i, layer, x, self.hidden),
+                (false, true) => {
+                    let sum = forward(i, layer, x, Act::Identity);
+                    let y = sum.layer_norm_cols();
+                    tape.pass_on(sum, y);
+                    let z = match self.hidden {
+                        Act::Identity => return y,
+                        Act::Relu => y.relu(),
+                        Act::Tanh => y.tanh(),
+                        Act::Swish => y.swish(),
+                    };
+                    tape.pass_on(y, z);
+                    z
                 }
+            };
+            if i > 0 {
+                tape.pass_on(x, y);
             }
+            y
         })
     }
 

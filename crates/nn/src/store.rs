@@ -1,4 +1,4 @@
-use crate::{Arena, Precision, Real, Shape, Tape};
+use crate::{Arena, Precision, Real, Shape, Tape, arena::History};
 use backcast_core::{Slot, State};
 use std::{cell::RefCell, ops::Range};
 
@@ -62,14 +62,19 @@ impl Store {
 
     /// Starts a step: forgets the last one and lends parameters and arena to a tape.
     pub fn tape(&mut self) -> Tape<'_> {
-        Tape::new(&self.params, &self.arena)
+        Tape::new(&self.params, &self.arena, History::All)
+    }
+
+    /// As [`tape`](Store::tape), keeping only what the derivatives of the parameters in `range` need.
+    pub(crate) fn tape_for(&mut self, range: Range<usize>) -> Tape<'_> {
+        Tape::new(&self.params, &self.arena, History::Of(range))
     }
 
     /// A tape over these parameters with memory of its own: one per thread for inference in parallel.
     ///
     /// Whatever an earlier tape left in `arena` is forgotten; one arena serves one tape at a time.
     pub fn tape_in<'t>(&'t self, arena: &'t RefCell<Arena>) -> Tape<'t> {
-        Tape::new(&self.params, arena)
+        Tape::new(&self.params, arena, History::All)
     }
 
     /// The arena of [`Store::tape`].

@@ -1,108 +1,14 @@
 //! Define by run: operations are computed as they are written and recorded in one arena, which is reused from step to step.
 
-use crate::{Precision, Real, Shape, kernels, op::*, vjp::Mark};
+use crate::{
+    Arena, Real, Shape,
+    arena::{History, NONE, Node},
+    kernels,
+    op::*,
+    vjp::Mark,
+};
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2};
 use std::cell::RefCell;
-
-/// "No node": an input that an operation does not have.
-pub(crate) const NONE: u32 = u32::MAX;
-
-/// One recorded value: where it came from and where its numbers are.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Node {
-    pub(crate) op: Op,
-    pub(crate) inputs: [u32; 3],
-    pub(crate) shape: Shape,
-    /// Offset of the numbers in the arena, or in the parameters.
-    at: usize,
-    in_params: bool,
-}
-
-/// The memory of a tape: nodes, their values and the scratch of products. It grows to the size of the largest step and
-/// then stays; a steady-state step allocates nothing.
-#[derive(Debug)]
-pub struct Arena {
-    nodes: Vec<Node>,
-    /// `values[..top]` is in use; what lies beyond is left from earlier steps.
-    values: Vec<Real>,
-    top: usize,
-    /// The parameters recorded so far: (offset in the store, node).
-    params: Vec<(usize, u32)>,
-    adjoints: Vec<u32>,
-    marks: Vec<Mark>,
-    panels: Vec<Real>,
-    machine: Machine,
-}
-
-impl std::fmt::Debug for Machine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}", self.isa)?;
-        if self.precision != Precision::F32 {
-            write!(f, " {:?}", self.precision)?;
-        }
-        if self.parallel { write!(f, " ×threads") } else { Ok(()) }
-    }
-}
-
-impl Default for Arena {
-    fn default() -> Self {
-        Self {
-            nodes: Vec::new(),
-            values: Vec::new(),
-            top: 0,
-            params: Vec::new(),
-            adjoints: Vec::new(),
-            marks: Vec::new(),
-            panels: Vec::new(),
-            machine: Machine { isa: kernels::isa(), precision: Precision::F32, parallel: false },
-        }
-    }
-}
-
-impl Arena {
-    /// Whether large products may use the threads of the current rayon pool. The bits do not depend on it.
-    pub fn set_parallel(&mut self, parallel: bool) {
-        self.machine.parallel = parallel;
-    }
-
-    /// How large products are computed from now on, forwards and backwards alike.
-    ///
-    /// Where [`amx_available`](crate::amx_available) is false this is [`Precision::F32`], whatever is asked for;
-    /// [`Arena::precision`] tells. Training is not bit for bit the same on machines that differ in this.
-    pub fn set_precision(&mut self, precision: Precision) {
-        self.machine.precision = if kernels::amx_available() { precision } else { Precision::F32 };
-    }
-
-    /// How large products are computed.
-    pub fn precision(&self) -> Precision {
-        self.machine.precision
-    }
-
-    /// Bytes held.
-    pub fn bytes(&self) -> usize {
-        (self.values.capacity() + self.panels.capacity()) * size_of::<Real>()
-            + self.nodes.capacity() * size_of::<Node>()
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.nodes.clear();
-        self.params.clear();
-        self.top = 0;
-    }
-
-    /// Room for `len` more values; returns their offset.
-    fn take(&mut self, len: usize) -> usize {
-        // At the beginning of a cache line, or vectors of the kernels would straddle two.
-        let line = 64 / size_of::<Real>();
-        let first = self.values.as_ptr().align_offset(64);
-        let at = first + self.top.saturating_sub(first).next_multiple_of(line);
-        self.top = at + len;
-        if self.top > self.values.len() {
-            self.values.resize(self.top, 0.0);
-        }
-        at
-    }
-}
 
 /// One forward pass in progress. While it, or any [`Var`] of it, is alive, the parameters it reads cannot change:
 ///
@@ -129,15 +35,21 @@ pub struct Var<'t> {
 }
 
 impl<'t> Tape<'t> {
-    pub(crate) fn new(params: &'t [Real], arena: &'t RefCell<Arena>) -> Self {
-        arena.borrow_mut().clear();
+    pub(crate) fn new(params: &'t [Real], arena: &'t RefCell<Arena>, history: History) -> Self {
+        arena.borrow_mut().clear(history);
         Self { params, arena }
     }
 
     /// A tape over `params`, the parameters of some [`Store`](crate::Store), with memory of its own. A slice can be shared between
     /// threads, which a store, holding an arena, cannot: one such tape per thread is how inference goes parallel.
     pub fn over(params: &'t [Real], arena: &'t RefCell<Arena>) -> Self {
-        Self::new(params, arena)
+        Self::new(params, arena, History::All)
+    }
+
+    /// As [`over`](Tape::over), for values alone: what nets have between their layers is not kept, and derivatives can be taken
+    /// of [watched](Var::watch) values only.
+    pub fn without_history(params: &'t [Real], arena: &'t RefCell<Arena>) -> Self {
+        Self::new(params, arena, History::Watched)
     }
 
     /// A matrix from outside, `[1, rows, cols]`.
@@ -166,7 +78,7 @@ impl<'t> Tape<'t> {
         let mut arena = self.arena.borrow_mut();
         let at = arena.take(shape.len());
         write(&mut arena.values[at..at + shape.len()]);
-        push(&mut arena, self, Node { op: Op::Input, inputs: [NONE; 3], shape, at, in_params: false })
+        Var { tape: self, id: arena.push(Op::Input, [NONE; 3], shape, at, false), shape }
     }
 
     /// A column from outside, `[1, rows, 1]`.
@@ -191,36 +103,26 @@ impl<'t> Tape<'t> {
         if let Some(&(_, id)) = arena.params.iter().find(known) {
             return Var { tape: self, id, shape };
         }
-        let id = arena.nodes.len() as u32;
+        let id = arena.push(Op::Param, [NONE; 3], shape, at, true);
         arena.params.push((at, id));
-        push(&mut arena, self, Node { op: Op::Param, inputs: [NONE; 3], shape, at, in_params: true })
+        Var { tape: self, id, shape }
     }
 
     /// Runs `f` and keeps its result alone, without history: the arena rolls back to where it was.
     ///
     /// Values of the scope cannot leave it in any other way, nor can values of this tape enter.
     pub fn no_grad(self, f: impl for<'s> FnOnce(Tape<'s>) -> Var<'s>) -> Var<'t> {
-        let (nodes, params, top) = {
+        let (nodes, params) = {
             let arena = self.arena.borrow();
-            (arena.nodes.len(), arena.params.len(), arena.top)
+            (arena.nodes.len(), arena.params.len())
         };
         // Parameters recorded before stay usable inside; those first seen inside are forgotten with the rest.
-        let (id, shape) = {
+        let (result, shape) = {
             let result = f(Tape { params: self.params, arena: self.arena });
             (result.id, result.shape)
         };
-        let mut arena = self.arena.borrow_mut();
-        let node = arena.nodes[id as usize];
-        arena.nodes.truncate(nodes);
-        arena.params.truncate(params);
-        arena.top = top;
-        let at = arena.take(shape.len());
-        if node.in_params {
-            arena.values[at..at + shape.len()].copy_from_slice(&self.params[node.at..node.at + shape.len()]);
-        } else {
-            arena.values.copy_within(node.at..node.at + shape.len(), at);
-        }
-        push(&mut arena, self, Node { op: Op::Input, inputs: [NONE; 3], shape, at, in_params: false })
+        let id = self.arena.borrow_mut().roll_back(nodes, params, result, self.params);
+        Var { tape: self, id, shape }
     }
 
     /// The number of values recorded so far.
@@ -257,34 +159,52 @@ impl<'t> Tape<'t> {
         let mut guard = self.arena.borrow_mut();
         let arena = &mut *guard;
         let at = arena.take(shape.len());
-        let (old, new) = arena.values.split_at_mut(at);
+        let (low, rest) = arena.values.split_at_mut(at);
+        let (out, high) = rest.split_at_mut(shape.len());
         let read = |v: Var<'t>| {
             assert!(std::ptr::eq(v.tape.arena, self.arena), "{}: an input is on another tape", op.name());
             let node = &arena.nodes[v.id as usize];
-            let from = if node.in_params { self.params } else { &*old };
-            (&from[node.at..node.at + node.shape.len()], v.shape)
+            assert!(!node.released, "{}: {RELEASED}", op.name());
+            let (from, at) = match node {
+                Node { in_params: true, .. } => (self.params, node.at),
+                Node { .. } if node.at < at => (&*low, node.at),
+                Node { .. } => (&*high, node.at - at - shape.len()),
+            };
+            (&from[at..at + node.shape.len()], v.shape)
         };
         let call = Call { inputs: inputs.map(|v| v.map(read)), shape, machine: arena.machine };
-        evaluate(op, call, &mut new[..shape.len()], &mut arena.panels);
+        evaluate(op, call, out, &mut arena.panels);
         let inputs = inputs.map(|v| v.map_or(NONE, |v| v.id));
-        push(arena, self, Node { op, inputs, shape, at, in_params: false })
+        Var { tape: self, id: arena.push(op, inputs, shape, at, false), shape }
+    }
+
+    /// Gives up the numbers of a value that nobody will look at again, if no derivative may pass through `next`, made of it.
+    pub(crate) fn pass_on(self, value: Var<'t>, next: Var<'t>) {
+        let mut arena = self.arena.borrow_mut();
+        if !arena.nodes[next.id as usize].live {
+            arena.release(value.id);
+        }
     }
 
     /// The derivatives of `loss` with respect to the nodes chosen by `wrt`, themselves values on this tape.
     ///
-    /// Only the adjoints that lead to a chosen node are computed. `out` receives each chosen node in the order recorded,
+    /// Only the adjoints that lead to a chosen node are computed. `out` receives each chosen node, the last recorded first,
     /// with its derivative, or `None` where the loss does not depend on it.
+    ///
+    /// If `last`, the numbers of every node up to the loss are given up on the way, and those of the derivatives as soon as
+    /// they have been passed on.
     pub(crate) fn backward(
         self,
         loss: Var<'t>,
         wrt: impl Fn(u32, &Node) -> bool,
         mut out: impl FnMut(u32, Node, Option<Var<'t>>),
+        last: bool,
     ) {
         assert_eq!(loss.shape, Shape::SCALAR, "grad: a loss has shape [1, 1, 1]");
         let n = loss.id as usize + 1;
-        let (mut marks, mut adjoints) = {
+        let (mut marks, mut adjoints, mut holds) = {
             let mut arena = self.arena.borrow_mut();
-            (std::mem::take(&mut arena.marks), std::mem::take(&mut arena.adjoints))
+            (std::mem::take(&mut arena.marks), std::mem::take(&mut arena.adjoints), std::mem::take(&mut arena.holds))
         };
         marks.clear();
         adjoints.clear();
@@ -300,34 +220,58 @@ impl<'t> Tape<'t> {
             }
             marks.push(Mark { live, uses, masked: false });
         }
+        // Nodes from here on are those of this pass, and `holds` counts the adjoints that each of them is.
+        let own = self.len();
+        holds.clear();
         adjoints[n - 1] = self.scalar(1.0).id;
-        for id in (0..n).rev() {
-            if adjoints[id] == NONE || !marks[id].live {
-                continue;
-            }
-            let node = self.node(id as u32);
-            let g = self.var(adjoints[id]);
-            let mut accumulate = |to: u32, g: Var<'t>| {
-                let so_far = &mut adjoints[to as usize];
-                *so_far = if *so_far == NONE { g.id } else { (self.var(*so_far) + g).id };
-            };
-            crate::vjp::pull_back(self, id as u32, node, g, &mut marks, &mut accumulate);
-        }
-        for id in 0..n as u32 {
-            let node = self.node(id);
+        holds.push(1);
+        for id in (0..n as u32).rev() {
+            let (adjoint, made) = (adjoints[id as usize], self.len());
+            let (node, live) = (self.node(id), marks[id as usize].live);
             if wrt(id, &node) {
-                let adjoint = adjoints[id as usize];
                 out(id, node, (adjoint != NONE).then(|| self.var(adjoint)));
+            }
+            if adjoint != NONE && live {
+                let mut accumulate = |to: u32, g: Var<'t>| {
+                    let before = adjoints[to as usize];
+                    let now = if before == NONE { g.id } else { (self.var(before) + g).id };
+                    adjoints[to as usize] = now;
+                    holds.resize(self.len() - own, 0);
+                    holds[now as usize - own] += 1;
+                    if before != NONE {
+                        holds[before as usize - own] -= 1;
+                    }
+                    if last && before != NONE && holds[before as usize - own] == 0 {
+                        self.arena.borrow_mut().release(before);
+                    }
+                };
+                crate::vjp::pull_back(self, id, node, self.var(adjoint), &mut marks, &mut accumulate);
+            }
+            if last {
+                let mut arena = self.arena.borrow_mut();
+                holds.resize(arena.nodes.len() - own, 0);
+                if adjoint != NONE {
+                    holds[adjoint as usize - own] -= 1;
+                    if holds[adjoint as usize - own] == 0 {
+                        arena.release(adjoint);
+                    }
+                }
+                for id in made..arena.nodes.len() {
+                    if holds[id - own] == 0 {
+                        arena.release(id as u32);
+                    }
+                }
+                arena.release(id);
             }
         }
         let mut arena = self.arena.borrow_mut();
-        (arena.marks, arena.adjoints) = (marks, adjoints);
+        (arena.marks, arena.adjoints, arena.holds) = (marks, adjoints, holds);
     }
 
     /// ∂`loss`/∂`x` as a value on the tape, which can be differentiated again; zeros where the loss does not depend on `x`.
     pub fn grad(self, loss: Var<'t>, x: Var<'t>) -> Var<'t> {
         let mut result = None;
-        self.backward(loss, |id, _| id == x.id, |_, _, g| result = g);
+        self.backward(loss, |id, _| id == x.id, |_, _, g| result = g, false);
         result.unwrap_or_else(|| self.fill(x.shape, |out| out.fill(0.0)))
     }
 
@@ -340,7 +284,17 @@ impl<'t> Tape<'t> {
         if !tiled {
             out.fill(0.0);
         }
-        self.collect_grad_params(loss, range, out, tiled);
+        self.collect_grad_params(loss, range, out, tiled, false);
+    }
+
+    /// As [`grad_params`](Tape::grad_params), giving up every value on the way, or, if they are to be added, as
+    /// [`add_grad_params`](Tape::add_grad_params). The loss itself can no longer be read.
+    pub(crate) fn spend_grad_params(self, loss: Var<'t>, range: std::ops::Range<usize>, out: &mut [Real], add: bool) {
+        let tiled = !add && self.tiled(range.clone());
+        if !add && !tiled {
+            out.fill(0.0);
+        }
+        self.collect_grad_params(loss, range, out, tiled, true);
     }
 
     /// As [`grad_params`](Tape::grad_params), added to what `out` holds.
@@ -348,11 +302,18 @@ impl<'t> Tape<'t> {
     /// # Panics
     /// If `out` is not as long as `range`.
     pub fn add_grad_params(self, loss: Var<'t>, range: std::ops::Range<usize>, out: &mut [Real]) {
-        self.collect_grad_params(loss, range, out, false);
+        self.collect_grad_params(loss, range, out, false, false);
     }
 
     /// Adds the derivatives to `out`, or, where each of its elements belongs to one node, writes them there.
-    fn collect_grad_params(self, loss: Var<'t>, range: std::ops::Range<usize>, out: &mut [Real], tiled: bool) {
+    fn collect_grad_params(
+        self,
+        loss: Var<'t>,
+        range: std::ops::Range<usize>,
+        out: &mut [Real],
+        tiled: bool,
+        last: bool,
+    ) {
         assert_eq!(out.len(), range.len(), "grad_params: {} numbers for {range:?}", out.len());
         self.backward(
             loss,
@@ -367,6 +328,7 @@ impl<'t> Tape<'t> {
                     None => {}
                 }
             },
+            last,
         );
     }
 
@@ -388,10 +350,8 @@ impl Node {
     }
 }
 
-fn push<'t>(arena: &mut Arena, tape: Tape<'t>, node: Node) -> Var<'t> {
-    arena.nodes.push(node);
-    Var { tape, id: arena.nodes.len() as u32 - 1, shape: node.shape }
-}
+const RELEASED: &str = "the numbers of a value are gone: what stands between the layers of a net is kept only where it leads \
+                        to a parameter being trained or to a watched value, and a last backward pass keeps nothing";
 
 impl<'t> Var<'t> {
     /// `[members, rows, cols]`.
@@ -411,6 +371,7 @@ impl<'t> Var<'t> {
     pub fn read<R>(self, f: impl FnOnce(&[Real]) -> R) -> R {
         let arena = self.tape.arena.borrow();
         let node = &arena.nodes[self.id as usize];
+        assert!(!node.released, "read: {RELEASED}");
         let from = if node.in_params { self.tape.params } else { &arena.values };
         f(&from[node.at..node.at + node.shape.len()])
     }
@@ -439,6 +400,14 @@ impl<'t> Var<'t> {
         self.alias(Op::Input, NONE, self.shape)
     }
 
+    /// The same value, of which a derivative will be asked for with [`Tape::grad`]. Needed only where the tape keeps no
+    /// history of it otherwise: on one [without history](Tape::without_history), and inside [`Adam::minimise`](crate::Adam::minimise)
+    /// for what does not depend on the parameters being trained.
+    pub fn watch(self) -> Self {
+        self.tape.arena.borrow_mut().nodes[self.id as usize].live = true;
+        self
+    }
+
     /// The same numbers in another shape; no copy.
     ///
     /// # Panics
@@ -450,7 +419,7 @@ impl<'t> Var<'t> {
 
     fn alias(self, op: Op, input: u32, shape: Shape) -> Self {
         let mut arena = self.tape.arena.borrow_mut();
-        let Node { at, in_params, .. } = arena.nodes[self.id as usize];
-        push(&mut arena, self.tape, Node { op, inputs: [input, NONE, NONE], shape, at, in_params })
+        assert!(!arena.nodes[self.id as usize].released, "{}: {RELEASED}", op.name());
+        Var { tape: self.tape, id: arena.push_alias(op, input, shape, self.id), shape }
     }
 }

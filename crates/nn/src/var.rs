@@ -130,7 +130,12 @@ impl<'t> Var<'t> {
         let fused = if act == Act::Swish { Act::Identity } else { act };
         let inputs = [Some(self), Some(weight), Some(bias)];
         let y = self.tape.record(Op::Linear(fused), inputs, Shape::new(members, x.rows, w.cols));
-        if act == Act::Swish { y.swish() } else { y }
+        if act != Act::Swish {
+            return y;
+        }
+        let z = y.swish();
+        self.tape.pass_on(y, z);
+        z
     }
 
     /// Sums over every size that is 1 in `shape`.

@@ -3,9 +3,10 @@
 //! A rule emits ordinary operations on the same tape, so a gradient can be differentiated like any other value.
 
 use crate::{
-    Act, Shape, Tape, Var, kernels,
+    Act, Shape, Tape, Var,
+    arena::{NONE, Node},
+    kernels,
     op::Op,
-    tape::{NONE, Node},
 };
 
 /// What differentiation knows of a node.

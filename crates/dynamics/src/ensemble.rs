@@ -24,19 +24,22 @@ pub struct Ensemble {
     pub(crate) config: EnsembleConfig,
     spec: Spec,
     direction: Direction,
+    /// Member after member, each with bounds of the log-variance of its own, which are kept equal.
     pub(crate) store: Store,
     pub(crate) head: Head,
     pub(crate) elites: Vec<usize>,
     pub(crate) holdout_mse: Vec<Real>,
     parallel: bool,
-    work: Work,
+    pub(crate) work: Work,
 }
 
-/// Where the parameters are in the store, the shape of the problem and the scale of its inputs.
+/// Where one member's parameters are among its own, the shape of the problem and the scale of its inputs.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub(crate) net: Mlp,
-    /// Offsets of the bounds of the log-variance, `[1, 1, cols]` each.
+    /// The number of one member's parameters.
+    pub(crate) len: usize,
+    /// Offsets of the bounds of the log-variance, `[1, 1, cols]` each, one after the other behind the net.
     low: usize,
     high: usize,
     given: [Column; 2],
@@ -51,7 +54,7 @@ pub(crate) struct Head {
 
 /// Memory that predictions are made in.
 #[derive(Debug, Default)]
-struct Work {
+pub(crate) struct Work {
     arenas: Vec<Mutex<RefCell<Arena>>>,
     mean: Vec<Real>,
     std: Vec<Real>,
@@ -73,14 +76,25 @@ impl Ensemble {
         let widths = split.given.map(|c| spec.width(c));
         let cols = split.predicted.iter().map(|&c| spec.width(c)).sum();
         let inputs = widths[0] + widths[1];
-        let mut store = Store::in_precision(config.precision);
         let dims = [&[inputs], config.hidden.as_slice(), &[2 * cols]].concat();
-        let net = Mlp::new(&mut store, "net", &dims, config.members, Act::Swish, Init::TruncatedNormal, key);
-        let vector = Shape::new(1, 1, cols);
-        let low = store.tensor("min_log_var", vector, |x| x.fill(config.min_log_var));
-        let high = store.tensor("max_log_var", vector, |x| x.fill(config.max_log_var));
+        let mut drawn = Store::default();
+        let stack = Mlp::new(&mut drawn, "net", &dims, config.members, Act::Swish, Init::TruncatedNormal, key);
+        let (mut store, mut values) = (Store::default(), Vec::new());
+        let members = (0..config.members).map(|member| {
+            let name = |part: &str| format!("member.{member}.{part}");
+            let net = Mlp::new(&mut store, &name("net"), &dims, 1, Act::Swish, Init::TruncatedNormal, key);
+            stack.save_member(&mut drawn, member, &mut values);
+            store.params_mut()[net.range()].copy_from_slice(&values);
+            let vector = Shape::new(1, 1, cols);
+            let low = store.tensor(&name("min_log_var"), vector, |x| x.fill(config.min_log_var));
+            let high = store.tensor(&name("max_log_var"), vector, |x| x.fill(config.max_log_var));
+            (net, low, high)
+        });
+        // Offsets of the first member are offsets from the beginning of any.
+        let (net, low, high) = members.collect::<Vec<_>>()[0];
         let head = Head {
             net,
+            len: high + cols,
             low,
             high,
             given: split.given,
@@ -121,12 +135,10 @@ impl Ensemble {
     /// Whether fitting and prediction may use the threads of the current rayon pool. The bits do not depend on it.
     pub fn set_parallel(&mut self, parallel: bool) {
         self.parallel = parallel;
-        self.store.arena_mut().set_parallel(parallel);
     }
 
-    /// Net and bounds: what is trained.
-    pub(crate) fn range(&self) -> Range<usize> {
-        self.head.net.range().start..self.head.high + self.head.cols
+    pub(crate) fn is_parallel(&self) -> bool {
+        self.parallel
     }
 
     fn rows_of(&self, given: &[ArrayView2<'_, Real>; 2]) -> usize {
@@ -147,6 +159,11 @@ impl Head {
     /// The two bounds as values on `tape`.
     pub(crate) fn bounds<'t>(&self, tape: Tape<'t>) -> [Var<'t>; 2] {
         [self.low, self.high].map(|at| tape.parameter(at, Shape::new(1, 1, self.cols)))
+    }
+
+    /// Where both are among a member's parameters.
+    pub(crate) fn bounds_range(&self) -> Range<usize> {
+        self.low..self.high + self.cols
     }
 
     /// Mean and log-variance from the output of the net, `[…, rows, 2·cols]`.
@@ -210,12 +227,10 @@ impl Head {
     }
 
     /// One member's Gaussians for `rows(i)`, `i` below `count`, in the units of the data.
-    #[expect(clippy::too_many_arguments, reason = "the innermost loop, called from two places")]
     fn run(
         &self,
         params: &[Real],
         arena: &RefCell<Arena>,
-        member: usize,
         given: &[ArrayView2<'_, Real>; 2],
         count: usize,
         rows: impl Fn(usize) -> usize,
@@ -231,7 +246,7 @@ impl Head {
                 self.standardise(out);
             }
         });
-        let [m, l] = self.split(self.net.forward_member(x, member));
+        let [m, l] = self.split(self.net.forward(x));
         m.read(|m| mean.copy_from_slice(m));
         (l * 0.5).exp().read(|s| std.copy_from_slice(s));
         let Some(anchor) = self.anchor.and_then(|a| self.given.iter().position(|&g| g == a)) else { return };
@@ -252,7 +267,7 @@ fn copy_row(from: &ArrayView2<'_, Real>, row: usize, out: &mut [Real]) {
 
 impl Work {
     /// Room for `len` numbers in both outputs, and an arena for every thread that may come.
-    fn reserve(&mut self, len: usize, parallel: bool, precision: Precision) {
+    pub(crate) fn reserve(&mut self, len: usize, parallel: bool, precision: Precision) {
         if self.mean.len() < len {
             self.mean.resize(len, 0.0);
             self.std.resize(len, 0.0);
@@ -265,6 +280,10 @@ impl Work {
                 Mutex::new(RefCell::new(arena))
             });
         }
+    }
+
+    pub(crate) fn arenas(&self) -> &[Mutex<RefCell<Arena>>] {
+        &self.arenas
     }
 
     /// Sorts rows by member into tiles.
@@ -294,7 +313,7 @@ impl Work {
 }
 
 /// Lends the arena of the current thread to `f`. No task waits while it holds one, so a lock is never contended for long.
-fn with_arena<R>(arenas: &[Mutex<RefCell<Arena>>], f: impl FnOnce(&RefCell<Arena>) -> R) -> R {
+pub(crate) fn with_arena<R>(arenas: &[Mutex<RefCell<Arena>>], f: impl FnOnce(&RefCell<Arena>) -> R) -> R {
     let i = rayon::current_thread_index().unwrap_or(0) % arenas.len();
     f(&arenas[i].lock().unwrap_or_else(PoisonError::into_inner))
 }
@@ -321,7 +340,8 @@ impl Dynamics for Ensemble {
         let (head, params, arenas) = (&self.head, self.store.params(), &*arenas);
         let tile = |member: usize, tile: usize, mean: &mut [Real], std: &mut [Real]| {
             let (first, count) = (tile * TILE, mean.len() / cols);
-            with_arena(arenas, |arena| head.run(params, arena, member, &given, count, |i| first + i, mean, std));
+            let params = &params[member * head.len..][..head.len];
+            with_arena(arenas, |arena| head.run(params, arena, &given, count, |i| first + i, mean, std));
         };
         if rows > 0 {
             let (plane, chunk) = (rows * cols, TILE * cols);
@@ -365,7 +385,8 @@ impl Dynamics for Ensemble {
         let (head, params, arenas) = (&self.head, self.store.params(), &*arenas);
         let tile = |m: &mut [Real], s: &mut [Real], order: &[usize], (member, count): (usize, usize)| {
             let (m, s) = (&mut m[..count * cols], &mut s[..count * cols]);
-            with_arena(arenas, |arena| head.run(params, arena, member, &given, count, |i| order[i], m, s));
+            let params = &params[member * head.len..][..head.len];
+            with_arena(arenas, |arena| head.run(params, arena, &given, count, |i| order[i], m, s));
         };
         let chunk = TILE * cols;
         if self.parallel {
@@ -445,8 +466,8 @@ mod tests {
         let x = Array2::from_shape_fn((4, 2), |(i, j)| (10 * i + j) as Real);
         for direction in [Direction::Forward, Direction::Reverse, Direction::Inverse] {
             let mut model = tiny(direction);
-            let net = model.head.net.range();
-            model.store.params_mut()[net].fill(0.0);
+            let (net, len) = (model.head.net.range(), model.head.len);
+            model.store.params_mut().chunks_exact_mut(len).for_each(|member| member[net.clone()].fill(0.0));
             let second = Array2::from_elem((4, if direction == Direction::Inverse { 2 } else { 1 }), 0.3);
             let p = model.predict([x.view(), second.view()]);
             for row in 0..4 {

@@ -1,6 +1,10 @@
-use crate::{Criterion, Ensemble, EnsembleConfig};
+use crate::{
+    Criterion, Ensemble, EnsembleConfig,
+    ensemble::{Head, with_arena},
+};
 use backcast_core::{Column, Columns, Dynamics, Key, Real, Slot, State, under};
-use backcast_nn::{Adam, Shape};
+use backcast_nn::{Adam, Shape, Tape, Var};
+use rayon::prelude::*;
 
 /// A log that an ensemble cannot be fitted to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +75,29 @@ pub struct FitReport {
     pub stopped_by: StoppedBy,
 }
 
+impl Head {
+    /// mean((μ − y)²·e^(−ℓ)) + mean(ℓ) of the rows of `data` in `order`, means over rows and output columns, without the ½ of
+    /// a log-likelihood (MOPO's code).
+    fn fit<'t>(&self, tape: Tape<'t>, data: &Columns, order: &[usize]) -> Var<'t> {
+        let gather = |width: usize, write: &dyn Fn(usize, &mut [Real])| {
+            tape.fill(Shape::new(1, order.len(), width), |out| {
+                order.iter().zip(out.chunks_exact_mut(width)).for_each(|(&row, out)| write(row, out));
+            })
+        };
+        let x = gather(self.inputs(), &|row, out| self.input_row(data, row, out));
+        let y = gather(self.cols, &|row, out| self.target_row(data, row, out));
+        let [mean, log_var] = self.split(self.net.forward(x));
+        ((mean - y).square() * (-log_var).exp() + log_var).mean()
+    }
+}
+
+/// What one member is trained with.
+#[derive(Clone, Debug)]
+struct Trainee {
+    adam: Adam,
+    loss: Real,
+}
+
 /// An ensemble being fitted, epoch by epoch. As a [`State`] it names everything, the ensemble included, that the next epoch
 /// depends on: saved between two epochs and restored into a new `Fit` of the same log and key, it goes on to the same bits.
 #[derive(Debug)]
@@ -84,7 +111,10 @@ pub struct Fit<'a> {
     bootstrap: Vec<usize>,
     /// The same rows in the order of this epoch.
     order: Vec<usize>,
-    adam: Adam,
+    trainees: Vec<Trainee>,
+    /// Of the bounds of the log-variance, which all members share.
+    bounds: Adam,
+    bounds_gradient: Vec<Real>,
     /// Mean squared error and likelihood of each member's best epoch.
     best_mse: Vec<Real>,
     best_nll: Vec<Real>,
@@ -131,15 +161,15 @@ impl<'a> Fit<'a> {
             (0..train.len()).map(move |i| train[key.below(train.len(), i)])
         };
         let bootstrap: Vec<usize> = (0..config.members).flat_map(draw).collect();
-        let mut adam = Adam::new(model.range(), config.learning_rate);
+        let (members, rate) = (config.members, config.learning_rate);
+        let bounds = model.head.bounds_range();
+        let mut adam = Adam::new(model.head.net.range(), rate).with_gradients_beyond(bounds.len());
         for (layer, &decay) in model.head.net.layers().zip(&config.decay) {
             adam = adam.with_l2(layer, decay);
         }
-        let members = config.members;
-        let mut snapshots = vec![Vec::new(); members];
-        for (member, saved) in snapshots.iter_mut().enumerate() {
-            model.head.net.save_member(&mut model.store, member, saved);
-        }
+        let trainees = vec![Trainee { adam, loss: 0.0 }; members];
+        let net = |params: &[Real]| params[model.head.net.range()].to_vec();
+        let snapshots = model.store.params().chunks_exact(model.head.len).map(net).collect();
         Ok(Self {
             model,
             data,
@@ -147,7 +177,9 @@ impl<'a> Fit<'a> {
             holdout,
             order: bootstrap.clone(),
             bootstrap,
-            adam,
+            trainees,
+            bounds: Adam::new(bounds, rate),
+            bounds_gradient: Vec::new(),
             // Not infinity: a scan for numbers that are not finite must find nothing here.
             best_mse: vec![Real::MAX; members],
             best_nll: vec![Real::MAX; members],
@@ -211,7 +243,8 @@ impl<'a> Fit<'a> {
             };
             if better {
                 (self.best_mse[member], self.best_nll[member]) = (mse, nll);
-                self.model.head.net.save_member(&mut self.model.store, member, &mut self.snapshots[member]);
+                let params = &self.model.store.params()[member * self.model.head.len..];
+                self.snapshots[member].copy_from_slice(&params[self.model.head.net.range()]);
                 improved += 1;
             }
         }
@@ -229,32 +262,49 @@ impl<'a> Fit<'a> {
 
     /// One step on rows `first..first + rows` of each member's order. The decays join in [`Adam`]; the rest of the loss is
     ///
-    /// ℒ = Σᵢ [ mean((μᵢ − y)²·e^(−ℓᵢ)) + mean(ℓᵢ) ] + c·(Σ_d M_d − Σ_d m_d),
+    /// ℒ = Σᵢ fitᵢ + c·(Σ_d M_d − Σ_d m_d).
     ///
-    /// means over rows and output columns, without the ½ of a log-likelihood (MOPO's code).
+    /// Members are trained side by side, each in memory of its own: nothing that one leaves behind drives out what another
+    /// needs, and its moments are updated while its gradient is in the inner caches. What they share, the bounds of the
+    /// log-variance, is summed in their order, so that bits do not depend on threads.
     fn step(&mut self, first: usize, rows: usize) -> Real {
-        let members = self.model.members();
-        let train = self.order.len() / members;
-        let (head, data, order) = (&self.model.head, self.data, &self.order);
-        let coefficient = self.model.config.bound_coefficient;
-        // Member by member: what one leaves behind is still in the inner caches when its derivatives need it.
-        self.adam.minimise_parts(&mut self.model.store, members, |tape, member| {
+        let train = self.order.len() / self.model.members();
+        let parallel = self.model.is_parallel();
+        let Ensemble { config, head, store, work, .. } = &mut *self.model;
+        work.reserve(0, parallel, config.precision);
+        let (data, order, arenas, coefficient) = (self.data, &self.order, work.arenas(), config.bound_coefficient);
+        let train = |(member, (params, trainee)): (usize, (&mut [Real], &mut Trainee))| {
             let order = &order[member * train + first..][..rows];
-            let gather = |width: usize, write: &dyn Fn(usize, &mut [Real])| {
-                tape.fill(Shape::new(1, rows, width), |out| {
-                    order.iter().zip(out.chunks_exact_mut(width)).for_each(|(&row, out)| write(row, out));
+            let loss = |arena: &_| {
+                trainee.adam.minimise_on(params, arena, |tape| {
+                    let fit = head.fit(tape, data, order);
+                    let [low, high] = head.bounds(tape);
+                    let bounds = (high.sum() - low.sum()) * coefficient;
+                    // All members have the same.
+                    (if member == 0 { fit + bounds } else { fit }, ())
                 })
             };
-            let x = gather(head.inputs(), &|row, out| head.input_row(data, row, out));
-            let y = gather(head.cols, &|row, out| head.target_row(data, row, out));
-            let [mean, log_var] = head.split(head.net.forward_member(x, member));
-            let fit = ((mean - y).square() * (-log_var).exp() + log_var).mean();
-            if member > 0 {
-                return fit;
-            }
-            let [low, high] = head.bounds(tape);
-            fit + (high.sum() - low.sum()) * coefficient
-        })
+            (trainee.loss, ()) = with_arena(arenas, loss);
+        };
+        let params = store.params_mut();
+        if parallel {
+            params.par_chunks_exact_mut(head.len).zip(&mut self.trainees).enumerate().for_each(train);
+        } else {
+            params.chunks_exact_mut(head.len).zip(&mut self.trainees).enumerate().for_each(train);
+        }
+        let (net, bounds) = (head.net.range().len(), head.bounds_range());
+        self.bounds_gradient.clear();
+        self.bounds_gradient.resize(bounds.len(), 0.0);
+        for trainee in &self.trainees {
+            let gradient = &trainee.adam.gradient()[net..];
+            self.bounds_gradient.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g);
+        }
+        let (first, others) = params.split_at_mut(head.len);
+        self.bounds.follow(first, &self.bounds_gradient);
+        for params in others.chunks_exact_mut(head.len) {
+            params[bounds.clone()].copy_from_slice(&first[bounds.clone()]);
+        }
+        self.trainees.iter().map(|trainee| trainee.loss).sum()
     }
 
     /// Each member's mean squared error of the means on the held-out rows, and its mean((μ − y)²/σ² + ln σ²).
@@ -283,8 +333,9 @@ impl<'a> Fit<'a> {
     /// Every member back at its best epoch, elites chosen, calibration measured.
     pub fn finish(mut self) -> FitReport {
         let stopped_by = self.done().unwrap_or(StoppedBy::Watcher);
-        for (member, saved) in self.snapshots.iter().enumerate() {
-            self.model.head.net.load_member(&mut self.model.store, member, saved);
+        let (net, len) = (self.model.head.net.range(), self.model.head.len);
+        for (params, saved) in self.model.store.params_mut().chunks_exact_mut(len).zip(&self.snapshots) {
+            params[net.clone()].copy_from_slice(saved);
         }
         let mut order: Vec<usize> = (0..self.model.members()).collect();
         let score = match self.model.config.criterion {
@@ -339,7 +390,10 @@ fn shuffle_front(key: Key, items: &mut [usize], count: usize) {
 impl State for Fit<'_> {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         under("model", self.model, f);
-        under("adam", &mut self.adam, f);
+        for (member, trainee) in self.trainees.iter_mut().enumerate() {
+            under(&format!("adam.{member}"), &mut trainee.adam, f);
+        }
+        under("bounds", &mut self.bounds, f);
         f("best_mse", Slot::Tensor(&[self.best_mse.len()], &mut self.best_mse));
         f("best_nll", Slot::Tensor(&[self.best_nll.len()], &mut self.best_nll));
         for (member, saved) in self.snapshots.iter_mut().enumerate() {
@@ -432,8 +486,8 @@ mod tests {
         let mut log = Columns::new(Spec::new(2, 1));
         (0..20).for_each(|i| log.push(&[i as Real, 0.0], &[0.0], 0.5, &[i as Real + 1.0, 3.0], false));
         let mut model = Ensemble::new(config(), log.spec(), Direction::Forward, Key::new(2)).unwrap();
-        let net = model.head.net.range();
-        model.store.params_mut()[net].fill(0.0);
+        let (net, len) = (model.head.net.range(), model.head.len);
+        model.store.params_mut().chunks_exact_mut(len).for_each(|member| member[net.clone()].fill(0.0));
         let report = Fit::new(&mut model, &log, Key::new(3)).unwrap().finish();
         assert_eq!(report.calibration, [[1.0, 1.0], [0.0, 1.0], [0.0, 0.0]]);
     }

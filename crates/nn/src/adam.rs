@@ -1,6 +1,10 @@
-use crate::{Linear, Real, Store, Tape, Var, kernels};
+use crate::{
+    Arena, Linear, Real, Store, Tape, Var,
+    arena::History,
+    kernels::{self, AdamStep},
+};
 use backcast_core::{Slot, State};
-use std::ops::Range;
+use std::{cell::RefCell, ops::Range};
 
 /// Adam over one contiguous range of a [`Store`] (Kingma & Ba, arXiv:1412.6980, Algorithm 1).
 ///
@@ -14,8 +18,10 @@ pub struct Adam {
     epsilon: Real,
     /// λ of decoupled decay: θ ← θ − αλθ (Loshchilov & Hutter, arXiv:1711.05101).
     decoupled: Real,
-    /// Coefficients of ½λ‖W‖² added to the loss, by range.
+    /// Coefficients of ½λ‖W‖² added to the loss, by range, in order.
     l2: Vec<(Range<usize>, Real)>,
+    /// Parameters after the range whose gradients are taken as well, but not followed.
+    beyond: usize,
     steps: u64,
     m: Vec<Real>,
     v: Vec<Real>,
@@ -33,6 +39,7 @@ impl Adam {
             epsilon: 1e-8,
             decoupled: 0.0,
             l2: Vec::new(),
+            beyond: 0,
             steps: 0,
             m: zeros.clone(),
             v: zeros.clone(),
@@ -53,7 +60,15 @@ impl Adam {
         let weights = layer.weight_range();
         assert!(self.range.start <= weights.start && weights.end <= self.range.end, "with_l2: a layer of another net");
         self.l2.push((weights.start - self.range.start..weights.end - self.range.start, lambda));
+        self.l2.sort_by_key(|(range, _)| range.start);
         self
+    }
+
+    /// With the gradients of the `beyond` parameters after the range in [`gradient`](Adam::gradient) too, behind its own: for
+    /// parameters that several losses share, whose sum another optimiser [follows](Adam::follow).
+    pub fn with_gradients_beyond(mut self, beyond: usize) -> Self {
+        self.g.resize(self.range.len() + beyond, 0.0);
+        Self { beyond, ..self }
     }
 
     /// Sets the learning rate α, for schedules.
@@ -66,7 +81,8 @@ impl Adam {
         self.steps
     }
 
-    /// The gradient of the last step, over the range.
+    /// The gradient of the last step, decay not counted: over the range, then over what is
+    /// [beyond](Adam::with_gradients_beyond) it.
     pub fn gradient(&self) -> &[Real] {
         &self.g
     }
@@ -82,12 +98,34 @@ impl Adam {
         store: &mut Store,
         loss: impl for<'t> FnOnce(Tape<'t>) -> (Var<'t>, R),
     ) -> (Real, R) {
-        let tape = store.tape_for(self.range.clone());
+        let (params, arena) = store.parts();
+        self.minimise_on(params, arena, loss)
+    }
+
+    /// As [`minimise_with`](Adam::minimise_with), for parameters that are not a whole store: those of a member of an ensemble
+    /// with memory of its own, so that members can be trained side by side. The range is counted from the beginning of `params`.
+    pub fn minimise_on<R>(
+        &mut self,
+        params: &mut [Real],
+        arena: &RefCell<Arena>,
+        loss: impl for<'t> FnOnce(Tape<'t>) -> (Var<'t>, R),
+    ) -> (Real, R) {
+        let range = self.range.start..self.range.end + self.beyond;
+        let tape = Tape::new(params, arena, History::Of(range.clone()));
         let (loss, also) = loss(tape);
         let value = loss.item();
-        tape.spend_grad_params(loss, self.range.clone(), &mut self.g, false);
-        self.step(store);
+        tape.spend_grad_params(loss, range, &mut self.g, false);
+        self.step(params);
         (value, also)
+    }
+
+    /// One step along a gradient from elsewhere, as long as the range.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub fn follow(&mut self, params: &mut [Real], gradient: &[Real]) {
+        self.g[..self.range.len()].copy_from_slice(gradient);
+        self.step(params);
     }
 
     /// θ ← Adam(θ, ∂Σᵢ loss(i)/∂θ) for a loss that is a sum of `parts`, each computed and differentiated by itself: what a
@@ -98,39 +136,47 @@ impl Adam {
         parts: usize,
         mut loss: impl for<'t> FnMut(Tape<'t>, usize) -> Var<'t>,
     ) -> Real {
+        let range = self.range.start..self.range.end + self.beyond;
         self.g.fill(0.0);
         let mut total = 0.0;
         for part in 0..parts {
-            let tape = store.tape_for(self.range.clone());
+            let (params, arena) = store.parts();
+            let tape = Tape::new(params, arena, History::Of(range.clone()));
             let loss = loss(tape, part);
             total += loss.item();
-            tape.spend_grad_params(loss, self.range.clone(), &mut self.g, true);
+            tape.spend_grad_params(loss, range.clone(), &mut self.g, true);
         }
-        self.step(store);
+        self.step(store.params_mut());
         total
     }
 
     /// One step with the gradient in place.
-    fn step(&mut self, store: &mut Store) {
-        let params = &mut store.params_mut()[self.range.clone()];
-        for (range, lambda) in &self.l2 {
-            for (g, p) in self.g[range.clone()].iter_mut().zip(&params[range.clone()]) {
-                *g += lambda * p;
-            }
-        }
+    fn step(&mut self, params: &mut [Real]) {
+        let params = &mut params[self.range.clone()];
         self.steps += 1;
         let (b1, b2) = self.betas;
         // Bias corrections in double precision: 1 − 0.999 loses half of an f32.
         let correction = |beta: Real| 1.0 - (beta as f64).powi(self.steps.min(i32::MAX as u64) as i32);
-        let step = kernels::AdamStep {
+        let step = AdamStep {
             beta1: b1,
             beta2: b2,
             epsilon: self.epsilon,
             rate: (self.rate as f64 / correction(b1)) as Real,
             root: (1.0 / correction(b2).sqrt()) as Real,
             decay: self.rate * self.decoupled,
+            l2: 0.0,
         };
-        kernels::adam(step, params, &self.g, &mut self.m, &mut self.v);
+        let mut run = |range: Range<usize>, l2: Real| {
+            let (params, g) = (&mut params[range.clone()], &self.g[range.clone()]);
+            kernels::adam(AdamStep { l2, ..step }, params, g, &mut self.m[range.clone()], &mut self.v[range]);
+        };
+        let mut done = 0;
+        for (range, lambda) in &self.l2 {
+            run(done..range.start, 0.0);
+            run(range.clone(), *lambda);
+            done = range.end;
+        }
+        run(done..self.range.len(), 0.0);
     }
 }
 

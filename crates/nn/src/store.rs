@@ -65,9 +65,9 @@ impl Store {
         Tape::new(&self.params, &self.arena, History::All)
     }
 
-    /// As [`tape`](Store::tape), keeping only what the derivatives of the parameters in `range` need.
-    pub(crate) fn tape_for(&mut self, range: Range<usize>) -> Tape<'_> {
-        Tape::new(&self.params, &self.arena, History::Of(range))
+    /// The parameters and the arena, for optimisers.
+    pub(crate) fn parts(&mut self) -> (&mut [Real], &RefCell<Arena>) {
+        (&mut self.params, &self.arena)
     }
 
     /// A tape over these parameters with memory of its own: one per thread for inference in parallel.

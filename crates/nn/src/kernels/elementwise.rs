@@ -400,6 +400,8 @@ pub(crate) struct AdamStep {
     pub(crate) root: Real,
     /// α·λ of decoupled decay (Loshchilov & Hutter, arXiv:1711.05101).
     pub(crate) decay: Real,
+    /// λ of ½λ‖θ‖² in the loss.
+    pub(crate) l2: Real,
 }
 
 /// One pass over parameters, gradients and both moments.
@@ -407,6 +409,7 @@ pub(crate) struct AdamStep {
 pub(crate) fn adam(c: AdamStep, p: &mut [Real], g: &[Real], m: &mut [Real], v: &mut [Real]) {
     const FMA: bool = fused!();
     for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
+        let g = g + c.l2 * *p;
         *m = c.beta1 * *m + (1.0 - c.beta1) * g;
         *v = c.beta2 * *v + (1.0 - c.beta2) * g * g;
         let step = c.rate * *m * scalar::recip_positive::<FMA>(scalar::root::<FMA>(*v) * c.root + c.epsilon);
@@ -537,11 +540,12 @@ mod twins {
         check("accumulate", &|out| accumulate(x, out), &|i, o| o + x[i]);
         check("lerp", &|out| lerp(0.005, x, out), &|i, o| o + 0.005 * (x[i] - o));
         // A large rate, so that the step shows in every bit of the parameter.
-        let c = AdamStep { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, rate: 3.0, root: 1.1, decay: 1e-5 };
+        let c = AdamStep { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, rate: 3.0, root: 1.1, decay: 1e-5, l2: 0.5 };
         let (m, v) = (vec![0.1; n], vec![0.2; n]);
         check("adam", &|out| adam(c, out, x, &mut m.clone(), &mut v.clone()), &|i, p| {
-            let m = c.beta1 * m[i] + (1.0 - c.beta1) * x[i];
-            let v = c.beta2 * v[i] + (1.0 - c.beta2) * x[i] * x[i];
+            let g = x[i] + c.l2 * p;
+            let m = c.beta1 * m[i] + (1.0 - c.beta1) * g;
+            let v = c.beta2 * v[i] + (1.0 - c.beta2) * g * g;
             let divisor = scalar::root::<true>(v) * c.root + c.epsilon;
             p - (c.decay * p + c.rate * m * scalar::recip_positive::<true>(divisor))
         });

@@ -8,8 +8,12 @@ pub(super) struct Environment {
 
 /// Separate, so that nobody's requirements decide over another's versions.
 pub(super) const ENVIRONMENTS: [Environment; 3] = [
-    Environment { name: "torch", packages: &["numpy", "torch"] },
-    Environment { name: "jax", packages: &["numpy", "jax", "optax"] },
+    // What stands behind `torch` and `optax` is for the projects whose own files are run.
+    Environment { name: "torch", packages: &["numpy", "torch", "tqdm", "pandas", "matplotlib", "tensorboard"] },
+    Environment {
+        name: "jax",
+        packages: &["numpy", "jax", "optax", "flax", "distrax", "tqdm", "omegaconf", "pydantic", "tyro"],
+    },
     Environment { name: "d3rlpy", packages: &["d3rlpy"] },
 ];
 
@@ -177,6 +181,7 @@ pub(super) const PEERS: [Peer; 11] = [
             run("iql", &["iql"]),
             run("cql", &["cql", "--mode", "c2"]),
             run("dynamics", &["dynamics"]),
+            run("rollout_combo", &["rollout"]),
         ],
     ),
     peer(

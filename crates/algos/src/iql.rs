@@ -14,7 +14,10 @@
 //!
 //! The policy is a Gaussian with a state-independent ln σ held in [−5, 2] whose *mean* passes through tanh; the distribution
 //! itself is not squashed. As in the authors' code: orthogonal initial weights of gain √2, the actor's rate decayed to zero
-//! on a half cosine. Not here yet: dropout (used on kitchen and adroit only).
+//! on a half cosine, and for kitchen and adroit dropout after the policy's hidden layers while it learns. From CORL, for
+//! two of its tasks: a deterministic policy, for which −ln π_φ(a∣s) in (7) becomes ‖π_φ(s) − a‖², summed over dimensions.
+//!
+//! Draws of one update, in order: with dropout, a mask for each hidden layer of the policy.
 
 use crate::transition::{Transition, check_hidden, check_shared, sizes};
 use backcast_core::*;
@@ -44,6 +47,11 @@ pub struct Config {
     pub actor_rate: Real,
     /// Updates over which the actor's rate falls to zero on a half cosine; 0 keeps it constant.
     pub actor_decay: u64,
+    /// Share of the policy's hidden units that are dropped while it learns; 0.1 in the paper for kitchen and adroit.
+    pub dropout: Real,
+    /// Whether the policy is deterministic and clones by least squares; CORL has it on for hopper-medium and
+    /// hopper-medium-replay.
+    pub deterministic: bool,
     /// Whether V and Q have layer normalisation between sums and activations; ours, off in the paper.
     pub layer_norm: bool,
     /// Units of the hidden layers.
@@ -64,6 +72,8 @@ impl Default for Config {
             critic_rate: 3e-4,
             actor_rate: 3e-4,
             actor_decay: 1_000_000,
+            dropout: 0.0,
+            deterministic: false,
             layer_norm: false,
             hidden: vec![256, 256],
             precision: Precision::F32,
@@ -89,6 +99,9 @@ impl Algorithm for Config {
         ConfigError::unless(self.beta >= 0.0, "beta", format!("is {}; a temperature is not negative", self.beta))?;
         let bound = self.weight_bound;
         ConfigError::unless(bound > 0.0, "weight_bound", format!("is {bound}; a weight is positive"))?;
+        let dropped = self.dropout;
+        let inside = (0.0..1.0).contains(&dropped);
+        ConfigError::unless(inside, "dropout", format!("is {dropped}; a share that leaves something lies in [0, 1)"))?;
         check_hidden("hidden", &self.hidden)
     }
 
@@ -101,12 +114,13 @@ impl Algorithm for Config {
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let value = Mlp::new(&mut store, "value", &state(1), 1, Act::Relu, init, key).with_layer_norm(self.layer_norm);
         let mean = Mlp::new(&mut store, "actor", &state(spec.act), 1, Act::Relu, init, key).with_output(Act::Tanh);
-        let log_std = store.tensor("actor.log_std", Shape::new(1, 1, spec.act), |x| x.fill(0.0));
-        let actor_range = mean.range().start..log_std + spec.act;
+        let log_std = (!self.deterministic)
+            .then(|| store.tensor("actor.log_std", Shape::new(1, 1, spec.act), |x| x.fill(0.0)));
+        let actor_range = mean.range().start..store.len();
         let critic_adam = Adam::new(critic.range(), self.critic_rate);
         let value_adam = Adam::new(value.range(), self.value_rate);
         let actor_adam = Adam::new(actor_range, self.actor_rate);
-        let actor = Actor { mean, log_std, limit: spec.act_limit };
+        let actor = Actor { mean, log_std, dropout: self.dropout, limit: spec.act_limit };
         let nets = Nets { critic, critic_target, value, actor };
         Ok(Iql { spec, config: self.clone(), store, nets, critic_adam, value_adam, actor_adam, q_target: Vec::new() })
     }
@@ -121,19 +135,26 @@ struct Nets {
     actor: Actor,
 }
 
-/// π(a∣s) = N(limit·tanh(μ(s)), σ²), σ the same in every state.
+/// π(a∣s) = N(limit·tanh(μ(s)), σ²), σ the same in every state; the mean alone if deterministic.
 #[derive(Clone, Copy)]
 struct Actor {
     mean: Mlp,
-    log_std: usize,
+    log_std: Option<usize>,
+    dropout: Real,
     limit: Real,
 }
 
 impl Actor {
-    fn at<'t>(&self, s: Var<'t>) -> Gaussian<'t> {
-        let mean = self.mean.forward(s);
-        let log_std = s.tape().parameter(self.log_std, Shape::new(1, 1, mean.shape().cols)).clamp(-5.0, 2.0);
-        Gaussian { mean: mean * self.limit, log_std }
+    /// −ln π(a∣s), or ‖π(s) − a‖² of a deterministic policy, with dropout: `[1, rows, 1]`.
+    fn misfit<'t>(&self, s: Var<'t>, a: Var<'t>, key: Key) -> Var<'t> {
+        let mean = self.mean.forward_dropping(s, self.dropout, key) * self.limit;
+        match self.log_std {
+            None => (mean - a).square().sum_cols(),
+            Some(at) => {
+                let log_std = s.tape().parameter(at, Shape::new(1, 1, mean.shape().cols)).clamp(-5.0, 2.0);
+                -Gaussian { mean, log_std }.log_prob(a)
+            }
+        }
     }
 }
 
@@ -174,7 +195,7 @@ impl Iql {
 
     // ANCHOR: actor_step
     /// (7)  L_π(φ) = −E[ min(exp(β(min_j Q̂_j(s,a) − V_ψ(s))), 100)·log π_φ(a∣s) ]
-    fn actor_step(&mut self, batch: Batch<'_>) -> Real {
+    fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> Real {
         let (nets, q_target) = (self.nets, &self.q_target);
         let &Config { beta, weight_bound, .. } = &self.config;
         self.actor_adam.minimise(&mut self.store, |tape| {
@@ -182,7 +203,7 @@ impl Iql {
             let advantage = tape.column(q_target) - nets.value.forward(s);
             // Bounded before the exponential, which would otherwise overflow.
             let weight = (advantage * beta).clamp(Real::MIN, weight_bound.ln()).exp();
-            -(weight * nets.actor.at(s).log_prob(a)).mean()
+            (weight * nets.actor.misfit(s, a, key)).mean()
         })
     }
     // ANCHOR_END: actor_step
@@ -212,11 +233,11 @@ impl Iql {
 
 impl Learner for Iql {
     // ANCHOR: update
-    fn update(&mut self, batch: Batch<'_>, _: Key) -> Metrics {
+    fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
         self.target_values(batch);
         let (value_loss, v) = self.value_step(batch);
         self.decay_actor_rate();
-        let actor_loss = self.actor_step(batch);
+        let actor_loss = self.actor_step(batch, key.name("dropout"));
         let (critic_loss, q) = self.critic_step(batch);
         polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
         [("value_loss", value_loss), ("actor_loss", actor_loss), ("critic_loss", critic_loss), ("q", q), ("v", v)]
@@ -233,7 +254,7 @@ impl Policy for Iql {
 
     fn act(&mut self, obs: ArrayView2<'_, Real>, _: Option<Key>, act: ArrayViewMut2<'_, Real>) {
         let actor = self.nets.actor;
-        actor.at(self.store.tape().input(obs)).mean.write_to(act);
+        (actor.mean.forward(self.store.tape().input(obs)) * actor.limit).write_to(act);
     }
 }
 

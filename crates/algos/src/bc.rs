@@ -7,9 +7,12 @@
 //! A deterministic tanh policy with 256-256 ReLU units, as in CORL; no deviation from it except that the observation is
 //! standardised outside, by the normaliser that is saved with the policy.
 
-use crate::transition::{Transition, check_hidden, check_rate, sizes};
+use crate::{
+    parity::Replayed,
+    transition::{Transition, check_hidden, check_rate, sizes},
+};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, Tape, Var};
+use backcast_nn::{Act, Adam, Arena, Init, Mlp, Precision, Store, Tape, Var};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +100,12 @@ impl State for Bc {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         self.store.visit(f);
         under("actor_adam", &mut self.actor_adam, f);
+    }
+}
+
+impl Replayed for Bc {
+    fn arena(&mut self) -> &mut Arena {
+        self.store.arena_mut()
     }
 }
 

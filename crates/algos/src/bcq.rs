@@ -16,9 +16,14 @@
 //! Acting draws `act_samples` candidates and takes the best by Q₁. Without a key the candidates come from one fixed draw,
 //! so that the action is a function of the observation.
 
-use crate::transition::{Transition, check_hidden, check_rate, check_shared, sizes};
+use crate::{
+    parity::Replayed,
+    transition::{Transition, check_hidden, check_rate, check_shared, sizes},
+};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak};
+use backcast_nn::{
+    Act, Adam, Arena, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak,
+};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -253,5 +258,11 @@ impl State for Bcq {
         under("vae_adam", &mut self.vae_adam, f);
         under("actor_adam", &mut self.actor_adam, f);
         under("critic_adam", &mut self.critic_adam, f);
+    }
+}
+
+impl Replayed for Bcq {
+    fn arena(&mut self) -> &mut Arena {
+        self.store.arena_mut()
     }
 }

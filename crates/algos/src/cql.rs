@@ -21,11 +21,12 @@
 //! Not from the authors' code: initial weights (theirs are smaller in the last layer).
 
 use crate::{
+    parity::Replayed,
     sac::{Actor, Multiplier, check_temperature},
     transition::{Transition, check_hidden, check_shared, sizes},
 };
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
+use backcast_nn::{Act, Adam, Arena, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
@@ -357,6 +358,12 @@ impl State for Cql {
         under("actor_adam", &mut self.actor_adam, f);
         under("critic_adam", &mut self.critic_adam, f);
         f("updates", Slot::Count(&mut self.updates));
+    }
+}
+
+impl Replayed for Cql {
+    fn arena(&mut self) -> &mut Arena {
+        self.store.arena_mut()
     }
 }
 

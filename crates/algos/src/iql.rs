@@ -19,9 +19,12 @@
 //!
 //! Draws of one update, in order: with dropout, a mask for each hidden layer of the policy.
 
-use crate::transition::{Transition, check_hidden, check_shared, sizes};
+use crate::{
+    parity::Replayed,
+    transition::{Transition, check_hidden, check_shared, sizes},
+};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, Var, expectile_loss, polyak};
+use backcast_nn::{Act, Adam, Arena, Gaussian, Init, Mlp, Precision, Shape, Store, Var, expectile_loss, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -114,8 +117,8 @@ impl Algorithm for Config {
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let value = Mlp::new(&mut store, "value", &state(1), 1, Act::Relu, init, key).with_layer_norm(self.layer_norm);
         let mean = Mlp::new(&mut store, "actor", &state(spec.act), 1, Act::Relu, init, key).with_output(Act::Tanh);
-        let log_std = (!self.deterministic)
-            .then(|| store.tensor("actor.log_std", Shape::new(1, 1, spec.act), |x| x.fill(0.0)));
+        let log_std =
+            (!self.deterministic).then(|| store.tensor("actor.log_std", Shape::new(1, 1, spec.act), |x| x.fill(0.0)));
         let actor_range = mean.range().start..store.len();
         let critic_adam = Adam::new(critic.range(), self.critic_rate);
         let value_adam = Adam::new(value.range(), self.value_rate);
@@ -264,5 +267,11 @@ impl State for Iql {
         under("critic_adam", &mut self.critic_adam, f);
         under("value_adam", &mut self.value_adam, f);
         under("actor_adam", &mut self.actor_adam, f);
+    }
+}
+
+impl Replayed for Iql {
+    fn arena(&mut self) -> &mut Arena {
+        self.store.arena_mut()
     }
 }

@@ -18,9 +18,12 @@
 //! in (2), as in rlkit, where the paper has α: the sign of the slope is the same. (3′) is SAC+BC, which has no canonical
 //! source: λ is TD3+BC's, and the square is averaged over action dimensions, as there.
 
-use crate::transition::{Transition, check_hidden, check_shared, sizes};
+use crate::{
+    parity::Replayed,
+    transition::{Transition, check_hidden, check_shared, sizes},
+};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
+use backcast_nn::{Act, Adam, Arena, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -274,6 +277,12 @@ impl State for Sac {
         under("temperature", &mut self.temperature, f);
         under("actor_adam", &mut self.actor_adam, f);
         under("critic_adam", &mut self.critic_adam, f);
+    }
+}
+
+impl Replayed for Sac {
+    fn arena(&mut self) -> &mut Arena {
+        self.store.arena_mut()
     }
 }
 

@@ -10,9 +10,12 @@
 //! Update order: (1), (2); every second update (3), then both targets by Polyak, as in the authors' code.
 //! The authors standardise observations (mean, deviation + 1e-3); here the normaliser outside does.
 
-use crate::transition::{Transition, check_hidden, check_shared, sizes};
+use crate::{
+    parity::Replayed,
+    transition::{Transition, check_hidden, check_shared, sizes},
+};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, Var, polyak};
+use backcast_nn::{Act, Adam, Arena, Init, Mlp, Precision, Store, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -189,5 +192,11 @@ impl State for Td3Bc {
         under("actor_adam", &mut self.actor_adam, f);
         under("critic_adam", &mut self.critic_adam, f);
         f("updates", Slot::Count(&mut self.updates));
+    }
+}
+
+impl Replayed for Td3Bc {
+    fn arena(&mut self) -> &mut Arena {
+        self.store.arena_mut()
     }
 }

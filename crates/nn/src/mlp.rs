@@ -350,7 +350,8 @@ mod tests {
         let x = crate::Draw { shape: vec![1, 1, 3], values: vec![1.0, -2.0, 0.5] };
         store.arena_mut().set_replay(Some(crate::Replay::new(vec![x, mask(40, 1.0), mask(30, 0.0)])));
         let tape = store.tape();
-        let y = net.forward_dropping(tape.normal(Shape::new(1, 1, 3), Key::new(2)), 0.25, Key::new(3)).read(|y| y.to_vec());
+        let y =
+            net.forward_dropping(tape.normal(Shape::new(1, 1, 3), Key::new(2)), 0.25, Key::new(3)).read(|y| y.to_vec());
         assert_eq!(store.arena_mut().take_replay().expect("a replay").finish(), Ok(()));
         assert_eq!(store.params()[store.len() - 2..], y);
     }

@@ -34,6 +34,9 @@ config = {
     "vae_rate": RATE, "actor_rate": RATE, "critic_rate": RATE, "hidden": [16, 12], "vae_hidden": [16, 12],
 }
 rec = Recorder("bcq", "bcq", config, act_limit=LIMIT, rows=12)
+with torch.no_grad():
+    # The first ln σ lies on both sides of its bound.
+    encoder[-1].bias[LATENT] = -4.0
 actor, actor_target = net(OBS + ACT, ACT), net(OBS + ACT, ACT)
 critic, critic_target = [nn.ModuleList([net(OBS + ACT, 1) for _ in range(2)]) for _ in range(2)]
 rec.start({

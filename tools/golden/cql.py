@@ -14,8 +14,9 @@ GAMMA, TAU, ACTOR_RATE, RATE, OBS, ACT = 0.99, 0.05, 5e-4, 1e-3, 3, 2
 
 
 class Critic(nn.Module):
-    def __init__(self):
+    def __init__(self, layer_norm):
         super().__init__()
+        self.layer_norm = layer_norm
         self.linears = nn.ModuleList([nn.Linear(OBS + ACT, 16), nn.Linear(16, 12), nn.Linear(12, 1)])
 
     def forward(self, s, a):
@@ -24,22 +25,25 @@ class Critic(nn.Module):
             s = s.unsqueeze(1).expand(-1, a.shape[1], -1)
         x = torch.cat([s, a], -1)
         for linear in self.linears[:-1]:
-            x = linear(x).relu()
+            x = linear(x)
+            if self.layer_norm:
+                x = nn.functional.layer_norm(x, x.shape[-1:])
+            x = x.relu()
         return self.linears[-1](x).squeeze(-1)
 
 
 def record(
-    name, limit=1.0, weight=5.0, n=10, rows=12, three_way=False, threshold=None, max_backup=False,
-    entropy_backup=False, warm_start=0,
+    name, limit=1.0, weight=5.0, n=10, three_way=False, threshold=None, max_backup=False,
+    entropy_backup=False, warm_start=0, layer_norm=False,
 ):
     config = {
         "gamma": GAMMA, "polyak": TAU, "weight": weight, "samples": n, "three_way": three_way, "lagrange": threshold,
         "max_backup": max_backup, "entropy_backup": entropy_backup, "warm_start": warm_start, "alpha_rate": ACTOR_RATE,
-        "actor_rate": ACTOR_RATE, "critic_rate": RATE, "hidden": [16, 12],
+        "actor_rate": ACTOR_RATE, "critic_rate": RATE, "layer_norm": layer_norm, "hidden": [16, 12],
     }
-    rec = Recorder(name, "cql", config, act_limit=limit, rows=rows)
+    rec = Recorder(name, "cql", config, act_limit=limit)
     policy = nn.ModuleList([nn.Linear(OBS, 16), nn.Linear(16, 12), nn.Linear(12, 2 * ACT)])
-    critics, targets = [nn.ModuleList([Critic(), Critic()]) for _ in range(2)]
+    critics, targets = [nn.ModuleList([Critic(layer_norm), Critic(layer_norm)]) for _ in range(2)]
     ln_alpha, ln_price = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
     rec.start({
         **layers("actor", [policy]),
@@ -70,7 +74,7 @@ def record(
 
     for t in range(10):
         s, a, r, s2, d = rec.batch()
-        r, d = r.squeeze(1), d.squeeze(1)
+        rows, r, d = len(s), r.squeeze(1), d.squeeze(1)
 
         base = gaussian(s)
         u = base.mean + base.stddev * rec.normal(rows, ACT)
@@ -105,7 +109,7 @@ def record(
             value = q(s, a)
             gap = high - value.mean()
             above = weight * gap - (threshold or 0.0)
-            critic_loss = critic_loss + nn.functional.mse_loss(value, y) + (price.detach() if threshold else 1.0) * above
+            critic_loss = critic_loss + nn.functional.mse_loss(value, y) + (1.0 if threshold is None else price.detach()) * above
             excess = excess + above.detach()
             gaps.append(gap)
             values.append(value)
@@ -123,6 +127,6 @@ def record(
 
 
 record("cql", warm_start=4)
-record("cql-lagrange", limit=2.0, n=4, rows=16, threshold=10.0)
-record("cql-max-backup", n=5, rows=16, max_backup=True)
-record("cql-three-way", n=4, rows=16, three_way=True, entropy_backup=True)
+record("cql-lagrange", limit=2.0, n=4, threshold=10.0)
+record("cql-max-backup", n=5, max_backup=True)
+record("cql-three-way", n=4, three_way=True, entropy_backup=True, layer_norm=True)

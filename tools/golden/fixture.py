@@ -11,7 +11,6 @@ import os
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
 
 torch.set_default_dtype(torch.float64)
 
@@ -121,8 +120,21 @@ class Recorder:
             "config": json.dumps(self.config),
             "source": f"tools/golden/{self.algorithm}.py, PyTorch in double precision",
         }
-        # One contiguous array each, or the file would hold a transposed one's numbers in the order of its memory.
-        tensors = {name: np.ascontiguousarray(x) for name, x in self.tensors.items()}
         path = os.path.join(FOLDER, f"{self.name}.safetensors")
-        save_file(tensors, path, metadata=notes)
+        with open(path, "wb") as file:
+            file.write(safetensors(notes, self.tensors))
         print(f"{self.name}: {os.path.getsize(path)} bytes")
+
+
+def safetensors(notes, tensors):
+    """The bytes of a safetensors file: the library writes notes in another order each time, and then no two are equal."""
+    header, data = {"__metadata__": notes}, b""
+    # Wider numbers first, so that each tensor is aligned.
+    for name, x in sorted(tensors.items(), key=lambda item: (-item[1].itemsize, item[0])):
+        end = len(data) + x.nbytes
+        kind = {4: "F32", 8: "F64"}[x.itemsize]
+        header[name] = {"dtype": kind, "shape": list(x.shape), "data_offsets": [len(data), end]}
+        data += x.astype(x.dtype.newbyteorder("<")).tobytes()
+    header = json.dumps(header).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data

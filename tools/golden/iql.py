@@ -26,7 +26,10 @@ class Mlp(nn.Module):
         return self.linears[-1](x)
 
 
-def record(name, limit=1.0, expectile=0.7, beta=3.0, bound=100.0, decay=0, dropout=0.0, deterministic=False, norm=False):
+def record(
+    name, limit=1.0, expectile=0.7, beta=3.0, bound=100.0, decay=0, dropout=0.0, deterministic=False, norm=False,
+    wide=0.0,
+):
     config = {
         "gamma": GAMMA, "polyak": TAU, "expectile": expectile, "beta": beta, "weight_bound": bound, "value_rate": RATE,
         "critic_rate": RATE, "actor_rate": RATE, "actor_decay": decay, "dropout": dropout,
@@ -35,7 +38,7 @@ def record(name, limit=1.0, expectile=0.7, beta=3.0, bound=100.0, decay=0, dropo
     rec = Recorder(name, "iql", config, act_limit=limit)
     critics, targets = [[Mlp(OBS + ACT, 1, norm) for _ in range(2)] for _ in range(2)]
     value, mean = Mlp(OBS, 1, norm), Mlp(OBS, ACT)
-    log_std = nn.Parameter(0.3 * torch.randn(ACT))
+    log_std = nn.Parameter(0.3 * torch.randn(ACT) + torch.tensor([wide, 0.0]))
     # Advantages of either sign, or half of each formula would go unused.
     probe, probe_action = torch.randn(500, OBS), limit * (2 * torch.rand(500, ACT) - 1)
     with torch.no_grad():
@@ -101,4 +104,5 @@ record("iql", decay=8)
 record("iql-deterministic", limit=2.0, expectile=0.9, deterministic=True)
 # The weights meet their bound.
 record("iql-dropout", beta=10.0, bound=1.5, dropout=0.25)
-record("iql-layer-norm", expectile=0.5, norm=True)
+# The first ln σ is beyond its bound.
+record("iql-layer-norm", expectile=0.5, norm=True, wide=3.0)

@@ -18,7 +18,7 @@ def linears(of):
     return [m for m in of if isinstance(m, nn.Linear)]
 
 
-def record(name, limit=1.0, alpha=1.0, target_entropy=None, cloning=None):
+def record(name, limit=1.0, alpha=1.0, target_entropy=None, cloning=None, wide=0.0):
     config = {
         "gamma": GAMMA, "polyak": TAU, "alpha": alpha, "alpha_rate": RATE, "target_entropy": target_entropy,
         "cloning": cloning, "actor_rate": RATE, "critic_rate": RATE, "hidden": [16, 12],
@@ -27,6 +27,8 @@ def record(name, limit=1.0, alpha=1.0, target_entropy=None, cloning=None):
     actor = net(OBS, 2 * ACT)
     critics, targets = [[net(OBS + ACT, 1) for _ in range(2)] for _ in range(2)]
     ln_alpha = nn.Parameter(torch.tensor([math.log(alpha)]))
+    with torch.no_grad():
+        actor[-1].bias[ACT] += wide
     rec.start({
         **layers("actor", [linears(actor)]),
         **layers("critic", [linears(q) for q in critics]),
@@ -79,4 +81,5 @@ def record(name, limit=1.0, alpha=1.0, target_entropy=None, cloning=None):
 
 
 record("sac")
-record("sac-bc", limit=2.0, alpha=0.2, target_entropy=-1.0, cloning=2.5)
+# The first ln σ lies on both sides of its bound.
+record("sac-bc", limit=2.0, alpha=0.2, target_entropy=-1.0, cloning=2.5, wide=2.0)

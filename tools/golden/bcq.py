@@ -18,9 +18,6 @@ def linears(of):
     return [m for m in of if isinstance(m, nn.Linear)]
 
 
-encoder, decoder = net(OBS + ACT, 2 * LATENT), net(OBS + LATENT, ACT)
-
-
 def decode(s, z):
     return LIMIT * torch.tanh(decoder(torch.cat([s, z], 1)))
 
@@ -34,6 +31,7 @@ config = {
     "vae_rate": RATE, "actor_rate": RATE, "critic_rate": RATE, "hidden": [16, 12], "vae_hidden": [16, 12],
 }
 rec = Recorder("bcq", "bcq", config, act_limit=LIMIT, rows=12)
+encoder, decoder = net(OBS + ACT, 2 * LATENT), net(OBS + LATENT, ACT)
 with torch.no_grad():
     # The first ln σ lies on both sides of its bound.
     encoder[-1].bias[LATENT] = -4.0

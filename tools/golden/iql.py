@@ -49,9 +49,9 @@ def record(
         **layers("critic_target", [q.linears for q in targets]),
         **layers("value", [value.linears]),
         **layers("actor", [mean.linears]),
-        **({} if deterministic else plain("actor.log_std", log_std)),
+        **plain("actor.log_std", log_std),
     })
-    policy = [*mean.parameters()] if deterministic else [*mean.parameters(), log_std]
+    policy = [*mean.parameters(), log_std]
     value_adam, actor_adam = torch.optim.Adam(value.parameters(), lr=RATE), torch.optim.Adam(policy, lr=RATE)
     critic_adam = torch.optim.Adam([p for q in critics for p in q.parameters()], lr=RATE)
     # The rate of step t (from 0) is the cosine at t.

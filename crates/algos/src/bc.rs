@@ -7,12 +7,9 @@
 //! A deterministic tanh policy with 256-256 ReLU units, as in CORL; no deviation from it except that the observation is
 //! standardised outside, by the normaliser that is saved with the policy.
 
-use crate::{
-    parity::Replayed,
-    transition::{Transition, check_hidden, check_rate, sizes},
-};
+use crate::transition::{Transition, check_hidden, check_rate, sizes};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Arena, Init, Mlp, Precision, Store, Tape, Var};
+use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, Tape, Var};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -103,8 +100,8 @@ impl State for Bc {
     }
 }
 
-impl Replayed for Bc {
-    fn arena(&mut self) -> &mut Arena {
+impl crate::parity::Replayed for Bc {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
         self.store.arena_mut()
     }
 }

@@ -16,14 +16,9 @@
 //! Acting draws `act_samples` candidates and takes the best by Q₁. Without a key the candidates come from one fixed draw,
 //! so that the action is a function of the observation.
 
-use crate::{
-    parity::Replayed,
-    transition::{Transition, check_hidden, check_rate, check_shared, sizes},
-};
+use crate::transition::{Transition, check_hidden, check_rate, check_shared, sizes};
 use backcast_core::*;
-use backcast_nn::{
-    Act, Adam, Arena, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak,
-};
+use backcast_nn::{Act, Adam, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -261,8 +256,8 @@ impl State for Bcq {
     }
 }
 
-impl Replayed for Bcq {
-    fn arena(&mut self) -> &mut Arena {
+impl crate::parity::Replayed for Bcq {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
         self.store.arena_mut()
     }
 }

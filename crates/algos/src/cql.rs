@@ -21,12 +21,11 @@
 //! Not from the authors' code: initial weights (theirs are smaller in the last layer).
 
 use crate::{
-    parity::Replayed,
     sac::{Actor, Multiplier, check_temperature},
     transition::{Transition, check_hidden, check_shared, sizes},
 };
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Arena, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
+use backcast_nn::{Act, Adam, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
@@ -361,8 +360,8 @@ impl State for Cql {
     }
 }
 
-impl Replayed for Cql {
-    fn arena(&mut self) -> &mut Arena {
+impl crate::parity::Replayed for Cql {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
         self.store.arena_mut()
     }
 }

@@ -18,12 +18,9 @@
 //! in (2), as in rlkit, where the paper has α: the sign of the slope is the same. (3′) is SAC+BC, which has no canonical
 //! source: λ is TD3+BC's, and the square is averaged over action dimensions, as there.
 
-use crate::{
-    parity::Replayed,
-    transition::{Transition, check_hidden, check_shared, sizes},
-};
+use crate::transition::{Transition, check_hidden, check_shared, sizes};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Arena, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
+use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -280,8 +277,8 @@ impl State for Sac {
     }
 }
 
-impl Replayed for Sac {
-    fn arena(&mut self) -> &mut Arena {
+impl crate::parity::Replayed for Sac {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
         self.store.arena_mut()
     }
 }

@@ -10,12 +10,9 @@
 //! Update order: (1), (2); every second update (3), then both targets by Polyak, as in the authors' code.
 //! The authors standardise observations (mean, deviation + 1e-3); here the normaliser outside does.
 
-use crate::{
-    parity::Replayed,
-    transition::{Transition, check_hidden, check_shared, sizes},
-};
+use crate::transition::{Transition, check_hidden, check_shared, sizes};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Arena, Init, Mlp, Precision, Store, Var, polyak};
+use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -195,8 +192,8 @@ impl State for Td3Bc {
     }
 }
 
-impl Replayed for Td3Bc {
-    fn arena(&mut self) -> &mut Arena {
+impl crate::parity::Replayed for Td3Bc {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
         self.store.arena_mut()
     }
 }

@@ -126,8 +126,11 @@ mod tests {
     }
 
     #[test]
-    fn every_committed_fixture_is_found_and_holds() {
+    fn every_committed_fixture_is_found_and_holds_and_is_on_the_page() {
+        let page = include_str!("../../docs/src/results/parity.md");
         for path in committed().expect("fixtures") {
+            let name = path.file_stem().expect("a name").to_string_lossy();
+            assert!(page.matches(&format!("| `{name}` |")).count() == 2, "{name} is not in both tables of the page");
             let (fixture, compared) = compare(&path).expect("a fixture that fits");
             assert!(summary(&fixture, &compared).ends_with("| ok |"), "{}", table(&compared));
         }

@@ -50,6 +50,14 @@ fn every_algorithm_has_a_fixture_of_ten_updates_that_is_small() {
     }
 }
 
+#[test]
+fn the_format_s_page_describes_every_algorithm() {
+    let page = include_str!("golden/README.md");
+    for name in algorithms() {
+        assert!(page.contains(&format!("| `{name}` |")), "golden/README.md does not say what {name} has and draws");
+    }
+}
+
 /// One number moved in any of what is compared, any draw or any batch: the replay refuses, and for results names the place.
 #[test]
 fn one_number_nudged_is_refused() {

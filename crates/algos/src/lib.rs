@@ -13,8 +13,8 @@
 //! | [`cql`] | conservative Q-learning (Kumar et al. 2020) |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
 //!
-//! A learner sees batches and keys, nothing else: no file, no clock, no standard output. That each computes what its source
-//! says is checked against recorded updates of other code: [`parity`].
+//! A learner sees batches and keys, nothing else: no file, no clock, no standard output. That each computes its
+//! equations is checked against recorded updates of a second implementation: [`parity`].
 //!
 //! ```
 //! use backcast_algos::td3_bc;

@@ -26,7 +26,7 @@ fn failures(compared: &[Compared]) -> Vec<&Compared> {
 }
 
 #[test]
-fn every_learner_equals_its_source() {
+fn every_learner_equals_its_fixtures() {
     let mut wrong = Vec::new();
     for fixture in fixtures() {
         let compared = replay(&fixture).unwrap_or_else(|e| panic!("{e}"));
@@ -133,6 +133,13 @@ fn a_fixture_that_does_not_fit_is_refused_by_name() {
         let refused = error(&|f| f.tensors.get_mut(path).expect("a tensor").shape.push(1));
         assert!(matches!(&refused, ParityError::Shape { tensor, .. } if tensor == path), "{path}: {refused}");
     }
+    let refused = error(&|f| {
+        for column in ["obs", "act", "reward", "next_obs", "terminal"] {
+            let tensor = f.tensors.get_mut(&format!("batch/{column}")).expect("a column");
+            (tensor.shape[1], tensor.values) = (0, vec![]);
+        }
+    });
+    assert!(refused.to_string().contains("batch/obs"), "{refused}");
     for path in ["params/actor.9.weight", "gradients/critic_target.0.weight", "losses/joy", "notes/1", "draws/10/0"] {
         let (file, tensor) = (file.clone(), path.to_owned());
         let refused = error(&|f| drop(f.tensors.insert(path.into(), Tensor::new(&[1], [0.0]))));
@@ -171,6 +178,8 @@ fn notes_that_make_no_sense_are_refused_by_name() {
         (refused(&|f| f.config = "{\"hiden\": [4]}".into()), ["config", "hiden"]),
         (refused(&|f| f.config = "{\"actor_rate\": -1}".into()), ["config", "actor_rate"]),
         (refused(&|f| f.spec.obs += 1), ["batch/obs", "[10, 16, 4]"]),
+        (refused(&|f| f.spec.act = 0), ["spec", "act"]),
+        (refused(&|f| f.spec.act_limit = 0.0), ["spec", "act_limit"]),
     ] {
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     }

@@ -93,27 +93,33 @@ impl Fixture {
 
     /// The batches, one for each update.
     pub(super) fn batches(&self) -> Result<Vec<Columns>, ParityError> {
+        let Spec { obs: width, act, act_limit } = self.spec;
+        if width == 0 || act == 0 || act_limit <= 0.0 || !act_limit.is_finite() {
+            return Err(
+                self.note("spec", format!("obs {width}, act {act}, act_limit {act_limit} are not all positive"))
+            );
+        }
         let missing = || ParityError::Missing { file: self.file.clone(), tensor: "batch/obs".into() };
         let obs = self.tensors.get("batch/obs").ok_or_else(missing)?;
         let (updates, rows) = match obs.shape[..] {
-            [updates, rows, _] => (updates, rows),
+            [updates, rows, _] if rows > 0 => (updates, rows),
+            // Neither fits: the error says what was expected.
             _ => (1, 1),
         };
         let column = |name: &str, width| self.tensor(&format!("batch/{name}"), &[updates, rows, width]);
-        let Spec { obs, act, .. } = self.spec;
-        let (s, a, r) = (column("obs", obs)?, column("act", act)?, column("reward", 1)?);
-        let (s2, d) = (column("next_obs", obs)?, column("terminal", 1)?);
-        let row = |of: &Tensor, i: usize, width: usize| -> Vec<Real> {
-            of.values[i * width..][..width].iter().map(|&x| x as Real).collect()
+        let (s, a, r) = (column("obs", width)?, column("act", act)?, column("reward", 1)?);
+        let (s2, d) = (column("next_obs", width)?, column("terminal", 1)?);
+        let row = |of: &Tensor, i: usize, cols: usize| -> Vec<Real> {
+            of.values[i * cols..][..cols].iter().map(|&x| x as Real).collect()
         };
         let batch = |update: usize| {
             let mut columns = Columns::new(self.spec);
             for i in update * rows..(update + 1) * rows {
                 columns.push(
-                    &row(s, i, obs),
+                    &row(s, i, width),
                     &row(a, i, act),
                     r.values[i] as Real,
-                    &row(s2, i, obs),
+                    &row(s2, i, width),
                     d.values[i] != 0.0,
                 );
             }

@@ -74,8 +74,8 @@ pub fn replay(fixture: &Fixture) -> Result<Vec<Compared>, ParityError> {
         .iter()
         .find(|(name, _)| *name == fixture.algorithm)
         .ok_or_else(|| fixture.note("algorithm", format!("`{}` is not one of ours", fixture.algorithm)))?;
-    let mut learner = build(fixture)?;
     let batches = fixture.batches()?;
+    let mut learner = build(fixture)?;
     let first = start(fixture, learner.as_mut())?;
 
     let mut losses: BTreeMap<String, Vec<Option<Real>>> = BTreeMap::new();

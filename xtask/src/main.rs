@@ -1,4 +1,4 @@
-//! The runner: `run`, `report`, `data`, `bench`, `test`, `tidy`, `docs`.
+//! The runner: `run`, `report`, `data`, `bench`, `parity`, `test`, `tidy`, `docs`.
 //!
 //! `cargo xtask` is an alias (see `.cargo/config.toml`) for running this program. It is the only place in the workspace
 //! that prints.
@@ -9,6 +9,7 @@ mod bench;
 mod data;
 mod docs;
 mod maze;
+mod parity;
 mod progress;
 mod report;
 mod results;
@@ -40,6 +41,8 @@ enum Command {
     Data(data::Args),
     /// Measure throughput
     Bench(bench::Args),
+    /// Replay recorded updates of other code and compare losses, gradients and parameters
+    Parity(parity::Args),
     /// Unit, integration and documentation tests, then the gradient checks in double precision
     Test(test::Args),
     /// Check what the compiler cannot: layers, front pages, names, spelling, documents that match the code
@@ -82,6 +85,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Command::Report(args) => report::main(args),
         Command::Data(args) => return data::main(args),
         Command::Bench(args) => bench::main(args),
+        Command::Parity(args) => parity::main(args),
         Command::Test(args) => test::main(args),
         Command::Tidy => tidy::main(),
         Command::Docs(args) => docs::main(args),

@@ -100,6 +100,12 @@ impl State for Bc {
     }
 }
 
+impl crate::parity::Replayed for Bc {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.store.arena_mut()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

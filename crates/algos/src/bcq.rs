@@ -255,3 +255,9 @@ impl State for Bcq {
         under("critic_adam", &mut self.critic_adam, f);
     }
 }
+
+impl crate::parity::Replayed for Bcq {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.store.arena_mut()
+    }
+}

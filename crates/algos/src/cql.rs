@@ -176,7 +176,7 @@ pub struct Cql {
 /// of their densities: `[1, rows, 3n·act]` and `[1, rows, 3n]`, the three kinds in turn.
 fn candidates<'t>(pi: TanhGaussian<'t>, pi2: TanhGaussian<'t>, n: usize, key: Key) -> (Var<'t>, Var<'t>) {
     let (tape, Shape { rows, cols: act, .. }) = (pi.base.mean.tape(), pi.base.mean.shape());
-    let uniform = tape.fill(Shape::new(1, rows * n, act), |out| key.name("uniform").uniform(-1.0, 1.0, out));
+    let uniform = tape.uniform(Shape::new(1, rows * n, act), -1.0, 1.0, key.name("uniform"));
     let log_half = -std::f64::consts::LN_2 as Real;
     let log_uniform = tape.fill(Shape::new(1, rows * n, 1), |out| out.fill(act as Real * log_half));
     let (here, log_here) = pi.repeat_rows(n).sample(key.name("here"));
@@ -357,6 +357,12 @@ impl State for Cql {
         under("actor_adam", &mut self.actor_adam, f);
         under("critic_adam", &mut self.critic_adam, f);
         f("updates", Slot::Count(&mut self.updates));
+    }
+}
+
+impl crate::parity::Replayed for Cql {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.store.arena_mut()
     }
 }
 

@@ -14,13 +14,15 @@
 //!
 //! The policy is a Gaussian with a state-independent ln σ held in [−5, 2] whose *mean* passes through tanh; the distribution
 //! itself is not squashed. As in the authors' code: orthogonal initial weights of gain √2, the actor's rate decayed to zero
-//! on a half cosine. Not here yet: dropout (used on kitchen and adroit only).
+//! on a half cosine, and for kitchen and adroit dropout after the policy's hidden layers while it learns. From CORL, for
+//! two of its tasks: a deterministic policy, for which −ln π_φ(a∣s) in (7) becomes ‖π_φ(s) − a‖², summed over dimensions.
 
-use crate::transition::{Transition, check_hidden, check_shared, sizes};
+use crate::transition::{Transition, check_hidden, check_shared, check_weight, sizes};
 use backcast_core::*;
 use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, Var, expectile_loss, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// One field per symbol; defaults of the authors' code for locomotion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +46,11 @@ pub struct Config {
     pub actor_rate: Real,
     /// Updates over which the actor's rate falls to zero on a half cosine; 0 keeps it constant.
     pub actor_decay: u64,
+    /// Share of the policy's hidden units that are dropped while it learns; 0.1 in the paper for kitchen and adroit.
+    pub dropout: Real,
+    /// Whether the policy is deterministic and clones by least squares; CORL has it on for hopper-medium and
+    /// hopper-medium-replay. Its ln σ then stays where it is.
+    pub deterministic: bool,
     /// Whether V and Q have layer normalisation between sums and activations; ours, off in the paper.
     pub layer_norm: bool,
     /// Units of the hidden layers.
@@ -64,6 +71,8 @@ impl Default for Config {
             critic_rate: 3e-4,
             actor_rate: 3e-4,
             actor_decay: 1_000_000,
+            dropout: 0.0,
+            deterministic: false,
             layer_norm: false,
             hidden: vec![256, 256],
             precision: Precision::F32,
@@ -86,9 +95,13 @@ impl Algorithm for Config {
         let expectile = self.expectile;
         let inside = expectile > 0.0 && expectile < 1.0;
         ConfigError::unless(inside, "expectile", format!("is {expectile}; an expectile lies in (0, 1)"))?;
-        ConfigError::unless(self.beta >= 0.0, "beta", format!("is {}; a temperature is not negative", self.beta))?;
+        check_weight("beta", self.beta)?;
         let bound = self.weight_bound;
-        ConfigError::unless(bound > 0.0, "weight_bound", format!("is {bound}; a weight is positive"))?;
+        let sound = bound > 0.0 && bound.is_finite();
+        ConfigError::unless(sound, "weight_bound", format!("is {bound}; a bound is a positive number"))?;
+        let dropped = self.dropout;
+        let inside = (0.0..1.0).contains(&dropped);
+        ConfigError::unless(inside, "dropout", format!("is {dropped}; a share that leaves something lies in [0, 1)"))?;
         check_hidden("hidden", &self.hidden)
     }
 
@@ -96,17 +109,14 @@ impl Algorithm for Config {
         self.check()?;
         let mut store = Store::in_precision(self.precision);
         let init = Init::Orthogonal(Real::sqrt(2.0));
-        let (state, pair) = (|out| sizes(spec.obs, &self.hidden, out), sizes(spec.obs + spec.act, &self.hidden, 1));
+        let (state, pair) = (sizes(spec.obs, &self.hidden, 1), sizes(spec.obs + spec.act, &self.hidden, 1));
         let critic = Mlp::new(&mut store, "critic", &pair, 2, Act::Relu, init, key).with_layer_norm(self.layer_norm);
         let critic_target = critic.duplicate(&mut store, "critic_target");
-        let value = Mlp::new(&mut store, "value", &state(1), 1, Act::Relu, init, key).with_layer_norm(self.layer_norm);
-        let mean = Mlp::new(&mut store, "actor", &state(spec.act), 1, Act::Relu, init, key).with_output(Act::Tanh);
-        let log_std = store.tensor("actor.log_std", Shape::new(1, 1, spec.act), |x| x.fill(0.0));
-        let actor_range = mean.range().start..log_std + spec.act;
+        let value = Mlp::new(&mut store, "value", &state, 1, Act::Relu, init, key).with_layer_norm(self.layer_norm);
+        let actor = Actor::new(&mut store, spec, &self.hidden, init, key);
         let critic_adam = Adam::new(critic.range(), self.critic_rate);
         let value_adam = Adam::new(value.range(), self.value_rate);
-        let actor_adam = Adam::new(actor_range, self.actor_rate);
-        let actor = Actor { mean, log_std, limit: spec.act_limit };
+        let actor_adam = Adam::new(actor.range(), self.actor_rate);
         let nets = Nets { critic, critic_target, value, actor };
         Ok(Iql { spec, config: self.clone(), store, nets, critic_adam, value_adam, actor_adam, q_target: Vec::new() })
     }
@@ -123,16 +133,36 @@ struct Nets {
 
 /// π(a∣s) = N(limit·tanh(μ(s)), σ²), σ the same in every state.
 #[derive(Clone, Copy)]
-struct Actor {
+pub(crate) struct Actor {
     mean: Mlp,
     log_std: usize,
     limit: Real,
 }
 
 impl Actor {
-    fn at<'t>(&self, s: Var<'t>) -> Gaussian<'t> {
-        let mean = self.mean.forward(s);
-        let log_std = s.tape().parameter(self.log_std, Shape::new(1, 1, mean.shape().cols)).clamp(-5.0, 2.0);
+    pub(crate) fn new(store: &mut Store, spec: Spec, hidden: &[usize], init: Init, key: Key) -> Self {
+        let dims = sizes(spec.obs, hidden, spec.act);
+        let mean = Mlp::new(store, "actor", &dims, 1, Act::Relu, init, key).with_output(Act::Tanh);
+        let log_std = store.tensor("actor.log_std", Shape::new(1, 1, spec.act), |x| x.fill(0.0));
+        Self { mean, log_std, limit: spec.act_limit }
+    }
+
+    /// Where its parameters are in the store.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.mean.range().start..self.log_std + self.mean.outputs()
+    }
+
+    pub(crate) fn at<'t>(&self, s: Var<'t>) -> Gaussian<'t> {
+        self.with_mean(self.mean.forward(s))
+    }
+
+    /// The same with a share of the hidden units dropped.
+    fn dropping<'t>(&self, s: Var<'t>, share: Real, key: Key) -> Gaussian<'t> {
+        self.with_mean(self.mean.forward_dropping(s, share, key))
+    }
+
+    fn with_mean<'t>(&self, mean: Var<'t>) -> Gaussian<'t> {
+        let log_std = mean.tape().parameter(self.log_std, Shape::new(1, 1, mean.shape().cols)).clamp(-5.0, 2.0);
         Gaussian { mean: mean * self.limit, log_std }
     }
 }
@@ -174,15 +204,17 @@ impl Iql {
 
     // ANCHOR: actor_step
     /// (7)  L_π(φ) = −E[ min(exp(β(min_j Q̂_j(s,a) − V_ψ(s))), 100)·log π_φ(a∣s) ]
-    fn actor_step(&mut self, batch: Batch<'_>) -> Real {
+    fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> Real {
         let (nets, q_target) = (self.nets, &self.q_target);
-        let &Config { beta, weight_bound, .. } = &self.config;
+        let &Config { beta, weight_bound, dropout, deterministic, .. } = &self.config;
         self.actor_adam.minimise(&mut self.store, |tape| {
             let Transition { s, a, .. } = Transition::on(tape, batch);
             let advantage = tape.column(q_target) - nets.value.forward(s);
             // Bounded before the exponential, which would otherwise overflow.
             let weight = (advantage * beta).clamp(Real::MIN, weight_bound.ln()).exp();
-            -(weight * nets.actor.at(s).log_prob(a)).mean()
+            let pi = nets.actor.dropping(s, dropout, key);
+            let misfit = if deterministic { (pi.mean - a).square().sum_cols() } else { -pi.log_prob(a) };
+            (weight * misfit).mean()
         })
     }
     // ANCHOR_END: actor_step
@@ -212,11 +244,11 @@ impl Iql {
 
 impl Learner for Iql {
     // ANCHOR: update
-    fn update(&mut self, batch: Batch<'_>, _: Key) -> Metrics {
+    fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
         self.target_values(batch);
         let (value_loss, v) = self.value_step(batch);
         self.decay_actor_rate();
-        let actor_loss = self.actor_step(batch);
+        let actor_loss = self.actor_step(batch, key.name("dropout"));
         let (critic_loss, q) = self.critic_step(batch);
         polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
         [("value_loss", value_loss), ("actor_loss", actor_loss), ("critic_loss", critic_loss), ("q", q), ("v", v)]
@@ -243,5 +275,11 @@ impl State for Iql {
         under("critic_adam", &mut self.critic_adam, f);
         under("value_adam", &mut self.value_adam, f);
         under("actor_adam", &mut self.actor_adam, f);
+    }
+}
+
+impl crate::parity::Replayed for Iql {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.store.arena_mut()
     }
 }

@@ -13,7 +13,8 @@
 //! | [`cql`] | conservative Q-learning (Kumar et al. 2020) |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
 //!
-//! A learner sees batches and keys, nothing else: no file, no clock, no standard output.
+//! A learner sees batches and keys, nothing else: no file, no clock, no standard output. That each computes its
+//! equations is checked against recorded updates of a second implementation: [`parity`].
 //!
 //! ```
 //! use backcast_algos::td3_bc;
@@ -40,6 +41,7 @@ pub mod bc;
 pub mod bcq;
 pub mod cql;
 pub mod iql;
+pub mod parity;
 pub mod romi;
 pub mod sac;
 pub mod td3_bc;

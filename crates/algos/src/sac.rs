@@ -277,6 +277,12 @@ impl State for Sac {
     }
 }
 
+impl crate::parity::Replayed for Sac {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.store.arena_mut()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -191,3 +191,9 @@ impl State for Td3Bc {
         f("updates", Slot::Count(&mut self.updates));
     }
 }
+
+impl crate::parity::Replayed for Td3Bc {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.store.arena_mut()
+    }
+}

@@ -35,6 +35,7 @@ fn every(key: Key) -> Vec<(&'static str, Box<dyn Learner>)> {
         build(bcq::Config { hidden: hidden(), vae_hidden: hidden(), act_samples: 5, ..Default::default() }, key),
         build(iql::Config { hidden: hidden(), layer_norm: true, ..Default::default() }, key),
         build(iql::Config { hidden: hidden(), ..Default::default() }, key),
+        build(iql::Config { hidden: hidden(), deterministic: true, dropout: 0.1, ..Default::default() }, key),
         build(sac::Config { hidden: hidden(), ..Default::default() }, key),
         build(sac::Config { hidden: hidden(), layer_norm: true, cloning: Some(2.5), ..Default::default() }, key),
         build(cql::Config { hidden: hidden(), warm_start: 3, actor_rate: 3e-4, ..Default::default() }, key),
@@ -303,6 +304,7 @@ fn bad_values_are_refused_by_field() {
     refused(iql::Config { expectile: 1.0, ..Default::default() }, "expectile");
     refused(iql::Config { beta: -1.0, ..Default::default() }, "beta");
     refused(iql::Config { weight_bound: 0.0, ..Default::default() }, "weight_bound");
+    refused(iql::Config { dropout: 1.0, ..Default::default() }, "dropout");
     refused(iql::Config { value_rate: 0.0, ..Default::default() }, "value_rate");
     refused(sac::Config { alpha: 0.0, ..Default::default() }, "alpha");
     refused(sac::Config { alpha_rate: -1e-4, ..Default::default() }, "alpha_rate");

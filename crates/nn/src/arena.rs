@@ -64,6 +64,7 @@ pub struct Arena {
     pub(crate) marks: Vec<Mark>,
     pub(crate) panels: Vec<Real>,
     pub(crate) machine: Machine,
+    pub(crate) replay: Option<Box<crate::Replay>>,
 }
 
 impl std::fmt::Debug for Machine {
@@ -90,6 +91,7 @@ impl Default for Arena {
             marks: Vec::new(),
             panels: Vec::new(),
             machine: Machine { isa: kernels::isa(), precision: Precision::F32, parallel: false },
+            replay: None,
         }
     }
 }

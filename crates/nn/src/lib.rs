@@ -53,6 +53,7 @@ mod init;
 mod kernels;
 mod mlp;
 mod op;
+mod replay;
 mod shape;
 mod store;
 mod tape;
@@ -68,6 +69,7 @@ pub use heads::{Gaussian, TanhGaussian, clipped_normal, expectile_loss, soft_cla
 pub use init::Init;
 pub use kernels::{Burst, Isa, Precision, amx_available, isa, multiply_adds};
 pub use mlp::{Act, Linear, MAX_LAYERS, Mlp, polyak};
+pub use replay::{Draw, Replay, ReplayError};
 pub use shape::Shape;
 pub use store::Store;
 pub use tape::{Tape, Var};

@@ -168,6 +168,18 @@ impl Mlp {
         self.through(x, |_, layer, x, act| layer.forward(x, act))
     }
 
+    /// As [`forward`](Mlp::forward) with dropout at `rate` after each hidden activation (Srivastava et al. 2014): what is
+    /// kept is multiplied by 1/(1 − rate), so that nothing changes on average. A rate of 0 draws nothing.
+    pub fn forward_dropping<'t>(&self, x: Var<'t>, rate: Real, key: Key) -> Var<'t> {
+        if rate == 0.0 {
+            return self.forward(x);
+        }
+        self.through(x, |i, layer, x, act| {
+            let kept = |x: Var<'t>| x * x.tape().mask(x.shape(), 1.0 - rate, key.fold(i as u64)) * (1.0 - rate).recip();
+            layer.forward(if i == 0 { x } else { kept(x) }, act)
+        })
+    }
+
     /// The value of `k` pairs for each row of `s`, `[1 or members, rows, n]`, with `k` consecutive rows of `a`,
     /// `[1 or members, rows·k, inputs − n]`: `[members, rows·k, outputs]`, equal but for rounding to
     /// `forward(s.repeat_rows(k).cat(a))`.
@@ -325,6 +337,34 @@ mod tests {
         let net = Mlp::new(&mut store, "net", &[5, 1], 1, Act::Relu, Init::FanIn, Key::new(1));
         let tape = store.tape();
         net.forward_pairs(tape.normal(Shape::new(1, 4, 3), Key::new(2)), tape.normal(Shape::new(1, 6, 2), Key::new(3)));
+    }
+
+    #[test]
+    fn dropout_keeps_the_mean_and_masks_every_hidden_layer() {
+        let mut store = Store::default();
+        let net = Mlp::new(&mut store, "net", &[3, 40, 30, 2], 1, Act::Identity, Init::FanIn, Key::new(1));
+        let tape = store.tape();
+        let x = tape.normal(Shape::new(1, 1, 3), Key::new(2));
+        let whole = net.forward(x).read(|y| y.to_vec());
+        net.forward_dropping(x, 0.0, Key::new(3)).read(|y| assert_eq!(y, whole));
+        // Linear throughout, so that the mean over masks is the value without; six standard errors.
+        let rows = 20_000;
+        let y = net.forward_dropping(x.repeat_rows(rows), 0.25, Key::new(3));
+        for (col, whole) in whole.iter().enumerate() {
+            let y = y.cols(col, 1).read(|y| y.to_vec());
+            let mean = y.iter().sum::<Real>() / rows as Real;
+            let std = (y.iter().map(|y| (y - mean).powi(2)).sum::<Real>() / rows as Real).sqrt();
+            assert!(std > 0.05 && (mean - whole).abs() < 6.0 * std / (rows as Real).sqrt(), "{mean} ± {std}, {whole}");
+        }
+        // With everything dropped before the last layer its bias is left.
+        let mask = |units, kept: Real| crate::Draw { shape: vec![1, 1, units], values: vec![kept; units] };
+        let x = crate::Draw { shape: vec![1, 1, 3], values: vec![1.0, -2.0, 0.5] };
+        store.arena_mut().set_replay(Some(crate::Replay::new(vec![x, mask(40, 1.0), mask(30, 0.0)])));
+        let tape = store.tape();
+        let y =
+            net.forward_dropping(tape.normal(Shape::new(1, 1, 3), Key::new(2)), 0.25, Key::new(3)).read(|y| y.to_vec());
+        assert_eq!(store.arena_mut().take_replay().expect("a replay").finish(), Ok(()));
+        assert_eq!(store.params()[store.len() - 2..], y);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use std::cell::RefCell;
 #[derive(Clone, Copy)]
 pub struct Tape<'t> {
     params: &'t [Real],
-    arena: &'t RefCell<Arena>,
+    pub(crate) arena: &'t RefCell<Arena>,
 }
 
 /// A value on a tape: `Copy`, combined by operators and methods.
@@ -93,7 +93,12 @@ impl<'t> Tape<'t> {
 
     /// Standard normal numbers drawn by `key`.
     pub fn normal(self, shape: Shape, key: backcast_core::Key) -> Var<'t> {
-        self.fill(shape, |out| key.normal(out))
+        self.draw(shape, |out| key.normal(out))
+    }
+
+    /// Numbers uniform in `[low, high)` drawn by `key`.
+    pub fn uniform(self, shape: Shape, low: Real, high: Real, key: backcast_core::Key) -> Var<'t> {
+        self.draw(shape, |out| key.uniform(low, high, out))
     }
 
     /// The parameters at `at` of the store. The same tensor asked for twice is one node.

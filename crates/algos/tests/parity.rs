@@ -1,0 +1,204 @@
+//! Every recorded fixture replayed, and the ways in which a replay must fail.
+
+use backcast_algos::parity::{Compared, Fixture, Kind, ParityError, Tensor, algorithms, replay};
+use backcast_nn::ReplayError;
+use std::{collections::BTreeSet, path::Path};
+
+/// Every committed fixture.
+fn fixtures() -> Vec<Fixture> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let files = std::fs::read_dir(folder).expect("the folder of fixtures").map(|entry| entry.expect("an entry").path());
+    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "safetensors")).collect();
+    files.sort();
+    let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
+    files
+        .iter()
+        .map(|path| Fixture::parse(&name(path), &std::fs::read(path).expect("a readable file")).expect("a fixture"))
+        .collect()
+}
+
+fn fixture(file: &str) -> Fixture {
+    fixtures().into_iter().find(|f| f.file == file).expect("a committed fixture")
+}
+
+fn failures(compared: &[Compared]) -> Vec<&Compared> {
+    compared.iter().filter(|c| !c.holds()).collect()
+}
+
+#[test]
+fn every_learner_equals_its_fixtures() {
+    let mut wrong = Vec::new();
+    for fixture in fixtures() {
+        let compared = replay(&fixture).unwrap_or_else(|e| panic!("{e}"));
+        for kind in [Kind::Loss, Kind::Gradient, Kind::Parameter, Kind::Change] {
+            assert!(compared.iter().any(|c| c.kind == kind), "{}: nothing is compared as {kind:?}", fixture.file);
+        }
+        wrong.extend(failures(&compared).iter().map(|c| format!("{}: {c:?}", fixture.file)));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_algorithm_has_a_fixture_of_ten_updates_that_is_small() {
+    let fixtures = fixtures();
+    let named: BTreeSet<_> = fixtures.iter().map(|f| f.algorithm.as_str()).collect();
+    assert_eq!(named, algorithms().collect());
+    for f in fixtures {
+        assert_eq!(f.tensors["batch/obs"].shape[0], 10, "{}", f.file);
+        let numbers: usize = f.tensors.values().map(|t| t.values.len()).sum();
+        assert!(numbers < 50_000, "{}: {numbers} numbers", f.file);
+    }
+}
+
+#[test]
+fn the_format_s_page_describes_every_algorithm() {
+    let page = include_str!("golden/README.md");
+    for name in algorithms() {
+        assert!(page.contains(&format!("| `{name}` |")), "golden/README.md does not say what {name} has and draws");
+    }
+}
+
+/// One number moved in any of what is compared, any draw or any batch: the replay refuses, and for results names the place.
+#[test]
+fn one_number_nudged_is_refused() {
+    // By how much: several bounds of the number's own size, or of its tensor's.
+    for (path, nudge, kind, name) in [
+        ("losses/critic_loss", 3e-4, Some(Kind::Loss), "critic_loss"),
+        ("gradients/critic.1.weight", 1e-2, Some(Kind::Gradient), "critic.1.weight"),
+        ("final/actor.1.weight", 1e-4, Some(Kind::Change), "actor.1.weight"),
+        ("final/critic_target.0.weight", 1e-2, Some(Kind::Change), "critic_target.0.weight"),
+        ("draws/0/0", 1e-2, None, ""),
+        ("batch/reward", 1e-2, None, ""),
+        ("params/critic.0.bias", 1e-2, None, ""),
+    ] {
+        let mut f = fixture("sac.safetensors");
+        let tensor = f.tensors.get_mut(path).unwrap_or_else(|| panic!("{path}"));
+        let size = if path.starts_with("losses") { tensor.values[0].abs() } else { norm(tensor) };
+        tensor.values[0] += nudge * size;
+        let compared = replay(&f).unwrap_or_else(|e| panic!("{e}"));
+        let failures = failures(&compared);
+        assert!(!failures.is_empty(), "{path} was nudged and everything holds");
+        if let Some(kind) = kind {
+            assert!(failures.iter().all(|c| c.name == name), "{path}: {failures:?}");
+            assert!(failures.iter().any(|c| c.kind == kind), "{path}: {failures:?}");
+        }
+    }
+}
+
+fn norm(tensor: &Tensor) -> f64 {
+    tensor.values.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+/// Another setting is another algorithm, and noticed.
+#[test]
+fn a_configuration_that_is_not_the_recorded_one_is_refused() {
+    for (file, from, to) in [
+        ("sac-bc.safetensors", r#""cloning": 2.5"#, r#""cloning": 2.6"#),
+        ("cql.safetensors", r#""warm_start": 4"#, r#""warm_start": 3"#),
+        ("cql-lagrange.safetensors", r#""lagrange": 10.0"#, r#""lagrange": 10.5"#),
+        ("cql-three-way.safetensors", r#""entropy_backup": true"#, r#""entropy_backup": false"#),
+        ("iql.safetensors", r#""actor_decay": 8"#, r#""actor_decay": 9"#),
+        ("iql-dropout.safetensors", r#""weight_bound": 1.5"#, r#""weight_bound": 1.6"#),
+        ("bcq.safetensors", r#""phi": 0.05"#, r#""phi": 0.06"#),
+        ("td3_bc.safetensors", r#""noise_clip": 0.5"#, r#""noise_clip": 0.4"#),
+    ] {
+        let mut f = fixture(file);
+        assert!(f.config.contains(from), "{file}: {}", f.config);
+        f.config = f.config.replace(from, to);
+        assert!(!failures(&replay(&f).unwrap_or_else(|e| panic!("{e}"))).is_empty(), "{file}: {to} goes unnoticed");
+    }
+}
+
+#[test]
+fn a_fixture_that_does_not_fit_is_refused_by_name() {
+    let file = "sac.safetensors".to_owned();
+    let error = |change: &dyn Fn(&mut Fixture)| {
+        let mut f = fixture(&file);
+        change(&mut f);
+        replay(&f).expect_err("a fixture that does not fit")
+    };
+    for path in [
+        "params/actor.0.weight",
+        "params/temperature.ln_alpha",
+        "gradients/critic.2.bias",
+        "final/critic_target.1.bias",
+        "losses/actor_loss",
+        "batch/obs",
+        "batch/terminal",
+    ] {
+        let (file, tensor) = (file.clone(), path.to_owned());
+        assert_eq!(error(&|f| drop(f.tensors.remove(path))), ParityError::Missing { file, tensor });
+    }
+    for path in ["params/actor.0.weight", "gradients/critic.2.bias", "final/actor.0.bias", "losses/q", "batch/act"] {
+        let refused = error(&|f| f.tensors.get_mut(path).expect("a tensor").shape.push(1));
+        assert!(matches!(&refused, ParityError::Shape { tensor, .. } if tensor == path), "{path}: {refused}");
+    }
+    let refused = error(&|f| {
+        for column in ["obs", "act", "reward", "next_obs", "terminal"] {
+            let tensor = f.tensors.get_mut(&format!("batch/{column}")).expect("a column");
+            (tensor.shape[1], tensor.values) = (0, vec![]);
+        }
+    });
+    assert!(refused.to_string().contains("batch/obs"), "{refused}");
+    for path in ["params/actor.9.weight", "gradients/critic_target.0.weight", "losses/joy", "notes/1", "draws/10/0"] {
+        let (file, tensor) = (file.clone(), path.to_owned());
+        let refused = error(&|f| drop(f.tensors.insert(path.into(), Tensor::new(&[1], [0.0]))));
+        assert_eq!(refused, ParityError::Unknown { file, tensor });
+    }
+}
+
+#[test]
+fn draws_that_do_not_fit_are_refused_by_name() {
+    let refused = |change: &dyn Fn(&mut Fixture)| {
+        let mut f = fixture("sac.safetensors");
+        change(&mut f);
+        match replay(&f).expect_err("draws that do not fit") {
+            ParityError::Draw { tensor, source, .. } => (tensor, source),
+            other => panic!("{other}"),
+        }
+    };
+    let (place, why) = refused(&|f| drop(f.tensors.remove("draws/3/1")));
+    assert!(place == "draws/3/1" && matches!(why, ReplayError::Missing { number: 1, .. }), "{place}: {why}");
+    let extra = Tensor::new(&[16, 2], vec![0.0; 32]);
+    let (place, why) = refused(&|f| drop(f.tensors.insert("draws/4/2".into(), extra.clone())));
+    assert_eq!((place.as_str(), why), ("draws/4/2", ReplayError::LeftOver { number: 2 }));
+    let (place, why) = refused(&|f| f.tensors.get_mut("draws/9/0").expect("a draw").shape.reverse());
+    assert!(place == "draws/9/0" && matches!(why, ReplayError::Shape { number: 0, .. }), "{place}: {why}");
+}
+
+#[test]
+fn notes_that_make_no_sense_are_refused_by_name() {
+    let refused = |change: &dyn Fn(&mut Fixture)| {
+        let mut f = fixture("bc.safetensors");
+        change(&mut f);
+        replay(&f).expect_err("a note that makes no sense").to_string()
+    };
+    for (error, parts) in [
+        (refused(&|f| f.algorithm = "alchemy".into()), ["bc.safetensors", "alchemy"]),
+        (refused(&|f| f.config = "{\"hiden\": [4]}".into()), ["config", "hiden"]),
+        (refused(&|f| f.config = "{\"actor_rate\": -1}".into()), ["config", "actor_rate"]),
+        (refused(&|f| f.spec.obs += 1), ["batch/obs", "[10, 16, 4]"]),
+        (refused(&|f| f.spec.act = 0), ["spec", "act"]),
+        (refused(&|f| f.spec.act_limit = 0.0), ["spec", "act_limit"]),
+    ] {
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_fixture_are_refused() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bc.safetensors");
+    let bytes = std::fs::read(path).expect("a readable file");
+    for cut in [0, 7, 100, bytes.len() - 1] {
+        assert!(matches!(Fixture::parse("bc", &bytes[..cut]), Err(ParityError::Format { .. })), "cut at {cut}");
+    }
+    // A file of the same tensors without one of the notes; the names are as long, so that offsets stay right.
+    for note in ["format", "algorithm", "spec", "config", "source"] {
+        let (at, len) = (format!("\"{note}\":"), note.len());
+        let place = bytes.windows(at.len()).position(|w| w == at.as_bytes()).unwrap_or_else(|| panic!("{note}"));
+        let mut renamed = bytes.clone();
+        renamed[place + 1..place + 1 + len].fill(b'x');
+        let error = Fixture::parse("bc", &renamed).expect_err("a note is missing").to_string();
+        assert!(error.contains(&format!("`{note}`")), "{error}");
+    }
+}

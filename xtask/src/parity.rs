@@ -1,0 +1,145 @@
+//! `cargo xtask parity`: recorded updates of other code, replayed and compared number for number.
+
+use anyhow::Context;
+use backcast::algos::parity::{Compared, Fixture, Kind, replay};
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{Cell, CellAlignment, Table};
+use std::{collections::BTreeMap, path::Path, path::PathBuf};
+
+/// What to replay.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Files in the format of crates/algos/tests/golden/README.md; none is every one committed there
+    #[arg(value_name = "FIXTURE")]
+    fixtures: Vec<PathBuf>,
+    /// One line of Markdown for each fixture, with the largest error of each kind, instead of a table of everything
+    #[arg(long)]
+    summary: bool,
+}
+
+pub(crate) fn main(args: Args) -> anyhow::Result<()> {
+    let fixtures = if args.fixtures.is_empty() { committed()? } else { args.fixtures };
+    let mut wrong = 0;
+    if args.summary {
+        print!("{}", SUMMARY_HEAD);
+    }
+    for path in &fixtures {
+        let (fixture, compared) = compare(path)?;
+        let failed = compared.iter().filter(|c| !c.holds()).count();
+        wrong += failed;
+        if args.summary {
+            println!("{}", summary(&fixture, &compared));
+        } else {
+            println!("{}: {}, from {}\n{}\n", path.display(), fixture.algorithm, fixture.source, table(&compared));
+        }
+    }
+    anyhow::ensure!(wrong == 0, "{wrong} quantities are further off than their bound");
+    Ok(())
+}
+
+/// Every fixture of the workspace, by name.
+fn committed() -> anyhow::Result<Vec<PathBuf>> {
+    let folder = crate::root().join("crates/algos/tests/golden");
+    let entries = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    paths.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
+    paths.sort();
+    anyhow::ensure!(!paths.is_empty(), "{}: there are no fixtures", folder.display());
+    Ok(paths)
+}
+
+fn compare(path: &Path) -> anyhow::Result<(Fixture, Vec<Compared>)> {
+    let file = path.display().to_string();
+    let bytes = std::fs::read(path).with_context(|| file.clone())?;
+    let fixture = Fixture::parse(&file, &bytes)?;
+    let compared = replay(&fixture)?;
+    Ok((fixture, compared))
+}
+
+/// The larger of two errors, where NaN is larger than any.
+fn worse(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a > b { a } else { b }
+}
+
+fn heading(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Loss => "loss",
+        Kind::Gradient => "first gradient",
+        Kind::Parameter => "last value",
+        Kind::Change => "change",
+    }
+}
+
+/// A row for each quantity; a loss has the largest error of all updates.
+fn table(compared: &[Compared]) -> String {
+    let mut rows: BTreeMap<(Kind, &str), (f64, Option<usize>)> = BTreeMap::new();
+    for c in compared {
+        let row = rows.entry((c.kind, &c.name)).or_insert((c.error, c.update));
+        if worse(c.error, row.0).to_bits() != row.0.to_bits() {
+            *row = (c.error, c.update);
+        }
+    }
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED).set_header(["", "quantity", "error", "bound", "update", ""]);
+    let number = |x: f64| Cell::new(format!("{x:.1e}")).set_alignment(CellAlignment::Right);
+    for ((kind, name), (error, update)) in rows {
+        let verdict = if error <= kind.bound() { "ok" } else { "FAIL" };
+        let update = update.map_or(String::new(), |u| u.to_string());
+        let cells = [Cell::new(heading(kind)), Cell::new(name), number(error), number(kind.bound())];
+        table.add_row(cells.into_iter().chain([Cell::new(update), Cell::new(verdict)]));
+    }
+    table.to_string()
+}
+
+const SUMMARY_HEAD: &str =
+    "| fixture | algorithm | loss | first gradient | last value | change | |\n|---|---|---|---|---|---|---|\n";
+
+/// A line of Markdown: the largest error of each kind.
+fn summary(fixture: &Fixture, compared: &[Compared]) -> String {
+    let largest = |kind| {
+        let errors = compared.iter().filter(|c| c.kind == kind).map(|c| c.error);
+        format!("{:.1e}", errors.fold(0.0, worse))
+    };
+    let name = Path::new(&fixture.file).file_stem().unwrap_or_default().to_string_lossy();
+    let errors = [Kind::Loss, Kind::Gradient, Kind::Parameter, Kind::Change].map(largest).join(" | ");
+    let verdict = if compared.iter().all(Compared::holds) { "ok" } else { "FAIL" };
+    format!("| `{name}` | `{}` | {errors} | {verdict} |", fixture.algorithm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compared(kind: Kind, update: Option<usize>, error: f64) -> Compared {
+        Compared { kind, name: "x".into(), update, error }
+    }
+
+    #[test]
+    fn the_worst_update_is_shown_and_a_failure_is_named() {
+        let all = [(0, 1e-6), (1, 3e-4), (2, 2e-5)].map(|(update, error)| compared(Kind::Loss, Some(update), error));
+        let shown = table(&all);
+        assert!(shown.contains("3.0e-4") && shown.contains("FAIL") && !shown.contains("2.0e-5"), "{shown}");
+        let good = table(&[compared(Kind::Gradient, None, 5e-4)]);
+        assert!(good.contains("ok") && !good.contains("FAIL"), "{good}");
+        let nan = table(&[compared(Kind::Loss, Some(0), f64::NAN), compared(Kind::Loss, Some(1), 0.0)]);
+        assert!(nan.contains("NaN") && nan.contains("FAIL"), "{nan}");
+    }
+
+    #[test]
+    fn every_committed_fixture_is_found_and_holds_and_is_on_the_page() {
+        let page = include_str!("../../docs/src/results/parity.md");
+        for path in committed().expect("fixtures") {
+            let name = path.file_stem().expect("a name").to_string_lossy();
+            let rows = page.lines().filter(|line| line.starts_with(&format!("| `{name}` |"))).count();
+            assert_eq!(rows, 2, "{name} belongs in both tables of docs/src/results/parity.md");
+            let (fixture, compared) = compare(&path).expect("a fixture that fits");
+            assert!(summary(&fixture, &compared).ends_with("| ok |"), "{}", table(&compared));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_fixture_is_named() {
+        let error = compare(Path::new("there/is/none.safetensors")).expect_err("no file");
+        assert!(error.to_string().contains("none.safetensors"), "{error}");
+    }
+}

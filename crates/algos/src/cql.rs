@@ -21,7 +21,7 @@
 //! Not from the authors' code: initial weights (theirs are smaller in the last layer).
 
 use crate::{
-    sac::{Actor, Multiplier, check_temperature},
+    sac::{Actor, Multiplier, check_temperature, target_entropy},
     transition::{Transition, check_hidden, check_shared, sizes},
 };
 use backcast_core::*;
@@ -176,7 +176,7 @@ pub struct Cql {
 /// of their densities: `[1, rows, 3n·act]` and `[1, rows, 3n]`, the three kinds in turn.
 fn candidates<'t>(pi: TanhGaussian<'t>, pi2: TanhGaussian<'t>, n: usize, key: Key) -> (Var<'t>, Var<'t>) {
     let (tape, Shape { rows, cols: act, .. }) = (pi.base.mean.tape(), pi.base.mean.shape());
-    let uniform = tape.fill(Shape::new(1, rows * n, act), |out| key.name("uniform").uniform(-1.0, 1.0, out));
+    let uniform = tape.uniform(Shape::new(1, rows * n, act), -1.0, 1.0, key.name("uniform"));
     let log_half = -std::f64::consts::LN_2 as Real;
     let log_uniform = tape.fill(Shape::new(1, rows * n, 1), |out| out.fill(act as Real * log_half));
     let (here, log_here) = pi.repeat_rows(n).sample(key.name("here"));
@@ -198,15 +198,13 @@ impl Cql {
     /// (1)  L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ], at first E[ α ln π(ã∣s) − ln π(a∣s) ];   the temperature as in SAC (2)
     fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
         let (nets, temperature, limit) = (self.nets, &mut self.temperature, self.spec.act_limit);
-        let target_entropy = self.config.target_entropy.unwrap_or(-(self.spec.act as Real));
+        let target_entropy = target_entropy(self.config.target_entropy, self.spec);
         let cloning = self.updates < self.config.warm_start;
         self.actor_adam.minimise_with(&mut self.store, |tape| {
             let Transition { s, a, .. } = Transition::on(tape, batch);
             let pi = nets.actor.at(s);
             let (sampled, log_pi) = pi.sample(key);
-            let entropy = -log_pi.mean().item();
-            temperature.minimise(|ln_alpha| ln_alpha * (entropy - target_entropy));
-            let alpha = tape.scalar(temperature.log()).exp();
+            let (alpha, entropy) = temperature.steer(log_pi, target_entropy);
             let gain = match cloning {
                 true => pi.log_prob(a * (1.0 / limit)),
                 false => nets.critic.forward(s.cat(sampled * limit)).min_members(),

@@ -39,6 +39,7 @@
 pub mod bc;
 pub mod bcq;
 pub mod cql;
+pub mod edac;
 pub mod iql;
 pub mod romi;
 pub mod sac;

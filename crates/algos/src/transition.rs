@@ -47,6 +47,11 @@ pub(crate) fn check_rate(field: &'static str, rate: Real) -> Result<(), ConfigEr
     ConfigError::unless(rate > 0.0 && rate.is_finite(), field, format!("is {rate}; a learning rate is positive"))
 }
 
+pub(crate) fn check_weight(field: &'static str, weight: Real) -> Result<(), ConfigError> {
+    let sound = weight >= 0.0 && weight.is_finite();
+    ConfigError::unless(sound, field, format!("is {weight}; a weight is a number, not negative"))
+}
+
 pub(crate) fn check_hidden(field: &'static str, hidden: &[usize]) -> Result<(), ConfigError> {
     let fits = !hidden.is_empty() && hidden.len() < backcast_nn::MAX_LAYERS && !hidden.contains(&0);
     let why = format!("is {hidden:?}; give 1 to {} layers of at least one unit", backcast_nn::MAX_LAYERS - 1);

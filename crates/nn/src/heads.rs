@@ -110,8 +110,5 @@ pub fn expectile_loss(u: Var<'_>, tau: Real) -> Var<'_> {
 
 /// The standard normal noise of a `[members, rows, cols]` tensor, held in ±`bound`.
 pub fn clipped_normal<'t>(tape: crate::Tape<'t>, shape: Shape, key: Key, bound: Real) -> Var<'t> {
-    tape.fill(shape, |out| {
-        key.normal(out);
-        out.iter_mut().for_each(|x| *x = x.clamp(-bound, bound));
-    })
+    tape.normal(shape, key).clamp(-bound, bound)
 }

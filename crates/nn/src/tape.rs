@@ -184,6 +184,11 @@ impl<'t> Tape<'t> {
         self.fill(shape, |out| key.normal(out))
     }
 
+    /// Numbers uniform in `[low, high)` drawn by `key`.
+    pub fn uniform(self, shape: Shape, low: Real, high: Real, key: backcast_core::Key) -> Var<'t> {
+        self.fill(shape, |out| key.uniform(low, high, out))
+    }
+
     /// The parameters at `at` of the store. The same tensor asked for twice is one node.
     pub(crate) fn param(self, at: usize, shape: Shape) -> Var<'t> {
         let mut arena = self.arena.borrow_mut();

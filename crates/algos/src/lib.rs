@@ -37,6 +37,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bc;
+pub mod bear;
 pub mod bcq;
 pub mod cql;
 pub mod edac;
@@ -45,6 +46,7 @@ pub mod romi;
 pub mod sac;
 pub mod td3_bc;
 
+mod candidates;
 mod transition;
 
 /// The README's example, compiled and run with the documentation tests.

@@ -42,6 +42,7 @@ pub mod bcq;
 pub mod cql;
 pub mod edac;
 pub mod iql;
+pub mod mcq;
 pub mod romi;
 pub mod sac;
 pub mod td3_bc;

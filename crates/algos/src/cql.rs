@@ -22,7 +22,7 @@
 
 use crate::{
     sac::{Actor, Multiplier, check_temperature, target_entropy},
-    transition::{Transition, check_hidden, check_shared, sizes},
+    transition::{Transition, check_hidden, check_shared, check_weight, sizes},
 };
 use backcast_core::*;
 use backcast_nn::{Act, Adam, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
@@ -105,9 +105,7 @@ impl Algorithm for Config {
     fn check(&self) -> Result<(), ConfigError> {
         check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
         check_temperature(self.alpha, self.alpha_rate, self.target_entropy)?;
-        let weight = self.weight;
-        let sound = weight >= 0.0 && weight.is_finite();
-        ConfigError::unless(sound, "weight", format!("is {weight}; a weight is not negative"))?;
+        check_weight("weight", self.weight)?;
         ConfigError::unless(self.samples > 0, "samples", "is 0; the sum over actions needs some")?;
         let threshold = self.lagrange.unwrap_or(0.0);
         ConfigError::unless(threshold.is_finite(), "lagrange", format!("is {threshold}; give a threshold or none"))?;

@@ -16,11 +16,12 @@
 //! itself is not squashed. As in the authors' code: orthogonal initial weights of gain √2, the actor's rate decayed to zero
 //! on a half cosine. Not here yet: dropout (used on kitchen and adroit only).
 
-use crate::transition::{Transition, check_hidden, check_shared, sizes};
+use crate::transition::{Transition, check_hidden, check_shared, check_weight, sizes};
 use backcast_core::*;
 use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, Var, expectile_loss, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// One field per symbol; defaults of the authors' code for locomotion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,9 +87,10 @@ impl Algorithm for Config {
         let expectile = self.expectile;
         let inside = expectile > 0.0 && expectile < 1.0;
         ConfigError::unless(inside, "expectile", format!("is {expectile}; an expectile lies in (0, 1)"))?;
-        ConfigError::unless(self.beta >= 0.0, "beta", format!("is {}; a temperature is not negative", self.beta))?;
+        check_weight("beta", self.beta)?;
         let bound = self.weight_bound;
-        ConfigError::unless(bound > 0.0, "weight_bound", format!("is {bound}; a weight is positive"))?;
+        let sound = bound > 0.0 && bound.is_finite();
+        ConfigError::unless(sound, "weight_bound", format!("is {bound}; a bound is a positive number"))?;
         check_hidden("hidden", &self.hidden)
     }
 
@@ -96,17 +98,14 @@ impl Algorithm for Config {
         self.check()?;
         let mut store = Store::in_precision(self.precision);
         let init = Init::Orthogonal(Real::sqrt(2.0));
-        let (state, pair) = (|out| sizes(spec.obs, &self.hidden, out), sizes(spec.obs + spec.act, &self.hidden, 1));
+        let (state, pair) = (sizes(spec.obs, &self.hidden, 1), sizes(spec.obs + spec.act, &self.hidden, 1));
         let critic = Mlp::new(&mut store, "critic", &pair, 2, Act::Relu, init, key).with_layer_norm(self.layer_norm);
         let critic_target = critic.duplicate(&mut store, "critic_target");
-        let value = Mlp::new(&mut store, "value", &state(1), 1, Act::Relu, init, key).with_layer_norm(self.layer_norm);
-        let mean = Mlp::new(&mut store, "actor", &state(spec.act), 1, Act::Relu, init, key).with_output(Act::Tanh);
-        let log_std = store.tensor("actor.log_std", Shape::new(1, 1, spec.act), |x| x.fill(0.0));
-        let actor_range = mean.range().start..log_std + spec.act;
+        let value = Mlp::new(&mut store, "value", &state, 1, Act::Relu, init, key).with_layer_norm(self.layer_norm);
+        let actor = Actor::new(&mut store, spec, &self.hidden, init, key);
         let critic_adam = Adam::new(critic.range(), self.critic_rate);
         let value_adam = Adam::new(value.range(), self.value_rate);
-        let actor_adam = Adam::new(actor_range, self.actor_rate);
-        let actor = Actor { mean, log_std, limit: spec.act_limit };
+        let actor_adam = Adam::new(actor.range(), self.actor_rate);
         let nets = Nets { critic, critic_target, value, actor };
         Ok(Iql { spec, config: self.clone(), store, nets, critic_adam, value_adam, actor_adam, q_target: Vec::new() })
     }
@@ -123,14 +122,26 @@ struct Nets {
 
 /// π(a∣s) = N(limit·tanh(μ(s)), σ²), σ the same in every state.
 #[derive(Clone, Copy)]
-struct Actor {
+pub(crate) struct Actor {
     mean: Mlp,
     log_std: usize,
     limit: Real,
 }
 
 impl Actor {
-    fn at<'t>(&self, s: Var<'t>) -> Gaussian<'t> {
+    pub(crate) fn new(store: &mut Store, spec: Spec, hidden: &[usize], init: Init, key: Key) -> Self {
+        let dims = sizes(spec.obs, hidden, spec.act);
+        let mean = Mlp::new(store, "actor", &dims, 1, Act::Relu, init, key).with_output(Act::Tanh);
+        let log_std = store.tensor("actor.log_std", Shape::new(1, 1, spec.act), |x| x.fill(0.0));
+        Self { mean, log_std, limit: spec.act_limit }
+    }
+
+    /// Where its parameters are in the store.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.mean.range().start..self.log_std + self.mean.outputs()
+    }
+
+    pub(crate) fn at<'t>(&self, s: Var<'t>) -> Gaussian<'t> {
         let mean = self.mean.forward(s);
         let log_std = s.tape().parameter(self.log_std, Shape::new(1, 1, mean.shape().cols)).clamp(-5.0, 2.0);
         Gaussian { mean: mean * self.limit, log_std }

@@ -36,6 +36,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod awac;
 pub mod bc;
 pub mod bear;
 pub mod bcq;
@@ -43,6 +44,7 @@ pub mod cql;
 pub mod edac;
 pub mod iql;
 pub mod mcq;
+pub mod rebrac;
 pub mod romi;
 pub mod sac;
 pub mod td3_bc;

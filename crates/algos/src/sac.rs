@@ -18,7 +18,7 @@
 //! in (2), as in rlkit, where the paper has α: the sign of the slope is the same. (3′) is SAC+BC, which has no canonical
 //! source: λ is TD3+BC's, and the square is averaged over action dimensions, as there.
 
-use crate::transition::{Transition, check_hidden, check_shared, sizes};
+use crate::transition::{Transition, check_hidden, check_shared, check_weight, sizes};
 use backcast_core::*;
 use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -74,8 +74,7 @@ impl Default for Config {
 pub(crate) fn check_temperature(alpha: Real, rate: Real, target_entropy: Option<Real>) -> Result<(), ConfigError> {
     let sound = alpha > 0.0 && alpha.is_finite();
     ConfigError::unless(sound, "alpha", format!("is {alpha}; a temperature is positive"))?;
-    let why = format!("is {rate}; a learning rate is not negative");
-    ConfigError::unless(rate >= 0.0 && rate.is_finite(), "alpha_rate", why)?;
+    check_weight("alpha_rate", rate)?;
     let entropy = target_entropy.unwrap_or(0.0);
     ConfigError::unless(entropy.is_finite(), "target_entropy", format!("is {entropy}; give a number of nats"))
 }
@@ -88,8 +87,7 @@ impl Algorithm for Config {
     fn check(&self) -> Result<(), ConfigError> {
         check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
         check_temperature(self.alpha, self.alpha_rate, self.target_entropy)?;
-        let weight = self.cloning.unwrap_or(0.0);
-        ConfigError::unless(weight >= 0.0, "cloning", format!("is {weight}; a weight is not negative"))?;
+        check_weight("cloning", self.cloning.unwrap_or(0.0))?;
         check_hidden("hidden", &self.hidden)
     }
 

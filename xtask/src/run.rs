@@ -114,7 +114,8 @@ fn prepare(args: &Args, file: &Path) -> anyhow::Result<(Experiment, PathBuf)> {
     settings.extend(args.set.iter().cloned());
     let mut experiment = Experiment::parse_with(&text, &settings).with_context(|| file.display().to_string())?;
     // What a file names beside it is beside it wherever the command is given from.
-    if let (None, Some(log)) = (&args.data, &mut experiment.data.file) {
+    let given = args.data.is_some() || args.set.iter().any(|s| s.trim_start().starts_with("data.file"));
+    if let (false, Some(log)) = (given, &mut experiment.data.file) {
         *log = std::path::absolute(file.with_file_name("").join(&log))?;
     }
     let resolved = experiment.to_toml();

@@ -135,15 +135,13 @@ impl Awac {
         let (nets, limit) = (self.nets, self.spec.act_limit);
         let &Config { lambda, weight_bound, .. } = &self.config;
         self.actor_adam.minimise_with(&mut self.store, |tape| {
-            let weight = tape.no_grad(|tape| {
-                let Transition { s, a, .. } = Transition::on(tape, batch);
-                let sampled = nets.actor.at(s).sample(key).clamp(-limit, limit);
-                let [recorded, own] = [a, sampled].map(|a| nets.critic.forward(s.cat(a)).min_members());
-                // Bounded before the exponential, which would otherwise overflow.
-                ((recorded - own) * (1.0 / lambda)).clamp(Real::MIN, weight_bound.ln()).exp()
-            });
             let Transition { s, a, .. } = Transition::on(tape, batch);
-            (-(weight * nets.actor.at(s).log_prob(a)).mean(), weight.mean().item())
+            let pi = nets.actor.at(s);
+            let sampled = pi.sample(key).clamp(-limit, limit);
+            let [recorded, own] = [a, sampled].map(|a| nets.critic.forward(s.cat(a)).min_members());
+            // Bounded before the exponential, which would otherwise overflow.
+            let weight = ((recorded - own) * (1.0 / lambda)).clamp(Real::MIN, weight_bound.ln()).exp().detach();
+            (-(weight * pi.log_prob(a)).mean(), weight.mean().item())
         })
     }
     // ANCHOR_END: actor_step
@@ -214,7 +212,8 @@ mod tests {
     fn weights_are_bounded() {
         let mut rows = Columns::new(Spec::new(1, 1));
         (0..64).for_each(|i| rows.push(&[0.0], &[0.1 * (i % 7) as Real], 50.0 * (i % 7) as Real, &[0.0], true));
-        let config = Config { lambda: 1e-3, hidden: vec![16], critic_rate: 1e-2, weight_bound: 5.0, ..Default::default() };
+        let config =
+            Config { lambda: 1e-3, hidden: vec![16], critic_rate: 1e-2, weight_bound: 5.0, ..Default::default() };
         let mut awac = config.build(rows.spec(), Key::new(3)).expect("a sound configuration");
         let weight = (0..200).filter_map(|step| awac.update(rows.batch(), Key::new(4).fold(step)).get("weight"));
         let (least, most) = weight.fold((Real::MAX, Real::MIN), |(a, b), w| (a.min(w), b.max(w)));

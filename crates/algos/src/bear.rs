@@ -121,8 +121,7 @@ impl Default for Config {
 
 impl Algorithm for Config {
     const NAME: &'static str = "bear";
-    const PAPER: &'static str =
-        "Kumar, Fu, Tucker & Levine, Stabilizing off-policy Q-learning via bootstrapping error reduction, arXiv:1906.00949";
+    const PAPER: &'static str = "Kumar, Fu, Tucker & Levine, Stabilizing off-policy Q-learning via bootstrapping error reduction, arXiv:1906.00949";
     type Learner = Bear;
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -160,17 +159,7 @@ impl Algorithm for Config {
         let actor_adam = Adam::new(actor.net.range(), self.actor_rate);
         let critic_adam = Adam::new(critic.range(), self.critic_rate);
         let nets = Nets { vae, actor, critic, actor_target, critic_target };
-        Ok(Bear {
-            spec,
-            config: self.clone(),
-            store,
-            nets,
-            multiplier,
-            vae_adam,
-            actor_adam,
-            critic_adam,
-            updates: 0,
-        })
+        Ok(Bear { spec, config: self.clone(), store, nets, multiplier, vae_adam, actor_adam, critic_adam, updates: 0 })
     }
 }
 

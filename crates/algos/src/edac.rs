@@ -324,7 +324,10 @@ mod tests {
             (0..300).map(|step| edac.update(rows.batch(), Key::new(6).fold(step))).last().expect("an update")
         };
         let (weak, strong) = (alike(1e-6).get("similarity"), alike(5.0).get("similarity"));
-        assert!(strong.expect("a metric") < weak.expect("a metric") - 0.2, "{strong:?} with diversity, {weak:?} without");
+        assert!(
+            strong.expect("a metric") < weak.expect("a metric") - 0.2,
+            "{strong:?} with diversity, {weak:?} without"
+        );
         assert_eq!(alike(0.0).get("similarity"), None);
     }
 
@@ -349,7 +352,8 @@ mod tests {
 
     #[test]
     fn nets_begin_small_and_biased() {
-        let mut edac = Config { hidden: vec![8], ..Default::default() }.build(Spec::new(2, 3), Key::new(9)).expect("sound");
+        let mut edac =
+            Config { hidden: vec![8], ..Default::default() }.build(Spec::new(2, 3), Key::new(9)).expect("sound");
         edac.visit(&mut |name, slot| {
             let Slot::Tensor(_, values) = slot else { return };
             match name {
@@ -365,7 +369,8 @@ mod tests {
     #[test]
     fn without_entropy_in_the_backup_the_temperature_rests() {
         let rows = rows();
-        let config = Config { critics: 3, eta: 0.0, entropy_backup: false, hidden: vec![8], alpha: 0.3, ..Default::default() };
+        let config =
+            Config { critics: 3, eta: 0.0, entropy_backup: false, hidden: vec![8], alpha: 0.3, ..Default::default() };
         let mut edac = config.build(rows.spec(), Key::new(10)).expect("a sound configuration");
         let metrics = (0..3).map(|step| edac.update(rows.batch(), Key::new(11).fold(step))).last().expect("an update");
         assert_eq!(metrics.get("ln_alpha"), Some((0.3 as Real).ln()));

@@ -18,6 +18,8 @@
 //! | [`mcq`] | mildly conservative Q-learning (Lyu et al. 2022) |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
 //!
+//! [`fqe`] is not a learner: it says what a policy would earn, from the log alone.
+//!
 //! A learner sees batches and keys, nothing else: no file, no clock, no standard output.
 //!
 //! ```
@@ -43,10 +45,11 @@
 
 pub mod awac;
 pub mod bc;
-pub mod bear;
 pub mod bcq;
+pub mod bear;
 pub mod cql;
 pub mod edac;
+pub mod fqe;
 pub mod iql;
 pub mod mcq;
 pub mod rebrac;

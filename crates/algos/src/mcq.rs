@@ -195,9 +195,8 @@ impl Mcq {
                 let pseudo = tape.no_grad(|tape| {
                     pseudo_target(nets.vae, judge, tape.input(x), samples, floor, key.name("behaviour"))
                 });
-                let tried = tape.no_grad(|tape| {
-                    nets.actor.at(tape.input(x)).repeat_rows(m).sample(key.name("policy")).0 * limit
-                });
+                let tried = tape
+                    .no_grad(|tape| nets.actor.at(tape.input(x)).repeat_rows(m).sample(key.name("policy")).0 * limit);
                 let excess = nets.critic.forward_pairs(on_tape, tried) - pseudo.repeat_rows(m);
                 (if one_sided { excess.relu() } else { excess }).square().mean()
             });
@@ -296,7 +295,8 @@ mod tests {
     fn unseen_actions_are_worth_the_best_seen() {
         let broad = Config { target_entropy: Some(0.6), alpha: 0.5, ..small() };
         let mut mcq = trained(broad.clone());
-        let spread = |mcq: &mut Mcq| [-1.0, 0.0, 1.0, 1.8].map(|a| (value(mcq, a) - 1.0).abs()).into_iter().fold(0.0, Real::max);
+        let spread =
+            |mcq: &mut Mcq| [-1.0, 0.0, 1.0, 1.8].map(|a| (value(mcq, a) - 1.0).abs()).into_iter().fold(0.0, Real::max);
         let (held, free) = (spread(&mut mcq), spread(&mut trained(Config { lambda: 1.0, ..broad })));
         assert!(held < 0.25 && free > held, "{held} with pseudo-targets, {free} without");
     }

@@ -23,8 +23,25 @@ const SIGNED: [&str; 3] = ["target_entropy", "floor", "lagrange"];
 
 /// Numbers of which there may be none: counts of updates that are a phase, weights, thresholds and rates that may be off.
 const MAY_BE_ZERO: [&str; 19] = [
-    "alpha", "alpha_rate", "cloning", "weight", "beta", "beta1", "beta2", "eta", "phi", "kl_weight", "policy_noise",
-    "noise_clip", "threshold", "warm_start", "actor_decay", "gamma", "lambda", "dropout", "actor_dropout",
+    "alpha",
+    "alpha_rate",
+    "cloning",
+    "weight",
+    "beta",
+    "beta1",
+    "beta2",
+    "eta",
+    "phi",
+    "kl_weight",
+    "policy_noise",
+    "noise_clip",
+    "threshold",
+    "warm_start",
+    "actor_decay",
+    "gamma",
+    "lambda",
+    "dropout",
+    "actor_dropout",
 ];
 
 fn cases() -> Vec<Case> {

@@ -284,7 +284,8 @@ fn rows_of_two_batches_can_be_exchanged() {
         rows
     };
     let straight = [pick(&|i| i), pick(&|i| order[i])];
-    let exchanged = [pick(&|i| if i % 3 == 0 { order[i] } else { i }), pick(&|i| if i % 3 == 0 { i } else { order[i] })];
+    let exchanged =
+        [pick(&|i| if i % 3 == 0 { order[i] } else { i }), pick(&|i| if i % 3 == 0 { i } else { order[i] })];
     for case in every() {
         let still = case.with_each(|key| key.ends_with("_rate"), 1e-30);
         let still = still.with_each(|key| key == "polyak", 1e-30).with_each(|key| key == "policy_period", 1);
@@ -338,7 +339,8 @@ fn precision_reaches_every_learner() {
     let log = log(256);
     for case in every() {
         let wide = case.with_each(|key| key.ends_with("hidden"), vec![64, 64]);
-        let [mut exact, mut split] = ["f32", "split"].map(|precision| wide.with("precision", precision).build(Key::new(5)));
+        let [mut exact, mut split] =
+            ["f32", "split"].map(|precision| wide.with("precision", precision).build(Key::new(5)));
         let [a, b] = [&mut exact, &mut split].map(|learner| learner.update(log.batch(), Key::new(6)));
         for ((metric, x), (_, y)) in a.iter().zip(b.iter()) {
             assert!((x - y).abs() <= 1e-3 * (1.0 + x.abs()), "{}, {metric}: {x} and {y}", case.name);

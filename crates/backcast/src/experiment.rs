@@ -299,7 +299,8 @@ impl Experiment {
 
     /// The log of `arm`: the experiment's, with the arm's own keys in place.
     pub fn data_of(&self, arm: &Arm) -> Result<DataConfig, ExperimentError> {
-        let named = |e: &dyn fmt::Display| ExperimentError(format!("arm `{}`: data: {}", arm.name, suggest(e.to_string())));
+        let named =
+            |e: &dyn fmt::Display| ExperimentError(format!("arm `{}`: data: {}", arm.name, suggest(e.to_string())));
         let mut table = toml::Table::try_from(&self.data).map_err(|e| named(&e))?;
         table.extend(arm.data.clone());
         let data: DataConfig = table.try_into().map_err(|e: toml::de::Error| named(&e))?;
@@ -472,7 +473,11 @@ mod tests {
             (LEAST, vec!["arms=[{name='a', imagine='reverse', data={rows=5000}}]"], "arm `a`: data: what imagines"),
             (LEAST, vec!["data.best_episodes=0.1", "arms=[{name='a', imagine='forward'}]"], "whole log"),
             (LEAST, vec!["data.best_episodes=0.1", "imagination.starts=return_prioritised"], "weigh every episode"),
-            (LEAST, vec!["algorithm.name=rebrac", "arms=[{name='a', imagine='reverse'}]"], "arm `a`: algorithm: it asks"),
+            (
+                LEAST,
+                vec!["algorithm.name=rebrac", "arms=[{name='a', imagine='reverse'}]"],
+                "arm `a`: algorithm: it asks",
+            ),
             (LEAST, vec!["algorithm.name=edac", "algorithm.preset=hoper-medium"], "did you mean `hopper-medium`?"),
             (LEAST, vec!["algorithm.name=bc", "algorithm.preset=hopper-medium"], "`bc` has no presets"),
             (LEAST, vec!["data.noise=-1.0"], "data.`noise` is -1"),
@@ -508,7 +513,9 @@ mod tests {
         let settings = ["algorithm.name=edac", "algorithm.preset=hopper-medium-v2", arms].map(String::from);
         let experiment = Experiment::parse_with(LEAST, &settings).unwrap();
         let [a, b, c] = [0, 1, 2].map(|i| experiment.algorithm_of(&experiment.arms[i]).unwrap());
-        let (AlgorithmConfig::Edac(a), AlgorithmConfig::Edac(b), AlgorithmConfig::Rebrac(c)) = (a, b, c) else { panic!() };
+        let (AlgorithmConfig::Edac(a), AlgorithmConfig::Edac(b), AlgorithmConfig::Rebrac(c)) = (a, b, c) else {
+            panic!()
+        };
         assert_eq!((a.critics, a.eta, b.critics, b.eta), (50, 1.0, 10, 2.0));
         assert_eq!((c.gamma, c.beta1, c.beta2), (0.999, 0.002, 0.001));
         // Written out, nothing of the preset's name is left.

@@ -243,7 +243,9 @@ fn arms_learn_from_logs_of_their_own() {
 fn every_experiment_of_the_workspace_reads() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
     let mut count = 0;
-    for file in std::fs::read_dir(folder).unwrap().flatten().filter(|f| f.path().extension().is_some_and(|e| e == "toml")) {
+    for file in
+        std::fs::read_dir(folder).unwrap().flatten().filter(|f| f.path().extension().is_some_and(|e| e == "toml"))
+    {
         let text = std::fs::read_to_string(file.path()).unwrap();
         let experiment = Experiment::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", file.path().display()));
         assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);

@@ -178,7 +178,12 @@ impl Columns {
         terminal: bool,
         next_act: &[Real],
     ) {
-        assert_eq!(next_act.len(), self.spec.act, "Columns::push_followed: a next action that does not fit {:?}", self.spec);
+        assert_eq!(
+            next_act.len(),
+            self.spec.act,
+            "Columns::push_followed: a next action that does not fit {:?}",
+            self.spec
+        );
         let mut next = self.next_act.take().expect("Columns::push_followed: these columns keep no next actions");
         self.push(obs, act, reward, next_obs, terminal);
         next.extend_from_slice(next_act);

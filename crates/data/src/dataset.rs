@@ -87,7 +87,11 @@ impl Dataset {
     /// If `fraction` is not in (0, 1], or nothing is left because none of those episodes made a transition.
     pub fn best_episodes(&self, fraction: Real) -> Result<Columns, ConfigError> {
         let field = "best_episodes";
-        ConfigError::unless(fraction > 0.0 && fraction <= 1.0, field, format!("is {fraction}; a share lies in (0, 1]"))?;
+        ConfigError::unless(
+            fraction > 0.0 && fraction <= 1.0,
+            field,
+            format!("is {fraction}; a share lies in (0, 1]"),
+        )?;
         let mut order: Vec<usize> = (0..self.episodes.len()).collect();
         order.retain(|&e| self.episodes[e].end != End::Unfinished || self.episodes.len() == 1);
         let count = ((order.len() as f64 * fraction as f64 + 1e-6) as usize).max(1);

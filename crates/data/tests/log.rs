@@ -160,10 +160,19 @@ fn next_actions_are_the_next_rows_own_and_never_another_episodes() {
     let mut log = Log::new(1, 1, true);
     // Cut after two rows, ended after three, stopped after one: stored next observations make every row a transition.
     for (i, (terminal, timeout)) in
-        [(false, false), (false, true), (false, false), (false, false), (true, false), (false, false)].into_iter().enumerate()
+        [(false, false), (false, true), (false, false), (false, false), (true, false), (false, false)]
+            .into_iter()
+            .enumerate()
     {
         let next = [i as Real + 0.5];
-        log.push(Row { obs: &[i as Real], act: &[2.0 * i as Real], reward: 0.0, terminal, timeout, next_obs: Some(&next) });
+        log.push(Row {
+            obs: &[i as Real],
+            act: &[2.0 * i as Real],
+            reward: 0.0,
+            terminal,
+            timeout,
+            next_obs: Some(&next),
+        });
     }
     let options = Options { next_actions: true, clip_actions: true, act_limit: 5.0, ..Options::default() };
     let (data, report) = log.transitions(&options).unwrap();

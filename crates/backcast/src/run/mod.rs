@@ -153,8 +153,7 @@ pub fn carry_out(
     observer.finished("log", &format!("{} transitions", log.rows().len()));
     lap("log");
 
-    let context =
-        Context { experiment, out, observer, log: &log, own: &own, termination };
+    let context = Context { experiment, out, observer, log: &log, own: &own, termination };
     let seeds: Vec<u64> = experiment.seeds.0.clone().collect();
     let mut directions: Vec<Direction> = Vec::new();
     for arm in &experiment.arms {

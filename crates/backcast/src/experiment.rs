@@ -1,6 +1,6 @@
 use crate::{AlgorithmConfig, preset};
 use backcast_algos::romi::Starts;
-use backcast_core::{ConfigError, Direction};
+use backcast_core::{ConfigError, Direction, Real};
 use backcast_dynamics::{ActionVaeConfig, EnsembleConfig, GaussianBcConfig};
 use backcast_envs::{maze2d::generate::Quirks, pendulum::generate::Quality};
 use serde::{Deserialize, Serialize};
@@ -100,7 +100,7 @@ pub struct DataConfig {
     pub quality: Quality,
     /// The share of episodes, those with the highest returns, that learners see; none is all. 0.1 is that of 10 % BC.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub best_episodes: Option<f32>,
+    pub best_episodes: Option<Real>,
     /// Whether to leave out rows that repeat the observation before them across a cut. In maze2d logs such a row spans two
     /// steps of physics: one row in eighty, and enough to hide a model's real accuracy from itself.
     pub drop_stale: bool,

@@ -7,12 +7,14 @@ use toml::{Table, Value};
 
 pub(crate) const SPEC: Spec = Spec::new(3, 2);
 
+type Built = Result<Box<dyn Learner>, String>;
+
 /// A learner's configuration as a table.
 #[derive(Clone)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) config: Table,
-    build: fn(&Table, Key) -> Result<Box<dyn Learner>, String>,
+    build: fn(&Table, Key) -> Built,
     check: fn(&Table) -> Result<Result<(), ConfigError>, String>,
 }
 

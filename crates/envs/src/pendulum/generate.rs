@@ -1,7 +1,7 @@
 //! Logs of the pendulum at three levels of skill, from a controller that is written down, and mistakes that are counted.
 
 use super::{HORIZON, MAX_TORQUE, Pendulum, PendulumState};
-use backcast_core::{Env, Key};
+use backcast_core::{Env, Key, Real};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
@@ -45,13 +45,13 @@ pub struct LogConfig {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PendulumLog {
     /// `[rows, 3]`.
-    pub obs: Vec<f32>,
+    pub obs: Vec<Real>,
     /// `[rows, 1]`: the clipped torque, exactly as applied.
-    pub act: Vec<f32>,
+    pub act: Vec<Real>,
     /// `[rows]`.
-    pub reward: Vec<f32>,
+    pub reward: Vec<Real>,
     /// `[rows, 3]`: the state the row led to, the last of an episode included.
-    pub next_obs: Vec<f32>,
+    pub next_obs: Vec<Real>,
     /// `[rows]`: the recording was cut here.
     pub timeout: Vec<bool>,
 }
@@ -85,7 +85,7 @@ pub fn controller(state: PendulumState) -> f64 {
 /// use backcast_envs::pendulum::generate::{LogConfig, Quality, generate};
 ///
 /// let log = generate(&LogConfig { rows: 2000, quality: Quality::Expert, noise: 0.1 }, Key::new(1));
-/// let mean = log.reward.iter().sum::<f32>() / 10.0;
+/// let mean = log.reward.iter().sum::<backcast_core::Real>() / 10.0;
 /// assert!((-500.0..-50.0).contains(&mean), "{mean}");
 /// ```
 pub fn generate(config: &LogConfig, key: Key) -> PendulumLog {
@@ -105,12 +105,12 @@ pub fn generate(config: &LogConfig, key: Key) -> PendulumLog {
                 key.name("noise").fold(t as u64).normal(&mut noise);
                 controller(world.state()) + config.noise * noise[0] as f64
             };
-            let act = [torque.clamp(-MAX_TORQUE, MAX_TORQUE) as backcast_core::Real];
-            log.obs.extend(obs.map(|x| x as f32));
+            let act = [torque.clamp(-MAX_TORQUE, MAX_TORQUE) as Real];
+            log.obs.extend(obs);
             let step = world.step(&act, &mut obs);
-            log.act.push(act[0] as f32);
-            log.reward.push(step.reward as f32);
-            log.next_obs.extend(obs.map(|x| x as f32));
+            log.act.push(act[0]);
+            log.reward.push(step.reward);
+            log.next_obs.extend(obs);
             log.timeout.push(step.truncated);
         }
     }
@@ -137,7 +137,7 @@ mod tests {
             let (mut world, mut obs) = (Pendulum::default(), [0.0; 3]);
             world.reset(Key::new(3).fold(start), &mut obs);
             for _ in 0..HORIZON {
-                world.step(&[controller(world.state()) as backcast_core::Real], &mut obs);
+                world.step(&[controller(world.state()) as Real], &mut obs);
             }
             assert!(obs[0] > 0.99 && obs[2].abs() < 0.1, "start {start} ends at {obs:?}");
         }

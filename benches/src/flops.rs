@@ -101,6 +101,12 @@ pub fn flops(workload: &str) -> Option<Flops> {
         "bcq" => same(bcq()),
         // An update of MOPO is one of SAC, on other rows.
         "sac" | "mopo" => same(sac(&TWO) + critics(&TWO)),
+        "rebrac" => same(rebrac()),
+        "bear" => Some(bear()),
+        "awac" => same(awac()),
+        "sacn" => same(ensemble(false)),
+        "edac" => same(ensemble(true)),
+        "mcq" => Some(mcq()),
         "cql" => Some(cql(&TWO)),
         "cql3" => Some(cql(&THREE)),
         "combo" => {
@@ -149,6 +155,68 @@ fn iql() -> f64 {
     critics_target(&TWO) + v.forward(BATCH) + clone(&v) + critics(&TWO) + clone(&actor)
 }
 
+fn rebrac() -> f64 {
+    let (actor, q) = (Net::actor(&THREE), Net::critic(&THREE));
+    let target = actor.forward(BATCH) + critics_target(&THREE);
+    let through = 2.0 * (q.forward(BATCH) + q.to_input(SHAPE.act, BATCH));
+    target + critics(&THREE) + 0.5 * (clone(&actor) + through)
+}
+
+fn awac() -> f64 {
+    let (actor, q) = (Net::actor(&THREE), Net::critic(&THREE));
+    let target = actor.forward(BATCH) + critics_target(&THREE);
+    // The recorded action and the policy's own, by both critics.
+    target + critics(&THREE) + clone(&actor) + 4.0 * q.forward(BATCH)
+}
+
+/// Critics of SAC-N and EDAC.
+const CRITICS: usize = 10;
+
+fn ensemble(diverse: bool) -> f64 {
+    let (actor, q, n) = (Net::gaussian(&THREE), Net::critic(&THREE), CRITICS as f64);
+    let slope = q.to_input(SHAPE.act, BATCH);
+    let target = actor.forward(BATCH) + n * q.forward(BATCH);
+    let through = n * (q.forward(BATCH) + slope);
+    // Slopes, then of each of their products the gradients of the weights and, but for the first, of what came in.
+    let last = (2 * BATCH * THREE[2]) as f64;
+    let diversity = if diverse { n * (3.0 * slope - last) } else { 0.0 };
+    target + clone(&actor) + through + n * clone(&q) + diversity
+}
+
+/// A forward pass over `k` actions in each of `rows` states, and what of it is left when a state's share of the first layer is
+/// taken once.
+fn tried(hidden: &[usize], k: usize, rows: usize) -> Flops {
+    let of_state = (2 * rows * SHAPE.obs * hidden[0]) as f64;
+    let of_action = Net::new(SHAPE.act, hidden, 1).forward(k * rows);
+    Flops { plain: Net::critic(hidden).forward(k * rows), least: of_action + of_state }
+}
+
+fn bear() -> Flops {
+    let ([encoder, decoder, _, q], n, hidden) = (bcq_nets(), BCQ_BATCH, [400, 300]);
+    let actor = Net::gaussian(&hidden);
+    let both = |net: &Net| net.forward(n) + net.backward(n);
+    // Ten actions in the target, five samples of either distribution for the distance; the critics see the policy's.
+    let fixed = vae(&encoder, &decoder, n) + actor.forward(n) + 2.0 * both(&q) + both(&actor) + decoder.forward(5 * n);
+    let fixed = fixed + 2.0 * q.to_input(SHAPE.act, 5 * n);
+    let [target, through] = [10, 5].map(|k| tried(&hidden, k, n));
+    Flops { plain: fixed + 2.0 * (target.plain + through.plain), least: fixed + 2.0 * (target.least + through.least) }
+}
+
+fn mcq() -> Flops {
+    const TRIED: usize = 10;
+    let ([encoder, decoder, ..], hidden) = (bcq_nets(), [400; 2]);
+    let (actor, q) = (Net::gaussian(&hidden), Net::critic(&hidden));
+    let through = 2.0 * (q.forward(BATCH) + q.to_input(SHAPE.act, BATCH));
+    let fixed = vae(&encoder, &decoder, BATCH) + actor.forward(BATCH) + critics_target(&hidden) + critics(&hidden);
+    // At s and at s′: the log's actions from the decoder, the policy's own.
+    let fixed = fixed + clone(&actor) + through + 2.0 * (decoder.forward(TRIED * BATCH) + actor.forward(BATCH));
+    let values = tried(&hidden, TRIED, BATCH);
+    // Gradients of the weights cost what the forward pass does.
+    let inward = q.inward(TRIED * BATCH);
+    let count = |forward: f64| fixed + 2.0 * 2.0 * (forward + 2.0 * forward + inward);
+    Flops { plain: count(values.plain), least: count(values.least) }
+}
+
 /// What SAC does besides fitting its critics: one sample per row for their target, and the actor's step through both.
 fn sac(hidden: &[usize]) -> f64 {
     let (actor, q) = (Net::gaussian(hidden), Net::critic(hidden));
@@ -181,12 +249,16 @@ fn bcq_nets() -> [Net; 4] {
     [encoder, decoder, Net::new(pair, &[400, 300], SHAPE.act), Net::new(pair, &[400, 300], 1)]
 }
 
+/// Fitting a VAE to `rows` rows. The encoder learns through the latent columns of the decoder's input.
+fn vae(encoder: &Net, decoder: &Net, rows: usize) -> f64 {
+    let latent = decoder.to_input(2 * SHAPE.act, rows) - decoder.inward(rows);
+    encoder.forward(rows) + encoder.backward(rows) + decoder.forward(rows) + decoder.backward(rows) + latent
+}
+
 fn bcq() -> f64 {
     let ([encoder, decoder, actor, q], n) = (bcq_nets(), BCQ_BATCH);
     let both = |net: &Net| net.forward(n) + net.backward(n);
-    // The encoder learns through the latent columns of the decoder's input.
-    let latent = decoder.to_input(2 * SHAPE.act, n) - decoder.inward(n);
-    let vae = both(&encoder) + both(&decoder) + latent;
+    let vae = vae(&encoder, &decoder, n);
     let many = BCQ_CANDIDATES * n;
     let target = decoder.forward(many) + actor.forward(many) + 2.0 * q.forward(many);
     let through = q.forward(n) + q.to_input(SHAPE.act, n);
@@ -212,7 +284,18 @@ pub fn parameters(workload: &str) -> Option<usize> {
             let [encoder, decoder, actor, q] = bcq_nets().map(|n| n.parameters());
             encoder + decoder + actor + 2 * q
         }
-        // The temperature is learnt too.
+        "rebrac" => Net::actor(&THREE).parameters() + 2 * Net::critic(&THREE).parameters(),
+        "awac" => Net::actor(&THREE).parameters() + SHAPE.act + 2 * Net::critic(&THREE).parameters(),
+        // Multipliers are learnt too.
+        "bear" => {
+            let [encoder, decoder, _, q] = bcq_nets().map(|n| n.parameters());
+            encoder + decoder + Net::gaussian(&[400, 300]).parameters() + 2 * q + 1
+        }
+        "sacn" | "edac" => Net::gaussian(&THREE).parameters() + CRITICS * Net::critic(&THREE).parameters() + 1,
+        "mcq" => {
+            let [encoder, decoder, ..] = bcq_nets().map(|n| n.parameters());
+            encoder + decoder + Net::gaussian(&[400; 2]).parameters() + 2 * Net::critic(&[400; 2]).parameters() + 1
+        }
         "sac" | "mopo" | "cql" => soft(&TWO),
         "cql3" | "combo" => soft(&THREE),
         "dynamics" => ensemble + bounds,
@@ -250,6 +333,36 @@ mod tests {
         let state = 17.0 * 256.0;
         let shared = 2.0 * (31.0 * (2.0 * (q - state) + q_in) + 2.0 * state);
         assert_eq!(least("cql"), policy + wide + 2.0 * q + wide + shared);
+        // A third hidden layer adds 256·256 to every net and to every way back through it.
+        let more = 65_536.0;
+        let (actor3, wide3, q3, slope3) = (actor + more, wide + more, q + more, q_in + more + action);
+        let critics3 = 2.0 * (2.0 * q3 + q_in + more);
+        let half_step = 0.5 * (2.0 * actor3 + actor_in + more + 2.0 * (q3 + slope3));
+        assert_eq!(plain("rebrac"), actor3 + 2.0 * q3 + critics3 + half_step);
+        assert_eq!(plain("awac"), actor3 + 2.0 * q3 + critics3 + 2.0 * actor3 + actor_in + more + 4.0 * q3);
+        let soft = wide3 + 2.0 * wide3 + wide_in + more + 10.0 * (q3 + q3 + slope3) + 5.0 * critics3;
+        assert_eq!(plain("sacn"), soft);
+        assert_eq!(plain("edac"), soft + 10.0 * (3.0 * slope3 - 256.0));
+        // 400-300 nets and batches of 100; 29·750 + 750·750 + 750·24 and back is the encoder, 29·750 + 750·750 + 750·6 the decoder.
+        let per_row = |count: f64| count / 200.0;
+        let (encoder, decoder) = (23.0 * 750.0 + 562_500.0 + 750.0 * 24.0, 29.0 * 750.0 + 562_500.0 + 750.0 * 6.0);
+        let (encoder_in, decoder_in) = (encoder - 23.0 * 750.0, decoder - 29.0 * 750.0);
+        let vae = 2.0 * encoder + encoder_in + 2.0 * decoder + decoder_in + 12.0 * 750.0;
+        let (pi, value) = (17.0 * 400.0 + 120_000.0 + 300.0 * 12.0, 23.0 * 400.0 + 120_000.0 + 300.0);
+        let (pi_in, value_in) = (pi - 17.0 * 400.0, value - 23.0 * 400.0);
+        let through = 2.0 * 5.0 * (value + value_in + 6.0 * 400.0);
+        let own = pi + 20.0 * value + 2.0 * (2.0 * value + value_in) + 2.0 * pi + pi_in + 5.0 * decoder + through;
+        assert_eq!(per_row(flops("bear").unwrap().plain), vae + own);
+        let saved = 2.0 * (9.0 + 4.0) * 17.0 * 400.0;
+        assert_eq!(per_row(flops("bear").unwrap().least), vae + own - saved);
+        // 400-400 nets: at s and s′ ten actions of the log's model, forwards, and ten of the policy, both ways.
+        let (pi, value) = (17.0 * 400.0 + 160_000.0 + 400.0 * 12.0, 23.0 * 400.0 + 160_000.0 + 400.0);
+        let (pi_in, value_in) = (pi - 17.0 * 400.0, value - 23.0 * 400.0);
+        let ordinary =
+            pi + 2.0 * value + 2.0 * (2.0 * value + value_in) + 2.0 * pi + pi_in + 2.0 * (value + value_in + 2400.0);
+        let unseen = 2.0 * (10.0 * decoder + pi + 2.0 * 10.0 * (3.0 * value + value_in));
+        assert_eq!(plain("mcq"), vae + ordinary + unseen);
+        assert_eq!(least("mcq"), plain("mcq") - 2.0 * 2.0 * 3.0 * 9.0 * 17.0 * 400.0);
         // 23·200 + 3·200·200 + 200·36, seven times.
         let (member, member_in) = (131_800.0, 127_200.0);
         assert_eq!(plain("dynamics"), 7.0 * (2.0 * member + member_in));

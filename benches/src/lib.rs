@@ -18,19 +18,21 @@ use backcast::core::{Columns, Key, Spec};
 /// Columns of an observation and of an action.
 pub const SHAPE: Spec = Spec::new(17, 6);
 
-/// `rows` synthetic transitions: normal observations, tanh-normal actions, next observations nearby.
+/// `rows` synthetic transitions: normal observations, tanh-normal actions and next actions, next observations nearby.
 pub fn rows(rows: usize) -> Columns {
-    let mut columns = Columns::with_capacity(SHAPE, rows);
-    let (mut s, mut a, mut drift) = ([0.0; 17], [0.0; 6], [0.0; 17]);
+    let mut columns = Columns::new(SHAPE).with_next_actions(true);
+    columns.reserve(rows);
+    let (mut s, mut a, mut a2, mut drift) = ([0.0; 17], [0.0; 6], [0.0; 6], [0.0; 17]);
     for i in 0..rows {
         let key = Key::new(0).fold(i as u64);
         key.name("s").normal(&mut s);
         key.name("a").normal(&mut a);
         key.name("drift").normal(&mut drift);
-        a.iter_mut().for_each(|x| *x = x.tanh());
+        key.name("a2").normal(&mut a2);
+        a.iter_mut().chain(&mut a2).for_each(|x| *x = x.tanh());
         let next: Vec<f32> = s.iter().zip(drift).map(|(x, d)| x + 0.1 * d).collect();
         let reward = key.name("r").unit() * 2.0 - 1.0;
-        columns.push(&s, &a, reward, &next, key.name("d").unit() < 0.001);
+        columns.push_followed(&s, &a, reward, &next, key.name("d").unit() < 0.001, &a2);
     }
     columns
 }

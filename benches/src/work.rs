@@ -4,7 +4,7 @@ use crate::{
     SHAPE,
     flops::{BATCH, BCQ_BATCH, MEMBERS},
 };
-use backcast::algos::{bc, bcq, cql, iql, sac, td3_bc};
+use backcast::algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, rebrac, sac, td3_bc};
 use backcast::core::{Algorithm, Columns, Direction, Key, Learner, Policy, Real, Spec, never};
 use backcast::dynamics::{Ensemble, EnsembleConfig, Fit};
 use backcast::imagination::{ImagineConfig, Imagined, Imaginer};
@@ -14,12 +14,29 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use rayon::ThreadPool;
 
 /// The workloads that are updates of a [`learner`], by name.
-pub const LEARNERS: &[&str] = &["bc", "td3bc", "bcq", "iql", "sac", "cql", "cql3"];
+pub const LEARNERS: &[&str] =
+    &["bc", "td3bc", "rebrac", "bcq", "bear", "iql", "awac", "sac", "sacn", "edac", "cql", "cql3", "mcq"];
 
 /// Every workload that can be timed, by name. With `:split` or `:bf16` behind it, a workload computes large products in that
 /// precision.
-pub const WORKLOADS: &[&str] =
-    &["bc", "td3bc", "bcq", "iql", "sac", "cql", "cql3", "dynamics", "rollout_mopo", "rollout_combo"];
+pub const WORKLOADS: &[&str] = &[
+    "bc",
+    "td3bc",
+    "rebrac",
+    "bcq",
+    "bear",
+    "iql",
+    "awac",
+    "sac",
+    "sacn",
+    "edac",
+    "cql",
+    "cql3",
+    "mcq",
+    "dynamics",
+    "rollout_mopo",
+    "rollout_combo",
+];
 
 /// The name of a workload and its precision; `None` for a precision that does not exist.
 pub fn parse(workload: &str) -> Option<(&str, Precision)> {
@@ -34,7 +51,9 @@ pub fn parse(workload: &str) -> Option<(&str, Precision)> {
 /// The learner of a workload and its batch size, or `None` for a name that is not in [`LEARNERS`].
 ///
 /// Nets are 256-256 and batches 256, as the peers', and CQL has the thirty sampled actions of its default; `cql3` is CQL with
-/// three hidden layers. BCQ has its authors' 400-300 nets, 750-750 VAE and batches of 100.
+/// three hidden layers. BCQ and BEAR have their authors' 400-300 nets, 750-750 VAEs and batches of 100, MCQ its authors' 400-400
+/// nets and the same VAE. ReBRAC, AWAC, SAC-N and EDAC, the last two with ten critics, have the three hidden layers of their
+/// defaults.
 pub fn learner(workload: &str) -> Option<(Box<dyn Learner>, usize)> {
     let (name, precision) = parse(workload)?;
     fn build<A: Algorithm>(config: A) -> Option<Box<dyn Learner>>
@@ -51,9 +70,15 @@ pub fn learner(workload: &str) -> Option<(Box<dyn Learner>, usize)> {
         "sac" => build(sac::Config { precision, ..Default::default() }),
         "cql" => build(cql::Config { hidden: vec![256; 2], warm_start: 0, precision, ..Default::default() }),
         "cql3" => build(cql::Config { hidden: vec![256; 3], warm_start: 0, precision, ..Default::default() }),
+        "rebrac" => build(rebrac::Config { precision, ..Default::default() }),
+        "bear" => build(bear::Config { warm_start: 0, precision, ..Default::default() }),
+        "awac" => build(awac::Config { precision, ..Default::default() }),
+        "sacn" => build(edac::Config { eta: 0.0, precision, ..Default::default() }),
+        "edac" => build(edac::Config { precision, ..Default::default() }),
+        "mcq" => build(mcq::Config { precision, ..Default::default() }),
         _ => None,
     };
-    built.map(|learner| (learner, if name == "bcq" { BCQ_BATCH } else { BATCH }))
+    built.map(|learner| (learner, if ["bcq", "bear"].contains(&name) { BCQ_BATCH } else { BATCH }))
 }
 
 /// What a workload counts.
@@ -128,7 +153,7 @@ pub fn with_steps<R>(
 fn updates<'a>(workload: &str, data: &'a Columns, thread: usize) -> Step<'a> {
     use backcast::core::Source;
     let (mut learner, batch) = learner(workload).unwrap_or_else(|| panic!("no workload `{workload}`"));
-    let mut staging = Columns::with_capacity(SHAPE, batch);
+    let mut staging = Columns::new(SHAPE).with_next_actions(parse(workload).is_some_and(|w| w.0 == "rebrac"));
     let mut update = 0;
     Box::new(move || {
         let key = Key::new(thread as u64).fold(update);

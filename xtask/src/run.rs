@@ -3,7 +3,7 @@
 use crate::{progress::Bars, report, results, table};
 use anyhow::{Context, bail};
 use backcast::{
-    Error, Experiment,
+    AlgorithmConfig, Error, Experiment,
     run::{self, Summary},
 };
 use std::{
@@ -103,7 +103,7 @@ fn prepare(args: &Args, file: &Path) -> anyhow::Result<(Experiment, PathBuf)> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let mut settings: Vec<String> = if args.quick { QUICK.map(String::from).into() } else { vec![] };
     // An algorithm without candidates has no such key.
-    if !text.contains("\"bcq\"") {
+    if !matches!(Experiment::parse(&text).map(|e| e.algorithm), Ok(AlgorithmConfig::Bcq(_))) {
         settings.retain(|s| !s.starts_with("algorithm.act_samples"));
     }
     if let Some(data) = &args.data {
@@ -112,7 +112,12 @@ fn prepare(args: &Args, file: &Path) -> anyhow::Result<(Experiment, PathBuf)> {
     }
     settings.extend(args.seeds.iter().map(|s| format!("seeds={s:?}")));
     settings.extend(args.set.iter().cloned());
-    let experiment = Experiment::parse_with(&text, &settings).with_context(|| file.display().to_string())?;
+    let mut experiment = Experiment::parse_with(&text, &settings).with_context(|| file.display().to_string())?;
+    // What a file names beside it is beside it wherever the command is given from.
+    let given = args.data.is_some() || args.set.iter().any(|s| s.trim_start().starts_with("data.file"));
+    if let (false, Some(log)) = (given, &mut experiment.data.file) {
+        *log = std::path::absolute(file.with_file_name("").join(&log))?;
+    }
     let resolved = experiment.to_toml();
 
     let name: String = experiment.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();

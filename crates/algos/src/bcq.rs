@@ -16,7 +16,10 @@
 //! Acting draws `act_samples` candidates and takes the best by Q₁. Without a key the candidates come from one fixed draw,
 //! so that the action is a function of the observation.
 
-use crate::transition::{Transition, check_hidden, check_rate, check_shared, sizes};
+use crate::{
+    candidates::{ROWS_AT_ONCE, best, normal},
+    transition::{Transition, check_hidden, check_rate, check_shared, check_weight, sizes},
+};
 use backcast_core::*;
 use backcast_nn::{Act, Adam, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
@@ -85,9 +88,8 @@ impl Algorithm for Config {
         check_rate("vae_rate", self.vae_rate)?;
         let lambda = self.lambda;
         ConfigError::unless((0.0..=1.0).contains(&lambda), "lambda", format!("is {lambda}; it weighs in [0, 1]"))?;
-        ConfigError::unless(self.phi >= 0.0, "phi", format!("is {}; a bound is not negative", self.phi))?;
-        let kl = self.kl_weight;
-        ConfigError::unless(kl >= 0.0, "kl_weight", format!("is {kl}; a weight is not negative"))?;
+        check_weight("phi", self.phi)?;
+        check_weight("kl_weight", self.kl_weight)?;
         ConfigError::unless(self.target_samples > 0, "target_samples", "is 0; the maximum needs a candidate")?;
         ConfigError::unless(self.act_samples > 0, "act_samples", "is 0; acting needs a candidate")?;
         check_hidden("hidden", &self.hidden)?;
@@ -208,41 +210,22 @@ impl Learner for Bcq {
     // ANCHOR_END: update
 }
 
-/// Rows acted on at a time: candidates multiply them, and the arena need not hold them all.
-const ACT_ROWS: usize = 32;
-
 impl Policy for Bcq {
     fn spec(&self) -> Spec {
         self.spec
     }
 
     fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, mut act: ArrayViewMut2<'_, Real>) {
-        let (nets, n, limit, width) = (self.nets, self.config.act_samples, self.spec.act_limit, self.spec.act);
+        let (nets, n, limit) = (self.nets, self.config.act_samples, self.spec.act_limit);
         let bound = self.config.phi * limit;
-        for (block, obs) in obs.axis_chunks_iter(Axis(0), ACT_ROWS).enumerate() {
+        let blocks = obs.axis_chunks_iter(Axis(0), ROWS_AT_ONCE).zip(act.axis_chunks_iter_mut(Axis(0), ROWS_AT_ONCE));
+        for (block, (obs, act)) in blocks.enumerate() {
             let tape = self.store.tape();
             let s = tape.input(obs).repeat_rows(n);
-            let z = match key {
-                Some(key) => latents(nets.vae, s, key.fold(block as u64)),
-                // Every row meets the same candidates: the action is a function of the observation alone.
-                None => tape.fill(Shape::new(1, s.shape().rows, nets.vae.latent()), |out| {
-                    out.chunks_mut(n * nets.vae.latent()).for_each(|row| {
-                        Key::new(0).name("one fixed draw").normal(row);
-                        row.iter_mut().for_each(|z| *z = z.clamp(-LATENT_BOUND, LATENT_BOUND));
-                    });
-                }),
-            };
+            let key = key.map(|key| key.fold(block as u64));
+            let z = normal(tape, obs.nrows(), n, nets.vae.latent(), key).clamp(-LATENT_BOUND, LATENT_BOUND);
             let a = candidates(nets.vae, nets.actor, bound, limit, s, z);
-            let q = nets.critic.forward_member(s.cat(a), 0).reshape(Shape::new(1, obs.nrows(), n));
-            let chosen = q.arg_max_cols();
-            let mut choose = |a: &[Real], chosen: &[Real]| {
-                for (row, chosen) in chosen.chunks_exact(n).enumerate() {
-                    let best = chosen.iter().position(|&c| c == 1.0).unwrap_or(0);
-                    let from = &a[(row * n + best) * width..][..width];
-                    act.row_mut(block * ACT_ROWS + row).iter_mut().zip(from).for_each(|(out, &x)| *out = x);
-                }
-            };
-            a.read(|a| chosen.read(|chosen| choose(a, chosen)));
+            best(a, nets.critic.forward_member(s.cat(a), 0), n, act);
         }
     }
 }

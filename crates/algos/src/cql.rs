@@ -21,8 +21,8 @@
 //! Not from the authors' code: initial weights (theirs are smaller in the last layer).
 
 use crate::{
-    sac::{Actor, Multiplier, check_temperature},
-    transition::{Transition, check_hidden, check_shared, sizes},
+    sac::{Actor, Multiplier, check_temperature, target_entropy},
+    transition::{Transition, check_hidden, check_shared, check_weight, sizes},
 };
 use backcast_core::*;
 use backcast_nn::{Act, Adam, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
@@ -105,9 +105,7 @@ impl Algorithm for Config {
     fn check(&self) -> Result<(), ConfigError> {
         check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
         check_temperature(self.alpha, self.alpha_rate, self.target_entropy)?;
-        let weight = self.weight;
-        let sound = weight >= 0.0 && weight.is_finite();
-        ConfigError::unless(sound, "weight", format!("is {weight}; a weight is not negative"))?;
+        check_weight("weight", self.weight)?;
         ConfigError::unless(self.samples > 0, "samples", "is 0; the sum over actions needs some")?;
         let threshold = self.lagrange.unwrap_or(0.0);
         ConfigError::unless(threshold.is_finite(), "lagrange", format!("is {threshold}; give a threshold or none"))?;
@@ -198,15 +196,13 @@ impl Cql {
     /// (1)  L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ], at first E[ α ln π(ã∣s) − ln π(a∣s) ];   the temperature as in SAC (2)
     fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
         let (nets, temperature, limit) = (self.nets, &mut self.temperature, self.spec.act_limit);
-        let target_entropy = self.config.target_entropy.unwrap_or(-(self.spec.act as Real));
+        let target_entropy = target_entropy(self.config.target_entropy, self.spec);
         let cloning = self.updates < self.config.warm_start;
         self.actor_adam.minimise_with(&mut self.store, |tape| {
             let Transition { s, a, .. } = Transition::on(tape, batch);
             let pi = nets.actor.at(s);
             let (sampled, log_pi) = pi.sample(key);
-            let entropy = -log_pi.mean().item();
-            temperature.minimise(|ln_alpha| ln_alpha * (entropy - target_entropy));
-            let alpha = tape.scalar(temperature.log()).exp();
+            let (alpha, entropy) = temperature.steer(log_pi, target_entropy);
             let gain = match cloning {
                 true => pi.log_prob(a * (1.0 / limit)),
                 false => nets.critic.forward(s.cat(sampled * limit)).min_members(),

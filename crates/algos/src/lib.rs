@@ -8,10 +8,17 @@
 //! | [`bc`] | behaviour cloning |
 //! | [`td3_bc`] | TD3+BC (Fujimoto & Gu 2021) |
 //! | [`bcq`] | batch-constrained Q-learning (Fujimoto, Meger & Precup 2019) |
+//! | [`bear`] | bootstrapping error accumulation reduction (Kumar et al. 2019) |
+//! | [`rebrac`] | ReBRAC, TD3+BC with two penalties (Tarasov et al. 2023) |
+//! | [`awac`] | advantage-weighted actor–critic (Nair et al. 2020) |
 //! | [`iql`] | implicit Q-learning (Kostrikov, Nair & Levine 2022) |
 //! | [`sac`] | soft actor–critic with a learnt temperature (Haarnoja et al. 2018), and SAC+BC |
 //! | [`cql`] | conservative Q-learning (Kumar et al. 2020) |
+//! | [`edac`] | SAC-N, and EDAC, its diversified ensemble (An et al. 2021) |
+//! | [`mcq`] | mildly conservative Q-learning (Lyu et al. 2022) |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
+//!
+//! [`fqe`] is not a learner: it says what a policy would earn, from the log alone.
 //!
 //! A learner sees batches and keys, nothing else: no file, no clock, no standard output. That each computes its
 //! equations is checked against recorded updates of a second implementation: [`parity`].
@@ -37,15 +44,22 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod awac;
 pub mod bc;
 pub mod bcq;
+pub mod bear;
 pub mod cql;
+pub mod edac;
+pub mod fqe;
 pub mod iql;
+pub mod mcq;
 pub mod parity;
+pub mod rebrac;
 pub mod romi;
 pub mod sac;
 pub mod td3_bc;
 
+mod candidates;
 mod transition;
 
 /// The README's example, compiled and run with the documentation tests.

@@ -18,7 +18,7 @@
 //! in (2), as in rlkit, where the paper has α: the sign of the slope is the same. (3′) is SAC+BC, which has no canonical
 //! source: λ is TD3+BC's, and the square is averaged over action dimensions, as there.
 
-use crate::transition::{Transition, check_hidden, check_shared, sizes};
+use crate::transition::{Transition, check_hidden, check_shared, check_weight, sizes};
 use backcast_core::*;
 use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -74,8 +74,7 @@ impl Default for Config {
 pub(crate) fn check_temperature(alpha: Real, rate: Real, target_entropy: Option<Real>) -> Result<(), ConfigError> {
     let sound = alpha > 0.0 && alpha.is_finite();
     ConfigError::unless(sound, "alpha", format!("is {alpha}; a temperature is positive"))?;
-    let why = format!("is {rate}; a learning rate is not negative");
-    ConfigError::unless(rate >= 0.0 && rate.is_finite(), "alpha_rate", why)?;
+    check_weight("alpha_rate", rate)?;
     let entropy = target_entropy.unwrap_or(0.0);
     ConfigError::unless(entropy.is_finite(), "target_entropy", format!("is {entropy}; give a number of nats"))
 }
@@ -88,8 +87,7 @@ impl Algorithm for Config {
     fn check(&self) -> Result<(), ConfigError> {
         check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
         check_temperature(self.alpha, self.alpha_rate, self.target_entropy)?;
-        let weight = self.cloning.unwrap_or(0.0);
-        ConfigError::unless(weight >= 0.0, "cloning", format!("is {weight}; a weight is not negative"))?;
+        check_weight("cloning", self.cloning.unwrap_or(0.0))?;
         check_hidden("hidden", &self.hidden)
     }
 
@@ -117,7 +115,7 @@ const LOG_STD: (Real, Real) = (-20.0, 2.0);
 #[derive(Clone, Copy)]
 pub(crate) struct Actor {
     pub(crate) net: Mlp,
-    limit: Real,
+    pub(crate) limit: Real,
 }
 
 impl Actor {
@@ -140,6 +138,20 @@ impl Actor {
 }
 // ANCHOR_END: actor
 
+// ANCHOR: soft_value
+/// (4)  min_j Q′_j(s′,a′) − α ln π(a′∣s′),   a′ ~ π(·∣s′)
+pub(crate) fn soft_value<'t>(actor: Actor, target: Mlp, s2: Var<'t>, ln_alpha: Real, key: Key) -> Var<'t> {
+    let (a2, log_pi) = actor.at(s2).sample(key);
+    let value = target.forward(s2.cat(a2 * actor.limit)).min_members();
+    value - s2.tape().scalar(ln_alpha).exp() * log_pi
+}
+// ANCHOR_END: soft_value
+
+/// H̄, −|A| where nothing else is asked for.
+pub(crate) fn target_entropy(asked: Option<Real>, spec: Spec) -> Real {
+    asked.unwrap_or(-(spec.act as Real))
+}
+
 /// A positive number learnt through its logarithm, in a store of its own: gradients of the nets never reach it.
 pub(crate) struct Multiplier {
     store: Store,
@@ -156,6 +168,20 @@ impl Multiplier {
     /// ln α.
     pub(crate) fn log(&self) -> Real {
         self.store.params()[0]
+    }
+
+    // ANCHOR: steer
+    /// (2)  one step down −ln α·E[ ln π(ã∣s) + H̄ ]: the new α, on the tape of `log_pi`, and the entropy E[ −ln π(ã∣s) ]
+    pub(crate) fn steer<'t>(&mut self, log_pi: Var<'t>, target_entropy: Real) -> (Var<'t>, Real) {
+        let entropy = -log_pi.mean().item();
+        self.minimise(|ln_alpha| ln_alpha * (entropy - target_entropy));
+        (log_pi.tape().scalar(self.log()).exp(), entropy)
+    }
+    // ANCHOR_END: steer
+
+    /// Holds ln α in `[low, high]`.
+    pub(crate) fn clamp(&mut self, low: Real, high: Real) {
+        self.store.params_mut()[0] = self.log().clamp(low, high);
     }
 
     /// One step of Adam down a loss that is a function of ln α.
@@ -197,15 +223,13 @@ impl Sac {
     /// (3′) L_π(φ) = E[ α ln π(ã∣s) − λ min_j Q_j(s,ã) ] + E[ ‖limit·tanh μ(s) − a‖² ],   λ = w / E[ |min_j Q_j(s,ã)| ]
     fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
         let (nets, temperature, limit) = (self.nets, &mut self.temperature, self.spec.act_limit);
-        let target_entropy = self.config.target_entropy.unwrap_or(-(self.spec.act as Real));
+        let target_entropy = target_entropy(self.config.target_entropy, self.spec);
         let cloning = self.config.cloning;
         self.actor_adam.minimise_with(&mut self.store, |tape| {
             let Transition { s, a, .. } = Transition::on(tape, batch);
             let pi = nets.actor.at(s);
             let (sampled, log_pi) = pi.sample(key);
-            let entropy = -log_pi.mean().item();
-            temperature.minimise(|ln_alpha| ln_alpha * (entropy - target_entropy));
-            let alpha = tape.scalar(temperature.log()).exp();
+            let (alpha, entropy) = temperature.steer(log_pi, target_entropy);
             let q = nets.critic.forward(s.cat(sampled * limit)).min_members();
             let loss = match cloning {
                 None => (alpha * log_pi - q).mean(),
@@ -223,13 +247,11 @@ impl Sac {
     /// (4)  y = r + γ(1−d)(min_j Q′_j(s′,a′) − α ln π(a′∣s′)),   a′ ~ π(·∣s′)
     /// (5)  L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ]
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
-        let (nets, limit, gamma) = (self.nets, self.spec.act_limit, self.config.gamma);
+        let (nets, gamma) = (self.nets, self.config.gamma);
         let ln_alpha = self.temperature.log();
         self.critic_adam.minimise_with(&mut self.store, |tape| {
             let Transition { s, a, r, s2, alive } = Transition::on(tape, batch);
-            let (a2, log_pi) = nets.actor.at(s2).sample(key);
-            let value = nets.critic_target.forward(s2.cat(a2 * limit)).min_members();
-            let y = r + alive * (value - tape.scalar(ln_alpha).exp() * log_pi) * gamma;
+            let y = r + alive * soft_value(nets.actor, nets.critic_target, s2, ln_alpha, key) * gamma;
             let q = nets.critic.forward(s.cat(a));
             ((q - y).square().mean() * 2.0, q.mean().item())
         })

@@ -10,7 +10,7 @@
 //! Update order: (1), (2); every second update (3), then both targets by Polyak, as in the authors' code.
 //! The authors standardise observations (mean, deviation + 1e-3); here the normaliser outside does.
 
-use crate::transition::{Transition, check_hidden, check_shared, sizes};
+use crate::transition::{Transition, check_hidden, check_shared, check_weight, sizes};
 use backcast_core::*;
 use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -67,10 +67,9 @@ impl Algorithm for Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
-        ConfigError::unless(self.alpha >= 0.0, "alpha", format!("is {}; a weight is not negative", self.alpha))?;
-        let noise = self.policy_noise;
-        ConfigError::unless(noise >= 0.0, "policy_noise", format!("is {noise}; a deviation is not negative"))?;
-        ConfigError::unless(self.noise_clip >= 0.0, "noise_clip", format!("is {}; give a bound", self.noise_clip))?;
+        check_weight("alpha", self.alpha)?;
+        check_weight("policy_noise", self.policy_noise)?;
+        check_weight("noise_clip", self.noise_clip)?;
         ConfigError::unless(self.policy_period > 0, "policy_period", "is 0; the actor would never learn")?;
         check_hidden("hidden", &self.hidden)
     }
@@ -126,9 +125,7 @@ impl Td3Bc {
         self.critic_adam.minimise_with(&mut self.store, |tape| {
             let y = tape.no_grad(|tape| {
                 let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
-                let a2 = policy(actor_target, limit, s2);
-                let noise = tape.normal(a2.shape(), key) * (policy_noise * limit);
-                let a2 = (a2 + noise.clamp(-noise_clip * limit, noise_clip * limit)).clamp(-limit, limit);
+                let a2 = smoothed(policy(actor_target, limit, s2), policy_noise, noise_clip, limit, key);
                 r + alive * critic_target.forward(s2.cat(a2)).min_members() * gamma
             });
             let Transition { s, a, .. } = Transition::on(tape, batch);
@@ -153,8 +150,16 @@ impl Td3Bc {
     // ANCHOR_END: actor_step
 }
 
+// ANCHOR: smoothed
+/// (1)  clip(a + clip(ε, ±c), ±limit),   ε ~ N(0, noise²), both in units of the limit
+pub(crate) fn smoothed(a: Var<'_>, noise: Real, clip: Real, limit: Real, key: Key) -> Var<'_> {
+    let noise = a.tape().normal(a.shape(), key) * (noise * limit);
+    (a + noise.clamp(-clip * limit, clip * limit)).clamp(-limit, limit)
+}
+// ANCHOR_END: smoothed
+
 /// π(s) = limit·tanh(net(s))
-fn policy<'t>(actor: Mlp, limit: Real, s: Var<'t>) -> Var<'t> {
+pub(crate) fn policy<'t>(actor: Mlp, limit: Real, s: Var<'t>) -> Var<'t> {
     actor.forward(s) * limit
 }
 

@@ -1,4 +1,4 @@
-use backcast_algos::{bc, bcq, cql, iql, sac, td3_bc};
+use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, rebrac, sac, td3_bc};
 use backcast_core::{Algorithm, ConfigError, Key, Learner, Spec};
 use serde::{Deserialize, Serialize};
 
@@ -12,12 +12,22 @@ pub enum AlgorithmConfig {
     Td3Bc(td3_bc::Config),
     /// Batch-constrained Q-learning.
     Bcq(bcq::Config),
+    /// BEAR.
+    Bear(bear::Config),
+    /// ReBRAC.
+    Rebrac(rebrac::Config),
+    /// Advantage-weighted actor–critic.
+    Awac(awac::Config),
     /// Implicit Q-learning.
     Iql(iql::Config),
     /// Soft actor–critic.
     Sac(sac::Config),
     /// Conservative Q-learning.
     Cql(cql::Config),
+    /// SAC-N and EDAC.
+    Edac(edac::Config),
+    /// Mildly conservative Q-learning.
+    Mcq(mcq::Config),
 }
 
 /// Calls a method of whichever configuration it is.
@@ -27,9 +37,14 @@ macro_rules! each {
             AlgorithmConfig::Bc($config) => $value,
             AlgorithmConfig::Td3Bc($config) => $value,
             AlgorithmConfig::Bcq($config) => $value,
+            AlgorithmConfig::Bear($config) => $value,
+            AlgorithmConfig::Rebrac($config) => $value,
+            AlgorithmConfig::Awac($config) => $value,
             AlgorithmConfig::Iql($config) => $value,
             AlgorithmConfig::Sac($config) => $value,
             AlgorithmConfig::Cql($config) => $value,
+            AlgorithmConfig::Edac($config) => $value,
+            AlgorithmConfig::Mcq($config) => $value,
         }
     };
 }
@@ -43,6 +58,11 @@ impl AlgorithmConfig {
     /// A learner for `spec`, its parameters drawn by `key`.
     pub fn build(&self, spec: Spec, key: Key) -> Result<Box<dyn Learner>, ConfigError> {
         each!(self, config => Ok(Box::new(config.build(spec, key)?)))
+    }
+
+    /// Whether its batches must bring the action recorded at the next state: the log then loses the rows that have none.
+    pub fn needs_next_actions(&self) -> bool {
+        matches!(self, Self::Rebrac(config) if config.beta2 > 0.0)
     }
 
     /// The algorithm's short name.

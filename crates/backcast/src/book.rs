@@ -11,6 +11,7 @@ chapters! {
     Introduction: "introduction.md",
     Journey: "journey.md",
     ImaginingBackwards: "imagining-backwards.md",
+    Fqe: "algorithms/fqe.md",
     EvaluatingHonestly: "evaluating-honestly.md",
     Readme: "../../README.md",
 }

@@ -1,7 +1,8 @@
-use crate::AlgorithmConfig;
-use backcast_core::{ConfigError, Direction};
+use crate::{AlgorithmConfig, preset};
+use backcast_algos::romi::Starts;
+use backcast_core::{ConfigError, Direction, Real};
 use backcast_dynamics::{ActionVaeConfig, EnsembleConfig, GaussianBcConfig};
-use backcast_envs::maze2d::generate::Quirks;
+use backcast_envs::{maze2d::generate::Quirks, pendulum::generate::Quality};
 use serde::{Deserialize, Serialize};
 use std::{fmt, ops::Range, path::PathBuf};
 
@@ -93,8 +94,13 @@ pub struct DataConfig {
     pub seed: u64,
     /// Standard deviation of the noise on the controller's actions.
     pub noise: f64,
-    /// Whether to generate with the oddities of the published files.
+    /// Whether to generate with the oddities of the published files (mazes).
     pub quirks: Quirks,
+    /// Whose log to generate (pendulum).
+    pub quality: Quality,
+    /// The share of episodes, those with the highest returns, that learners see; none is all. 0.1 is that of 10 % BC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best_episodes: Option<Real>,
     /// Whether to leave out rows that repeat the observation before them across a cut. In maze2d logs such a row spans two
     /// steps of physics: one row in eighty, and enough to hide a model's real accuracy from itself.
     pub drop_stale: bool,
@@ -102,7 +108,29 @@ pub struct DataConfig {
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { file: None, rows: 1_000_000, seed: 0, noise: 0.5, quirks: Quirks::Published, drop_stale: true }
+        Self {
+            file: None,
+            rows: 1_000_000,
+            seed: 0,
+            noise: 0.5,
+            quirks: Quirks::Published,
+            quality: Quality::Expert,
+            best_episodes: None,
+            drop_stale: true,
+        }
+    }
+}
+
+impl DataConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        let rows = self.rows;
+        ConfigError::unless(self.file.is_some() || rows >= 1000, "rows", format!("is {rows}; generate at least 1000"))?;
+        let noise = self.noise;
+        let sound = noise >= 0.0 && noise.is_finite();
+        ConfigError::unless(sound, "noise", format!("is {noise}; a deviation is not negative"))?;
+        let share = self.best_episodes.unwrap_or(1.0);
+        let why = format!("is {share}; a share lies in (0, 1]");
+        ConfigError::unless(share > 0.0 && share <= 1.0, "best_episodes", why)
     }
 }
 
@@ -147,6 +175,9 @@ pub struct Arm {
     /// What it learns from beside the log.
     #[serde(default)]
     pub imagine: Imagine,
+    /// Where its log differs from the experiment's: keys of `data` and their values here.
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    pub data: toml::Table,
     /// Where its learner differs from the experiment's: keys of `algorithm` and their values here. Another `name` starts from
     /// that algorithm's defaults.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
@@ -181,7 +212,12 @@ impl Arm {
     /// Backwards, forwards, data alone.
     pub fn three() -> Vec<Self> {
         [("reverse", Imagine::Reverse), ("forward", Imagine::Forward), ("data alone", Imagine::Nothing)]
-            .map(|(name, imagine)| Self { name: name.into(), imagine, algorithm: toml::Table::new() })
+            .map(|(name, imagine)| Self {
+                name: name.into(),
+                imagine,
+                data: toml::Table::new(),
+                algorithm: toml::Table::new(),
+            })
             .into()
     }
 
@@ -225,11 +261,12 @@ impl Experiment {
     /// As [`parse`](Experiment::parse), after applying `key.path=value` settings to it.
     pub fn parse_with(text: &str, settings: &[String]) -> Result<Self, ExperimentError> {
         // Without settings, parse the text itself: its errors then point at lines.
-        let experiment: Self = if settings.is_empty() {
+        let experiment: Self = if settings.is_empty() && !text.contains("preset") {
             toml::from_str(text).map_err(|e| suggest(e.to_string()))?
         } else {
             let mut table: toml::Table = toml::from_str(text).map_err(|e| suggest(e.to_string()))?;
             settings.iter().try_for_each(|s| set(&mut table, s))?;
+            expand_presets(&mut table)?;
             table.try_into().map_err(|e| suggest(e.to_string()))?
         };
         experiment.check()?;
@@ -245,6 +282,7 @@ impl Experiment {
         self.rollout_vae.check().map_err(section("rollout_vae"))?;
         self.rollout_gaussian.check().map_err(section("rollout_gaussian"))?;
         self.training.check().map_err(section("training"))?;
+        self.data.check().map_err(section("data"))?;
         let bad = |why: String| Err(ExperimentError(why));
         if self.arms.is_empty() {
             return bad("`arms` is empty; there is nothing to learn".into());
@@ -254,11 +292,40 @@ impl Experiment {
                 return bad(format!("`arms`: two are called `{}`", arm.name));
             }
             self.algorithm_of(arm)?;
-        }
-        if self.data.file.is_none() && self.data.rows < 1000 {
-            return bad(format!("data.`rows` is {}; generate at least 1000", self.data.rows));
+            self.check_imagining(arm)?;
         }
         Ok(())
+    }
+
+    /// The log of `arm`: the experiment's, with the arm's own keys in place.
+    pub fn data_of(&self, arm: &Arm) -> Result<DataConfig, ExperimentError> {
+        let named =
+            |e: &dyn fmt::Display| ExperimentError(format!("arm `{}`: data: {}", arm.name, suggest(e.to_string())));
+        let mut table = toml::Table::try_from(&self.data).map_err(|e| named(&e))?;
+        table.extend(arm.data.clone());
+        let data: DataConfig = table.try_into().map_err(|e: toml::de::Error| named(&e))?;
+        data.check().map_err(|e| named(&e))?;
+        Ok(data)
+    }
+
+    /// What an arm that imagines cannot have: models are of the experiment's whole log, and imagined rows end there.
+    fn check_imagining(&self, arm: &Arm) -> Result<(), ExperimentError> {
+        let bad = |why: &str| Err(ExperimentError(format!("arm `{}`: {why}", arm.name)));
+        let data = self.data_of(arm)?;
+        let weighted = self.imagination.starts == Starts::ReturnPrioritised;
+        if weighted && data.best_episodes.is_some() {
+            return bad("data: `best_episodes` does not go with starts by return, which weigh every episode");
+        }
+        if arm.imagine == Imagine::Nothing {
+            return Ok(());
+        }
+        if data != self.data || data.best_episodes.is_some() {
+            return bad("data: what imagines learns from the experiment's whole log, as its models do");
+        }
+        match self.algorithm_of(arm)?.needs_next_actions() {
+            true => bad("algorithm: it asks for the action recorded at each next state, which imagined rows have not"),
+            false => Ok(()),
+        }
     }
 
     /// The learner of `arm`: the experiment's, with the arm's own keys in place.
@@ -280,6 +347,24 @@ impl Experiment {
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("an experiment is a table of plain values")
     }
+}
+
+/// Puts the settings of every `preset` in its place: that of the experiment's algorithm, and those of its arms.
+fn expand_presets(table: &mut toml::Table) -> Result<(), ExperimentError> {
+    let named = |e: preset::PresetError| ExperimentError(e.to_string());
+    let name = |algorithm: &toml::Table| algorithm.get("name").and_then(|name| name.as_str()).map(str::to_owned);
+    let mut default = AlgorithmConfig::default().name().to_owned();
+    if let Some(algorithm) = table.get_mut("algorithm").and_then(|a| a.as_table_mut()) {
+        default = name(algorithm).unwrap_or(default);
+        preset::expand(algorithm, &default).map_err(named)?;
+    }
+    for arm in table.get_mut("arms").and_then(|arms| arms.as_array_mut()).into_iter().flatten() {
+        if let Some(algorithm) = arm.get_mut("algorithm").and_then(|a| a.as_table_mut()) {
+            let own = name(algorithm).unwrap_or_else(|| default.clone());
+            preset::expand(algorithm, &own).map_err(named)?;
+        }
+    }
+    Ok(())
 }
 
 /// Applies one `a.b=value`; a value that is not TOML is taken as a string.
@@ -326,7 +411,7 @@ fn suggest(message: String) -> ExperimentError {
 }
 
 /// Insertions, deletions and replacements from `a` to `b` (Levenshtein 1966).
-fn edit_distance(a: &str, b: &str) -> usize {
+pub(crate) fn edit_distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().enumerate() {
@@ -345,7 +430,7 @@ fn edit_distance(a: &str, b: &str) -> usize {
 mod tests {
     use super::*;
 
-    const LEAST: &str = "name = \"x\"\ntask = \"dmsd\"\n";
+    const LEAST: &str = "name = \"x\"\ntask = \"dmsd\"\narms = [{ name = \"alone\" }]\n";
 
     #[test]
     fn settings_override_and_the_resolved_file_reads_back() {
@@ -358,7 +443,7 @@ mod tests {
 
     #[test]
     fn every_algorithm_has_a_name_and_reads_back() {
-        for name in ["bc", "td3_bc", "bcq", "iql", "sac", "cql"] {
+        for name in ["bc", "td3_bc", "bcq", "bear", "rebrac", "awac", "iql", "sac", "cql", "edac", "mcq"] {
             for option in ["", "algorithm.cloning=2.5", "algorithm.lagrange=5.0"] {
                 let settings = [format!("algorithm.name={name}"), option.to_owned()];
                 let known = option.is_empty() || name == if option.contains("cloning") { "sac" } else { "cql" };
@@ -383,6 +468,19 @@ mod tests {
             (LEAST, vec!["algorithm.name=bcq", "algorithm.lambda=2.0"], "algorithm.`lambda` is 2"),
             (LEAST, vec!["arms=[{name='a', algorithm={lamda=0.5}}]"], "did you mean `lambda`?"),
             (LEAST, vec!["arms=[{name='a', algorithm={lambda=2.0}}]"], "arm `a`: algorithm: `lambda` is 2"),
+            (LEAST, vec!["arms=[{name='a', data={best_episode=0.1}}]"], "did you mean `best_episodes`?"),
+            (LEAST, vec!["arms=[{name='a', data={best_episodes=0.0}}]"], "arm `a`: data: `best_episodes` is 0"),
+            (LEAST, vec!["arms=[{name='a', imagine='reverse', data={rows=5000}}]"], "arm `a`: data: what imagines"),
+            (LEAST, vec!["data.best_episodes=0.1", "arms=[{name='a', imagine='forward'}]"], "whole log"),
+            (LEAST, vec!["data.best_episodes=0.1", "imagination.starts=return_prioritised"], "weigh every episode"),
+            (
+                LEAST,
+                vec!["algorithm.name=rebrac", "arms=[{name='a', imagine='reverse'}]"],
+                "arm `a`: algorithm: it asks",
+            ),
+            (LEAST, vec!["algorithm.name=edac", "algorithm.preset=hoper-medium"], "did you mean `hopper-medium`?"),
+            (LEAST, vec!["algorithm.name=bc", "algorithm.preset=hopper-medium"], "`bc` has no presets"),
+            (LEAST, vec!["data.noise=-1.0"], "data.`noise` is -1"),
             (LEAST, vec!["training.batch=0"], "training.`batch` is 0"),
             (LEAST, vec!["seeds=5..5"], "seeds `5..5` are none"),
             (LEAST, vec!["nonsense"], "is not of the form"),
@@ -406,6 +504,25 @@ mod tests {
         assert_eq!((b.lambda, b.hidden.as_slice()), (0.5, [8, 8].as_slice()));
         assert_eq!(c, AlgorithmConfig::Td3Bc(Default::default()));
         assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);
+    }
+
+    #[test]
+    fn presets_stand_under_the_keys_beside_them() {
+        let arms = "arms=[{name='a'}, {name='b', algorithm={preset='walker2d-medium-v2', eta=2.0}}, \
+                    {name='c', algorithm={name='rebrac', preset='antmaze-large-play-v2'}}]";
+        let settings = ["algorithm.name=edac", "algorithm.preset=hopper-medium-v2", arms].map(String::from);
+        let experiment = Experiment::parse_with(LEAST, &settings).unwrap();
+        let [a, b, c] = [0, 1, 2].map(|i| experiment.algorithm_of(&experiment.arms[i]).unwrap());
+        let (AlgorithmConfig::Edac(a), AlgorithmConfig::Edac(b), AlgorithmConfig::Rebrac(c)) = (a, b, c) else {
+            panic!()
+        };
+        assert_eq!((a.critics, a.eta, b.critics, b.eta), (50, 1.0, 10, 2.0));
+        assert_eq!((c.gamma, c.beta1, c.beta2), (0.999, 0.002, 0.001));
+        // Written out, nothing of the preset's name is left.
+        assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);
+        assert!(!experiment.to_toml().contains("preset"));
+        let in_text = format!("{LEAST}[algorithm]\nname = \"edac\"\npreset = \"hopper-medium-v2\"\n");
+        assert_eq!(Experiment::parse(&in_text).unwrap().algorithm, experiment.algorithm);
     }
 
     #[test]

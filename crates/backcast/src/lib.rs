@@ -42,6 +42,7 @@ mod algorithm;
 mod error;
 mod evaluate;
 mod experiment;
+pub mod preset;
 pub mod run;
 
 pub use agent::Agent;

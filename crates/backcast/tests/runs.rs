@@ -68,7 +68,8 @@ fn tensors(out: &Path) -> Vec<(String, Vec<u8>)> {
     for folder in ["models", "learners"] {
         let mut stack = vec![out.join(folder)];
         while let Some(folder) = stack.pop() {
-            for entry in std::fs::read_dir(&folder).expect("the folder is there").flatten() {
+            // Without imagination there are no models.
+            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
                 let path = entry.path();
                 if path.is_dir() {
                     stack.push(path);
@@ -187,4 +188,68 @@ fn the_summary_has_the_promised_form() {
     assert_eq!(arm["scores"].as_array().unwrap().len(), 2);
     assert!(arm["iqm"].is_f64() && arm["ci95"].as_array().unwrap().len() == 2);
     assert_eq!(arm["task"], "maze2d-umaze-sparse-v1");
+}
+
+/// Arms with logs of their own: other qualities, the best episodes alone, and a learner that asks for next actions.
+#[test]
+fn arms_learn_from_logs_of_their_own() {
+    let text = r#"
+        name = "ladder"
+        task = "pendulum-v1"
+        seeds = "0..1"
+        [data]
+        rows = 2000
+        noise = 0.1
+        [algorithm]
+        name = "bc"
+        hidden = [8]
+        [training]
+        updates = 60
+        batch = 16
+        eval_every = 30
+        eval_episodes = 1
+        final_episodes = 1
+        [[arms]]
+        name = "expert"
+        [[arms]]
+        name = "medium"
+        data = { quality = "medium" }
+        [[arms]]
+        name = "best of medium"
+        data = { quality = "medium", best_episodes = 0.1 }
+        [[arms]]
+        name = "medium again"
+        data = { quality = "medium" }
+        [[arms]]
+        name = "next actions"
+        algorithm = { name = "rebrac", hidden = [8] }
+        [[arms]]
+        name = "best next actions"
+        data = { best_episodes = 0.2 }
+        algorithm = { name = "rebrac", hidden = [8] }
+    "#;
+    let (experiment, folder) = (Experiment::parse(text).unwrap(), tempfile::tempdir().unwrap());
+    let outcome = run::carry_out(&experiment, folder.path(), 2, &run::Silent).unwrap();
+    assert_eq!(outcome.learners.len(), 6);
+    let essences: Vec<_> = tensors(folder.path()).into_iter().filter(|(name, _)| name.contains("checkpoint")).collect();
+    let of = |arm: &str| &essences.iter().find(|(name, _)| name.contains(&format!("{arm}-seed"))).expect(arm).1;
+    assert_eq!(of("/medium"), of("medium-again"));
+    assert_ne!(of("/expert"), of("/medium"));
+    assert_ne!(of("best-of-medium"), of("/medium"));
+    assert_ne!(of("/next-actions"), of("best-next-actions"));
+}
+
+#[test]
+fn every_experiment_of_the_workspace_reads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
+    let mut count = 0;
+    for file in
+        std::fs::read_dir(folder).unwrap().flatten().filter(|f| f.path().extension().is_some_and(|e| e == "toml"))
+    {
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        let experiment = Experiment::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", file.path().display()));
+        assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);
+        count += 1;
+    }
+    assert!(count >= 5, "{count} experiments");
 }

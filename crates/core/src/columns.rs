@@ -32,6 +32,8 @@ pub struct Batch<'a> {
     pub next_obs: ArrayView2<'a, Real>,
     /// *d*, `[rows, 1]`, 0 or 1.
     pub terminal: ArrayView2<'a, Real>,
+    /// *a′*, the action recorded at *s′*, `[rows, act]`, where it was asked for. Zeros where *d* is 1.
+    pub next_act: Option<ArrayView2<'a, Real>>,
 }
 // ANCHOR_END: batch
 
@@ -69,12 +71,30 @@ pub struct Columns {
     reward: Vec<Real>,
     next_obs: Vec<Real>,
     terminal: Vec<Real>,
+    next_act: Option<Vec<Real>>,
 }
 
 impl Columns {
     /// No rows of the given widths.
     pub fn new(spec: Spec) -> Self {
-        Self { spec, obs: Vec::new(), act: Vec::new(), reward: Vec::new(), next_obs: Vec::new(), terminal: Vec::new() }
+        let [obs, act, reward, next_obs, terminal] = [const { Vec::new() }; 5];
+        Self { spec, obs, act, reward, next_obs, terminal, next_act: None }
+    }
+
+    /// The same columns and, if `keep`, a sixth: *a′*, the action recorded at *s′*, which the few learners that hold their
+    /// targets to the log ask for. Rows then come by [`push_followed`](Columns::push_followed) or from columns that have it too.
+    ///
+    /// # Panics
+    /// If there are rows already.
+    pub fn with_next_actions(mut self, keep: bool) -> Self {
+        assert!(self.is_empty(), "Columns::with_next_actions: {} rows are here already", self.len());
+        self.next_act = keep.then(Vec::new);
+        self
+    }
+
+    /// *a′* of every row, row after row, if it is kept.
+    pub fn next_actions(&self) -> Option<&[Real]> {
+        self.next_act.as_deref()
     }
 
     /// No rows, with memory for `rows` of them.
@@ -91,6 +111,7 @@ impl Columns {
         self.reward.reserve(rows);
         self.next_obs.reserve(rows * self.spec.obs);
         self.terminal.reserve(rows);
+        self.next_act.iter_mut().for_each(|next| next.reserve(rows * self.spec.act));
     }
 
     /// The widths of the columns.
@@ -120,12 +141,13 @@ impl Columns {
         self.reward.truncate(rows);
         self.next_obs.truncate(rows * self.spec.obs);
         self.terminal.truncate(rows);
+        self.next_act.iter_mut().for_each(|next| next.truncate(rows * self.spec.act));
     }
 
     /// Appends one transition.
     ///
     /// # Panics
-    /// If a width differs from the spec.
+    /// If a width differs from the spec, or next actions are kept.
     pub fn push(&mut self, obs: &[Real], act: &[Real], reward: Real, next_obs: &[Real], terminal: bool) {
         let s = self.spec;
         assert!(
@@ -135,6 +157,7 @@ impl Columns {
             act.len(),
             next_obs.len()
         );
+        assert!(self.next_act.is_none(), "Columns::push: a row without a next action, where every row has one");
         self.obs.extend_from_slice(obs);
         self.act.extend_from_slice(act);
         self.reward.push(reward);
@@ -142,7 +165,35 @@ impl Columns {
         self.terminal.push(terminal as u8 as Real);
     }
 
+    /// Appends one transition and *a′*, the action recorded at `next_obs`; zeros where the transition is terminal.
+    ///
+    /// # Panics
+    /// If a width differs from the spec, or next actions are not kept.
+    pub fn push_followed(
+        &mut self,
+        obs: &[Real],
+        act: &[Real],
+        reward: Real,
+        next_obs: &[Real],
+        terminal: bool,
+        next_act: &[Real],
+    ) {
+        assert_eq!(
+            next_act.len(),
+            self.spec.act,
+            "Columns::push_followed: a next action that does not fit {:?}",
+            self.spec
+        );
+        let mut next = self.next_act.take().expect("Columns::push_followed: these columns keep no next actions");
+        self.push(obs, act, reward, next_obs, terminal);
+        next.extend_from_slice(next_act);
+        self.next_act = Some(next);
+    }
+
     /// Appends row `row` of `from`.
+    ///
+    /// # Panics
+    /// If next actions are kept here and not there.
     pub fn push_row(&mut self, from: &Columns, row: usize) {
         let (o, a) = (self.spec.obs, self.spec.act);
         self.obs.extend_from_slice(&from.obs[row * o..][..o]);
@@ -150,9 +201,15 @@ impl Columns {
         self.reward.push(from.reward[row]);
         self.next_obs.extend_from_slice(&from.next_obs[row * o..][..o]);
         self.terminal.push(from.terminal[row]);
+        if let Some(next) = &mut self.next_act {
+            next.extend_from_slice(&followed(&from.next_act)[row * a..][..a]);
+        }
     }
 
     /// Overwrites row `to` with row `row` of `from`.
+    ///
+    /// # Panics
+    /// If next actions are kept here and not there.
     pub fn set_row(&mut self, to: usize, from: &Columns, row: usize) {
         let (o, a) = (self.spec.obs, self.spec.act);
         self.obs[to * o..][..o].copy_from_slice(&from.obs[row * o..][..o]);
@@ -160,6 +217,9 @@ impl Columns {
         self.reward[to] = from.reward[row];
         self.next_obs[to * o..][..o].copy_from_slice(&from.next_obs[row * o..][..o]);
         self.terminal[to] = from.terminal[row];
+        if let Some(next) = &mut self.next_act {
+            next[to * a..][..a].copy_from_slice(&followed(&from.next_act)[row * a..][..a]);
+        }
     }
 
     /// All values of one column, row after row.
@@ -198,11 +258,11 @@ impl Columns {
 
     /// `count` rows from `first` on as a batch.
     pub fn rows(&self, first: usize, count: usize) -> Batch<'_> {
-        let view = |column| {
-            let width = self.spec.width(column);
-            let values = &self.values(column)[first * width..(first + count) * width];
+        fn dense(values: &[Real], width: usize, first: usize, count: usize) -> ArrayView2<'_, Real> {
+            let values = &values[first * width..(first + count) * width];
             ArrayView2::from_shape((count, width), values).expect("columns are dense")
-        };
+        }
+        let view = |column| dense(self.values(column), self.spec.width(column), first, count);
         Batch {
             spec: self.spec,
             obs: view(Column::Obs),
@@ -210,8 +270,13 @@ impl Columns {
             reward: view(Column::Reward),
             next_obs: view(Column::NextObs),
             terminal: view(Column::Terminal),
+            next_act: self.next_actions().map(|next| dense(next, self.spec.act, first, count)),
         }
     }
+}
+
+fn followed(next: &Option<Vec<Real>>) -> &[Real] {
+    next.as_deref().expect("Columns: rows with next actions cannot be made of rows without")
 }
 
 // ANCHOR: source

@@ -1,4 +1,4 @@
-use crate::{Episode, Priorities};
+use crate::{End, Episode, Priorities};
 use backcast_core::{Columns, ConfigError, Key, Real, Source, Spec};
 use ndarray::ArrayView2;
 
@@ -74,6 +74,34 @@ impl Dataset {
     /// The mean undiscounted return of the episodes.
     pub fn mean_return(&self) -> f64 {
         self.episodes.iter().map(|e| e.total).sum::<f64>() / self.episodes.len() as f64
+    }
+
+    /// The transitions of the best episodes: the share `fraction` of them with the highest undiscounted returns, rounded down
+    /// but at least one, in the order of the log. What "10 % BC" clones.
+    ///
+    /// Episodes are the log's own, split where the environment ended **or** the recording was cut, and their returns count
+    /// every recorded row. One that the log stops in the middle of is no candidate (its return is not known) unless there is
+    /// nothing else. Of equal returns the earlier goes first.
+    ///
+    /// # Errors
+    /// If `fraction` is not in (0, 1], or nothing is left because none of those episodes made a transition.
+    pub fn best_episodes(&self, fraction: Real) -> Result<Columns, ConfigError> {
+        let field = "best_episodes";
+        ConfigError::unless(
+            fraction > 0.0 && fraction <= 1.0,
+            field,
+            format!("is {fraction}; a share lies in (0, 1]"),
+        )?;
+        let mut order: Vec<usize> = (0..self.episodes.len()).collect();
+        order.retain(|&e| self.episodes[e].end != End::Unfinished || self.episodes.len() == 1);
+        let count = ((order.len() as f64 * fraction as f64 + 1e-6) as usize).max(1);
+        order.sort_by(|&a, &b| self.episodes[b].total.total_cmp(&self.episodes[a].total));
+        order.truncate(count);
+        order.sort_unstable();
+        let mut best = Columns::new(self.columns.spec()).with_next_actions(self.columns.next_actions().is_some());
+        order.iter().flat_map(|&e| self.rows_of(e)).for_each(|row| best.push_row(&self.columns, row));
+        ConfigError::unless(!best.is_empty(), field, format!("is {fraction}; the best episodes have no transition"))?;
+        Ok(best)
     }
 
     /// Priorities for drawing transitions in proportion to the weight of their trajectory (ROMI: exponent 1, without

@@ -110,6 +110,9 @@ pub struct Options {
     /// D4RL's maze2d recorder does not look again after it switches goals: the row after every cut repeats the old
     /// observation while the simulator moves on, so that row's transition spans two steps of physics.
     pub drop_stale: bool,
+    /// Whether each transition keeps *a′*, the action recorded at its next state, which ReBRAC asks for; no by default. Rows
+    /// that end in a state where none was recorded are then dropped.
+    pub next_actions: bool,
     /// *k* in the trajectory's weight *(k + R̃)/(k + 1)*; 0 by default, which never draws the worst trajectory (ROMI).
     pub weight_k: Real,
 }
@@ -121,6 +124,7 @@ impl Default for Options {
             act_limit: 1.0,
             clip_actions: false,
             drop_stale: false,
+            next_actions: false,
             weight_k: 0.0,
         }
     }
@@ -146,6 +150,8 @@ pub struct BuildReport {
     pub dropped_last: usize,
     /// Dropped: repeated observations after a cut, if [`Options::drop_stale`].
     pub dropped_stale: usize,
+    /// Dropped: rows after which no action was recorded, if [`Options::next_actions`].
+    pub dropped_actionless: usize,
     /// Terminal rows kept with their own state in the place of an unknown next one.
     pub masked_terminals: usize,
     /// Rows inside an episode whose stored next observation is not the next row's observation.
@@ -373,9 +379,15 @@ impl Log {
         let spec = Spec::new(self.widths[0], self.widths[1]).with_act_limit(options.act_limit);
         let mut report = BuildReport { rows: self.len(), episodes: episodes.len(), ..Default::default() };
         let leaky = (0..self.len()).any(|t| self.leaks(t) == Some(true));
-        let mut columns = Columns::with_capacity(spec, self.len());
+        let mut columns = Columns::new(spec).with_next_actions(options.next_actions);
+        columns.reserve(self.len());
         let (mut episode_of, mut weight_of, mut starts) = (Vec::new(), Vec::new(), Vec::new());
-        let mut act = vec![0.0; spec.act];
+        let [mut act, mut next_act] = [const { Vec::new() }; 2];
+        let held = |act: &[Real], out: &mut Vec<Real>| {
+            let limit = if options.clip_actions { options.act_limit } else { Real::INFINITY };
+            out.clear();
+            out.extend(act.iter().map(|a| a.clamp(-limit, limit)));
+        };
         for (index, episode) in episodes.iter().enumerate() {
             starts.push(columns.len());
             for t in episode.first..episode.after() {
@@ -384,11 +396,20 @@ impl Log {
                 report.disagreements += self.disagrees(t) as usize;
                 report.stale += self.is_stale(t) as usize;
                 let Some(next) = self.successor(t, leaky, options, &mut report) else { continue };
-                act.copy_from_slice(row.act);
-                if options.clip_actions {
-                    act.iter_mut().for_each(|a| *a = a.clamp(-options.act_limit, options.act_limit));
+                held(row.act, &mut act);
+                if options.next_actions {
+                    if !row.terminal && t + 1 == episode.after() {
+                        report.dropped_actionless += 1;
+                        continue;
+                    }
+                    match row.terminal {
+                        true => (next_act.clear(), next_act.resize(spec.act, 0.0)).1,
+                        false => held(self.row(t + 1).act, &mut next_act),
+                    }
+                    columns.push_followed(row.obs, &act, row.reward, next, row.terminal, &next_act);
+                } else {
+                    columns.push(row.obs, &act, row.reward, next, row.terminal);
                 }
-                columns.push(row.obs, &act, row.reward, next, row.terminal);
                 episode_of.push(index as u32);
                 weight_of.push(weights[index]);
             }

@@ -3,7 +3,7 @@
 
 mod shared;
 
-use backcast_core::{Column, Real};
+use backcast_core::{Column, Columns, Key, Real, Source};
 use backcast_data::{DataError, End, Log, Options, Row, TerminalRows, d4rl, trajectory_weights};
 use shared::{Next, counters};
 
@@ -153,4 +153,67 @@ fn what_is_written_is_read_back_to_the_bit() {
     let error = d4rl::write(&path, &Log::new(1, 1, false)).unwrap_err();
     assert!(matches!(error, DataError::Empty { .. }), "{error}");
     assert!(d4rl::read(&path).is_ok(), "a refused write leaves the old file");
+}
+
+#[test]
+fn next_actions_are_the_next_rows_own_and_never_another_episodes() {
+    let mut log = Log::new(1, 1, true);
+    // Cut after two rows, ended after three, stopped after one: stored next observations make every row a transition.
+    for (i, (terminal, timeout)) in
+        [(false, false), (false, true), (false, false), (false, false), (true, false), (false, false)]
+            .into_iter()
+            .enumerate()
+    {
+        let next = [i as Real + 0.5];
+        log.push(Row {
+            obs: &[i as Real],
+            act: &[2.0 * i as Real],
+            reward: 0.0,
+            terminal,
+            timeout,
+            next_obs: Some(&next),
+        });
+    }
+    let options = Options { next_actions: true, clip_actions: true, act_limit: 5.0, ..Options::default() };
+    let (data, report) = log.transitions(&options).unwrap();
+    assert_eq!((report.kept, report.dropped_actionless), (4, 2));
+    let columns = data.columns();
+    let states: Vec<Real> = (0..4).map(|row| columns.row(Column::Obs, row)[0]).collect();
+    assert_eq!(states, [0.0, 2.0, 3.0, 4.0]);
+    // Clipped like the actions themselves, and zero after the end.
+    assert_eq!(columns.next_actions().unwrap(), [2.0, 5.0, 5.0, 0.0]);
+    let mut staging = Columns::new(data.spec()).with_next_actions(true);
+    let batch = data.sample(Key::new(1), 50, &mut staging);
+    for (obs, next) in batch.obs.iter().zip(batch.next_act.unwrap()) {
+        assert_eq!(*next, [2.0, 5.0, 5.0, 0.0][states.iter().position(|s| s == obs).unwrap()]);
+    }
+    // Whoever does not ask is not given any, and loses no row.
+    assert!(log.transitions(&Options::default()).unwrap().0.columns().next_actions().is_none());
+}
+
+#[test]
+fn the_best_episodes_are_whole_ones_and_an_unfinished_one_is_no_candidate() {
+    // Returns −2, −1, −4 (its terminal row counts), and −1 of an episode that goes on beyond the log.
+    let mut log = Log::new(1, 1, false);
+    let ends = [(2, false), (1, false), (4, true), (1, false)];
+    for (episode, (rows, terminal)) in ends.into_iter().enumerate() {
+        for row in 0..=rows {
+            let (last, reward) = (row == rows, if row == 0 { 0.0 } else { -1.0 });
+            let stops = last && episode < 3;
+            let obs = [episode as Real];
+            let (terminal, timeout) = (stops && terminal, stops && !terminal);
+            log.push(Row { obs: &obs, act: &[row as Real], reward, terminal, timeout, next_obs: None });
+        }
+    }
+    let (data, _) = log.transitions(&Options::default()).unwrap();
+    let best = |fraction| {
+        let best = data.best_episodes(fraction).unwrap();
+        (0..best.len()).map(|row| best.row(Column::Obs, row)[0]).collect::<Vec<_>>()
+    };
+    assert_eq!(best(0.1), [1.0]);
+    assert_eq!(best(0.67), [0.0, 0.0, 1.0]);
+    assert_eq!(best(1.0), [0.0, 0.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0]);
+    for bad in [0.0, -0.1, 1.1, Real::NAN] {
+        assert_eq!(data.best_episodes(bad).unwrap_err().field, "best_episodes");
+    }
 }

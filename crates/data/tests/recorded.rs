@@ -19,7 +19,8 @@ fn assert_no_leak(log: &Log, options: &Options) -> usize {
         + report.dropped_leaks
         + report.dropped_terminals
         + report.dropped_last
-        + report.dropped_stale;
+        + report.dropped_stale
+        + report.dropped_actionless;
     assert_eq!(report.kept + dropped, report.rows, "{report:?}");
     assert_eq!(
         data.columns().values(Column::Terminal).iter().filter(|&&d| d != 0.0).count(),

@@ -3,6 +3,8 @@
 use backcast_core::{Env, Key, Real, Spec, Step};
 use std::f64::consts::PI;
 
+pub mod generate;
+
 /// Length of one step, seconds.
 pub const TIME_STEP: f64 = 0.05;
 /// Angular velocities are clipped to this, rad/s.

@@ -61,6 +61,11 @@ impl Vae {
         if self.limit == 1.0 { y } else { y * self.limit }
     }
 
+    /// decoder(c, z) before its tanh, `[1, rows, target]`.
+    pub fn decode_pre_tanh<'t>(&self, condition: Var<'t>, z: Var<'t>) -> Var<'t> {
+        self.decoder.with_output(Act::Identity).forward(condition.cat(z))
+    }
+
     /// A sample of p(x ∣ c): z drawn by `key` and held in ±0.5, as BCQ and ROMI do.
     pub fn sample<'t>(&self, condition: Var<'t>, key: Key) -> Var<'t> {
         let shape = Shape::new(1, condition.shape().rows, self.latent);

@@ -8,7 +8,9 @@
 //! 2. [`Scores`] holds one finished number per run, grouped by task, and [`Metric`] summarises them. The default summary is
 //!    the interquartile mean: the mean of the middle half, which a single lucky or crashed seed cannot move far.
 //! 3. [`interval`] says how much the summary would wander if the experiment were run again (stratified bootstrap).
-//! 4. [`probability_of_improvement`] compares two methods; [`profile`] shows the whole distribution.
+//! 4. [`spearman`], [`kendall`] and [`regret_at`] say how good an order is that an estimate gives: of policies by their value
+//!    without trying them.
+//! 5. [`probability_of_improvement`] compares two methods; [`profile`] shows the whole distribution.
 //!
 //! The definitions follow Agarwal, Schwarzer, Castro, Courville & Bellemare, *Deep reinforcement learning at the edge of
 //! the statistical precipice* (NeurIPS 2021). Randomness is an argument, a [`Key`](backcast_core::Key): the same key
@@ -49,12 +51,14 @@
 mod bootstrap;
 mod compare;
 mod profile;
+mod ranking;
 mod scores;
 
 pub use backcast_core::Score;
 pub use bootstrap::{Bootstrap, Interval, interval};
 pub use compare::{probability_of_improvement, win_rate};
 pub use profile::{ProfilePoint, profile};
+pub use ranking::{kendall, regret_at, spearman};
 pub use scores::{Metric, Scores, ScoresError, interquartile_mean};
 
 /// The README's example, compiled and run with the documentation tests.

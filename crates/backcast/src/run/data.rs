@@ -2,12 +2,15 @@ use crate::{DataConfig, Error, Experiment};
 use backcast_core::{Columns, Key, Spec};
 use backcast_data::{Dataset, Log, Options, Row, TerminalRows, d4rl};
 use backcast_envs::maze2d::{Maze2d, generate as maze};
+use backcast_envs::{pendulum::generate as pendulum, registry};
 use serde::{Deserialize, Serialize};
 
-/// The log of an experiment, ready to learn from.
+/// A log, ready to learn from.
 pub struct Loaded {
     /// For learners: terminal rows kept.
     pub dataset: Dataset,
+    /// What learners see of it, where that is not all.
+    pub best: Option<Columns>,
     /// For models: terminal rows with an unknown next state dropped.
     pub model_data: Columns,
     /// What it is.
@@ -29,8 +32,40 @@ pub struct DataSummary {
     pub mean_return: f64,
 }
 
-/// Generates the log of a maze2d task as `config` says.
+impl Loaded {
+    /// The transitions learners see.
+    pub fn rows(&self) -> &Columns {
+        self.best.as_ref().unwrap_or(self.dataset.columns())
+    }
+}
+
+/// Generates the log of a task that has a generator, a maze or the pendulum, as `config` says.
 pub fn generate(task: &str, config: &DataConfig) -> Result<Log, Error> {
+    match registry::canonical(task) {
+        Some("pendulum-v1") => Ok(generate_pendulum(config)),
+        Some("dmsd") => Err(Error::Mismatch("`dmsd` has no generator of logs; set data.file, or give --data".into())),
+        _ => generate_maze(task, config),
+    }
+}
+
+fn generate_pendulum(config: &DataConfig) -> Log {
+    let how = pendulum::LogConfig { rows: config.rows, quality: config.quality, noise: config.noise };
+    let made = pendulum::generate(&how, Key::new(config.seed).name("log"));
+    let mut log = Log::new(3, 1, true).from_origin("generated pendulum-v1");
+    for t in 0..made.reward.len() {
+        log.push(Row {
+            obs: &made.obs[3 * t..][..3],
+            act: &made.act[t..][..1],
+            reward: made.reward[t],
+            terminal: false,
+            timeout: made.timeout[t],
+            next_obs: Some(&made.next_obs[3 * t..][..3]),
+        });
+    }
+    log
+}
+
+fn generate_maze(task: &str, config: &DataConfig) -> Result<Log, Error> {
     let world = Maze2d::named(task)?;
     let how = maze::LogConfig {
         rows: config.rows,
@@ -59,33 +94,48 @@ pub fn generate(task: &str, config: &DataConfig) -> Result<Log, Error> {
 
 /// Reads or generates the log of `experiment` and pairs its rows, for a world of the given widths.
 pub fn load(experiment: &Experiment, spec: Spec) -> Result<Loaded, Error> {
-    let config = &experiment.data;
+    load_as(&experiment.data, &experiment.task, spec, false)
+}
+
+/// As [`load`], for the `data` of an arm, and with next actions if its learner asks for them.
+pub(crate) fn load_as(config: &DataConfig, task: &str, spec: Spec, next_actions: bool) -> Result<Loaded, Error> {
     let (log, source) = match &config.file {
         Some(file) => (d4rl::read(file)?, file.display().to_string()),
         None => {
-            let how = format!("generated: {} rows, seed {}, noise {}", config.rows, config.seed, config.noise);
-            (generate(&experiment.task, config)?, how)
+            let mut how = format!("generated: {} rows, seed {}, noise {}", config.rows, config.seed, config.noise);
+            if registry::canonical(task) == Some("pendulum-v1") {
+                how += &format!(", {:?}", config.quality).to_lowercase();
+            }
+            (generate(task, config)?, how)
         }
     };
     let [obs, act] = log.widths();
     if (obs, act) != (spec.obs, spec.act) {
         return Err(Error::Mismatch(format!(
-            "{source}: observations and actions are {obs} and {act} wide, but `{}` has {} and {}; \
+            "{source}: observations and actions are {obs} and {act} wide, but `{task}` has {} and {}; \
              set `task` to the world the log was recorded in",
-            experiment.task, spec.obs, spec.act
+            spec.obs, spec.act
         )));
     }
     log.finite()?;
-    let options =
-        Options { act_limit: spec.act_limit, clip_actions: true, drop_stale: config.drop_stale, ..Options::default() };
+    let options = Options {
+        act_limit: spec.act_limit,
+        clip_actions: true,
+        drop_stale: config.drop_stale,
+        next_actions,
+        ..Options::default()
+    };
     let (dataset, report) = log.transitions(&options)?;
-    let (model_data, _) = log.transitions(&Options { terminals: TerminalRows::KeepKnown, ..options })?;
+    let for_models = Options { terminals: TerminalRows::KeepKnown, next_actions: false, ..options };
+    let (model_data, _) = log.transitions(&for_models)?;
+    let best = config.best_episodes.map(|share| dataset.best_episodes(share)).transpose();
+    let best = best.map_err(|source| Error::Config { section: "data", source })?;
     let summary = DataSummary {
         source,
         rows: report.rows,
-        transitions: report.kept,
+        transitions: best.as_ref().map_or(report.kept, Columns::len),
         episodes: report.episodes,
         mean_return: dataset.mean_return(),
     };
-    Ok(Loaded { dataset, model_data: model_data.into_columns(), summary })
+    Ok(Loaded { dataset, best, model_data: model_data.into_columns(), summary })
 }

@@ -46,7 +46,7 @@ struct Progress {
 
 /// Trains one arm on one seed, from its last checkpoint on.
 pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<LearnResult, Error> {
-    let (experiment, arm) = (context.experiment, &context.experiment.arms[arm]);
+    let (experiment, log, arm) = (context.experiment, context.log_of(arm), &context.experiment.arms[arm]);
     let job = format!("{}, seed {seed}", arm.name);
     let folder = context.out.join("learners").join(format!("{}-seed-{seed}", arm.slug()));
     let result_path = folder.join("result.json");
@@ -57,9 +57,9 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
     std::fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
 
     let imagined = imagined(context, seed, arm.imagine, &job)?;
-    let log = context.dataset.columns();
+    let priorities = priorities(context, log)?;
+    let log = log.rows();
     let spec = log.spec();
-    let priorities = priorities(context)?;
     let prioritised = priorities.as_ref().map(|p| p.over(log));
     let real: &dyn Source = match &prioritised {
         Some(rows) => rows,
@@ -86,7 +86,8 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
     }
 
     let training = &experiment.training;
-    let mut staging = Columns::with_capacity(spec, training.batch);
+    let mut staging = Columns::new(spec).with_next_actions(log.next_actions().is_some());
+    staging.reserve(training.batch);
     let mut clock = Instant::now();
     while progress.update < training.updates {
         if progress.update.is_multiple_of(64) && context.observer.stop() {

@@ -10,14 +10,14 @@ mod learn;
 mod models;
 mod pool;
 
-pub use data::{DataSummary, generate, load};
+pub use data::{DataSummary, Loaded, generate, load};
 pub use files::{ArmSummary, Summary, write_metrics, write_summary};
 pub use learn::{LearnResult, Point};
 pub use models::{HorizonPoint, ModelResult};
 
 use crate::{Error, Experiment, Imagine};
 use backcast_algos::romi::Starts;
-use backcast_core::{Column, Columns, Direction, Key, Real, Source, Termination};
+use backcast_core::{Column, Columns, Direction, Key, Real, Source, Spec, Termination};
 use backcast_data::Priorities;
 use backcast_imagination::RowsWhere;
 use serde::{Deserialize, Serialize};
@@ -76,13 +76,52 @@ pub(crate) struct Context<'a> {
     pub(crate) experiment: &'a Experiment,
     pub(crate) out: &'a Path,
     pub(crate) observer: &'a dyn Observer,
-    pub(crate) dataset: &'a backcast_data::Dataset,
-    /// The transitions models are fitted to.
-    pub(crate) model_data: &'a Columns,
+    /// The experiment's log.
+    pub(crate) log: &'a Loaded,
+    /// Those of arms whose log is another.
+    pub(crate) own: &'a OwnLogs,
     pub(crate) termination: Termination,
 }
 
+/// The logs of arms that do not learn from the experiment's: other keys of `data`, or a learner that asks for next actions.
+pub(crate) struct OwnLogs {
+    /// For each arm, its place among the logs.
+    of_arm: Vec<Option<usize>>,
+    logs: Vec<Loaded>,
+}
+
+impl OwnLogs {
+    fn load(experiment: &Experiment, spec: Spec) -> Result<Self, Error> {
+        let unsound = |e: crate::ExperimentError| Error::Mismatch(e.to_string());
+        let (mut of_arm, mut logs, mut known) = (Vec::new(), Vec::new(), Vec::new());
+        for arm in &experiment.arms {
+            let next_actions = experiment.algorithm_of(arm).map_err(unsound)?.needs_next_actions();
+            let wanted = (experiment.data_of(arm).map_err(unsound)?, next_actions);
+            if wanted == (experiment.data.clone(), false) {
+                of_arm.push(None);
+                continue;
+            }
+            // Arms that want the same log share it.
+            let place = match known.iter().position(|k| *k == wanted) {
+                Some(place) => place,
+                None => {
+                    logs.push(data::load_as(&wanted.0, &experiment.task, spec, next_actions)?);
+                    known.push(wanted);
+                    logs.len() - 1
+                }
+            };
+            of_arm.push(Some(place));
+        }
+        Ok(Self { of_arm, logs })
+    }
+}
+
 impl Context<'_> {
+    /// The log that an arm learns from.
+    pub(crate) fn log_of(&self, arm: usize) -> &Loaded {
+        self.own.of_arm[arm].map_or(self.log, |place| &self.own.logs[place])
+    }
+
     /// The root of all streams of one repetition. The arms of a repetition share models and imagination.
     pub(crate) fn key(&self, seed: u64) -> Key {
         Key::new(seed).name("experiment")
@@ -110,11 +149,11 @@ pub fn carry_out(
     let termination = backcast_envs::registry::termination(&experiment.task)
         .ok_or_else(|| Error::Mismatch(format!("`{}` has no known termination", experiment.task)))?;
     let log = load(experiment, world.spec())?;
-    observer.finished("log", &format!("{} transitions", log.dataset.columns().len()));
+    let own = OwnLogs::load(experiment, world.spec())?;
+    observer.finished("log", &format!("{} transitions", log.rows().len()));
     lap("log");
 
-    let context =
-        Context { experiment, out, observer, dataset: &log.dataset, model_data: &log.model_data, termination };
+    let context = Context { experiment, out, observer, log: &log, own: &own, termination };
     let seeds: Vec<u64> = experiment.seeds.0.clone().collect();
     let mut directions: Vec<Direction> = Vec::new();
     for arm in &experiment.arms {
@@ -152,9 +191,9 @@ pub fn carry_out(
 }
 
 /// The weights of the log's trajectories, where real rows and starts are drawn by them.
-pub(crate) fn priorities(context: &Context<'_>) -> Result<Option<Priorities>, Error> {
+pub(crate) fn priorities(context: &Context<'_>, log: &Loaded) -> Result<Option<Priorities>, Error> {
     let weighted = context.experiment.imagination.starts == Starts::ReturnPrioritised;
-    let priorities = weighted.then(|| context.dataset.priorities(1.0, false)).transpose();
+    let priorities = weighted.then(|| log.dataset.priorities(1.0, false)).transpose();
     priorities.map_err(|source| Error::Config { section: "imagination", source })
 }
 
@@ -168,11 +207,11 @@ pub(crate) fn imagined(
     let Some(direction) = imagine.direction() else { return Ok(None) };
     let config = &context.experiment.imagination;
     let mut model = models::load(context, seed, direction)?;
-    let spec = context.dataset.columns().spec();
+    let spec = context.log.dataset.columns().spec();
     let key = context.key(seed).name("imagination").name(direction.name());
     let mut policy = models::rollout_policy(context, seed, direction)?;
-    let log = context.dataset.columns();
-    let priorities = priorities(context)?;
+    let log = context.log.dataset.columns();
+    let priorities = priorities(context, context.log)?;
     let prioritised = priorities.as_ref().map(|p| p.over(log));
     let goals = (config.starts == Starts::Goal)
         .then(|| RowsWhere::new(log, |log, row| log.row(Column::Reward, row)[0] > config.goal_reward));

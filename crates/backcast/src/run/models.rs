@@ -54,7 +54,7 @@ fn path(context: &Context<'_>, seed: u64, direction: Direction, ending: &str) ->
 
 fn blank(context: &Context<'_>, seed: u64, direction: Direction) -> Result<Ensemble, Error> {
     let key = context.key(seed).name("model").name(direction.name());
-    Ensemble::new(context.experiment.model.clone(), context.model_data.spec(), direction, key.name("init"))
+    Ensemble::new(context.experiment.model.clone(), context.log.model_data.spec(), direction, key.name("init"))
         .map_err(|source| Error::Config { section: "model", source })
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn fit(context: &Context<'_>, seed: u64, direction: Direction) -> Res
     let partial = path(context, seed, direction, "partial");
     let key = context.key(seed).name("model").name(direction.name());
     let mut model = blank(context, seed, direction)?;
-    let mut fit = Fit::new(&mut model, context.model_data, key.name("fit"))?;
+    let mut fit = Fit::new(&mut model, &context.log.model_data, key.name("fit"))?;
     let mut before = 0.0;
     if partial.exists() {
         let notes = load_state(&mut fit, &partial)?;
@@ -141,7 +141,7 @@ fn one_step(rows: &Columns, model: &mut Ensemble) -> (f64, f64) {
 
 /// Rolls the model along recorded stretches of the log.
 fn error_by_horizon(context: &Context<'_>, model: &mut Ensemble, seed: u64) -> Vec<HorizonPoint> {
-    let (data, horizon) = (context.model_data, 25);
+    let (data, horizon) = (&context.log.model_data, 25);
     // A stretch goes on as long as one row's next observation is the next row's observation.
     let mut runs: Vec<Vec<usize>> = vec![vec![]];
     for row in 0..data.len() {
@@ -190,7 +190,7 @@ fitted! { ActionVae GaussianBc }
 /// The policy that chooses the actions of imagined chains: π̂(a ∣ s′) backwards, π̂(a ∣ s) forwards.
 pub(crate) fn rollout_policy(context: &Context<'_>, seed: u64, direction: Direction) -> Result<Box<dyn Policy>, Error> {
     match blank_policy(context, seed, direction)? {
-        None => Ok(Box::new(uniform(context.dataset.columns().spec()))),
+        None => Ok(Box::new(uniform(context.log.dataset.columns().spec()))),
         Some(mut policy) => {
             load_state(policy.as_mut(), &path(context, seed, direction, "policy.safetensors"))?;
             Ok(policy)
@@ -202,7 +202,7 @@ pub(crate) fn rollout_policy(context: &Context<'_>, seed: u64, direction: Direct
 fn blank_policy(context: &Context<'_>, seed: u64, direction: Direction) -> Result<Option<Box<dyn Fitted>>, Error> {
     let condition = if direction == Direction::Reverse { Condition::NextState } else { Condition::State };
     let key = context.key(seed).name("rollout policy").name(direction.name()).name("init");
-    let (experiment, spec) = (context.experiment, context.dataset.columns().spec());
+    let (experiment, spec) = (context.experiment, context.log.dataset.columns().spec());
     let section = |section| move |source| Error::Config { section, source };
     Ok(match experiment.imagination.policy {
         ReversePolicy::Uniform => None,
@@ -228,7 +228,7 @@ fn fit_policy(context: &Context<'_>, seed: u64, direction: Direction) -> Result<
     }
     let key = context.key(seed).name("rollout policy").name(direction.name()).name("fit");
     let (_, total) = policy.steps();
-    policy.go_on(context.dataset.columns(), key, &mut |steps| {
+    policy.go_on(context.log.dataset.columns(), key, &mut |steps| {
         if steps % 256 == 0 {
             context.observer.progress(&job, steps as u64, total as u64, "");
         }
@@ -253,7 +253,7 @@ pub(crate) fn paths(context: &Context<'_>, seed: u64, direction: Direction) -> R
     let mut trace = Trace::new(model.spec());
     let key = context.key(seed).name("paths");
     config
-        .imagine_once(&mut model, context.dataset.columns(), policy.as_mut(), context.termination, key, &mut trace)
+        .imagine_once(&mut model, context.log.dataset.columns(), policy.as_mut(), context.termination, key, &mut trace)
         .map_err(|source| Error::Config { section: "imagination", source })?;
     let row = |column, row: usize| trace.columns.row(column, row).to_vec();
     let chain = |mut rows: Vec<usize>| {

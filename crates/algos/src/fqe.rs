@@ -1,0 +1,237 @@
+//! FQE, fitted Q evaluation (Le, Voloshin & Yue, *Batch policy learning under constraints*, ICML 2019, arXiv:1903.08738): what
+//! would a given policy earn, by the log alone? For choosing among trained policies without trying them (Paine et al.,
+//! arXiv:2007.09055; compared with other estimators by Voloshin et al., arXiv:1911.06854).
+//!
+//! | equation | code |
+//! |---|---|
+//! | (1) y_j = r + γ(1−d) Q′_j(s′, π(s′)) | [`Fqe::update`] |
+//! | (2) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y_j)² ] | [`Fqe::update`] |
+//! | (3) V̂ = E[ Q_j(s₀, π(s₀)) ] over initial states | [`Fqe::value`] |
+//!
+//! It is the critic's half of a learner with a policy that stays as it is. Nothing is maximised, so nothing is chosen for
+//! being overestimated; but a policy that leaves the log is still judged by extrapolation, and the estimate is of the
+//! *discounted* return. Trust its order more than its size: `backcast-stats` has the rank correlation and the regret of
+//! choosing by it.
+//!
+//! Each critic of the ensemble has a target of its own: they are N independent estimates, and their spread says how much
+//! the nets decide. The paper fits Q anew in each round; a slowly moving target, as in all learners here, does the same.
+
+use crate::transition::{Transition, check_hidden, check_shared, sizes};
+use backcast_core::*;
+use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, polyak};
+use ndarray::{Array2, ArrayView2};
+use serde::{Deserialize, Serialize};
+
+/// One field per symbol; the nets are those of the learners.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Discount γ. The estimate is of the return discounted by it.
+    pub gamma: Real,
+    /// Independent critics N.
+    pub critics: usize,
+    /// Whether the policy is asked for samples and not for its deterministic action.
+    pub sampled: bool,
+    /// Polyak rate of the target critics.
+    pub polyak: Real,
+    /// Learning rate of Q.
+    pub critic_rate: Real,
+    /// Whether critics have layer normalisation between sums and activations: it keeps extrapolation in bounds.
+    pub layer_norm: bool,
+    /// Units of the hidden layers.
+    pub hidden: Vec<usize>,
+    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+    pub precision: Precision,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            gamma: 0.99,
+            critics: 2,
+            sampled: false,
+            polyak: 0.005,
+            critic_rate: 3e-4,
+            layer_norm: true,
+            hidden: vec![256, 256],
+            precision: Precision::F32,
+        }
+    }
+}
+
+impl Config {
+    /// Whether every field makes sense.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        check_shared(self.gamma, self.polyak, &[("critic_rate", self.critic_rate)])?;
+        ConfigError::unless(self.critics > 0, "critics", "is 0; an estimate needs a critic")?;
+        check_hidden("hidden", &self.hidden)
+    }
+
+    /// An evaluator for transitions of `spec`, its parameters drawn by `key`.
+    pub fn build(&self, spec: Spec, key: Key) -> Result<Fqe, ConfigError> {
+        self.check()?;
+        let mut store = Store::in_precision(self.precision);
+        let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
+        let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Act::Relu, Init::FanIn, key);
+        let critic = critic.with_layer_norm(self.layer_norm);
+        let critic_target = critic.duplicate(&mut store, "critic_target");
+        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let act = Array2::zeros((0, spec.act));
+        Ok(Fqe { spec, config: self.clone(), store, critic, critic_target, critic_adam, act })
+    }
+}
+
+/// The value of one policy, learnt from a log of others.
+pub struct Fqe {
+    spec: Spec,
+    config: Config,
+    store: Store,
+    critic: Mlp,
+    critic_target: Mlp,
+    critic_adam: Adam,
+    /// What the policy does in the states asked about, `[rows, act]`.
+    act: Array2<Real>,
+}
+
+impl Fqe {
+    /// Asks the policy, into `self.act`.
+    fn ask(&mut self, policy: &mut dyn Policy, obs: ArrayView2<'_, Real>, key: Key) {
+        if self.act.nrows() != obs.nrows() {
+            self.act = Array2::zeros((obs.nrows(), self.spec.act));
+        }
+        policy.act(obs, self.config.sampled.then_some(key), self.act.view_mut());
+    }
+
+    // ANCHOR: update
+    /// (1)  y_j = r + γ(1−d) Q′_j(s′, π(s′))
+    /// (2)  L_Q(θ) = Σ_j E[ (Q_j(s,a) − y_j)² ]
+    ///
+    /// `policy` sees observations as the batch has them: one that carries a normaliser of its own wants them raw.
+    pub fn update(&mut self, batch: Batch<'_>, policy: &mut dyn Policy, key: Key) -> Metrics {
+        self.ask(policy, batch.next_obs, key);
+        let (critic, target, act) = (self.critic, self.critic_target, self.act.view());
+        let &Config { gamma, critics, .. } = &self.config;
+        let (critic_loss, q) = self.critic_adam.minimise_with(&mut self.store, |tape| {
+            let y = tape.no_grad(|tape| {
+                let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
+                r + alive * target.forward(s2.cat(tape.input(act))) * gamma
+            });
+            let Transition { s, a, .. } = Transition::on(tape, batch);
+            let q = critic.forward(s.cat(a));
+            ((q - y).square().mean() * critics as Real, q.mean().item())
+        });
+        polyak(&mut self.store, &self.critic_target, &self.critic, self.config.polyak);
+        [("critic_loss", critic_loss), ("q", q)].into()
+    }
+    // ANCHOR_END: update
+
+    // ANCHOR: value
+    /// (3)  V̂_j = E[ Q_j(s₀, π(s₀)) ] over the rows of `initial`, `[rows, obs]`: one estimate for each critic
+    pub fn values(&mut self, initial: ArrayView2<'_, Real>, policy: &mut dyn Policy, key: Key) -> Vec<f64> {
+        self.ask(policy, initial, key);
+        let tape = self.store.tape();
+        let q = self.critic.forward(tape.input(initial).cat(tape.input(self.act.view())));
+        let rows = initial.nrows();
+        q.read(|q| q.chunks_exact(rows).map(|q| q.iter().map(|&q| q as f64).sum::<f64>() / rows as f64).collect())
+    }
+    // ANCHOR_END: value
+
+    /// The mean of [`values`](Fqe::values) over the critics.
+    pub fn value(&mut self, initial: ArrayView2<'_, Real>, policy: &mut dyn Policy, key: Key) -> f64 {
+        let values = self.values(initial, policy, key);
+        values.iter().sum::<f64>() / values.len() as f64
+    }
+}
+
+impl State for Fqe {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        self.store.visit(f);
+        under("critic_adam", &mut self.critic_adam, f);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{ArrayViewMut2, array};
+
+    /// Two states, 0 and 1. The sign of the action chooses the next one; state 1 pays 1. Optionally entering 0 from 1 ends.
+    fn rows(ends: bool) -> Columns {
+        let mut rows = Columns::new(Spec::new(1, 1));
+        for i in 0..400 {
+            let (s, a) = ((i % 2) as Real, Key::new(1).fold(i).unit() * 2.0 - 1.0);
+            let next = if a > 0.0 { 1.0 } else { 0.0 };
+            rows.push(&[s], &[a], s, &[next], ends && s == 1.0 && next == 0.0);
+        }
+        rows
+    }
+
+    /// The same action always, or, asked for a sample, either with probability ½.
+    struct Always(Real);
+
+    impl Policy for Always {
+        fn spec(&self) -> Spec {
+            Spec::new(1, 1)
+        }
+
+        fn act(&mut self, _: ArrayView2<'_, Real>, key: Option<Key>, mut act: ArrayViewMut2<'_, Real>) {
+            for (i, a) in act.iter_mut().enumerate() {
+                *a = key.map_or(self.0, |key| if key.below(2, i) == 0 { 0.8 } else { -0.8 });
+            }
+        }
+    }
+
+    fn evaluated(config: Config, rows: &Columns, act: Real) -> [f64; 2] {
+        let small = Config { hidden: vec![32, 32], critic_rate: 2e-3, polyak: 0.05, gamma: 0.9, ..config };
+        let mut fqe = small.build(rows.spec(), Key::new(2)).expect("a sound configuration");
+        let mut staging = Columns::new(rows.spec());
+        for step in 0..2500 {
+            let key = Key::new(3).fold(step);
+            fqe.update(rows.sample(key.name("rows"), 128, &mut staging), &mut Always(act), key);
+        }
+        [0.0, 1.0].map(|s| {
+            let states = Array2::from_elem((256, 1), s);
+            fqe.value(states.view(), &mut Always(act), Key::new(4))
+        })
+    }
+
+    /// γ = 0.9: going to 1 and staying earns γ/(1−γ) = 9 from 0 and 10 from 1; going to 0 earns 0 and 1; either at random
+    /// earns V₀ = γ(V₀+V₁)/2 and V₁ = 1 + V₀, so V₀ = 4.5.
+    #[test]
+    fn values_are_those_of_the_chain() {
+        let close = |got: [f64; 2], want: [f64; 2]| {
+            assert!(got.iter().zip(want).all(|(g, w)| (g - w).abs() < 0.35), "{got:?} is not {want:?}");
+        };
+        close(evaluated(Config::default(), &rows(false), 0.8), [9.0, 10.0]);
+        close(evaluated(Config::default(), &rows(false), -0.8), [0.0, 1.0]);
+        close(evaluated(Config { sampled: true, ..Config::default() }, &rows(false), 0.0), [4.5, 5.5]);
+        // Where the way back ends everything, staying is worth the same and leaving 1: its reward, nothing after.
+        close(evaluated(Config::default(), &rows(true), 0.8), [9.0, 10.0]);
+        close(evaluated(Config { critics: 3, layer_norm: false, ..Config::default() }, &rows(true), -0.8), [0.0, 1.0]);
+    }
+
+    #[test]
+    fn estimates_are_independent_restorable_and_checked() {
+        let rows = rows(false);
+        let config = Config { hidden: vec![8], critics: 3, ..Config::default() };
+        let [mut a, mut b] = [5, 6].map(|key| config.build(rows.spec(), Key::new(key)).expect("a sound configuration"));
+        let run = |fqe: &mut Fqe, steps: std::ops::Range<u64>| {
+            for step in steps {
+                fqe.update(rows.batch(), &mut Always(0.8), Key::new(7).fold(step));
+            }
+        };
+        run(&mut a, 0..5);
+        restore(&mut b, &snapshot(&mut a)).expect("the same tensors");
+        run(&mut a, 5..9);
+        run(&mut b, 5..9);
+        assert_eq!(fingerprint(&mut a), fingerprint(&mut b));
+        let values = a.values(array![[0.0], [1.0]].view(), &mut Always(0.8), Key::new(8));
+        assert!(values.len() == 3 && values[0] != values[1] && values[1] != values[2], "{values:?}");
+        let refused = |config: Config, field| assert_eq!(config.check().expect_err(field).field, field);
+        refused(Config { gamma: Real::NAN, ..Config::default() }, "gamma");
+        refused(Config { polyak: 0.0, ..Config::default() }, "polyak");
+        refused(Config { critic_rate: Real::INFINITY, ..Config::default() }, "critic_rate");
+        refused(Config { critics: 0, ..Config::default() }, "critics");
+        refused(Config { hidden: vec![], ..Config::default() }, "hidden");
+    }
+}

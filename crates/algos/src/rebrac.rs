@@ -1,0 +1,267 @@
+//! ReBRAC (Tarasov, Kurenkov, Nikulin & Kolesnikov, *Revisiting the minimalist approach to offline reinforcement learning*,
+//! NeurIPS 2023, arXiv:2305.09836): [`td3_bc`](crate::td3_bc) whose penalties on actor and critic have weights of their own,
+//! with deeper nets and critics that are normalised layer by layer. Read that file first; here is what differs.
+//!
+//! | equation | code |
+//! |---|---|
+//! | (1) y = r + γ(1−d)( min_j Q′_j(s′,a′_π) − β₂‖a′_π − a′‖² ), a′_π = clip(π′(s′) + clip(ε, ±c)) | [`ReBrac::critic_step`] |
+//! | (2) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] | [`ReBrac::critic_step`] |
+//! | (3) L_π(φ) = β₁ E[ ‖π(s) − a‖² ] − λ E[ min_j Q_j(s, π(s)) ], λ = 1 / E[ \|min_j Q_j(s, π(s))\| ] | [`ReBrac::actor_step`] |
+//!
+//! Update order: (1), (2); every second update (3), then both targets by Polyak, as in the authors' code.
+//!
+//! a′ is the action the log has at s′: a batch must bring it along (`Columns::with_next_actions`), and only rows with a
+//! successor can. Squared norms are **sums** over action dimensions, where TD3+BC has means. λ is without gradient.
+//!
+//! β₁ and β₂ differ by task over three orders of magnitude (the presets have them all), and the other settings go with the
+//! batch: the defaults are those of locomotion, batches of **1024** at rates of 10⁻³. Observations are not standardised.
+//!
+//! As in the authors' code: hidden biases start at 0.1, last layers within ±10⁻³ (actor) and ±3·10⁻³ (critics). Not from it:
+//! layer normalisation stands before the activation, not behind it, and has no learnt scale or shift.
+
+use crate::{
+    edac::begin_small,
+    td3_bc::{policy, smoothed},
+    transition::{Transition, check_hidden, check_shared, check_weight, sizes},
+};
+use backcast_core::*;
+use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, polyak};
+use ndarray::{ArrayView2, ArrayViewMut2};
+use serde::{Deserialize, Serialize};
+
+/// One field per symbol; defaults of the authors' code for locomotion, β₁ and β₂ those of hopper-medium.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Discount γ; 0.999 for antmaze.
+    pub gamma: Real,
+    /// Weight β₁ of the actor's distance to the log.
+    pub beta1: Real,
+    /// Weight β₂ of the next action's distance to the log, in units of the value. At 0 a batch needs no next actions.
+    pub beta2: Real,
+    /// Deviation of the noise on target actions, in units of the action limit.
+    pub policy_noise: Real,
+    /// Bound c of that noise, in units of the action limit.
+    pub noise_clip: Real,
+    /// Critic updates per actor update.
+    pub policy_period: u64,
+    /// Polyak rate of the targets.
+    pub polyak: Real,
+    /// Learning rate of π.
+    pub actor_rate: Real,
+    /// Learning rate of Q.
+    pub critic_rate: Real,
+    /// Whether critics have layer normalisation between sums and activations.
+    pub layer_norm: bool,
+    /// Units of the hidden layers.
+    pub hidden: Vec<usize>,
+    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+    pub precision: Precision,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            gamma: 0.99,
+            beta1: 0.01,
+            beta2: 0.01,
+            policy_noise: 0.2,
+            noise_clip: 0.5,
+            policy_period: 2,
+            polyak: 0.005,
+            actor_rate: 1e-3,
+            critic_rate: 1e-3,
+            layer_norm: true,
+            hidden: vec![256, 256, 256],
+            precision: Precision::F32,
+        }
+    }
+}
+
+impl Algorithm for Config {
+    const NAME: &'static str = "rebrac";
+    const PAPER: &'static str =
+        "Tarasov et al., Revisiting the minimalist approach to offline reinforcement learning, arXiv:2305.09836";
+    type Learner = ReBrac;
+
+    fn check(&self) -> Result<(), ConfigError> {
+        check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
+        for (field, weight) in [
+            ("beta1", self.beta1),
+            ("beta2", self.beta2),
+            ("policy_noise", self.policy_noise),
+            ("noise_clip", self.noise_clip),
+        ] {
+            check_weight(field, weight)?;
+        }
+        ConfigError::unless(self.policy_period > 0, "policy_period", "is 0; the actor would never learn")?;
+        check_hidden("hidden", &self.hidden)
+    }
+
+    fn build(&self, spec: Spec, key: Key) -> Result<ReBrac, ConfigError> {
+        self.check()?;
+        let mut store = Store::in_precision(self.precision);
+        let actor_dims = sizes(spec.obs, &self.hidden, spec.act);
+        let critic_dims = sizes(spec.obs + spec.act, &self.hidden, 1);
+        let actor = Mlp::new(&mut store, "actor", &actor_dims, 1, Act::Relu, Init::FanIn, key).with_output(Act::Tanh);
+        let critic = Mlp::new(&mut store, "critic", &critic_dims, 2, Act::Relu, Init::FanIn, key);
+        let critic = critic.with_layer_norm(self.layer_norm);
+        begin_small(&mut store, &actor, 1e-3, key.name("actor").name("begin small"));
+        begin_small(&mut store, &critic, 3e-3, key.name("critic").name("begin small"));
+        let actor_target = actor.duplicate(&mut store, "actor_target");
+        let critic_target = critic.duplicate(&mut store, "critic_target");
+        let actor_adam = Adam::new(actor.range(), self.actor_rate);
+        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let nets = Nets { actor, critic, actor_target, critic_target };
+        Ok(ReBrac { spec, config: self.clone(), store, nets, actor_adam, critic_adam, updates: 0 })
+    }
+}
+
+/// Handles of every net.
+#[derive(Clone, Copy)]
+struct Nets {
+    actor: Mlp,
+    critic: Mlp,
+    actor_target: Mlp,
+    critic_target: Mlp,
+}
+
+/// TD3 that is charged for leaving the log in what it does and in what it expects to do.
+pub struct ReBrac {
+    spec: Spec,
+    config: Config,
+    store: Store,
+    nets: Nets,
+    actor_adam: Adam,
+    critic_adam: Adam,
+    updates: u64,
+}
+
+impl ReBrac {
+    // ANCHOR: critic_step
+    /// (1)  y = r + γ(1−d)( min_j Q′_j(s′,a′_π) − β₂‖a′_π − a′‖² ),   a′_π = clip(π′(s′) + clip(ε, ±c))
+    /// (2)  L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ]
+    fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
+        let (nets, limit) = (self.nets, self.spec.act_limit);
+        let &Config { gamma, beta2, policy_noise, noise_clip, .. } = &self.config;
+        self.critic_adam.minimise_with(&mut self.store, |tape| {
+            let y = tape.no_grad(|tape| {
+                let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
+                let a2 = smoothed(policy(nets.actor_target, limit, s2), policy_noise, noise_clip, limit, key);
+                let mut value = nets.critic_target.forward(s2.cat(a2)).min_members();
+                if beta2 > 0.0 {
+                    let recorded = batch.next_act.expect("ReBrac: beta2 is not 0, and the batch has no next actions");
+                    value = value - (a2 - tape.input(recorded)).square().sum_cols() * beta2;
+                }
+                r + alive * value * gamma
+            });
+            let Transition { s, a, .. } = Transition::on(tape, batch);
+            let q = nets.critic.forward(s.cat(a));
+            ((q - y).square().mean() * 2.0, q.mean().item())
+        })
+    }
+    // ANCHOR_END: critic_step
+
+    // ANCHOR: actor_step
+    /// (3)  L_π(φ) = β₁ E[ ‖π(s) − a‖² ] − λ E[ min_j Q_j(s, π(s)) ],   λ = 1 / E[ |min_j Q_j(s, π(s))| ] without gradient
+    fn actor_step(&mut self, batch: Batch<'_>) -> Real {
+        let (nets, beta1, limit) = (self.nets, self.config.beta1, self.spec.act_limit);
+        self.actor_adam.minimise(&mut self.store, |tape| {
+            let Transition { s, a, .. } = Transition::on(tape, batch);
+            let action = policy(nets.actor, limit, s);
+            let q = nets.critic.forward(s.cat(action)).min_members();
+            let lambda = q.detach().abs().mean().recip();
+            (action - a).square().sum_cols().mean() * beta1 - lambda * q.mean()
+        })
+    }
+    // ANCHOR_END: actor_step
+}
+
+impl Learner for ReBrac {
+    // ANCHOR: update
+    fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
+        let (critic_loss, q) = self.critic_step(batch, key.name("target noise"));
+        let mut metrics = Metrics::from([("critic_loss", critic_loss), ("q", q)]);
+        self.updates += 1;
+        if self.updates.is_multiple_of(self.config.policy_period) {
+            metrics.put("actor_loss", self.actor_step(batch));
+            polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
+            polyak(&mut self.store, &self.nets.actor_target, &self.nets.actor, self.config.polyak);
+        }
+        metrics
+    }
+    // ANCHOR_END: update
+}
+
+impl Policy for ReBrac {
+    fn spec(&self) -> Spec {
+        self.spec
+    }
+
+    fn act(&mut self, obs: ArrayView2<'_, Real>, _: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+        let (actor, limit) = (self.nets.actor, self.spec.act_limit);
+        policy(actor, limit, self.store.tape().input(obs)).write_to(act);
+    }
+}
+
+impl State for ReBrac {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        self.store.visit(f);
+        under("actor_adam", &mut self.actor_adam, f);
+        under("critic_adam", &mut self.critic_adam, f);
+        f("updates", Slot::Count(&mut self.updates));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, array};
+
+    fn small() -> Config {
+        Config { hidden: vec![16, 16], ..Default::default() }
+    }
+
+    /// With γ = 1 and a next state that is worth nothing, the value is r − β₂‖π′(s′) − a′‖²: that of an action known to pay 1
+    /// and to lead to one the policy does not take.
+    #[test]
+    fn the_target_pays_for_the_distance_to_the_next_action() {
+        let mut rows = Columns::new(Spec::new(1, 2).with_act_limit(2.0)).with_next_actions(true);
+        // State 0 leads to state 1, which ends. The policy, cloned from both, acts (1, −1) in either.
+        (0..32).for_each(|_| rows.push_followed(&[0.0], &[1.0, -1.0], 1.0, &[1.0], false, &[0.0, -1.5]));
+        (0..32).for_each(|_| rows.push_followed(&[1.0], &[1.0, -1.0], 0.0, &[1.0], true, &[0.0, 0.0]));
+        let config = Config { gamma: 1.0, beta1: 1e4, beta2: 0.4, policy_noise: 0.0, polyak: 0.05, ..small() };
+        let mut learner = config.build(rows.spec(), Key::new(1)).expect("a sound configuration");
+        for step in 0..3000 {
+            learner.update(rows.batch(), Key::new(2).fold(step));
+        }
+        let critic = learner.nets.critic;
+        let q = critic.forward(learner.store.tape().input(array![[0.0, 1.0, -1.0]].view())).min_members().item();
+        // ‖(1, −1) − (0, −1.5)‖² = 1.25.
+        assert!((q - (1.0 - 0.4 * 1.25)).abs() < 0.05, "{q} is not 0.5");
+    }
+
+    #[test]
+    #[should_panic(expected = "the batch has no next actions")]
+    fn a_batch_without_next_actions_is_refused() {
+        let mut rows = Columns::new(Spec::new(1, 1));
+        rows.push(&[0.0], &[0.0], 0.0, &[0.0], false);
+        let mut learner = small().build(rows.spec(), Key::new(3)).expect("a sound configuration");
+        learner.update(rows.batch(), Key::new(4));
+    }
+
+    /// The loss of an actor whose critics are flat is its distance alone, summed over dimensions, less 1 or plus 1.
+    #[test]
+    fn the_actors_distance_is_a_sum_over_dimensions() {
+        let mut rows = Columns::new(Spec::new(1, 3));
+        rows.push(&[0.0], &[0.5, -0.5, 0.25], 0.0, &[0.0], true);
+        let loss = |beta1| {
+            let config = Config { beta1, beta2: 0.0, ..small() };
+            config.build(rows.spec(), Key::new(5)).expect("a sound configuration").actor_step(rows.batch())
+        };
+        let mut act = Array2::zeros((1, 3));
+        small().build(rows.spec(), Key::new(5)).expect("sound").act(array![[0.0]].view(), None, act.view_mut());
+        let distance: Real = act.iter().zip([0.5, -0.5, 0.25]).map(|(x, a)| (x - a) * (x - a)).sum();
+        assert!((loss(2.0) - loss(0.0) - 2.0 * distance).abs() < 1e-5, "{} and {}, {distance}", loss(2.0), loss(0.0));
+    }
+}

@@ -1,0 +1,135 @@
+//! What a configuration refuses: every number of every learner, by the name of its field.
+
+mod shared;
+
+use backcast_algos::{cql, edac};
+use backcast_core::{Algorithm, Real};
+use shared::{Case, every};
+use toml::Value;
+
+/// Fields that a table of defaults leaves out because they are `None`, and a value each can have.
+const OPTIONAL: [(&str, &str, f64); 7] = [
+    ("sac", "target_entropy", -1.0),
+    ("sac", "cloning", 2.5),
+    ("cql", "target_entropy", -1.0),
+    ("edac", "target_entropy", -1.0),
+    ("mcq", "target_entropy", -1.0),
+    ("mcq", "floor", 0.0),
+    ("bear", "alpha", 1.0),
+];
+
+/// Numbers that may be below zero.
+const SIGNED: [&str; 3] = ["target_entropy", "floor", "lagrange"];
+
+/// Numbers of which there may be none: counts of updates that are a phase, weights, thresholds and rates that may be off.
+const MAY_BE_ZERO: [&str; 19] = [
+    "alpha",
+    "alpha_rate",
+    "cloning",
+    "weight",
+    "beta",
+    "beta1",
+    "beta2",
+    "eta",
+    "phi",
+    "kl_weight",
+    "policy_noise",
+    "noise_clip",
+    "threshold",
+    "warm_start",
+    "actor_decay",
+    "gamma",
+    "lambda",
+    "dropout",
+    "actor_dropout",
+];
+
+fn cases() -> Vec<Case> {
+    let mut cases = every();
+    for (name, field, value) in OPTIONAL {
+        let case = cases.iter().find(|c| c.name == name).expect("a learner of that name").with(field, value);
+        assert_eq!(case.check(), Ok(Ok(())), "{name}.{field}");
+        cases.push(case);
+    }
+    cases
+}
+
+/// A value is refused, by a check that names the field, or by the reader of the file where its type cannot hold it.
+fn refused(case: &Case, field: &str, value: Value) {
+    let bad = case.with(field, value.clone());
+    match bad.check() {
+        Ok(Err(error)) => assert_eq!(error.field, field, "{}: {error}", case.name),
+        Err(form) => assert!(value.is_integer() && form.contains(field), "{}.{field} = {value}: {form}", case.name),
+        Ok(Ok(())) => panic!("{}.{field} = {value} passes", case.name),
+    }
+}
+
+#[test]
+fn every_number_is_refused_where_it_makes_no_sense() {
+    let mut seen = 0;
+    for case in cases() {
+        for (field, value) in case.config.clone() {
+            match value {
+                Value::Float(_) => {
+                    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+                        refused(&case, &field, Value::Float(bad));
+                    }
+                    if !SIGNED.contains(&field.as_str()) {
+                        refused(&case, &field, Value::Float(-0.5));
+                        if !MAY_BE_ZERO.contains(&field.as_str()) {
+                            refused(&case, &field, Value::Float(0.0));
+                        }
+                    }
+                    if ["gamma", "polyak", "expectile"].contains(&field.as_str()) {
+                        refused(&case, &field, Value::Float(1.5));
+                    }
+                }
+                Value::Integer(_) => {
+                    refused(&case, &field, Value::Integer(-1));
+                    if !MAY_BE_ZERO.contains(&field.as_str()) {
+                        refused(&case, &field, Value::Integer(0));
+                    }
+                }
+                Value::Array(_) => {
+                    for bad in [vec![], vec![0], vec![8, 0], vec![4; 8]] {
+                        refused(&case, &field, Value::from(bad));
+                    }
+                }
+                _ => continue,
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 180, "only {seen} fields were tried");
+}
+
+/// Zero is a value where the list above says so, or the list is wrong.
+#[test]
+fn what_may_be_zero_is_accepted_somewhere() {
+    let cases = cases();
+    for field in MAY_BE_ZERO.into_iter().filter(|field| cases.iter().any(|c| c.config.contains_key(*field))) {
+        let zero = |case: &&Case| {
+            let zero = if case.config[field].is_integer() { Value::Integer(0) } else { Value::Float(0.0) };
+            case.with(field, zero).check() == Ok(Ok(()))
+        };
+        assert!(cases.iter().filter(|c| c.config.contains_key(field)).any(|c| zero(&c)), "{field} is never 0");
+    }
+}
+
+#[test]
+fn unknown_fields_are_refused_by_name() {
+    for case in every() {
+        let error = case.with("lamda_", 1.0).check().expect_err("an unknown field");
+        assert!(error.contains("lamda_"), "{}: {error}", case.name);
+    }
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused() {
+    let refused = |error: backcast_core::ConfigError, field| assert_eq!(error.field, field, "{error}");
+    let both = cql::Config { max_backup: true, entropy_backup: true, ..Default::default() };
+    refused(both.check().expect_err("both"), "entropy_backup");
+    let alone = edac::Config { critics: 1, eta: 1.0 as Real, ..Default::default() };
+    refused(alone.check().expect_err("no pair"), "critics");
+    assert!(edac::Config { critics: 1, eta: 0.0, ..Default::default() }.check().is_ok());
+}

@@ -1,0 +1,136 @@
+//! Every learner of the crate in a small size, as tables that a test can change before it builds.
+#![allow(dead_code, reason = "each test takes what it needs")]
+
+use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, rebrac, sac, td3_bc};
+use backcast_core::*;
+use toml::{Table, Value};
+
+pub(crate) const SPEC: Spec = Spec::new(3, 2);
+
+type Built = Result<Box<dyn Learner>, String>;
+
+/// A learner's configuration as a table.
+#[derive(Clone)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) config: Table,
+    build: fn(&Table, Key) -> Built,
+    check: fn(&Table) -> Result<Result<(), ConfigError>, String>,
+}
+
+impl Case {
+    /// The algorithm `A` with `settings` in the place of its defaults.
+    fn new<A: Algorithm>(settings: &str) -> Self
+    where
+        A::Learner: 'static,
+    {
+        fn parse<A: Algorithm>(config: &Table) -> Result<A, String> {
+            config.clone().try_into().map_err(|e: toml::de::Error| e.to_string())
+        }
+        let mut config = Table::try_from(A::default()).expect("a table of plain values");
+        config.extend(settings.parse::<Table>().expect("settings of a test"));
+        let case = Self {
+            name: A::NAME,
+            config,
+            build: |config, key| match parse::<A>(config)?.build(SPEC, key) {
+                Ok(learner) => Ok(Box::new(learner)),
+                Err(error) => Err(error.to_string()),
+            },
+            check: |config| Ok(parse::<A>(config)?.check()),
+        };
+        assert_eq!(case.check(), Ok(Ok(())), "{}", case.name);
+        case
+    }
+
+    /// The same learner, one key of its configuration changed.
+    pub(crate) fn with(&self, key: &str, value: impl Into<Value>) -> Self {
+        let mut case = self.clone();
+        case.config.insert(key.into(), value.into());
+        case
+    }
+
+    /// The same learner, keys that it has and that `applies` names changed.
+    pub(crate) fn with_each(&self, applies: impl Fn(&str) -> bool, value: impl Into<Value> + Clone) -> Self {
+        let mut case = self.clone();
+        for (_, old) in case.config.iter_mut().filter(|(key, _)| applies(key)) {
+            *old = value.clone().into();
+        }
+        case
+    }
+
+    pub(crate) fn build(&self, key: Key) -> Box<dyn Learner> {
+        (self.build)(&self.config, key).expect("a sound configuration")
+    }
+
+    /// The outer error is of the file's form, the inner one of a value.
+    pub(crate) fn check(&self) -> Result<Result<(), ConfigError>, String> {
+        (self.check)(&self.config)
+    }
+}
+
+/// Small versions of every learner, and of every branch that one has.
+pub(crate) fn every() -> Vec<Case> {
+    let nets = |settings: &str| format!("hidden = [16, 16]\n{settings}");
+    let with_vae = |settings: &str| format!("hidden = [16, 16]\nvae_hidden = [16, 16]\n{settings}");
+    vec![
+        Case::new::<bc::Config>(&nets("")),
+        Case::new::<td3_bc::Config>(&nets("")),
+        Case::new::<bcq::Config>(&with_vae("act_samples = 5")),
+        Case::new::<bear::Config>(&with_vae("act_samples = 5\nwarm_start = 3\nalpha_rate = 1e-2")),
+        Case::new::<bear::Config>(&with_vae(
+            "act_samples = 5\nwarm_start = 0\ntarget_actor = false\nkernel = 'gaussian'\nsigma = 20.0\ncritics = 3\nalpha = 1.0",
+        )),
+        Case::new::<iql::Config>(&nets("layer_norm = true")),
+        Case::new::<iql::Config>(&nets("")),
+        Case::new::<iql::Config>(&nets("deterministic = true\ndropout = 0.1")),
+        Case::new::<sac::Config>(&nets("")),
+        Case::new::<sac::Config>(&nets("layer_norm = true\ncloning = 2.5")),
+        Case::new::<cql::Config>(&nets("warm_start = 3\nactor_rate = 3e-4")),
+        Case::new::<cql::Config>(&nets(
+            "warm_start = 0\nsamples = 4\nthree_way = true\nentropy_backup = true\nlayer_norm = true\nactor_rate = 3e-4",
+        )),
+        Case::new::<cql::Config>(&nets(
+            "warm_start = 0\nsamples = 4\nmax_backup = true\nlagrange = 10.0\nactor_rate = 3e-4",
+        )),
+        Case::new::<edac::Config>(&nets("critics = 4\neta = 0.0\nlayer_norm = true")),
+        Case::new::<edac::Config>(&nets("critics = 3\neta = 1.0")),
+        Case::new::<edac::Config>(&nets("critics = 2\neta = 0.5\nentropy_backup = false\nalpha = 0.1")),
+        Case::new::<rebrac::Config>(&nets("")),
+        Case::new::<awac::Config>(&nets("")),
+        Case::new::<mcq::Config>(&with_vae("samples = 4\npolicy_samples = 3")),
+        Case::new::<mcq::Config>(&with_vae(
+            "samples = 4\npolicy_samples = 1\ntarget_pseudo = true\nfloor = 0.0\none_sided = true",
+        )),
+    ]
+}
+
+/// Random transitions; one in ten is terminal.
+pub(crate) fn log(rows: u64) -> Columns {
+    let mut log = columns();
+    for i in 0..rows {
+        let key = Key::new(70).fold(i);
+        let (mut s, mut a, mut s2, mut a2) = ([0.0; 3], [0.0; 2], [0.0; 3], [0.0; 2]);
+        key.name("s").normal(&mut s);
+        key.name("a").uniform(-1.0, 1.0, &mut a);
+        key.name("s2").normal(&mut s2);
+        key.name("a2").uniform(-1.0, 1.0, &mut a2);
+        let terminal = key.below(10, 0) == 0;
+        log.push_followed(&s, &a, s[0] + a[1], &s2, terminal, if terminal { &[0.0; 2] } else { &a2 });
+    }
+    log
+}
+
+/// Columns with everything that any learner asks for.
+pub(crate) fn columns() -> Columns {
+    Columns::new(SPEC).with_next_actions(true)
+}
+
+pub(crate) fn train(learner: &mut dyn Learner, from: u64, to: u64) {
+    let log = log(300);
+    let mut staging = columns();
+    for step in from..to {
+        let key = Key::new(71).fold(step);
+        let metrics = learner.update(log.sample(key.name("batch"), 32, &mut staging), key);
+        assert!(metrics.iter().all(|(_, x)| x.is_finite()), "{metrics:?}");
+    }
+}

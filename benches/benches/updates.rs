@@ -1,4 +1,5 @@
-//! Benches that compare with their own last run: the parts of one net's step, and one update of each learner.
+//! Benches that compare with their own last run: the parts of one net's step, what is drawn for an update, and one update
+//! of each learner.
 //!
 //! `cargo xtask bench` runs them, `cargo xtask bench regressions td3bc` those whose name contains a word.
 #![allow(missing_docs, reason = "the functions that criterion generates have none")]
@@ -54,11 +55,34 @@ fn updates(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What every update begins with: drawing 256 rows of a million and copying them; the noise that SAC's update draws.
+fn draws(criterion: &mut Criterion) {
+    let data = rows(1_000_000);
+    let mut staging = Columns::with_capacity(SHAPE, BATCH);
+    let mut group = criterion.benchmark_group("draws, batch 256");
+    let mut step = 0;
+    group.bench_function("rows", |bencher| {
+        bencher.iter(|| {
+            step += 1;
+            black_box(data.sample(Key::new(3).fold(step), BATCH, &mut staging).len())
+        });
+    });
+    let mut noise = vec![0.0; 2 * BATCH * SHAPE.act];
+    group.bench_function("noise", |bencher| {
+        bencher.iter(|| {
+            step += 1;
+            Key::new(3).fold(step).normal(&mut noise);
+            black_box(noise[0])
+        });
+    });
+    group.finish();
+}
+
 /// Few samples: an update of some learners takes tens of milliseconds.
 fn brief() -> Criterion {
     let (warm, time) = (std::time::Duration::from_millis(500), std::time::Duration::from_secs(2));
     Criterion::default().sample_size(20).warm_up_time(warm).measurement_time(time)
 }
 
-criterion_group!(name = all; config = brief(); targets = net, updates);
+criterion_group!(name = all; config = brief(); targets = net, draws, updates);
 criterion_main!(all);

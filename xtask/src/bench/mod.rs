@@ -46,6 +46,9 @@ enum Group {
 struct Nn {
     /// Workloads by name; all where none is given
     workloads: Vec<String>,
+    /// Numbers of threads to measure with, such as 1,2,4,8,16 [default: 1,2, as far as there are cores]
+    #[arg(long, value_delimiter = ',')]
+    threads: Vec<usize>,
     #[command(flatten)]
     windows: Windows,
 }
@@ -78,8 +81,12 @@ fn regressions(arguments: &[String]) -> anyhow::Result<()> {
 
 fn whole(nn: &Nn) -> anyhow::Result<()> {
     nn.windows.check()?;
+    if nn.threads.contains(&0) {
+        bail!("a measurement needs a thread");
+    }
+    let counts = if nn.threads.is_empty() { threads().collect() } else { nn.threads.clone() };
     for workload in chosen(&nn.workloads)? {
-        for threads in threads() {
+        for &threads in &counts {
             println!("{}", fresh::measure(workload, threads, nn.windows)?);
         }
     }

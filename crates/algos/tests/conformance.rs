@@ -91,7 +91,7 @@ fn nothing_is_bootstrapped_through_a_terminal_row() {
         let case = case.with_each(|key| ["critic_rate", "value_rate"].contains(&key), 1e-3);
         let (name, mut learner) = (case.name, case.build(Key::new(5)));
         let mut q = None;
-        for step in 0..1000 {
+        for step in 0..700 {
             let metrics = learner.update(rows.batch(), Key::new(6).fold(step));
             q = metrics.get("target").or(metrics.get("q"));
         }
@@ -116,7 +116,7 @@ fn learners_prefer_what_pays() {
         let case = case.with_each(|key| key.ends_with("_rate") && key != "alpha_rate", 1e-3);
         let (name, mut learner) = (case.name, case.build(Key::new(11)));
         let mut staging = columns();
-        for step in 0..1200 {
+        for step in 0..900 {
             let key = Key::new(12).fold(step);
             learner.update(rows.sample(key.name("batch"), 64, &mut staging), key);
         }

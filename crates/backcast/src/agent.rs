@@ -7,6 +7,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
 pub struct Agent {
     normaliser: Normaliser,
     learner: Box<dyn Learner>,
+    by_candidates: bool,
     normalised: Array2<Real>,
 }
 
@@ -19,12 +20,19 @@ impl Agent {
         key: Key,
     ) -> Result<Self, ConfigError> {
         let normaliser = normaliser.unwrap_or_else(|| Normaliser::identity(spec.obs));
-        Ok(Self { normaliser, learner: algorithm.build(spec, key)?, normalised: Array2::zeros((0, spec.obs)) })
+        let (learner, by_candidates) = (algorithm.build(spec, key)?, algorithm.acts_by_candidates());
+        Ok(Self { normaliser, learner, by_candidates, normalised: Array2::zeros((0, spec.obs)) })
     }
 
     /// One update on a batch whose observations are already normalised.
     pub fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
         self.learner.update(batch, key)
+    }
+
+    /// The policy as it is evaluated: a stochastic one by its deterministic action, whatever key it is given; one that chooses
+    /// among candidates, by the key's.
+    pub fn as_evaluated(&mut self) -> impl Policy + '_ {
+        Evaluated(self)
     }
 
     /// The normaliser.
@@ -33,7 +41,20 @@ impl Agent {
     }
 }
 
-/// Acts on raw observations.
+struct Evaluated<'a>(&'a mut Agent);
+
+impl Policy for Evaluated<'_> {
+    fn spec(&self) -> Spec {
+        self.0.spec()
+    }
+
+    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+        let key = key.filter(|_| self.0.by_candidates);
+        self.0.act(obs, key, act);
+    }
+}
+
+/// Acts on raw observations; with a key, as at random as the learner is.
 impl Policy for Agent {
     fn spec(&self) -> Spec {
         self.learner.spec()
@@ -55,5 +76,41 @@ impl State for Agent {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         under("normaliser", &mut self.normaliser, f);
         self.learner.visit(f);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Experiment;
+
+    /// Two keys give two actions to whoever asks for samples, and one to whoever evaluates, unless there are candidates.
+    #[test]
+    fn a_stochastic_policy_is_evaluated_by_its_mode() {
+        for (name, options, stochastic, candidates) in [
+            ("td3_bc", "", false, false),
+            ("sac", "", true, false),
+            ("cql", "", true, false),
+            ("edac", "", true, false),
+            ("mcq", "vae_hidden = [8]", true, false),
+            ("bcq", "vae_hidden = [8]", true, true),
+            ("bear", "vae_hidden = [8]", true, true),
+        ] {
+            let text = format!("name = 'x'\ntask = 'dmsd'\n[algorithm]\nname = '{name}'\nhidden = [8]\n{options}");
+            let algorithm = Experiment::parse(&text).expect("a sound experiment").algorithm;
+            let mut agent = Agent::new(&algorithm, None, Spec::new(3, 2), Key::new(1)).expect("sound");
+            let obs = Array2::from_elem((4, 3), 0.3);
+            let acts = |policy: &mut dyn Policy| {
+                [1, 2].map(|key| {
+                    let mut act = Array2::zeros((4, 2));
+                    policy.act(obs.view(), Some(Key::new(key)), act.view_mut());
+                    act
+                })
+            };
+            let [a, b] = acts(&mut agent);
+            assert_eq!(a != b, stochastic, "{name}");
+            let [a, b] = acts(&mut agent.as_evaluated());
+            assert_eq!(a != b, candidates, "{name}, evaluated");
+        }
     }
 }

@@ -65,6 +65,12 @@ impl AlgorithmConfig {
         matches!(self, Self::Rebrac(config) if config.beta2 > 0.0)
     }
 
+    /// Whether its policy is to choose among fresh candidates at every step, as BCQ and BEAR do when they are evaluated. All others
+    /// are evaluated by their deterministic action.
+    pub fn acts_by_candidates(&self) -> bool {
+        matches!(self, Self::Bcq(_) | Self::Bear(_))
+    }
+
     /// The algorithm's short name.
     pub fn name(&self) -> &'static str {
         fn name<A: Algorithm>(_: &A) -> &'static str {

@@ -4,7 +4,8 @@ use ndarray::Array2;
 /// The undiscounted returns of `episodes` episodes, one world each, all stepped side by side.
 ///
 /// Episode `i` starts from `key.name("start").fold(i)` whatever the policy, so that two policies are compared on the same
-/// starts. Policies that sample their candidates (BCQ) are given a key for each step.
+/// starts. The policy is given a key for each step, for those that draw candidates (BCQ, BEAR); one that would act at random
+/// with it is to be handed over as [`Agent::as_evaluated`](crate::Agent::as_evaluated) gives it.
 pub fn evaluate<E>(
     policy: &mut dyn Policy,
     world: impl Fn() -> Result<Box<dyn Env + Send>, E>,

@@ -119,13 +119,14 @@ mod tests {
                 let mut table =
                     settings.as_table().unwrap_or_else(|| panic!("{file}: `{dataset}` is no table")).clone();
                 table.insert("name".into(), algorithm_of(file).into());
-                // Wide nets and large ensembles are only made, not kept.
-                let small =
-                    ["hidden", "vae_hidden"].into_iter().filter(|key| table.contains_key(*key)).collect::<Vec<_>>();
                 let config: AlgorithmConfig =
                     table.clone().try_into().unwrap_or_else(|e| panic!("{file}, {dataset}: {e}"));
                 config.check().unwrap_or_else(|e| panic!("{file}, {dataset}: {e}"));
-                small.into_iter().for_each(|key| drop(table.insert(key.into(), vec![4].into())));
+                // Made, to see that it can be, of nets that cost nothing.
+                table.insert("hidden".into(), vec![4].into());
+                if ["bcq", "bear", "mcq"].contains(&file) {
+                    table.insert("vae_hidden".into(), vec![4].into());
+                }
                 let config: AlgorithmConfig = table.try_into().expect("read above");
                 assert!(config.build(Spec::new(3, 2), Key::new(0)).is_ok(), "{file}, {dataset}");
                 count += 1;

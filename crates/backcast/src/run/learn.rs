@@ -144,7 +144,7 @@ fn write_checkpoint(agent: &mut Agent, progress: &Progress, path: &Path) -> Resu
 /// Mean and standard deviation over episodes, normalised where the task has reference scores.
 fn score(context: &Context<'_>, agent: &mut Agent, episodes: usize, key: Key) -> Result<(f64, f64), Error> {
     let task = &context.experiment.task;
-    let returns = evaluate(agent, || backcast_envs::make(task), episodes, key)?;
+    let returns = evaluate(&mut agent.as_evaluated(), || backcast_envs::make(task), episodes, key)?;
     let n = returns.len() as f64;
     let mean = returns.iter().sum::<f64>() / n;
     let std = (returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / n).sqrt();

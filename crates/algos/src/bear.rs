@@ -323,6 +323,12 @@ impl State for Bear {
     }
 }
 
+impl crate::parity::Replayed for Bear {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.store.arena_mut()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

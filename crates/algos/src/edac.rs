@@ -248,6 +248,12 @@ impl State for Edac {
     }
 }
 
+impl crate::parity::Replayed for Edac {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.store.arena_mut()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -213,6 +213,16 @@ impl State for ReBrac {
     }
 }
 
+impl crate::parity::Replayed for ReBrac {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.store.arena_mut()
+    }
+
+    fn needs_next_actions(&self) -> bool {
+        self.config.beta2 > 0.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

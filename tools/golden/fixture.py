@@ -39,10 +39,10 @@ def plain(name, parameter):
 class Recorder:
     """One recording: `batch()` begins an update."""
 
-    def __init__(self, name, algorithm, config, obs=3, act=2, act_limit=1.0, rows=16, seed=0):
+    def __init__(self, name, algorithm, config, obs=3, act=2, act_limit=1.0, rows=16, seed=0, followed=False):
         self.name, self.algorithm, self.config = name, algorithm, config
         self.spec = {"obs": obs, "act": act, "act_limit": act_limit}
-        self.rows, self.update, self.number = rows, -1, 0
+        self.rows, self.followed, self.update, self.number = rows, followed, -1, 0
         self.random = np.random.default_rng([seed, *name.encode()])
         torch.manual_seed(int(self.random.integers(2**31)))
         self.tensors, self.batches, self.losses, self.stepped = {}, [], [], []
@@ -56,7 +56,7 @@ class Recorder:
         self._write("params", lambda p: p.data)
 
     def batch(self):
-        """The next batch: s, a, r, s2, d, of shapes [rows, width]."""
+        """The next batch: s, a, r, s2, d, of shapes [rows, width]; if `followed` also a2, the action recorded at s2."""
         self.update, self.number = self.update + 1, 0
         self.losses.append({})
         obs, act, limit = self.spec["obs"], self.spec["act"], self.spec["act_limit"]
@@ -65,8 +65,12 @@ class Recorder:
         r = single(self.random.normal(size=(self.rows, 1)))
         s2 = single(s + 0.3 * self.random.normal(size=(self.rows, obs)))
         d = (self.random.uniform(size=(self.rows, 1)) < 0.2).astype(np.float64)
-        self.batches.append({"obs": s, "act": a, "reward": r, "next_obs": s2, "terminal": d})
-        return [torch.from_numpy(x) for x in (s, a, r, s2, d)]
+        columns = {"obs": s, "act": a, "reward": r, "next_obs": s2, "terminal": d}
+        if self.followed:
+            # Nothing follows what is terminal.
+            columns["next_act"] = single((1 - d) * self.random.uniform(-0.95 * limit, 0.95 * limit, size=(self.rows, act)))
+        self.batches.append(columns)
+        return [torch.from_numpy(x) for x in columns.values()]
 
     def _draw(self, x):
         self.tensors[f"draws/{self.update}/{self.number}"] = x.astype(np.float32)

@@ -178,6 +178,12 @@ impl State for Awac {
     }
 }
 
+impl crate::parity::Replayed for Awac {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.store.arena_mut()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@
 //! A distance between distributions would pull the policy to how *often* the log does something. The MMD of a handful of
 //! samples hardly sees densities: it is small as soon as the policy's actions are among the log's. (4) is the biased estimate,
 //! a sample's distance to itself included, plus 10⁻⁶ under the root, and compares actions before their tanh. Kernels divide by
-//! 2σ, not by 2σ², as in the authors' code.
+//! 2σ, not by 2σ², as in the authors' code. Not from it: there the noise of u is clipped to ±½ in (4) and (5), and ln σ is free.
 //!
 //! Acting draws `act_samples` actions of π and takes the best by Q₁; without a key they come from one fixed draw.
 //!
@@ -320,6 +320,12 @@ impl State for Bear {
         under("actor_adam", &mut self.actor_adam, f);
         under("critic_adam", &mut self.critic_adam, f);
         f("updates", Slot::Count(&mut self.updates));
+    }
+}
+
+impl crate::parity::Replayed for Bear {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.store.arena_mut()
     }
 }
 

@@ -9,8 +9,9 @@
 //! | (3) ES(s,a) = Σ_{i≠j} ⟨g_i, g_j⟩, g_j = ∇_a Q_j(s,a) / (‖∇_a Q_j(s,a)‖ + 10⁻¹⁰) | [`similarity`] |
 //! | (4) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] + η/(N−1)·E[ ES(s,a) ] | [`Edac::critic_step`] |
 //!
-//! Update order: the temperature as in SAC, (1) with it, (2)–(4) with the new π, then the targets by Polyak, as in the
-//! authors' code. η = 0 is SAC-N: nothing of (3) is computed.
+//! Update order: the temperature as in SAC, (1) with it, (2)–(4) with the new π, then the targets by Polyak, as in CORL. The
+//! authors' code steps in this order too, but takes all three losses before the first step. η = 0 is SAC-N: nothing of (3) is
+//! computed.
 //!
 //! The smallest of N opinions is about the mean less some deviations: it punishes actions the critics disagree on, which are
 //! those the log does not have. Critics that all slope the same way in a disagree about nothing, and hundreds are needed; (3)
@@ -245,6 +246,12 @@ impl State for Edac {
         under("temperature", &mut self.temperature, f);
         under("actor_adam", &mut self.actor_adam, f);
         under("critic_adam", &mut self.critic_adam, f);
+    }
+}
+
+impl crate::parity::Replayed for Edac {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.store.arena_mut()
     }
 }
 

@@ -210,6 +210,49 @@ mod tests {
         close(evaluated(Config { critics: 3, layer_norm: false, ..Config::default() }, &rows(true), -0.8), [0.0, 1.0]);
     }
 
+    /// One update by hand: what each critic and its own target say before it, and where the targets are after it.
+    #[test]
+    fn each_critic_is_held_to_its_own_target() {
+        let rows = rows(true);
+        let config = Config { critics: 3, gamma: 0.9, polyak: 0.25, hidden: vec![8], ..Config::default() };
+        let mut fqe = config.build(rows.spec(), Key::new(9)).expect("a sound configuration");
+        fqe.visit(&mut |name, slot| {
+            if let (true, Slot::Tensor(_, values)) = (name.starts_with("critic_target"), slot) {
+                values.iter_mut().enumerate().for_each(|(i, x)| *x = 1.5 * *x + 0.1 * (i % 3) as Real);
+            }
+        });
+        let batch = rows.batch();
+        let next = Array2::from_elem(batch.act.dim(), 0.8);
+        let tape = fqe.store.tape();
+        let says = |net: Mlp, s: ArrayView2<'_, Real>, a: ArrayView2<'_, Real>| net.forward(tape.input(s).cat(tape.input(a))).read(<[Real]>::to_vec);
+        let q = says(fqe.critic, batch.obs, batch.act);
+        let q2 = says(fqe.critic_target, batch.next_obs, next.view());
+        let square = |at: usize| {
+            let row = at % batch.len();
+            let y = batch.reward[[row, 0]] + 0.9 * (1.0 - batch.terminal[[row, 0]]) * q2[at];
+            (q[at] - y).powi(2) as f64
+        };
+        let want = (0..q.len()).map(square).sum::<f64>() / batch.len() as f64;
+        assert_eq!(q.len(), 3 * batch.len());
+        let tensors = |fqe: &mut Fqe, of: &str| {
+            let mut all = Vec::new();
+            fqe.visit(&mut |name, slot| match slot {
+                Slot::Tensor(_, values) if name.starts_with(of) => all.extend_from_slice(values),
+                _ => {}
+            });
+            all
+        };
+        let before = tensors(&mut fqe, "critic_target.");
+        let metrics = fqe.update(batch, &mut Always(0.8), Key::new(10));
+        let got = metrics.get("critic_loss").expect("a metric") as f64;
+        assert!((got / want - 1.0).abs() < 1e-5, "{got} is not {want}");
+        let (after, now) = (tensors(&mut fqe, "critic_target."), tensors(&mut fqe, "critic."));
+        assert!(!now.is_empty() && now.len() == after.len());
+        for ((before, after), now) in before.iter().zip(&after).zip(&now) {
+            assert!((after - (0.75 * before + 0.25 * now)).abs() < 1e-6, "from {before} to {after}, at {now}");
+        }
+    }
+
     #[test]
     fn estimates_are_independent_restorable_and_checked() {
         let rows = rows(false);

@@ -258,6 +258,12 @@ impl State for Mcq {
     }
 }
 
+impl crate::parity::Replayed for Mcq {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.store.arena_mut()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

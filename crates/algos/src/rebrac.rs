@@ -8,7 +8,8 @@
 //! | (2) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] | [`ReBrac::critic_step`] |
 //! | (3) L_π(φ) = β₁ E[ ‖π(s) − a‖² ] − λ E[ min_j Q_j(s, π(s)) ], λ = 1 / E[ \|min_j Q_j(s, π(s))\| ] | [`ReBrac::actor_step`] |
 //!
-//! Update order: (1), (2); every second update (3), then both targets by Polyak, as in the authors' code.
+//! Update order: (1), (2); every second update (3), then both targets by Polyak, as in TD3. In the authors' code it is the
+//! first of every two updates, and the actor's target moves towards the actor from before its step.
 //!
 //! a′ is the action the log has at s′: a batch must bring it along (`Columns::with_next_actions`), and only rows with a
 //! successor can. Squared norms are **sums** over action dimensions, where TD3+BC has means. λ is without gradient.
@@ -210,6 +211,16 @@ impl State for ReBrac {
         under("actor_adam", &mut self.actor_adam, f);
         under("critic_adam", &mut self.critic_adam, f);
         f("updates", Slot::Count(&mut self.updates));
+    }
+}
+
+impl crate::parity::Replayed for ReBrac {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.store.arena_mut()
+    }
+
+    fn needs_next_actions(&self) -> bool {
+        self.config.beta2 > 0.0
     }
 }
 

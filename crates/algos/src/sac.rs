@@ -11,8 +11,8 @@
 //! | (4) y = r + γ(1−d)(min_j Q′_j(s′,a′) − α ln π(a′∣s′)), a′ ~ π(·∣s′) | [`Sac::critic_step`] |
 //! | (5) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] | [`Sac::critic_step`] |
 //!
-//! Update order: (2), (3) with the new α, (4) and (5) with the new π, then the targets by Polyak; the order of the code that
-//! CQL and EDAC came with. Others step the critics first.
+//! Update order: (2), (3) with the new α, (4) and (5) with the new π, then the targets by Polyak; the order of
+//! CQL in ROMI's code and of EDAC in CORL's. Others step the critics first.
 //!
 //! Densities are of a/limit, an action in units of its limit, so that H̄ means the same in any box. ln α is the multiplier
 //! in (2), as in rlkit, where the paper has α: the sign of the slope is the same. (3′) is SAC+BC, which has no canonical

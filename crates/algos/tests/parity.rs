@@ -101,6 +101,15 @@ fn a_configuration_that_is_not_the_recorded_one_is_refused() {
         ("iql-dropout.safetensors", r#""weight_bound": 1.5"#, r#""weight_bound": 1.6"#),
         ("bcq.safetensors", r#""phi": 0.05"#, r#""phi": 0.06"#),
         ("td3_bc.safetensors", r#""noise_clip": 0.5"#, r#""noise_clip": 0.4"#),
+        ("awac-bounded.safetensors", r#""weight_bound": 1.5"#, r#""weight_bound": 1.6"#),
+        ("bear.safetensors", r#""target_actor": true"#, r#""target_actor": false"#),
+        ("bear-gaussian.safetensors", r#""warm_start": 4"#, r#""warm_start": 3"#),
+        ("bear-gaussian.safetensors", r#""sigma": 20.0"#, r#""sigma": 21.0"#),
+        ("edac.safetensors", r#""eta": 1.5"#, r#""eta": 1.51"#),
+        ("edac-no-entropy.safetensors", r#""layer_norm": true"#, r#""layer_norm": false"#),
+        ("mcq-one-sided.safetensors", r#""one_sided": true"#, r#""one_sided": false"#),
+        ("mcq-one-sided.safetensors", r#""target_pseudo": true"#, r#""target_pseudo": false"#),
+        ("rebrac.safetensors", r#""beta2": 0.3"#, r#""beta2": 0.31"#),
     ] {
         let mut f = fixture(file);
         assert!(f.config.contains(from), "{file}: {}", f.config);
@@ -145,6 +154,24 @@ fn a_fixture_that_does_not_fit_is_refused_by_name() {
         let refused = error(&|f| drop(f.tensors.insert(path.into(), Tensor::new(&[1], [0.0]))));
         assert_eq!(refused, ParityError::Unknown { file, tensor });
     }
+}
+
+/// The action at the next state must be there for a learner that asks for it, and only for one.
+#[test]
+fn next_actions_are_wanted_where_they_are_used() {
+    let [file, tensor] = ["rebrac.safetensors", "batch/next_act"].map(String::from);
+    let mut f = fixture(&file);
+    let a2 = f.tensors.remove(&tensor).expect("a column");
+    let refused = replay(&f).expect_err("a column is missing");
+    assert_eq!(refused, ParityError::Missing { file, tensor: tensor.clone() });
+    let alive = f.tensors["batch/terminal"].values.iter().position(|&d| d == 0.0).expect("a row that goes on");
+    let mut nudged = a2.clone();
+    nudged.values[2 * alive] += 0.1;
+    f.tensors.insert(tensor.clone(), nudged);
+    assert!(!failures(&replay(&f).unwrap_or_else(|e| panic!("{e}"))).is_empty(), "{tensor} was nudged and everything holds");
+    let mut f = fixture("td3_bc.safetensors");
+    f.tensors.insert(tensor.clone(), a2);
+    assert_eq!(replay(&f).expect_err("a column too many"), ParityError::Unknown { file: f.file, tensor });
 }
 
 #[test]

@@ -91,14 +91,20 @@ impl Fixture {
         }
     }
 
-    /// The batches, one for each update.
-    pub(super) fn batches(&self) -> Result<Vec<Columns>, ParityError> {
-        let Spec { obs: width, act, act_limit } = self.spec;
-        if width == 0 || act == 0 || act_limit <= 0.0 || !act_limit.is_finite() {
-            return Err(
-                self.note("spec", format!("obs {width}, act {act}, act_limit {act_limit} are not all positive"))
-            );
+    /// That a learner can be made for the spec.
+    pub(super) fn check_spec(&self) -> Result<(), ParityError> {
+        let Spec { obs, act, act_limit } = self.spec;
+        match obs > 0 && act > 0 && act_limit > 0.0 && act_limit.is_finite() {
+            true => Ok(()),
+            false => {
+                Err(self.note("spec", format!("obs {obs}, act {act}, act_limit {act_limit} are not all positive")))
+            }
         }
+    }
+
+    /// The batches, one for each update; with the action recorded at the next state if `next_actions`.
+    pub(super) fn batches(&self, next_actions: bool) -> Result<Vec<Columns>, ParityError> {
+        let Spec { obs: width, act, .. } = self.spec;
         let missing = || ParityError::Missing { file: self.file.clone(), tensor: "batch/obs".into() };
         let obs = self.tensors.get("batch/obs").ok_or_else(missing)?;
         let (updates, rows) = match obs.shape[..] {
@@ -109,19 +115,19 @@ impl Fixture {
         let column = |name: &str, width| self.tensor(&format!("batch/{name}"), &[updates, rows, width]);
         let (s, a, r) = (column("obs", width)?, column("act", act)?, column("reward", 1)?);
         let (s2, d) = (column("next_obs", width)?, column("terminal", 1)?);
+        let a2 = next_actions.then(|| column("next_act", act)).transpose()?;
         let row = |of: &Tensor, i: usize, cols: usize| -> Vec<Real> {
             of.values[i * cols..][..cols].iter().map(|&x| x as Real).collect()
         };
         let batch = |update: usize| {
-            let mut columns = Columns::new(self.spec);
+            let mut columns = Columns::new(self.spec).with_next_actions(next_actions);
             for i in update * rows..(update + 1) * rows {
-                columns.push(
-                    &row(s, i, width),
-                    &row(a, i, act),
-                    r.values[i] as Real,
-                    &row(s2, i, width),
-                    d.values[i] != 0.0,
-                );
+                let (s, a, r, s2) = (row(s, i, width), row(a, i, act), r.values[i] as Real, row(s2, i, width));
+                let terminal = d.values[i] != 0.0;
+                match a2 {
+                    Some(a2) => columns.push_followed(&s, &a, r, &s2, terminal, &row(a2, i, act)),
+                    None => columns.push(&s, &a, r, &s2, terminal),
+                }
             }
             columns
         };
@@ -144,7 +150,7 @@ impl Fixture {
     }
 
     /// That nothing of the fixture was left without a look at it.
-    pub(super) fn check_all_compared(&self, compared: &[Compared]) -> Result<(), ParityError> {
+    pub(super) fn check_all_compared(&self, compared: &[Compared], next_actions: bool) -> Result<(), ParityError> {
         let folder = |kind| match kind {
             Kind::Loss => "losses",
             Kind::Gradient => "gradients",
@@ -152,7 +158,8 @@ impl Fixture {
             Kind::Change => "final",
         };
         let known: BTreeSet<_> = compared.iter().map(|c| format!("{}/{}", folder(c.kind), c.name)).collect();
-        let columns = ["obs", "act", "reward", "next_obs", "terminal"].map(|column| format!("batch/{column}"));
+        let columns = ["obs", "act", "reward", "next_obs", "terminal", "next_act"];
+        let columns = &columns.map(|column| format!("batch/{column}"))[..if next_actions { 6 } else { 5 }];
         let updates = self.tensors.get("batch/obs").map_or(0, |obs| obs.shape.first().copied().unwrap_or(0));
         let draws: BTreeSet<_> = (0..updates)
             .flat_map(|update| (0..self.draws(update).len()).map(move |number| format!("draws/{update}/{number}")))

@@ -25,7 +25,7 @@ pub use compare::{Compared, Kind};
 pub use error::ParityError;
 pub use fixture::{Fixture, Tensor};
 
-use crate::{bc, bcq, cql, iql, sac, td3_bc};
+use crate::{awac, bc, bcq, bear, cql, edac, iql, mcq, rebrac, sac, td3_bc};
 use backcast_core::*;
 use backcast_nn::{Arena, Replay};
 use compare::{difference, loss_error, relative};
@@ -35,6 +35,11 @@ use std::collections::BTreeMap;
 pub trait Replayed: Learner {
     /// The arena of the store whose tapes draw.
     fn arena(&mut self) -> &mut Arena;
+
+    /// Whether its batches must bring the action recorded at the next state.
+    fn needs_next_actions(&self) -> bool {
+        false
+    }
 }
 
 /// Makes a learner from a configuration in JSON.
@@ -42,10 +47,15 @@ type Build = fn(&Fixture) -> Result<Box<dyn Replayed>, ParityError>;
 
 /// What a fixture may name as its algorithm: one line for each.
 const LEARNERS: &[(&str, Build)] = &[
+    (awac::Config::NAME, build::<awac::Config>),
     (bc::Config::NAME, build::<bc::Config>),
     (bcq::Config::NAME, build::<bcq::Config>),
+    (bear::Config::NAME, build::<bear::Config>),
     (cql::Config::NAME, build::<cql::Config>),
+    (edac::Config::NAME, build::<edac::Config>),
     (iql::Config::NAME, build::<iql::Config>),
+    (mcq::Config::NAME, build::<mcq::Config>),
+    (rebrac::Config::NAME, build::<rebrac::Config>),
     (sac::Config::NAME, build::<sac::Config>),
     (td3_bc::Config::NAME, build::<td3_bc::Config>),
 ];
@@ -74,8 +84,10 @@ pub fn replay(fixture: &Fixture) -> Result<Vec<Compared>, ParityError> {
         .iter()
         .find(|(name, _)| *name == fixture.algorithm)
         .ok_or_else(|| fixture.note("algorithm", format!("`{}` is not one of ours", fixture.algorithm)))?;
-    let batches = fixture.batches()?;
+    fixture.check_spec()?;
     let mut learner = build(fixture)?;
+    let next_actions = learner.needs_next_actions();
+    let batches = fixture.batches(next_actions)?;
     let first = start(fixture, learner.as_mut())?;
 
     let mut losses: BTreeMap<String, Vec<Option<Real>>> = BTreeMap::new();
@@ -94,7 +106,7 @@ pub fn replay(fixture: &Fixture) -> Result<Vec<Compared>, ParityError> {
     let mut all = compare_losses(fixture, &losses, batches.len())?;
     all.extend(compare_gradients(fixture, &gradients)?);
     all.extend(compare_parameters(fixture, learner.as_mut(), &first)?);
-    fixture.check_all_compared(&all)?;
+    fixture.check_all_compared(&all, next_actions)?;
     Ok(all)
 }
 

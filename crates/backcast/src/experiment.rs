@@ -1,6 +1,7 @@
 use crate::{AlgorithmConfig, preset};
 use backcast_algos::romi::Starts;
 use backcast_core::{ConfigError, Direction, Real};
+use backcast_data::Rewards;
 use backcast_dynamics::{ActionVaeConfig, EnsembleConfig, GaussianBcConfig};
 use backcast_envs::{maze2d::generate::Quirks, pendulum::generate::Quality};
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,9 @@ pub struct DataConfig {
     /// The share of episodes, those with the highest returns, that learners see; none is all. 0.1 is that of 10 % BC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best_episodes: Option<Real>,
+    /// What rewards are turned into before models and learners see them. Thresholds elsewhere in an experiment, such as
+    /// `goal_reward`, are of the rewards after this.
+    pub rewards: Rewards,
     /// Whether to leave out rows that repeat the observation before them across a cut. In maze2d logs such a row spans two
     /// steps of physics: one row in eighty, and enough to hide a model's real accuracy from itself.
     pub drop_stale: bool,
@@ -116,6 +120,7 @@ impl Default for DataConfig {
             quirks: Quirks::Published,
             quality: Quality::Expert,
             best_episodes: None,
+            rewards: Rewards::Recorded,
             drop_stale: true,
         }
     }
@@ -130,7 +135,8 @@ impl DataConfig {
         ConfigError::unless(sound, "noise", format!("is {noise}; a deviation is not negative"))?;
         let share = self.best_episodes.unwrap_or(1.0);
         let why = format!("is {share}; a share lies in (0, 1]");
-        ConfigError::unless(share > 0.0 && share <= 1.0, "best_episodes", why)
+        ConfigError::unless(share > 0.0 && share <= 1.0, "best_episodes", why)?;
+        self.rewards.check()
     }
 }
 

@@ -78,6 +78,7 @@ mod log;
 mod mixture;
 mod normaliser;
 mod prioritised;
+mod rewards;
 mod ring;
 mod sum_tree;
 
@@ -88,5 +89,6 @@ pub use log::{BuildReport, End, Episode, Info, Log, Options, Row, TerminalRows, 
 pub use mixture::Mixture;
 pub use normaliser::{Normaliser, Scale};
 pub use prioritised::{Priorities, Prioritised};
+pub use rewards::{Rewards, scale_rewards};
 pub use ring::Ring;
 pub use sum_tree::SumTree;

@@ -292,12 +292,11 @@ impl<'a> Fit<'a> {
         } else {
             params.chunks_exact_mut(head.len).zip(&mut self.trainees).enumerate().for_each(train);
         }
-        let (net, bounds) = (head.net.range().len(), head.bounds_range());
+        let bounds = head.bounds_range();
         self.bounds_gradient.clear();
         self.bounds_gradient.resize(bounds.len(), 0.0);
         for trainee in &self.trainees {
-            let gradient = &trainee.adam.gradient()[net..];
-            self.bounds_gradient.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g);
+            self.bounds_gradient.iter_mut().zip(trainee.adam.gradient_beyond()).for_each(|(sum, g)| *sum += g);
         }
         let (first, others) = params.split_at_mut(head.len);
         self.bounds.follow(first, &self.bounds_gradient);

@@ -20,12 +20,11 @@ pub struct Adam {
     decoupled: Real,
     /// Coefficients of ½λ‖W‖² added to the loss, by range, in order.
     l2: Vec<(Range<usize>, Real)>,
-    /// Parameters after the range whose gradients are taken as well, but not followed.
-    beyond: usize,
+    /// The last gradient of parameters after the range, which is taken as well, but not followed.
+    beyond: Vec<Real>,
     steps: u64,
     m: Vec<Real>,
     v: Vec<Real>,
-    g: Vec<Real>,
 }
 
 impl Adam {
@@ -39,11 +38,10 @@ impl Adam {
             epsilon: 1e-8,
             decoupled: 0.0,
             l2: Vec::new(),
-            beyond: 0,
+            beyond: Vec::new(),
             steps: 0,
             m: zeros.clone(),
-            v: zeros.clone(),
-            g: zeros,
+            v: zeros,
         }
     }
 
@@ -64,11 +62,10 @@ impl Adam {
         self
     }
 
-    /// With the gradients of the `beyond` parameters after the range in [`gradient`](Adam::gradient) too, behind its own: for
-    /// parameters that several losses share, whose sum another optimiser [follows](Adam::follow).
-    pub fn with_gradients_beyond(mut self, beyond: usize) -> Self {
-        self.g.resize(self.range.len() + beyond, 0.0);
-        Self { beyond, ..self }
+    /// With the gradients of the `beyond` parameters after the range taken as well: for parameters that several losses share,
+    /// whose sum another optimiser [follows](Adam::follow).
+    pub fn with_gradients_beyond(self, beyond: usize) -> Self {
+        Self { beyond: vec![0.0; beyond], ..self }
     }
 
     /// Sets the learning rate α, for schedules.
@@ -81,10 +78,9 @@ impl Adam {
         self.steps
     }
 
-    /// The gradient of the last step, decay not counted: over the range, then over what is
-    /// [beyond](Adam::with_gradients_beyond) it.
-    pub fn gradient(&self) -> &[Real] {
-        &self.g
+    /// The last gradient of the parameters [beyond](Adam::with_gradients_beyond) the range.
+    pub fn gradient_beyond(&self) -> &[Real] {
+        &self.beyond
     }
 
     /// θ ← Adam(θ, ∂loss/∂θ). Returns the loss before the step (decay not counted).
@@ -110,12 +106,12 @@ impl Adam {
         arena: &RefCell<Arena>,
         loss: impl for<'t> FnOnce(Tape<'t>) -> (Var<'t>, R),
     ) -> (Real, R) {
-        let range = self.range.start..self.range.end + self.beyond;
+        let range = self.with_beyond();
         let tape = Tape::new(params, arena, History::Of(range.clone()));
         let (loss, also) = loss(tape);
         let value = loss.item();
-        tape.spend_grad_params(loss, range, &mut self.g, false);
-        self.step(params);
+        tape.last_gradient(loss, range);
+        self.step(params, arena.borrow().gradient());
         (value, also)
     }
 
@@ -124,8 +120,8 @@ impl Adam {
     /// # Panics
     /// If it is not.
     pub fn follow(&mut self, params: &mut [Real], gradient: &[Real]) {
-        self.g[..self.range.len()].copy_from_slice(gradient);
-        self.step(params);
+        assert_eq!(gradient.len(), self.range.len(), "follow: {} numbers for {:?}", gradient.len(), self.range);
+        self.step(params, std::iter::once((0..gradient.len(), gradient)));
     }
 
     /// θ ← Adam(θ, ∂Σᵢ loss(i)/∂θ) for a loss that is a sum of `parts`, each computed and differentiated by itself: what a
@@ -136,22 +132,27 @@ impl Adam {
         parts: usize,
         mut loss: impl for<'t> FnMut(Tape<'t>, usize) -> Var<'t>,
     ) -> Real {
-        let range = self.range.start..self.range.end + self.beyond;
-        self.g.fill(0.0);
+        let range = self.with_beyond();
+        let (params, arena) = store.parts();
+        arena.borrow_mut().begin_total(range.len());
         let mut total = 0.0;
         for part in 0..parts {
-            let (params, arena) = store.parts();
             let tape = Tape::new(params, arena, History::Of(range.clone()));
             let loss = loss(tape, part);
             total += loss.item();
-            tape.spend_grad_params(loss, range.clone(), &mut self.g, true);
+            tape.add_last_gradient(loss, range.clone());
         }
-        self.step(store.params_mut());
+        self.step(params, arena.borrow().gradient());
         total
     }
 
-    /// One step with the gradient in place.
-    fn step(&mut self, params: &mut [Real]) {
+    /// The range and what is beyond it.
+    fn with_beyond(&self) -> Range<usize> {
+        self.range.start..self.range.end + self.beyond.len()
+    }
+
+    /// One step along the parts of a gradient, which cover the range and what is beyond it, each number once.
+    fn step<'g>(&mut self, params: &mut [Real], gradient: impl Iterator<Item = (Range<usize>, &'g [Real])>) {
         let params = &mut params[self.range.clone()];
         self.steps += 1;
         let (b1, b2) = self.betas;
@@ -166,17 +167,31 @@ impl Adam {
             decay: self.rate * self.decoupled,
             l2: 0.0,
         };
-        let mut run = |range: Range<usize>, l2: Real| {
-            let (params, g) = (&mut params[range.clone()], &self.g[range.clone()]);
-            kernels::adam(AdamStep { l2, ..step }, params, g, &mut self.m[range.clone()], &mut self.v[range]);
-        };
-        let mut done = 0;
-        for (range, lambda) in &self.l2 {
-            run(done..range.start, 0.0);
-            run(range.clone(), *lambda);
-            done = range.end;
+        let Self { m, v, l2, beyond, .. } = self;
+        for (part, g) in gradient {
+            let end = part.end.min(params.len());
+            let mut run = |range: Range<usize>, l2: Real| {
+                if range.is_empty() {
+                    return;
+                }
+                let g = &g[range.start - part.start..range.end - part.start];
+                let (params, m, v) = (&mut params[range.clone()], &mut m[range.clone()], &mut v[range]);
+                kernels::adam(AdamStep { l2, ..step }, params, g, m, v);
+            };
+            let mut done = part.start.min(end);
+            for (decayed, lambda) in l2.iter() {
+                let (from, to) = (decayed.start.clamp(done, end), decayed.end.clamp(done, end));
+                run(done..from, 0.0);
+                run(from..to, *lambda);
+                done = to;
+            }
+            run(done..end, 0.0);
+            let first = part.start.max(params.len());
+            if first < part.end {
+                let beyond = &mut beyond[first - params.len()..part.end - params.len()];
+                beyond.copy_from_slice(&g[first - part.start..]);
+            }
         }
-        run(done..self.range.len(), 0.0);
     }
 }
 

@@ -45,6 +45,13 @@ pub(crate) enum History {
     Watched,
 }
 
+/// A part of a gradient: which, counted from the beginning of the range it was taken of, and where in the arena it is.
+#[derive(Clone, Debug)]
+struct Piece {
+    part: Range<usize>,
+    at: usize,
+}
+
 /// The memory of a tape: nodes, their values and the scratch of products. It grows to the size of the largest step and
 /// then stays; a steady-state step allocates nothing.
 #[derive(Debug)]
@@ -63,6 +70,10 @@ pub struct Arena {
     pub(crate) holds: Vec<u32>,
     pub(crate) marks: Vec<Mark>,
     pub(crate) panels: Vec<Real>,
+    /// The last gradient, where each of its numbers is in a block of its own.
+    pieces: Vec<Piece>,
+    /// The last gradient, where it had to be added up.
+    total: Vec<Real>,
     pub(crate) machine: Machine,
     pub(crate) replay: Option<Box<crate::Replay>>,
 }
@@ -90,6 +101,8 @@ impl Default for Arena {
             holds: Vec::new(),
             marks: Vec::new(),
             panels: Vec::new(),
+            pieces: Vec::new(),
+            total: Vec::new(),
             machine: Machine { isa: kernels::isa(), precision: Precision::F32, parallel: false },
             replay: None,
         }
@@ -117,7 +130,7 @@ impl Arena {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        (self.values.capacity() + self.panels.capacity()) * size_of::<Real>()
+        (self.values.capacity() + self.panels.capacity() + self.total.capacity()) * size_of::<Real>()
             + self.nodes.capacity() * size_of::<Node>()
     }
 
@@ -184,6 +197,40 @@ impl Arena {
             }
             self.free[class].push(at);
         }
+    }
+
+    /// Forgets the last gradient; the next is put together from pieces.
+    pub(crate) fn begin_gradient(&mut self) {
+        self.pieces.clear();
+        self.total.clear();
+    }
+
+    /// As [`begin_gradient`](Arena::begin_gradient), for one of `len` numbers that is added up.
+    pub(crate) fn begin_total(&mut self, len: usize) {
+        self.begin_gradient();
+        self.total.resize(len, 0.0);
+    }
+
+    /// Makes numbers `from ..` of node `id` a part of the gradient, whose block is kept until the next step.
+    pub(crate) fn keep_piece(&mut self, id: u32, from: usize, part: Range<usize>) {
+        let Node { at, owner, in_params, .. } = self.nodes[id as usize];
+        debug_assert!(!in_params, "the numbers of a piece are in the arena");
+        self.nodes[owner as usize].sharers += 1;
+        self.pieces.push(Piece { part, at: at + from });
+    }
+
+    /// Adds the numbers of node `id` from `from` on to a part of the gradient.
+    pub(crate) fn add_to_total(&mut self, id: u32, from: usize, part: Range<usize>, store: &[Real]) {
+        let Node { at, in_params, .. } = self.nodes[id as usize];
+        let values = if in_params { store } else { &self.values };
+        kernels::accumulate(&values[at + from..][..part.len()], &mut self.total[part]);
+    }
+
+    /// The parts of the last gradient.
+    pub(crate) fn gradient(&self) -> impl Iterator<Item = (Range<usize>, &[Real])> {
+        let total = (!self.total.is_empty()).then(|| (0..self.total.len(), &self.total[..]));
+        let pieces = self.pieces.iter().map(|p| (p.part.clone(), &self.values[p.at..][..p.part.len()]));
+        total.into_iter().chain(pieces)
     }
 
     /// Forgets the nodes from `nodes` on but for the numbers of `result`, one of them or an older one, which become those of

@@ -8,7 +8,7 @@ use crate::{
     vjp::Mark,
 };
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2};
-use std::cell::RefCell;
+use std::{cell::RefCell, ops::Range};
 
 /// One forward pass in progress. While it, or any [`Var`] of it, is alive, the parameters it reads cannot change:
 ///
@@ -284,41 +284,57 @@ impl<'t> Tape<'t> {
     ///
     /// # Panics
     /// If `out` is not as long as `range`.
-    pub fn grad_params(self, loss: Var<'t>, range: std::ops::Range<usize>, out: &mut [Real]) {
+    pub fn grad_params(self, loss: Var<'t>, range: Range<usize>, out: &mut [Real]) {
         let tiled = self.tiled(range.clone());
         if !tiled {
             out.fill(0.0);
         }
-        self.collect_grad_params(loss, range, out, tiled, false);
+        self.collect_grad_params(loss, range, out, tiled);
     }
 
-    /// As [`grad_params`](Tape::grad_params), giving up every value on the way, or, if they are to be added, as
-    /// [`add_grad_params`](Tape::add_grad_params). The loss itself can no longer be read.
-    pub(crate) fn spend_grad_params(self, loss: Var<'t>, range: std::ops::Range<usize>, out: &mut [Real], add: bool) {
-        let tiled = !add && self.tiled(range.clone());
-        if !add && !tiled {
-            out.fill(0.0);
+    /// ∂`loss`/∂θ for the parameters in `range`, left in the arena, for optimisers. Every value is given up on the way: the loss
+    /// itself can no longer be read.
+    pub(crate) fn last_gradient(self, loss: Var<'t>, range: Range<usize>) {
+        if !self.tiled(range.clone()) {
+            self.arena.borrow_mut().begin_total(range.len());
+            return self.add_last_gradient(loss, range);
         }
-        self.collect_grad_params(loss, range, out, tiled, true);
+        self.arena.borrow_mut().begin_gradient();
+        let wanted = |_, node: &Node| node.part_of(&range).is_some();
+        let keep = |_, node: Node, g: Option<Var<'t>>| {
+            let Some((from, to)) = node.part_of(&range) else { return };
+            // Numbers of the arena: neither none at all nor those of a parameter.
+            let g = match g {
+                None => self.fill(node.shape, |out| out.fill(0.0)),
+                Some(g) if self.node(g.id).in_params => g * 1.0,
+                Some(g) => g,
+            };
+            self.arena.borrow_mut().keep_piece(g.id, from - node.at, from - range.start..to - range.start);
+        };
+        self.backward(loss, wanted, keep, true);
+    }
+
+    /// As [`last_gradient`](Tape::last_gradient), added to the total that was begun.
+    pub(crate) fn add_last_gradient(self, loss: Var<'t>, range: Range<usize>) {
+        let wanted = |_, node: &Node| node.part_of(&range).is_some();
+        let add = |_, node: Node, g: Option<Var<'t>>| {
+            let (Some((from, to)), Some(g)) = (node.part_of(&range), g) else { return };
+            let part = from - range.start..to - range.start;
+            self.arena.borrow_mut().add_to_total(g.id, from - node.at, part, self.params);
+        };
+        self.backward(loss, wanted, add, true);
     }
 
     /// As [`grad_params`](Tape::grad_params), added to what `out` holds.
     ///
     /// # Panics
     /// If `out` is not as long as `range`.
-    pub fn add_grad_params(self, loss: Var<'t>, range: std::ops::Range<usize>, out: &mut [Real]) {
-        self.collect_grad_params(loss, range, out, false, false);
+    pub fn add_grad_params(self, loss: Var<'t>, range: Range<usize>, out: &mut [Real]) {
+        self.collect_grad_params(loss, range, out, false);
     }
 
     /// Adds the derivatives to `out`, or, where each of its elements belongs to one node, writes them there.
-    fn collect_grad_params(
-        self,
-        loss: Var<'t>,
-        range: std::ops::Range<usize>,
-        out: &mut [Real],
-        tiled: bool,
-        last: bool,
-    ) {
+    fn collect_grad_params(self, loss: Var<'t>, range: Range<usize>, out: &mut [Real], tiled: bool) {
         assert_eq!(out.len(), range.len(), "grad_params: {} numbers for {range:?}", out.len());
         self.backward(
             loss,
@@ -333,12 +349,12 @@ impl<'t> Tape<'t> {
                     None => {}
                 }
             },
-            last,
+            false,
         );
     }
 
     /// Whether the parameters recorded so far cover the range exactly, each once: then derivatives need no sum.
-    fn tiled(self, range: std::ops::Range<usize>) -> bool {
+    fn tiled(self, range: Range<usize>) -> bool {
         let arena = self.arena.borrow();
         let parts = || arena.params.iter().filter_map(|&(_, id)| arena.nodes[id as usize].part_of(&range));
         let apart = |(i, (from, to)): (usize, (usize, usize))| parts().skip(i + 1).all(|(f, t)| t <= from || to <= f);
@@ -349,7 +365,7 @@ impl<'t> Tape<'t> {
 impl Node {
     /// What a parameter has in common with a range of the store: a range may cut through a tensor, and two nodes may read the
     /// same parameters in different shapes.
-    fn part_of(&self, range: &std::ops::Range<usize>) -> Option<(usize, usize)> {
+    fn part_of(&self, range: &Range<usize>) -> Option<(usize, usize)> {
         let (from, to) = (self.at.max(range.start), (self.at + self.shape.len()).min(range.end));
         (self.op == Op::Param && from < to).then_some((from, to))
     }

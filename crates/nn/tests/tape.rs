@@ -109,7 +109,6 @@ fn only_the_named_net_moves() {
     assert_eq!(before[0], after[0], "the critic moved");
     assert_ne!(before[1], after[1], "the policy did not move");
     assert_eq!(before[2], after[2], "a net that takes no part moved");
-    assert!(adam.gradient().iter().any(|&g| g != 0.0));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use crate::{DataConfig, Error, Experiment};
 use backcast_core::{Columns, Key, Spec};
-use backcast_data::{Dataset, Log, Options, Row, TerminalRows, d4rl};
+use backcast_data::{Dataset, Log, Options, Row, TerminalRows, d4rl, scale_rewards};
 use backcast_envs::maze2d::{Maze2d, generate as maze};
 use backcast_envs::{pendulum::generate as pendulum, registry};
 use serde::{Deserialize, Serialize};
@@ -125,11 +125,15 @@ pub(crate) fn load_as(config: &DataConfig, task: &str, spec: Spec, next_actions:
         next_actions,
         ..Options::default()
     };
-    let (dataset, report) = log.transitions(&options)?;
+    let (mut dataset, report) = log.transitions(&options)?;
     let for_models = Options { terminals: TerminalRows::KeepKnown, next_actions: false, ..options };
-    let (model_data, _) = log.transitions(&for_models)?;
+    let mut model_data = log.transitions(&for_models)?.0.into_columns();
+    let in_data = |source| Error::Config { section: "data", source };
+    let scale_and_shift = config.rewards.scale_and_shift(&dataset).map_err(in_data)?;
+    scale_rewards(scale_and_shift, dataset.columns_mut());
+    scale_rewards(scale_and_shift, &mut model_data);
     let best = config.best_episodes.map(|share| dataset.best_episodes(share)).transpose();
-    let best = best.map_err(|source| Error::Config { section: "data", source })?;
+    let best = best.map_err(in_data)?;
     let summary = DataSummary {
         source,
         rows: report.rows,
@@ -137,5 +141,5 @@ pub(crate) fn load_as(config: &DataConfig, task: &str, spec: Spec, next_actions:
         episodes: report.episodes,
         mean_return: dataset.mean_return(),
     };
-    Ok(Loaded { dataset, best, model_data: model_data.into_columns(), summary })
+    Ok(Loaded { dataset, best, model_data, summary })
 }

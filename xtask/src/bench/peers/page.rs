@@ -1,6 +1,6 @@
 //! The page of the comparison: prose that is written by hand, around tables that are not.
 
-use super::catalogue::PEERS;
+use super::catalogue::{PEERS, left_out};
 use super::results::{PeerRun, Results, Workload, spread};
 use crate::bench::facts;
 use anyhow::{Context, bail};
@@ -60,7 +60,7 @@ fn about(page: &mut String, results: &Results) {
 
 fn summary(page: &mut String, results: &Results) {
     let _ = writeln!(page, "## In short\n");
-    let _ = writeln!(page, "The fastest peer is the fastest in single precision on as many threads.\n");
+    let _ = writeln!(page, "The fastest peer is the fastest in single precision on as many threads, doing no less.\n");
     let _ = writeln!(
         page,
         "| workload | ours, 1 thread | of the ceiling | fastest peer | ours ÷ it | ours, 2 threads | of the ceiling | fastest peer | ours ÷ it |"
@@ -71,7 +71,8 @@ fn summary(page: &mut String, results: &Results) {
         let _ = write!(page, "| `{name}` ");
         for threads in [1, 2] {
             let fraction = spread(workload.ours(threads).map(|o| o.fresh.measurement.fraction.median));
-            let exact = workload.ranking().into_iter().filter(|peer| !half(peer));
+            let whole = |peer: &&str| !half(peer) && left_out(peer, name).is_none();
+            let exact = workload.ranking().into_iter().filter(whole);
             let best = exact
                 .filter_map(|peer| Some((peer, rate(workload.theirs(peer, threads))?, workload.ratio(peer, threads)?)))
                 .max_by(|a, b| a.1.median.total_cmp(&b.1.median));
@@ -186,6 +187,7 @@ fn same(name: &str, run: &PeerRun) -> String {
     if half(&run.peer) {
         differs.push("bfloat16".into());
     }
+    differs.extend(left_out(&run.peer, name).map(str::to_owned));
     if differs.is_empty() { "yes".into() } else { differs.join(", ") }
 }
 

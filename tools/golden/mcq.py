@@ -122,6 +122,6 @@ def record(
 
 record("mcq")
 record(
-    "mcq-one-sided", limit=2.0, weight=0.5, n=4, m=1, target_pseudo=True, floor=0.1, one_sided=True, alpha=0.2,
+    "mcq-one-sided", limit=2.0, weight=0.5, n=4, m=1, target_pseudo=True, floor=-0.18, one_sided=True, alpha=0.2,
     target_entropy=-1.0,
 )

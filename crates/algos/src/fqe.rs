@@ -224,7 +224,9 @@ mod tests {
         let batch = rows.batch();
         let next = Array2::from_elem(batch.act.dim(), 0.8);
         let tape = fqe.store.tape();
-        let says = |net: Mlp, s: ArrayView2<'_, Real>, a: ArrayView2<'_, Real>| net.forward(tape.input(s).cat(tape.input(a))).read(<[Real]>::to_vec);
+        let says = |net: Mlp, s: ArrayView2<'_, Real>, a: ArrayView2<'_, Real>| {
+            net.forward(tape.input(s).cat(tape.input(a))).read(<[Real]>::to_vec)
+        };
         let q = says(fqe.critic, batch.obs, batch.act);
         let q2 = says(fqe.critic_target, batch.next_obs, next.view());
         let square = |at: usize| {

@@ -168,7 +168,10 @@ fn next_actions_are_wanted_where_they_are_used() {
     let mut nudged = a2.clone();
     nudged.values[2 * alive] += 0.1;
     f.tensors.insert(tensor.clone(), nudged);
-    assert!(!failures(&replay(&f).unwrap_or_else(|e| panic!("{e}"))).is_empty(), "{tensor} was nudged and everything holds");
+    assert!(
+        !failures(&replay(&f).unwrap_or_else(|e| panic!("{e}"))).is_empty(),
+        "{tensor} was nudged and everything holds"
+    );
     let mut f = fixture("td3_bc.safetensors");
     f.tensors.insert(tensor.clone(), a2);
     assert_eq!(replay(&f).expect_err("a column too many"), ParityError::Unknown { file: f.file, tensor });

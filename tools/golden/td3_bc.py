@@ -30,6 +30,12 @@ config = {
 rec = Recorder("td3_bc", "td3_bc", config, act_limit=LIMIT)
 actor, actor_target = Net(OBS, ACT), Net(OBS, ACT)
 critics, targets = [Net(OBS + ACT, 1) for _ in range(2)], [Net(OBS + ACT, 1) for _ in range(2)]
+with torch.no_grad():
+    # Steeper critics whose mean is zero: neither is the smaller everywhere.
+    probe = torch.randn(500, OBS + ACT)
+    for q in [*critics, *targets]:
+        q[-1].weight *= 3
+        q[-1].bias -= q(probe).mean()
 rec.start({
     **layers("actor", [actor.linears()]),
     **layers("critic", [q.linears() for q in critics]),

@@ -227,6 +227,7 @@ impl Head {
     }
 
     /// One member's Gaussians for `rows(i)`, `i` below `count`, in the units of the data.
+    #[expect(clippy::too_many_arguments, reason = "what is read and what is written, apart")]
     fn run(
         &self,
         params: &[Real],

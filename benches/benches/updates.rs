@@ -42,7 +42,7 @@ fn updates(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("update");
     for &name in LEARNERS {
         let (mut learner, batch) = learner(name).expect("a learner of this name");
-        let mut staging = Columns::with_capacity(SHAPE, batch);
+        let mut staging = Columns::with_capacity(SHAPE, batch).with_next_actions(true);
         let mut update = 0;
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
@@ -58,7 +58,7 @@ fn updates(criterion: &mut Criterion) {
 /// What every update begins with: drawing 256 rows of a million and copying them; the noise that SAC's update draws.
 fn draws(criterion: &mut Criterion) {
     let data = rows(1_000_000);
-    let mut staging = Columns::with_capacity(SHAPE, BATCH);
+    let mut staging = Columns::with_capacity(SHAPE, BATCH).with_next_actions(true);
     let mut group = criterion.benchmark_group("draws, batch 256");
     let mut step = 0;
     group.bench_function("rows", |bencher| {

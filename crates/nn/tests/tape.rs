@@ -371,3 +371,33 @@ fn layer_norm_standardises_rows_and_members_alike() {
         alone.read(|a| stacked.read(|b| assert_eq!(a, b)));
     }
 }
+
+/// A tape without history gives the values of one with it, and the derivative of what is watched.
+#[test]
+fn a_watched_value_can_be_differentiated_without_history() {
+    let mut store = Store::default();
+    let net = net(&mut store, "net", &[4, 9, 9, 1]);
+    let x = inputs(7, 4, "x");
+    let (params, arenas) = (store.params(), [RefCell::new(Arena::default()), RefCell::new(Arena::default())]);
+    let [full, lean] = [Tape::over(params, &arenas[0]), Tape::without_history(params, &arenas[1])].map(|tape| {
+        let x = tape.input(x.view()).watch();
+        let y = net.forward(x);
+        let slope = tape.grad(y.square().sum(), x);
+        [y, slope].map(|v| v.read(|v| v.to_vec()))
+    });
+    assert_eq!(full, lean);
+    assert!(full[1].iter().any(|&g| g != 0.0));
+}
+
+/// What is gone is never read by mistake.
+#[test]
+#[should_panic(expected = "the numbers of a value are gone")]
+fn what_is_not_watched_says_that_it_is_gone() {
+    let mut store = Store::default();
+    let net = net(&mut store, "net", &[4, 9, 9, 1]);
+    let x = inputs(7, 4, "x");
+    let arena = RefCell::new(Arena::default());
+    let tape = Tape::without_history(store.params(), &arena);
+    let x = tape.input(x.view());
+    tape.grad(net.forward(x).square().sum(), x);
+}

@@ -10,9 +10,9 @@
 //! Order: (2) before the first update and every [`Rollouts::every`] after it, then (3). The ring keeps the last
 //! [`Rollouts::keep`] roll-outs; rows of the log keep their recorded reward.
 //!
-//! As in the authors' code: H̄ = −3 for every task, roll-outs by sampled actions, u over members that are no elites too. Not
-//! from it: the order of SAC's steps (ours: actor, then critics), and ½ before the squared error of the critics, which under
-//! Adam changes nothing but its ε.
+//! As in the authors' code: roll-outs by sampled actions, u over members that are no elites too. Not from it: H̄ = −\|A\| unless
+//! [`sac::Config::target_entropy`] says otherwise (theirs is −3 for every task); the order of SAC's steps (ours: actor, then
+//! critics); no ½ before the squared error of the critics, which under Adam changes nothing but its ε.
 
 use crate::{
     imagines::{Imagination, Imagines, ModelBased, Rollouts, World},
@@ -25,7 +25,7 @@ use backcast_penalties::MaxAleatoric;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
-/// One field per symbol; defaults of the authors' code.
+/// One field per symbol; defaults of the authors' code, but for H̄, which is SAC's own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -39,8 +39,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let sac = sac::Config { target_entropy: Some(-3.0), ..Default::default() };
-        Self { lambda: 1.0, rollouts: Rollouts::default(), sac }
+        Self { lambda: 1.0, rollouts: Rollouts::default(), sac: sac::Config::default() }
     }
 }
 

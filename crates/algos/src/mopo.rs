@@ -21,7 +21,7 @@ use crate::{
 };
 use backcast_core::*;
 use backcast_imagination::{ImagineConfig, Sink, Summary};
-use backcast_penalties::MaxAleatoric;
+use backcast_penalties::PenaltyConfig;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,8 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Price λ of a unit of doubt: 0.5 to 5 in the authors' code. It belongs to one penalty and one scale of observations.
     pub lambda: Real,
+    /// What is doubted, u.
+    pub penalty: PenaltyConfig,
     /// How the policy is rolled out, and the share f of real rows.
     pub rollouts: Rollouts,
     /// The learner.
@@ -39,7 +41,12 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { lambda: 1.0, rollouts: Rollouts::default(), sac: sac::Config::default() }
+        Self {
+            lambda: 1.0,
+            penalty: PenaltyConfig::MaxAleatoric,
+            rollouts: Rollouts::default(),
+            sac: sac::Config::default(),
+        }
     }
 }
 
@@ -58,7 +65,7 @@ impl ModelBased for Config {
         ModelBased::check(self)?;
         let sac = self.sac.build(world.model.spec(), key)?;
         let doubting = ImagineConfig { penalty_weight: self.lambda, ..Default::default() };
-        let imagination = Imagination::new(world, &self.rollouts, doubting, Box::new(MaxAleatoric))?;
+        let imagination = Imagination::new(world, &self.rollouts, doubting, self.penalty.build())?;
         Ok(Mopo { rollouts: self.rollouts.clone(), sac, imagination })
     }
 }

@@ -182,7 +182,7 @@ fn imagining_is_a_function_of_its_key_and_allocates_nothing() {
         let Some(mut learner) = case.imagining(Key::new(19)) else { continue };
         imagining += 1;
         let rollouts = learner.rollouts().clone();
-        let mut imagined = |threads, key| {
+        let imagined = |threads, key| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut learner = case.imagining(Key::new(19)).expect("it imagined before");
             let mut rows = Columns::new(SPEC);

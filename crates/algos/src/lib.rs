@@ -16,6 +16,7 @@
 //! | [`cql`] | conservative Q-learning (Kumar et al. 2020) |
 //! | [`edac`] | SAC-N, and EDAC, its diversified ensemble (An et al. 2021) |
 //! | [`mcq`] | mildly conservative Q-learning (Lyu et al. 2022) |
+//! | [`morel`] | MOReL's pessimistic MDP, with SAC (Kidambi et al. 2020) |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
 //!
 //! [`fqe`] is not a learner: it says what a policy would earn, from the log alone.
@@ -55,6 +56,7 @@ pub mod imagines;
 pub mod iql;
 pub mod mcq;
 pub mod mopo;
+pub mod morel;
 pub mod parity;
 pub mod rebrac;
 pub mod romi;

@@ -17,6 +17,7 @@
 //! | [`edac`] | SAC-N, and EDAC, its diversified ensemble (An et al. 2021) |
 //! | [`mcq`] | mildly conservative Q-learning (Lyu et al. 2022) |
 //! | [`morel`] | MOReL's pessimistic MDP, with SAC (Kidambi et al. 2020) |
+//! | [`npg`] | natural policy gradient on whole trajectories in it, as its authors have it |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
 //!
 //! [`fqe`] is not a learner: it says what a policy would earn, from the log alone.
@@ -57,6 +58,7 @@ pub mod iql;
 pub mod mcq;
 pub mod mopo;
 pub mod morel;
+pub mod npg;
 pub mod parity;
 pub mod rebrac;
 pub mod romi;

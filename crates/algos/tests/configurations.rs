@@ -8,7 +8,7 @@ use shared::{Case, every, leaf};
 use toml::Value;
 
 /// Fields that a table of defaults leaves out because they are `None`, and a value each can have.
-const OPTIONAL: [(&str, &str, f64); 12] = [
+const OPTIONAL: [(&str, &str, f64); 14] = [
     ("sac", "target_entropy", -1.0),
     ("sac", "cloning", 2.5),
     ("cql", "target_entropy", -1.0),
@@ -21,13 +21,15 @@ const OPTIONAL: [(&str, &str, f64); 12] = [
     ("morel", "sac.target_entropy", -3.0),
     ("morel", "sac.cloning", 2.5),
     ("morel", "pessimism.kappa", 1.0),
+    ("npg", "pessimism.kappa", 1.0),
+    ("npg", "kl_bound", 0.1),
 ];
 
 /// Numbers that may be below zero.
-const SIGNED: [&str; 4] = ["target_entropy", "floor", "lagrange", "kappa"];
+const SIGNED: [&str; 6] = ["target_entropy", "floor", "lagrange", "kappa", "log_std", "min_log_std"];
 
 /// Numbers of which there may be none: counts of updates that are a phase, weights, thresholds and rates that may be off.
-const MAY_BE_ZERO: [&str; 22] = [
+const MAY_BE_ZERO: [&str; 24] = [
     "alpha",
     "alpha_rate",
     "cloning",
@@ -50,6 +52,8 @@ const MAY_BE_ZERO: [&str; 22] = [
     "real",
     "quantile",
     "margin",
+    "random_starts",
+    "value_weight",
 ];
 
 fn cases() -> Vec<Case> {

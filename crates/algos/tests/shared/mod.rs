@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use backcast_algos::imagines::{Evidence, Imagines, ModelBased, World};
-use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, mopo, morel, rebrac, sac, td3_bc};
+use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, mopo, morel, npg, rebrac, sac, td3_bc};
 use backcast_core::*;
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 use toml::{Table, Value};
@@ -186,6 +186,7 @@ pub(crate) fn every() -> Vec<Case> {
         )),
         Case::on_model::<mopo::Config>("[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3"),
         Case::on_model::<morel::Config>("[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 5"),
+        Case::on_model::<npg::Config>(&nets("warm_start = 1000000\npaths = 4\nvalue_hidden = [8]")),
     ]
 }
 

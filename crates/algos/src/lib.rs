@@ -20,6 +20,8 @@
 //! | [`npg`] | natural policy gradient on whole trajectories in it, as its authors have it |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
 //!
+//! [`mbpo`] learns online, in a world it can act in (Janner et al. 2019): the loop that imagination comes from.
+//!
 //! [`fqe`] is not a learner: it says what a policy would earn, from the log alone.
 //!
 //! A learner sees batches and keys, nothing else: no file, no clock, no standard output. That each computes its
@@ -55,6 +57,7 @@ pub mod edac;
 pub mod fqe;
 pub mod imagines;
 pub mod iql;
+pub mod mbpo;
 pub mod mcq;
 pub mod mopo;
 pub mod morel;

@@ -199,8 +199,8 @@ pub struct Progress {
     pub last_return: f64,
     /// k now.
     pub horizon: usize,
-    /// The smallest error of a member on the rows held out at the last fit.
-    pub holdout_mse: Real,
+    /// The smallest error of a member on the rows held out at the last fit, if there was one.
+    pub holdout_mse: Option<Real>,
 }
 
 /// What has been learnt.
@@ -268,7 +268,7 @@ struct Mbpo<'a> {
     /// D_model.
     imagined: Recent,
     staging: Columns,
-    holdout_mse: Real,
+    holdout_mse: Option<Real>,
 }
 
 impl<'a> Mbpo<'a> {
@@ -284,7 +284,7 @@ impl<'a> Mbpo<'a> {
             real: Columns::with_capacity(spec, config.steps),
             imagined: Recent { spec, keep: config.keep, parts: VecDeque::new() },
             staging: Columns::with_capacity(spec, config.batch),
-            holdout_mse: Real::NAN,
+            holdout_mse: None,
         })
     }
 
@@ -292,7 +292,7 @@ impl<'a> Mbpo<'a> {
     /// Train p_θ on D_env, from where it was.
     fn refit(&mut self, key: Key) -> Result<(), FitError> {
         let report = self.imagination.model.fit(&self.real, key, &mut |_| true)?;
-        self.holdout_mse = report.holdout_mse.into_iter().fold(Real::INFINITY, Real::min);
+        self.holdout_mse = report.holdout_mse.into_iter().reduce(Real::min);
         Ok(())
     }
     // ANCHOR_END: refit
@@ -471,7 +471,7 @@ mod tests {
         let (early, late) = (mean(&seen[..random]), mean(&seen[seen.len() - 8..]));
         assert!(late > early + 3.0 && late > 12.0, "{early} at random, {late} at last");
         assert!(seen.windows(2).all(|p| p[0].horizon <= p[1].horizon) && seen.last().is_some_and(|p| p.horizon == 3));
-        assert!(seen.last().is_some_and(|p| p.holdout_mse < 1e-2), "{:?}", seen.last());
+        assert!(seen.last().is_some_and(|p| p.holdout_mse.is_some_and(|e| e < 1e-2)), "{:?}", seen.last());
         let mut act = ndarray::Array2::zeros((2, 1));
         let obs = ndarray::arr2(&[[-1.0], [1.0]]);
         learnt.policy.act(obs.view(), None, act.view_mut());

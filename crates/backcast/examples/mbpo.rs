@@ -52,7 +52,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     println!("{:>6} {:>8} {:>8} {:>10}", "steps", "return", "horizon", "model");
     let mut learnt = learn(&config, &mut Pendulum::default(), never, Key::new(seed), &mut |p| {
-        println!("{:>6} {:>8.0} {:>8} {:>10.1e}", p.steps, p.last_return, p.horizon, p.holdout_mse);
+        let error = p.holdout_mse.map_or("-".into(), |error| format!("{error:.1e}"));
+        println!("{:>6} {:>8.0} {:>8} {error:>10}", p.steps, p.last_return, p.horizon);
         true
     })?;
     let world = || Ok::<_, std::convert::Infallible>(Box::new(Pendulum::default()) as Box<dyn Env + Send>);

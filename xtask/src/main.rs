@@ -1,4 +1,4 @@
-//! The runner: `run`, `report`, `data`, `bench`, `parity`, `test`, `tidy`, `docs`.
+//! The runner: `run`, `report`, `data`, `bench`, `calibrate`, `parity`, `test`, `tidy`, `docs`.
 //!
 //! `cargo xtask` is an alias (see `.cargo/config.toml`) for running this program. It is the only place in the workspace
 //! that prints.
@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal prints")]
 
 mod bench;
+mod calibrate;
 mod data;
 mod docs;
 mod maze;
@@ -41,6 +42,8 @@ enum Command {
     Data(data::Args),
     /// Measure throughput
     Bench(bench::Args),
+    /// Hold every measure of a model's doubt against its true error, in worlds whose physics is known
+    Calibrate(calibrate::Args),
     /// Replay recorded updates of other code and compare losses, gradients and parameters
     Parity(parity::Args),
     /// Unit, integration and documentation tests, then the gradient checks in double precision
@@ -85,6 +88,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Command::Report(args) => report::main(args),
         Command::Data(args) => return data::main(args),
         Command::Bench(args) => bench::main(args),
+        Command::Calibrate(args) => calibrate::main(args),
         Command::Parity(args) => parity::main(args),
         Command::Test(args) => test::main(args),
         Command::Tidy => tidy::main(),

@@ -61,12 +61,14 @@ mod config;
 mod ensemble;
 mod fit;
 mod gaussian_bc;
+mod trainer;
 
 pub use action_vae::{ActionVae, ActionVaeConfig, Condition};
 pub use config::{Criterion, EnsembleConfig};
 pub use ensemble::Ensemble;
 pub use fit::{Fit, FitError, FitProgress, FitReport, StoppedBy};
 pub use gaussian_bc::{GaussianBc, GaussianBcConfig};
+pub use trainer::Trainer;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

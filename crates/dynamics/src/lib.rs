@@ -57,6 +57,7 @@
 #![forbid(unsafe_code)]
 
 mod action_vae;
+mod adversary;
 mod config;
 mod ensemble;
 mod fit;
@@ -64,6 +65,7 @@ mod gaussian_bc;
 mod trainer;
 
 pub use action_vae::{ActionVae, ActionVaeConfig, Condition};
+pub use adversary::{Adversary, Played};
 pub use config::{Criterion, EnsembleConfig};
 pub use ensemble::Ensemble;
 pub use fit::{Fit, FitError, FitProgress, FitReport, StoppedBy};

@@ -1,18 +1,50 @@
 use crate::AlgorithmConfig;
-use backcast_core::{Batch, ConfigError, Key, Learner, Metrics, Policy, Real, Slot, Spec, State, under};
+use backcast_algos::imagines::{Imagines, Rollouts, Units, World};
+use backcast_core::{
+    Batch, ConfigError, Key, Learner, Metrics, Policy, Real, Slot, Source, Spec, State, Termination, under,
+};
 use backcast_data::Normaliser;
+use backcast_dynamics::Ensemble;
+use backcast_imagination::{Sink, Summary};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
 
 /// A learner with the normaliser it was trained behind: complete when saved, and given raw observations to act on.
 pub struct Agent {
     normaliser: Normaliser,
-    learner: Box<dyn Learner>,
+    learner: Kind,
     by_candidates: bool,
     normalised: Array2<Real>,
 }
 
+/// What a learner learns from.
+enum Kind {
+    /// Batches that somebody else fills.
+    Given(Box<dyn Learner>),
+    /// Batches of the log and of what it imagines itself.
+    Imagining(Box<dyn Imagines>),
+}
+
+impl Kind {
+    fn learner(&self) -> &dyn Learner {
+        match self {
+            Self::Given(learner) => learner.as_ref(),
+            Self::Imagining(learner) => learner.as_ref(),
+        }
+    }
+
+    fn learner_mut(&mut self) -> &mut dyn Learner {
+        match self {
+            Self::Given(learner) => learner.as_mut(),
+            Self::Imagining(learner) => learner.as_mut(),
+        }
+    }
+}
+
 impl Agent {
     /// A learner for transitions of `spec` behind `normaliser` (or none).
+    ///
+    /// # Errors
+    /// If the configuration makes no sense, or the algorithm is one that is built [on a model](Agent::on_model).
     pub fn new(
         algorithm: &AlgorithmConfig,
         normaliser: Option<Normaliser>,
@@ -20,13 +52,55 @@ impl Agent {
         key: Key,
     ) -> Result<Self, ConfigError> {
         let normaliser = normaliser.unwrap_or_else(|| Normaliser::identity(spec.obs));
-        let (learner, by_candidates) = (algorithm.build(spec, key)?, algorithm.acts_by_candidates());
-        Ok(Self { normaliser, learner, by_candidates, normalised: Array2::zeros((0, spec.obs)) })
+        let why = || ConfigError { field: "name", why: format!("is `{}`, which needs a model", algorithm.name()) };
+        let learner = Kind::Given(algorithm.build(spec, key)?.ok_or_else(why)?);
+        Ok(Self::behind(normaliser, learner, algorithm.acts_by_candidates()))
+    }
+
+    /// A learner that imagines in `model`, which is of raw observations, behind `normaliser` (or none).
+    ///
+    /// # Errors
+    /// If the configuration makes no sense, or the algorithm has no use for a model.
+    pub fn on_model(
+        algorithm: &AlgorithmConfig,
+        normaliser: Option<Normaliser>,
+        model: Ensemble,
+        termination: Termination,
+        key: Key,
+    ) -> Result<Self, ConfigError> {
+        let normaliser = normaliser.unwrap_or_else(|| Normaliser::identity(backcast_core::Dynamics::spec(&model).obs));
+        let units = Units::new(normaliser.mean(), normaliser.std());
+        let why =
+            || ConfigError { field: "name", why: format!("is `{}`, which has no use for a model", algorithm.name()) };
+        let learner = algorithm.build_on(World { model, termination, units }, key)?.ok_or_else(why)?;
+        Ok(Self::behind(normaliser, Kind::Imagining(learner), algorithm.acts_by_candidates()))
+    }
+
+    fn behind(normaliser: Normaliser, learner: Kind, by_candidates: bool) -> Self {
+        let normalised = Array2::zeros((0, learner.learner().spec().obs));
+        Self { normaliser, learner, by_candidates, normalised }
     }
 
     /// One update on a batch whose observations are already normalised.
     pub fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
-        self.learner.update(batch, key)
+        self.learner.learner_mut().update(batch, key)
+    }
+
+    /// How a learner on a model wants to imagine; none if it has no model.
+    pub fn rollouts(&self) -> Option<&Rollouts> {
+        match &self.learner {
+            Kind::Given(_) => None,
+            Kind::Imagining(learner) => Some(learner.rollouts()),
+        }
+    }
+
+    /// Lets a learner on a model roll its policy out from states of `log`; raw transitions go to `sink`. Nothing happens without
+    /// a model.
+    pub fn imagine(&mut self, log: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+        match &mut self.learner {
+            Kind::Given(_) => Summary::default(),
+            Kind::Imagining(learner) => learner.imagine(log, key, sink),
+        }
     }
 
     /// The policy as it is evaluated: a stochastic one by its deterministic action, whatever key it is given; one that chooses
@@ -57,7 +131,7 @@ impl Policy for Evaluated<'_> {
 /// Acts on raw observations; with a key, as at random as the learner is.
 impl Policy for Agent {
     fn spec(&self) -> Spec {
-        self.learner.spec()
+        self.learner.learner().spec()
     }
 
     fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
@@ -68,14 +142,14 @@ impl Policy for Agent {
         own.slice_axis_inplace(Axis(0), Slice::from(..obs.nrows()));
         own.assign(&obs);
         self.normaliser.apply(own.view_mut());
-        self.learner.act(own.view(), key, act);
+        self.learner.learner_mut().act(own.view(), key, act);
     }
 }
 
 impl State for Agent {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         under("normaliser", &mut self.normaliser, f);
-        self.learner.visit(f);
+        self.learner.learner_mut().visit(f);
     }
 }
 

@@ -1,4 +1,5 @@
-use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, rebrac, sac, td3_bc};
+use backcast_algos::imagines::{Imagines, ModelBased, World};
+use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, mopo, rebrac, sac, td3_bc};
 use backcast_core::{Algorithm, ConfigError, Key, Learner, Spec};
 use serde::{Deserialize, Serialize};
 
@@ -28,11 +29,14 @@ pub enum AlgorithmConfig {
     Edac(edac::Config),
     /// Mildly conservative Q-learning.
     Mcq(mcq::Config),
+    /// MOPO.
+    Mopo(mopo::Config),
 }
 
-/// Calls a method of whichever configuration it is.
+/// Calls a method of whichever configuration it is: the first value for learners from batches, the second for those that
+/// imagine in a model.
 macro_rules! each {
-    ($of:expr, $config:ident => $value:expr) => {
+    ($of:expr, $config:pat => $value:expr, $on_model:pat => $model_based:expr) => {
         match $of {
             AlgorithmConfig::Bc($config) => $value,
             AlgorithmConfig::Td3Bc($config) => $value,
@@ -45,6 +49,7 @@ macro_rules! each {
             AlgorithmConfig::Cql($config) => $value,
             AlgorithmConfig::Edac($config) => $value,
             AlgorithmConfig::Mcq($config) => $value,
+            AlgorithmConfig::Mopo($on_model) => $model_based,
         }
     };
 }
@@ -52,12 +57,22 @@ macro_rules! each {
 impl AlgorithmConfig {
     /// Whether every field makes sense.
     pub fn check(&self) -> Result<(), ConfigError> {
-        each!(self, config => config.check())
+        each!(self, config => config.check(), config => config.check())
     }
 
-    /// A learner for `spec`, its parameters drawn by `key`.
-    pub fn build(&self, spec: Spec, key: Key) -> Result<Box<dyn Learner>, ConfigError> {
-        each!(self, config => Ok(Box::new(config.build(spec, key)?)))
+    /// Whether it learns in a model of what happens next, and imagines there itself.
+    pub fn needs_model(&self) -> bool {
+        each!(self, _ => false, _ => true)
+    }
+
+    /// A learner for `spec`, its parameters drawn by `key`; none where it is to be built on a model.
+    pub fn build(&self, spec: Spec, key: Key) -> Result<Option<Box<dyn Learner>>, ConfigError> {
+        each!(self, config => Ok(Some(Box::new(config.build(spec, key)?))), _ => Ok(None))
+    }
+
+    /// A learner in `world`, its parameters drawn by `key`; none where it learns from batches alone.
+    pub fn build_on(&self, world: World, key: Key) -> Result<Option<Box<dyn Imagines>>, ConfigError> {
+        each!(self, _ => Ok(None), config => Ok(Some(Box::new(config.build_on(world, key)?))))
     }
 
     /// Whether its batches must bring the action recorded at the next state: the log then loses the rows that have none.
@@ -76,7 +91,10 @@ impl AlgorithmConfig {
         fn name<A: Algorithm>(_: &A) -> &'static str {
             A::NAME
         }
-        each!(self, config => name(config))
+        fn model_based<A: ModelBased>(_: &A) -> &'static str {
+            A::NAME
+        }
+        each!(self, config => name(config), config => model_based(config))
     }
 }
 

@@ -322,13 +322,16 @@ impl Experiment {
         if weighted && data.best_episodes.is_some() {
             return bad("data: `best_episodes` does not go with starts by return, which weigh every episode");
         }
-        if arm.imagine == Imagine::Nothing {
-            return Ok(());
+        let algorithm = self.algorithm_of(arm)?;
+        match (arm.imagine == Imagine::Nothing, algorithm.needs_model()) {
+            (true, false) => return Ok(()),
+            (false, true) => return bad("imagine: its learner imagines by itself; leave this out"),
+            _ => {}
         }
         if data != self.data || data.best_episodes.is_some() {
             return bad("data: what imagines learns from the experiment's whole log, as its models do");
         }
-        match self.algorithm_of(arm)?.needs_next_actions() {
+        match algorithm.needs_next_actions() {
             true => bad("algorithm: it asks for the action recorded at each next state, which imagined rows have not"),
             false => Ok(()),
         }
@@ -449,7 +452,7 @@ mod tests {
 
     #[test]
     fn every_algorithm_has_a_name_and_reads_back() {
-        for name in ["bc", "td3_bc", "bcq", "bear", "rebrac", "awac", "iql", "sac", "cql", "edac", "mcq"] {
+        for name in ["bc", "td3_bc", "bcq", "bear", "rebrac", "awac", "iql", "sac", "cql", "edac", "mcq", "mopo"] {
             for option in ["", "algorithm.cloning=2.5", "algorithm.lagrange=5.0"] {
                 let settings = [format!("algorithm.name={name}"), option.to_owned()];
                 let known = option.is_empty() || name == if option.contains("cloning") { "sac" } else { "cql" };

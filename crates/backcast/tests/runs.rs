@@ -36,6 +36,17 @@ fn tiny() -> Experiment {
         eval_every = 100
         eval_episodes = 1
         final_episodes = 2
+        [[arms]]
+        name = "reverse"
+        imagine = "reverse"
+        [[arms]]
+        name = "forward"
+        imagine = "forward"
+        [[arms]]
+        name = "data alone"
+        [[arms]]
+        name = "mopo"
+        algorithm = { name = "mopo", rollouts = { every = 70, starts = 20, horizon = 2, keep = 2, real = 0.3 }, sac = { hidden = [8] } }
     "#;
     Experiment::parse(text).expect("a sound experiment")
 }

@@ -34,6 +34,8 @@ pub struct Batch<'a> {
     pub terminal: ArrayView2<'a, Real>,
     /// *a′*, the action recorded at *s′*, `[rows, act]`, where it was asked for. Zeros where *d* is 1.
     pub next_act: Option<ArrayView2<'a, Real>>,
+    /// The rows before this one come from the log, the others from imagination.
+    pub real: usize,
 }
 // ANCHOR_END: batch
 
@@ -72,13 +74,15 @@ pub struct Columns {
     next_obs: Vec<Real>,
     terminal: Vec<Real>,
     next_act: Option<Vec<Real>>,
+    /// Where imagined rows begin, if there are any.
+    imagined: Option<usize>,
 }
 
 impl Columns {
     /// No rows of the given widths.
     pub fn new(spec: Spec) -> Self {
         let [obs, act, reward, next_obs, terminal] = [const { Vec::new() }; 5];
-        Self { spec, obs, act, reward, next_obs, terminal, next_act: None }
+        Self { spec, obs, act, reward, next_obs, terminal, next_act: None, imagined: None }
     }
 
     /// The same columns and, if `keep`, a sixth: *a′*, the action recorded at *s′*, which the few learners that hold their
@@ -142,6 +146,23 @@ impl Columns {
         self.next_obs.truncate(rows * self.spec.obs);
         self.terminal.truncate(rows);
         self.next_act.iter_mut().for_each(|next| next.truncate(rows * self.spec.act));
+        self.imagined = self.imagined.filter(|&from| from < rows);
+    }
+
+    /// Says that the rows pushed from now on are imagined: a [`Batch`] tells its learner how many of its rows are
+    /// [`real`](Batch::real). Forgotten when the rows are.
+    ///
+    /// ```
+    /// use backcast_core::{Columns, Spec};
+    /// let mut rows = Columns::new(Spec::new(1, 1));
+    /// rows.push(&[0.0], &[0.0], 0.0, &[0.0], false);
+    /// assert_eq!(rows.batch().real, 1);
+    /// rows.begin_imagined();
+    /// rows.push(&[1.0], &[0.0], 0.0, &[0.0], false);
+    /// assert_eq!((rows.batch().len(), rows.batch().real), (2, 1));
+    /// ```
+    pub fn begin_imagined(&mut self) {
+        self.imagined = Some(self.len());
     }
 
     /// Appends one transition.
@@ -271,6 +292,7 @@ impl Columns {
             next_obs: view(Column::NextObs),
             terminal: view(Column::Terminal),
             next_act: self.next_actions().map(|next| dense(next, self.spec.act, first, count)),
+            real: self.imagined.map_or(count, |from| from.saturating_sub(first).min(count)),
         }
     }
 }

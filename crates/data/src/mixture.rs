@@ -1,6 +1,6 @@
 use backcast_core::{Columns, Key, Real, Source, Spec};
 
-/// Batches of which a share *η* comes from imagination: real rows first, then imagined ones.
+/// Batches of which a share *η* comes from imagination: real rows first, then imagined ones; the batch says how many are real.
 ///
 /// Of `rows` rows, *⌊rows·η + 0.1⌋* are imagined and **all the others** are real. ROMI's code rounds both parts down after
 /// adding 0.1, *⌊rows·(1−η) + 0.1⌋ + ⌊rows·η + 0.1⌋*; that is the same where *rows·η* is whole, as in its settings with
@@ -16,7 +16,8 @@ use backcast_core::{Columns, Key, Real, Source, Spec};
 /// imagined.push(&[1.0], &[0.0], 0.0, &[0.0], false);
 /// let mixture = Mixture::new(&real, &imagined, 0.7);
 /// let mut staging = Columns::new(real.spec());
-/// assert_eq!(mixture.sample(Key::new(0), 100, &mut staging).obs.sum(), 70.0);
+/// let batch = mixture.sample(Key::new(0), 100, &mut staging);
+/// assert_eq!((batch.obs.sum(), batch.real), (70.0, 30));
 /// ```
 #[derive(Clone, Copy)]
 pub struct Mixture<'a> {
@@ -62,6 +63,9 @@ impl Source for Mixture<'_> {
         let [real, imagined] = self.counts(rows);
         for (part, name, rows) in [(self.real, "real", real), (self.imagined, "imagined", imagined)] {
             assert!(rows == 0 || !part.is_empty(), "Mixture: {rows} {name} rows are due and there are none");
+            if name == "imagined" {
+                out.begin_imagined();
+            }
             part.sample_into(key.name(name), rows, out);
         }
     }

@@ -1,7 +1,8 @@
-use super::{Context, files, imagined, priorities};
+use super::{Context, files, imagined, models, priorities};
 use crate::{Agent, Error, evaluate};
-use backcast_core::{Columns, Key, Source, first_non_finite};
-use backcast_data::{Mixture, Normaliser, Scale};
+use backcast_core::{Columns, Direction, Key, Slot, Source, State, first_non_finite, under};
+use backcast_data::{Mixture, Normaliser, Ring, Scale};
+use backcast_imagination::{Imagined, Summary};
 use backcast_nn::{load, save};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path, time::Instant};
@@ -44,6 +45,64 @@ struct Progress {
     seconds: f64,
 }
 
+impl Progress {
+    fn add(&mut self, name: &str, value: f64) {
+        match self.sums.get_mut(name) {
+            Some((sum, count)) => (*sum, *count) = (*sum + value, *count + 1),
+            None => drop(self.sums.insert(name.to_owned(), (value, 1))),
+        }
+    }
+}
+
+/// An agent and, if it imagines as it learns, what it has imagined.
+struct Learning {
+    agent: Agent,
+    own: Option<Ring>,
+}
+
+impl Learning {
+    /// Before the update after `update` others: rolls the policy out, if that is due.
+    fn imagine(
+        &mut self,
+        log: &dyn Source,
+        update: u64,
+        key: Key,
+        progress: &mut Progress,
+        job: &str,
+    ) -> Result<(), Error> {
+        let Some(ring) = &mut self.own else { return Ok(()) };
+        if !self.agent.rollouts().is_some_and(|how| update.is_multiple_of(how.every)) {
+            return Ok(());
+        }
+        let (mut reward, mut penalty) = (0.0, 0.0);
+        let mut store = |t: Imagined<'_>| {
+            (reward, penalty) = (reward + t.reward as f64, penalty + t.penalty as f64);
+            ring.push(t.obs, t.act, t.reward, t.next_obs, t.terminal);
+        };
+        let Summary { started, stored, terminal, not_finite, .. } = self.agent.imagine(log, key, &mut store);
+        if ring.is_empty() {
+            return Err(Error::Mismatch(format!(
+                "{job}: of {started} chains the model imagined nothing, and {not_finite} numbers were not finite; look at its fit"
+            )));
+        }
+        let rows = stored.max(1) as f64;
+        for (name, value) in [("reward", reward), ("penalty", penalty), ("terminal", terminal as f64)] {
+            progress.add(&format!("imagined_{name}"), value / rows);
+        }
+        Ok(())
+    }
+}
+
+/// What is imagined is saved too: a policy that is gone cannot imagine it again.
+impl State for Learning {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        self.agent.visit(f);
+        if let Some(ring) = &mut self.own {
+            under("imagined", ring, f);
+        }
+    }
+}
+
 /// Trains one arm on one seed, from its last checkpoint on.
 pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<LearnResult, Error> {
     let (experiment, log, arm) = (context.experiment, context.log_of(arm), &context.experiment.arms[arm]);
@@ -66,20 +125,25 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
         None => log,
     };
     let mixture = imagined.as_ref().map(|made| Mixture::new(real, made, experiment.imagination.ratio));
-    let rows: &dyn Source = match &mixture {
-        Some(mixture) => mixture,
-        None => real,
-    };
     let normaliser = experiment.standardise.then(|| Normaliser::fit(log.batch().obs, Scale::Plus(1e-3)));
     let key = context.key(seed).name("learner");
     let algorithm = experiment.algorithm_of(arm).map_err(|e| Error::Mismatch(e.to_string()))?;
-    let mut agent = Agent::new(&algorithm, normaliser, spec, key.name("init"))
-        .map_err(|source| Error::Config { section: "algorithm", source })?;
+    let init = key.name("init");
+    let agent = match algorithm.needs_model() {
+        true => {
+            let model = models::load(context, seed, Direction::Forward)?;
+            Agent::on_model(&algorithm, normaliser, model, context.termination, init)
+        }
+        false => Agent::new(&algorithm, normaliser, spec, init),
+    };
+    let agent = agent.map_err(|source| Error::Config { section: "algorithm", source })?;
+    let own = agent.rollouts().map(|rollouts| Ring::new(spec, rollouts.capacity()));
+    let mut learning = Learning { agent, own };
 
     let checkpoint = folder.join("checkpoint.safetensors");
     let mut progress = Progress::default();
     if checkpoint.exists() {
-        let notes = load(&mut agent, &checkpoint)?;
+        let notes = load(&mut learning, &checkpoint)?;
         let text = notes.get("progress").map_or("", String::as_str);
         progress = serde_json::from_str(text)
             .map_err(|e| Error::Format { path: checkpoint.clone(), why: format!("`progress`: {e}") })?;
@@ -92,17 +156,21 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
     while progress.update < training.updates {
         if progress.update.is_multiple_of(64) && context.observer.stop() {
             progress.seconds += clock.elapsed().as_secs_f64();
-            write_checkpoint(&mut agent, &progress, &checkpoint)?;
+            write_checkpoint(&mut learning, &progress, &checkpoint)?;
             return Err(Error::Interrupted);
         }
         let step = key.name("update").fold(progress.update);
+        learning.imagine(real, progress.update, step.name("imagination"), &mut progress, &job)?;
+        let Learning { agent, own } = &mut learning;
+        let own = agent.rollouts().zip(own.as_ref()).map(|(how, ring)| Mixture::new(real, ring, 1.0 - how.real));
+        let rows: &dyn Source = match own.as_ref().or(mixture.as_ref()) {
+            Some(mixture) => mixture,
+            None => real,
+        };
         rows.sample(step.name("rows"), training.batch, &mut staging);
         agent.normaliser().apply_columns(&mut staging);
         for (name, value) in agent.update(staging.batch(), step).iter() {
-            match progress.sums.get_mut(name) {
-                Some((sum, count)) => (*sum, *count) = (*sum + value as f64, *count + 1),
-                None => drop(progress.sums.insert(name.to_owned(), (value as f64, 1))),
-            }
+            progress.add(name, value as f64);
         }
         progress.update += 1;
         let note = || progress.curve.last().map_or(String::new(), |p| format!("score {:.1}", p.score));
@@ -111,7 +179,7 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
         }
         if progress.update.is_multiple_of(training.eval_every) {
             progress.seconds += clock.elapsed().as_secs_f64();
-            if let Some((tensor, index)) = first_non_finite(&mut agent) {
+            if let Some((tensor, index)) = first_non_finite(&mut learning.agent) {
                 let hint = format!(
                     "the last good state is {}; lower the learning rates or look at the log's rewards",
                     checkpoint.display()
@@ -119,16 +187,18 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
                 return Err(Error::NotFinite { job, tensor, index, update: progress.update, hint });
             }
             // Every arm and every evaluation of a seed meets the same starts.
-            let (score, _) = score(context, &mut agent, training.eval_episodes, context.key(seed).name("evaluation"))?;
+            let (score, _) =
+                score(context, &mut learning.agent, training.eval_episodes, context.key(seed).name("evaluation"))?;
             let metrics =
                 std::mem::take(&mut progress.sums).into_iter().map(|(name, (sum, n))| (name, sum / n as f64)).collect();
             progress.curve.push(Point { update: progress.update, score, metrics });
-            write_checkpoint(&mut agent, &progress, &checkpoint)?;
+            write_checkpoint(&mut learning, &progress, &checkpoint)?;
             clock = Instant::now();
         }
     }
-    let (score, score_std) = score(context, &mut agent, training.final_episodes, context.key(seed).name("final"))?;
-    write_checkpoint(&mut agent, &progress, &checkpoint)?;
+    let (score, score_std) =
+        score(context, &mut learning.agent, training.final_episodes, context.key(seed).name("final"))?;
+    write_checkpoint(&mut learning, &progress, &checkpoint)?;
     let Progress { curve, seconds, .. } = progress;
     let result = LearnResult { arm: arm.name.clone(), seed, score, score_std, curve, seconds };
     files::write(&result_path, &serde_json::to_string_pretty(&result).expect("plain values"))?;
@@ -136,9 +206,9 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
     Ok(result)
 }
 
-fn write_checkpoint(agent: &mut Agent, progress: &Progress, path: &Path) -> Result<(), Error> {
+fn write_checkpoint(learning: &mut Learning, progress: &Progress, path: &Path) -> Result<(), Error> {
     let progress = serde_json::to_string(progress).expect("plain values");
-    Ok(save(agent, &BTreeMap::from([("progress".into(), progress)]), path)?)
+    Ok(save(learning, &BTreeMap::from([("progress".into(), progress)]), path)?)
 }
 
 /// Mean and standard deviation over episodes, normalised where the task has reference scores.

@@ -157,9 +157,9 @@ pub fn carry_out(
     let seeds: Vec<u64> = experiment.seeds.0.clone().collect();
     let mut directions: Vec<Direction> = Vec::new();
     for arm in &experiment.arms {
-        if let Some(direction) = arm.imagine.direction().filter(|d| !directions.contains(d)) {
-            directions.push(direction);
-        }
+        let algorithm = experiment.algorithm_of(arm).map_err(|e| Error::Mismatch(e.to_string()))?;
+        let own = algorithm.needs_model().then_some(Direction::Forward);
+        directions.extend(arm.imagine.direction().or(own).filter(|d| !directions.contains(d)));
     }
     let fits: Vec<(u64, Direction)> = seeds.iter().flat_map(|&s| directions.iter().map(move |&d| (s, d))).collect();
     observer.stage("models", fits.len());

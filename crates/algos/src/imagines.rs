@@ -1,0 +1,276 @@
+//! What model-based algorithms have in common: a model, and roll-outs of their own policy in it, refreshed as the policy
+//! changes (MBPO's algorithm 2: Janner, Fu, Zhang & Levine, *When to trust your model*, NeurIPS 2019, arXiv:1906.08253).
+//!
+//! A learner of this kind is built on a fitted model, [`ModelBased::build_on`]. From then on two things alternate, and whoever
+//! trains it keeps the rows:
+//!
+//! 1. every [`Rollouts::every`] updates, [`Imagines::imagine`]: the policy is rolled for a few steps from states of the log, and the
+//!    transitions go to a ring that forgets those of old policies;
+//! 2. [`Learner::update`] on a batch of which the share [`Rollouts::real`] comes from the log and the rest from the ring.
+//!
+//! ```
+//! use backcast_algos::{imagines::{Imagines, ModelBased, World}, mopo};
+//! use backcast_core::{Columns, Direction, Key, Learner, Source, Spec, never};
+//! use backcast_dynamics::{Ensemble, EnsembleConfig};
+//!
+//! let mut log = Columns::new(Spec::new(1, 1));
+//! let mut x = vec![0.0; 400];
+//! Key::new(0).uniform(-1.0, 1.0, &mut x);
+//! x.chunks(2).for_each(|x| log.push(&x[..1], &x[1..], -x[0].abs(), &[0.9 * x[0] + 0.1 * x[1]], false));
+//! let small = EnsembleConfig { hidden: vec![8], decay: vec![0.0; 2], max_epochs: Some(2), ..Default::default() };
+//! let mut model = Ensemble::new(small, log.spec(), Direction::Forward, Key::new(1))?;
+//! model.fit(&log, Key::new(2), &mut |_| true)?;
+//!
+//! let mut config = mopo::Config::default();
+//! config.sac.hidden = vec![16];
+//! (config.rollouts.starts, config.rollouts.horizon) = (20, 3);
+//! let mut mopo = config.build_on(World::new(model, never), Key::new(3))?;
+//! let mut imagined = Columns::new(log.spec());
+//! mopo.imagine(&log, Key::new(4), &mut imagined);
+//! assert_eq!(imagined.len(), 60);
+//!
+//! let mut batch = Columns::new(log.spec());
+//! log.sample_into(Key::new(5), 2, &mut batch);
+//! batch.begin_imagined();
+//! imagined.sample_into(Key::new(6), 30, &mut batch);
+//! mopo.update(batch.batch(), Key::new(7));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Learners see standardised observations where whoever trains them standardises; models are of the log's own units. Between
+//! the two stand [`Units`].
+
+use backcast_core::*;
+use backcast_dynamics::Ensemble;
+use backcast_imagination::{ImagineConfig, Imaginer, Sink, Summary};
+use backcast_penalties::Penalty;
+use ndarray::{ArrayView2, ArrayViewMut2};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// How often, from how many states and how far a policy is rolled out, and what share of a batch that is. The defaults are
+/// those of MOPO's code.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rollouts {
+    /// Updates between roll-outs.
+    pub every: u64,
+    /// States of the log that chains start from.
+    pub starts: usize,
+    /// Steps h of a chain.
+    pub horizon: usize,
+    /// Roll-outs that are kept: older ones are forgotten.
+    pub keep: usize,
+    /// Share of a batch that comes from the log.
+    pub real: Real,
+}
+
+impl Default for Rollouts {
+    fn default() -> Self {
+        Self { every: 1000, starts: 50_000, horizon: 5, keep: 5, real: 0.05 }
+    }
+}
+
+impl Rollouts {
+    /// Whether every field makes sense.
+    ///
+    /// # Errors
+    /// The first field that does not, and what it must be instead.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        ConfigError::unless(self.every > 0, "every", "is 0; give a number of updates")?;
+        ConfigError::unless(self.starts > 0, "starts", "is 0; a chain starts somewhere")?;
+        ConfigError::unless(self.horizon > 0, "horizon", "is 0; a chain has a step")?;
+        ConfigError::unless(self.keep > 0, "keep", "is 0; batches are drawn from what is kept")?;
+        let real = self.real;
+        ConfigError::unless((0.0..=1.0).contains(&real), "real", format!("is {real}; a share lies in [0, 1]"))
+    }
+
+    /// The most transitions that are kept.
+    pub fn capacity(&self) -> usize {
+        self.keep * self.starts * self.horizon
+    }
+}
+
+/// Between a learner's observations and a model's: *x = (o − mean)/std*, column by column.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Units {
+    mean: Vec<Real>,
+    std: Vec<Real>,
+}
+
+impl Units {
+    /// A learner that sees *(o − mean)/std*.
+    ///
+    /// # Panics
+    /// If there are not as many means as deviations.
+    pub fn new(mean: &[Real], std: &[Real]) -> Self {
+        assert_eq!(mean.len(), std.len(), "Units::new: means and deviations of different widths");
+        Self { mean: mean.into(), std: std.into() }
+    }
+
+    /// A learner that sees what the model sees, `width` columns.
+    pub fn identity(width: usize) -> Self {
+        Self { mean: vec![0.0; width], std: vec![1.0; width] }
+    }
+
+    /// What the learner sees of the model's `rows`, row after row, in place.
+    pub fn to_learner(&self, rows: &mut [Real]) {
+        for row in rows.chunks_exact_mut(self.mean.len()) {
+            row.iter_mut().zip(&self.mean).zip(&self.std).for_each(|((x, m), s)| *x = (*x - m) / s);
+        }
+    }
+
+    /// What the model sees of the learner's `rows`, row after row, in place.
+    pub fn to_model(&self, rows: &mut [Real]) {
+        for row in rows.chunks_exact_mut(self.mean.len()) {
+            row.iter_mut().zip(&self.mean).zip(&self.std).for_each(|((x, m), s)| *x = *x * s + m);
+        }
+    }
+}
+
+/// What a model-based learner is built on.
+#[derive(Debug)]
+pub struct World {
+    /// A fitted model of what happens next.
+    pub model: Ensemble,
+    /// Is *(s, a, s′)* the end of an episode? In the model's units.
+    pub termination: Termination,
+    /// Between the learner's observations and the model's.
+    pub units: Units,
+}
+
+impl World {
+    /// A world whose learner sees what the model sees.
+    pub fn new(model: Ensemble, termination: Termination) -> Self {
+        let units = Units::identity(model.spec().obs);
+        Self { model, termination, units }
+    }
+}
+
+/// A checked configuration that builds a learner on a model.
+pub trait ModelBased: Clone + Default + Serialize + DeserializeOwned {
+    /// The short name used in experiment files, such as `mopo`.
+    const NAME: &'static str;
+    /// Authors, title, identifier.
+    const PAPER: &'static str;
+    /// What [`build_on`](ModelBased::build_on) makes.
+    type Learner: Imagines;
+
+    /// Whether every field makes sense.
+    ///
+    /// # Errors
+    /// The first field that does not, and what it must be instead.
+    fn check(&self) -> Result<(), ConfigError>;
+
+    /// A learner in `world`, its parameters drawn by `key`.
+    ///
+    /// # Errors
+    /// As of [`check`](ModelBased::check).
+    fn build_on(&self, world: World, key: Key) -> Result<Self::Learner, ConfigError>;
+}
+
+// ANCHOR: imagines
+/// A learner that rolls its own policy out in its own model, and learns from what comes of it.
+pub trait Imagines: Learner {
+    /// When to imagine, how much to keep, and how to mix.
+    fn rollouts(&self) -> &Rollouts;
+
+    /// Rolls the policy from states of `log`, which is in the model's units; every transition goes to `sink`, in these too.
+    fn imagine(&mut self, log: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary;
+}
+// ANCHOR_END: imagines
+
+/// A model and the loop that rolls a policy through it.
+pub(crate) struct Imagination {
+    pub(crate) model: Ensemble,
+    pub(crate) units: Units,
+    imaginer: Imaginer<Box<dyn Penalty>>,
+    seen: Vec<Real>,
+}
+
+impl Imagination {
+    /// `config` says all but where and how far.
+    pub(crate) fn new(
+        world: World,
+        rollouts: &Rollouts,
+        config: ImagineConfig,
+        penalty: Box<dyn Penalty>,
+    ) -> Result<Self, ConfigError> {
+        rollouts.check()?;
+        let config = ImagineConfig { horizon: rollouts.horizon, starts_per_call: rollouts.starts, ..config };
+        let imaginer = Imaginer::new(config, world.termination, penalty)?;
+        Ok(Self { model: world.model, units: world.units, imaginer, seen: Vec::new() })
+    }
+
+    pub(crate) fn roll(&mut self, policy: &mut dyn Policy, log: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+        let mut policy = Behind { units: &self.units, policy, seen: &mut self.seen };
+        self.imaginer.imagine(&mut self.model, log, &mut policy, key, sink)
+    }
+}
+
+/// A learner's policy, asked in the model's units.
+struct Behind<'a> {
+    units: &'a Units,
+    policy: &'a mut dyn Policy,
+    seen: &'a mut Vec<Real>,
+}
+
+impl Policy for Behind<'_> {
+    fn spec(&self) -> Spec {
+        self.policy.spec()
+    }
+
+    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+        self.seen.clear();
+        self.seen.extend(obs.iter());
+        self.units.to_learner(self.seen);
+        let seen = ArrayView2::from_shape(obs.dim(), self.seen.as_slice()).expect("dense");
+        self.policy.act(seen, key, act);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_undo_each_other_and_the_policy_sees_its_own() {
+        let units = Units::new(&[1.0, -2.0], &[2.0, 0.5]);
+        let mut rows = [3.0, -1.0, 1.0, -2.0];
+        units.to_learner(&mut rows);
+        assert_eq!(rows, [1.0, 2.0, 0.0, 0.0]);
+        units.to_model(&mut rows);
+        assert_eq!(rows, [3.0, -1.0, 1.0, -2.0]);
+
+        struct First(Spec);
+        impl Policy for First {
+            fn spec(&self) -> Spec {
+                self.0
+            }
+
+            fn act(&mut self, obs: ArrayView2<'_, Real>, _: Option<Key>, mut act: ArrayViewMut2<'_, Real>) {
+                act.column_mut(0).assign(&obs.column(0));
+            }
+        }
+        let mut act = ndarray::Array2::zeros((2, 1));
+        let mut policy = First(Spec::new(2, 1));
+        let mut behind = Behind { units: &units, policy: &mut policy, seen: &mut Vec::new() };
+        behind.act(ArrayView2::from_shape((2, 2), &rows).unwrap(), None, act.view_mut());
+        assert_eq!(act.as_slice().unwrap(), [1.0, 0.0]);
+    }
+
+    #[test]
+    fn every_bad_value_is_named() {
+        let bad = |change: fn(&mut Rollouts)| {
+            let mut rollouts = Rollouts::default();
+            change(&mut rollouts);
+            rollouts.check().expect_err("a bad value").field
+        };
+        assert_eq!(bad(|r| r.every = 0), "every");
+        assert_eq!(bad(|r| r.starts = 0), "starts");
+        assert_eq!(bad(|r| r.horizon = 0), "horizon");
+        assert_eq!(bad(|r| r.keep = 0), "keep");
+        assert_eq!(bad(|r| r.real = 1.5), "real");
+        assert_eq!(bad(|r| r.real = Real::NAN), "real");
+        assert_eq!(Rollouts::default().capacity(), 1_250_000);
+    }
+}

@@ -117,6 +117,15 @@ pub struct Summary {
     pub not_finite: usize,
 }
 
+/// Recorded numbers in the place of those that one step draws from its key, beside its actions, which are the policy's.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StepDraws {
+    /// The member of the ensemble for each row.
+    pub member: Vec<usize>,
+    /// Standard normal numbers, `[rows, cols]` of the model's outputs.
+    pub noise: Vec<Real>,
+}
+
 /// The roll-out loop, one for both directions.
 ///
 /// A forward model goes from *s* to *s′*, a reverse model from *s′* to *s*; the transition is stored as *(s, a, r, s′, d)*
@@ -129,6 +138,7 @@ pub struct Imaginer<P> {
     pub termination: Termination,
     /// How much not to trust a step.
     pub penalty: P,
+    recorded: Vec<StepDraws>,
     work: Work,
 }
 
@@ -165,7 +175,13 @@ impl<P: Penalty> Imaginer<P> {
             member: Vec::new(),
             penalty: Vec::new(),
         };
-        Ok(Self { config, termination, penalty, work })
+        Ok(Self { config, termination, penalty, recorded: Vec::new(), work })
+    }
+
+    /// From now on the steps of a call take what they draw from `recorded`, one after the other, instead of from its key, which
+    /// makes a call comparable with somebody else's, number for number. Steps beyond the last draw from the key.
+    pub fn set_replay(&mut self, recorded: Vec<StepDraws>) {
+        self.recorded = recorded;
     }
 
     /// Draws starts from `starts` and rolls `policy` through `model`; every imagined transition goes to `sink`.
@@ -174,7 +190,7 @@ impl<P: Penalty> Imaginer<P> {
     /// Each row draws one of the elites at each step. If `starts` is empty nothing happens.
     ///
     /// # Panics
-    /// If the model is an inverse one, or model, policy and starts are of different widths.
+    /// If the model is an inverse one, model, policy and starts are of different widths, or recorded draws do not fit.
     pub fn imagine(
         &mut self,
         model: &mut dyn Dynamics,
@@ -232,7 +248,11 @@ impl<P: Penalty> Imaginer<P> {
             policy.act(view(&w.from, rows, obs), Some(key.name("action")), view_mut(&mut w.act, rows, act));
             let elites = model.elites();
             w.member.clear();
-            w.member.extend((0..rows).map(|i| elites[key.name("member").below(elites.len(), i)]));
+            let recorded = self.recorded.get(step);
+            match recorded {
+                Some(recorded) => w.member.extend_from_slice(&recorded.member),
+                None => w.member.extend((0..rows).map(|i| elites[key.name("member").below(elites.len(), i)])),
+            }
             let given = [view(&w.from, rows, obs), view(&w.act, rows, act)];
             if self.penalty.is_zero() || config.penalty_weight == 0.0 {
                 let (mean, std) = (view_mut(&mut w.mean, rows, cols), view_mut(&mut w.std, rows, cols));
@@ -248,7 +268,10 @@ impl<P: Penalty> Imaginer<P> {
                 }
             }
             if config.sampling == Sampling::Gaussian {
-                key.name("noise").normal(&mut w.noise);
+                match recorded {
+                    Some(recorded) => w.noise.copy_from_slice(&recorded.noise),
+                    None => key.name("noise").normal(&mut w.noise),
+                }
                 for ((x, s), z) in w.mean.iter_mut().zip(&w.std).zip(&w.noise) {
                     *x += s * z;
                 }

@@ -63,7 +63,7 @@ mod sink;
 mod starts;
 
 pub use error::{Drive, HorizonConfig, HorizonError, model_error};
-pub use imaginer::{Anchor, ImagineConfig, Imagined, Imaginer, Sampling, StopRule, Summary};
+pub use imaginer::{Anchor, ImagineConfig, Imagined, Imaginer, Sampling, StepDraws, StopRule, Summary};
 pub use policies::Uniform;
 pub use sink::{Sink, Trace};
 pub use starts::RowsWhere;

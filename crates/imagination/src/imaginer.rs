@@ -120,9 +120,9 @@ pub struct Summary {
 /// Recorded numbers in the place of those that one step draws from its key, beside its actions, which are the policy's.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepDraws {
-    /// The member of the ensemble for each row.
+    /// The member of the ensemble for each chain.
     pub member: Vec<usize>,
-    /// Standard normal numbers, `[rows, cols]` of the model's outputs.
+    /// Standard normal numbers, `[chains, cols]` of the model's outputs.
     pub noise: Vec<Real>,
 }
 
@@ -250,7 +250,7 @@ impl<P: Penalty> Imaginer<P> {
             w.member.clear();
             let recorded = self.recorded.get(step);
             match recorded {
-                Some(recorded) => w.member.extend_from_slice(&recorded.member),
+                Some(recorded) => w.member.extend(w.chain.iter().map(|&chain| recorded.member[chain])),
                 None => w.member.extend((0..rows).map(|i| elites[key.name("member").below(elites.len(), i)])),
             }
             let given = [view(&w.from, rows, obs), view(&w.act, rows, act)];
@@ -269,7 +269,11 @@ impl<P: Penalty> Imaginer<P> {
             }
             if config.sampling == Sampling::Gaussian {
                 match recorded {
-                    Some(recorded) => w.noise.copy_from_slice(&recorded.noise),
+                    Some(recorded) => {
+                        for (noise, chain) in w.noise.chunks_exact_mut(cols).zip(&w.chain) {
+                            noise.copy_from_slice(&recorded.noise[chain * cols..][..cols]);
+                        }
+                    }
                     None => key.name("noise").normal(&mut w.noise),
                 }
                 for ((x, s), z) in w.mean.iter_mut().zip(&w.std).zip(&w.noise) {

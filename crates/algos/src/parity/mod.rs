@@ -22,7 +22,6 @@ mod ensemble;
 mod error;
 mod fixture;
 mod names;
-mod opponent;
 mod rollout;
 
 pub use compare::{Compared, Kind};
@@ -81,7 +80,7 @@ where
 }
 
 /// What fixtures that are of no learner may name as their algorithm: an ensemble as it is fitted, and as RAMBO's opponent.
-const MODELS: &[(&str, BuildSubject)] = &[(ensemble::NAME, ensemble::build), (opponent::NAME, opponent::build)];
+const MODELS: &[(&str, BuildSubject)] = &[(ensemble::NAME, ensemble::build)];
 
 /// Makes what is replayed from a fixture.
 type BuildSubject = fn(&Fixture) -> Result<Box<dyn Subject>, ParityError>;

@@ -10,9 +10,9 @@
 //! Order: (2) before the first update and every [`Rollouts::every`] after it, then (3). The ring keeps the last
 //! [`Rollouts::keep`] roll-outs; rows of the log keep their recorded reward.
 //!
-//! As in the authors' code: H̄ = −3 for every task, roll-outs by sampled actions, u over members that are no elites too. Not
-//! from it: the order of SAC's steps (ours: actor, then critics), and ½ before the squared error of the critics, which under
-//! Adam changes nothing but its ε.
+//! As in the authors' code: roll-outs by sampled actions, u over members that are no elites too. Not from it: H̄ = −\|A\| unless
+//! [`sac::Config::target_entropy`] says otherwise (theirs is −3 for every task); the order of SAC's steps (ours: actor, then
+//! critics); no ½ before the squared error of the critics, which under Adam changes nothing but its ε.
 
 use crate::{
     imagines::{Imagination, Imagines, ModelBased, Rollouts, World},
@@ -21,16 +21,18 @@ use crate::{
 };
 use backcast_core::*;
 use backcast_imagination::{ImagineConfig, Sink, Summary};
-use backcast_penalties::MaxAleatoric;
+use backcast_penalties::PenaltyConfig;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
-/// One field per symbol; defaults of the authors' code.
+/// One field per symbol; defaults of the authors' code, but for H̄, which is SAC's own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Price λ of a unit of doubt: 0.5 to 5 in the authors' code. It belongs to one penalty and one scale of observations.
     pub lambda: Real,
+    /// What is doubted, u.
+    pub penalty: PenaltyConfig,
     /// How the policy is rolled out, and the share f of real rows.
     pub rollouts: Rollouts,
     /// The learner.
@@ -39,8 +41,12 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let sac = sac::Config { target_entropy: Some(-3.0), ..Default::default() };
-        Self { lambda: 1.0, rollouts: Rollouts::default(), sac }
+        Self {
+            lambda: 1.0,
+            penalty: PenaltyConfig::MaxAleatoric,
+            rollouts: Rollouts::default(),
+            sac: sac::Config::default(),
+        }
     }
 }
 
@@ -59,7 +65,7 @@ impl ModelBased for Config {
         ModelBased::check(self)?;
         let sac = self.sac.build(world.model.spec(), key)?;
         let doubting = ImagineConfig { penalty_weight: self.lambda, ..Default::default() };
-        let imagination = Imagination::new(world, &self.rollouts, doubting, Box::new(MaxAleatoric))?;
+        let imagination = Imagination::new(world, &self.rollouts, doubting, self.penalty.build())?;
         Ok(Mopo { rollouts: self.rollouts.clone(), sac, imagination })
     }
 }

@@ -6,7 +6,7 @@ use backcast_core::*;
 use backcast_nn::{Act, Init, Mlp, Store};
 use ndarray::{Array2, Axis, Slice};
 use rayon::prelude::*;
-use shared::{Case, columns, every, log, train};
+use shared::{Case, SPEC, columns, every, log, train};
 use std::collections::BTreeMap;
 
 #[test]
@@ -172,6 +172,42 @@ fn updates_allocate_nothing() {
     assert!(allocation_counter::measure(|| drop(std::hint::black_box(Box::new(0)))).count_total > 0);
 }
 
+/// A key gives the same imagined transitions on any number of threads, another key others; all are finite; and once it is warm,
+/// imagining allocates nothing.
+#[test]
+fn imagining_is_a_function_of_its_key_and_allocates_nothing() {
+    let log = log(300);
+    let mut imagining = 0;
+    for case in every() {
+        let Some(mut learner) = case.imagining(Key::new(19)) else { continue };
+        imagining += 1;
+        let rollouts = learner.rollouts().clone();
+        let imagined = |threads, key| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut learner = case.imagining(Key::new(19)).expect("it imagined before");
+            let mut rows = Columns::new(SPEC);
+            pool.install(|| learner.imagine(&log, Key::new(key), &mut rows));
+            rows
+        };
+        let one = imagined(1, 20);
+        assert!(!one.is_empty() && one.len() <= rollouts.starts * rollouts.horizon, "{}: {}", case.name, one.len());
+        assert!(one.batch().obs.iter().chain(one.batch().reward).all(|x| x.is_finite()), "{}", case.name);
+        assert!(one == imagined(2, 20) && one == imagined(4, 20), "{}: threads", case.name);
+        assert!(one != imagined(1, 21), "{}: another key", case.name);
+
+        let mut rows = Columns::with_capacity(SPEC, 9 * rollouts.starts * rollouts.horizon);
+        let mut calls = |from: u64, to: u64| {
+            for call in from..to {
+                learner.imagine(&log, Key::new(22).fold(call), &mut rows);
+            }
+        };
+        calls(0, 4);
+        let counted = allocation_counter::measure(|| calls(4, 8));
+        assert_eq!(counted.count_total, 0, "{}", case.name);
+    }
+    assert!(imagining >= 1);
+}
+
 /// Without a key the action depends on the observation, not on the row it stands in or on the rows beside it; and it stays in
 /// the box.
 #[test]
@@ -313,7 +349,7 @@ fn rows_of_two_batches_can_be_exchanged() {
 
 /// Whether a metric depends on no draw.
 fn drawless(case: &Case, metric: &str) -> bool {
-    let dropout = case.config.get("dropout").and_then(|rate| rate.as_float()).unwrap_or(0.0);
+    let dropout = case.value("dropout").and_then(|rate| rate.as_float()).unwrap_or(0.0);
     match case.name {
         "iql" if dropout > 0.0 => metric != "actor_loss",
         "bc" | "iql" => true,
@@ -342,7 +378,7 @@ fn precision_reaches_every_learner() {
     for case in every() {
         let wide = case.with_each(|key| key.ends_with("hidden"), vec![64, 64]);
         let [mut exact, mut split] =
-            ["f32", "split"].map(|precision| wide.with("precision", precision).build(Key::new(5)));
+            ["f32", "split"].map(|precision| wide.with_each(|key| key == "precision", precision).build(Key::new(5)));
         let [a, b] = [&mut exact, &mut split].map(|learner| learner.update(log.batch(), Key::new(6)));
         for ((metric, x), (_, y)) in a.iter().zip(b.iter()) {
             assert!((x - y).abs() <= 1e-3 * (1.0 + x.abs()), "{}, {metric}: {x} and {y}", case.name);

@@ -346,7 +346,7 @@ impl Experiment {
         if arm.algorithm.get("name").is_some_and(|name| Some(name) != table.get("name")) {
             table.clear();
         }
-        table.extend(arm.algorithm.clone());
+        preset::lay(&mut table, arm.algorithm.clone());
         let algorithm: AlgorithmConfig = table.try_into().map_err(|e: toml::de::Error| named(&e))?;
         algorithm.check().map_err(|e| named(&e))?;
         Ok(algorithm)

@@ -10,7 +10,7 @@ use crate::{AlgorithmConfig, experiment::edit_distance};
 use std::collections::BTreeMap;
 
 /// The files, by algorithm.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     ("awac", include_str!("../presets/awac.toml")),
     ("bcq", include_str!("../presets/bcq.toml")),
     ("bear", include_str!("../presets/bear.toml")),
@@ -18,6 +18,7 @@ const FILES: [(&str, &str); 9] = [
     ("edac", include_str!("../presets/edac.toml")),
     ("iql", include_str!("../presets/iql.toml")),
     ("mcq", include_str!("../presets/mcq.toml")),
+    ("mopo", include_str!("../presets/mopo.toml")),
     ("rebrac", include_str!("../presets/rebrac.toml")),
     ("sac_n", include_str!("../presets/sac_n.toml")),
 ];
@@ -87,10 +88,19 @@ pub(crate) fn expand(algorithm: &mut toml::Table, name: &str) -> Result<(), Pres
     let dataset = preset.as_str().ok_or_else(|| PresetError::NotAName(preset.to_string()))?;
     // `sac_n:hopper-medium-v2` under the name edac.
     let (name, dataset) = dataset.split_once(':').unwrap_or((name, dataset));
-    for (key, value) in settings(name, dataset)? {
-        algorithm.entry(key).or_insert(value);
-    }
+    let over = std::mem::replace(algorithm, settings(name, dataset)?);
+    lay(algorithm, over);
     Ok(())
+}
+
+/// Lays `over` on `under`, key by key, tables within tables too.
+pub(crate) fn lay(under: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key).and_then(|u| u.as_table_mut()), value) {
+            (Some(under), toml::Value::Table(over)) => lay(under, over),
+            (_, value) => drop(under.insert(key, value)),
+        }
+    }
 }
 
 /// The algorithm whose configuration the presets of `file` are keys of.
@@ -123,7 +133,12 @@ mod tests {
                     table.clone().try_into().unwrap_or_else(|e| panic!("{file}, {dataset}: {e}"));
                 config.check().unwrap_or_else(|e| panic!("{file}, {dataset}: {e}"));
                 // Made, to see that it can be, of nets that cost nothing.
-                table.insert("hidden".into(), vec![4].into());
+                let within = ["sac", "cql"].into_iter().find(|within| table.contains_key(*within));
+                let nets = match within {
+                    Some(within) => table[within].as_table_mut().expect("a table"),
+                    None => &mut table,
+                };
+                nets.insert("hidden".into(), vec![4].into());
                 if ["bcq", "bear", "mcq"].contains(&file) {
                     table.insert("vae_hidden".into(), vec![4].into());
                 }

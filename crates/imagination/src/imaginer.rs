@@ -1,6 +1,6 @@
 use crate::Sink;
 use backcast_core::{Column, Columns, ConfigError, Direction, Dynamics, Key, Policy, Real, Source, Spec, Termination};
-use backcast_penalties::Penalty;
+use backcast_penalties::{Penalty, is_unknown};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,20 @@ pub enum Sampling {
     Mean,
 }
 
+/// MOReL's pessimistic world (Kidambi et al., arXiv:2005.05951, §4): whoever steps into the unknown is there for good.
+///
+/// An imagined transition whose u is beyond the threshold, or NaN, is stored with [`reward`](Halt::reward) and as terminal, and
+/// its chain ends, whatever the [`StopRule`]. Its target is then the reward alone, −κ: HALT is absorbing and pays once. (Paid in
+/// every step for ever it would be −κ/(1 − γ); and MOReL's released code cuts the chain without marking it terminal.)
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Halt {
+    /// The greatest u that counts as known; see [`ThresholdRule`](backcast_penalties::ThresholdRule).
+    pub threshold: Real,
+    /// −κ, in place of r̂ − λ·u. The smallest reward of the log, less a margin, makes sure that halting is never the better way.
+    pub reward: Real,
+}
+
 /// How to roll out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -53,6 +67,8 @@ pub struct ImagineConfig {
     pub stop: StopRule,
     /// What is taken from a predicted Gaussian.
     pub sampling: Sampling,
+    /// Whether and when a chain halts because it has come into the unknown.
+    pub halt: Option<Halt>,
 }
 
 impl Default for ImagineConfig {
@@ -64,6 +80,7 @@ impl Default for ImagineConfig {
             anchor: Anchor::State,
             stop: StopRule::OnTerminal,
             sampling: Sampling::Gaussian,
+            halt: None,
         }
     }
 }
@@ -77,7 +94,9 @@ impl ImagineConfig {
         ConfigError::unless(self.horizon >= 1, "horizon", "must be at least 1")?;
         ConfigError::unless(self.starts_per_call >= 1, "starts_per_call", "must be at least 1")?;
         let positive = self.penalty_weight >= 0.0 && self.penalty_weight.is_finite();
-        ConfigError::unless(positive, "penalty_weight", "must not be negative")
+        ConfigError::unless(positive, "penalty_weight", "must not be negative")?;
+        let finite = self.halt.is_none_or(|halt| halt.threshold.is_finite() && halt.reward.is_finite());
+        ConfigError::unless(finite, "halt", "must have a finite threshold and a finite reward")
     }
 }
 
@@ -88,13 +107,13 @@ pub struct Imagined<'a> {
     pub obs: &'a [Real],
     /// *a*, `[act]`.
     pub act: &'a [Real],
-    /// r̂ − λ·u.
+    /// r̂ − λ·u, or −κ where the chain halts.
     pub reward: Real,
     /// *s′*, `[obs]`.
     pub next_obs: &'a [Real],
-    /// Whether the termination says that the episode ends here.
+    /// Whether the episode ends here: because the termination says so, or the chain halts.
     pub terminal: bool,
-    /// u, before the weight.
+    /// u, before the weight. 0 where nobody asked for it: without a weight and without [`Halt`].
     pub penalty: Real,
     /// The number of the start within the call.
     pub chain: usize,
@@ -111,8 +130,10 @@ pub struct Summary {
     pub started: usize,
     /// Transitions handed to the sink.
     pub stored: usize,
-    /// Of these, how many are terminal.
+    /// Of these, how many are terminal, those that halted included.
     pub terminal: usize,
+    /// Of these, how many came into the unknown and halted.
+    pub halted: usize,
     /// Predictions that were NaN or infinite. They are not stored, and their chains end.
     pub not_finite: usize,
 }
@@ -134,12 +155,32 @@ pub struct StepDraws {
 pub struct Imaginer<P> {
     /// How to roll out.
     pub config: ImagineConfig,
-    /// Is *(s, a, s′)* the end of an episode? Always given forward time.
+    /// Is *(s, a, s′)* the end of an episode? Always given forward time, and states in the units of the world.
     pub termination: Termination,
     /// How much not to trust a step.
     pub penalty: P,
+    units: Option<Units>,
     recorded: Vec<StepDraws>,
     work: Work,
+}
+
+/// What a standardised state is in the units of the world: x·std + mean.
+#[derive(Clone, Debug, PartialEq)]
+struct Units {
+    mean: Vec<Real>,
+    std: Vec<Real>,
+    /// *s* and *s′* of one transition.
+    raw: [Vec<Real>; 2],
+}
+
+impl Units {
+    fn raw(&mut self, states: [&[Real]; 2]) -> [&[Real]; 2] {
+        for (raw, state) in self.raw.iter_mut().zip(states) {
+            let each = raw.iter_mut().zip(state).zip(&self.std).zip(&self.mean);
+            each.for_each(|(((raw, x), std), mean)| *raw = x * std + mean);
+        }
+        self.raw.each_ref().map(Vec::as_slice)
+    }
 }
 
 /// The memory of the loop; it grows to the size of the largest call.
@@ -161,9 +202,10 @@ impl<P: Penalty> Imaginer<P> {
     /// A loop with nothing in it yet.
     ///
     /// # Errors
-    /// If the configuration makes no sense.
+    /// If the configuration makes no sense, or is to halt where nothing measures doubt.
     pub fn new(config: ImagineConfig, termination: Termination, penalty: P) -> Result<Self, ConfigError> {
         config.check()?;
+        ConfigError::unless(config.halt.is_none() || !penalty.is_zero(), "halt", "needs a penalty to go by")?;
         let work = Work {
             start: Columns::new(Spec::new(0, 0)),
             from: Vec::new(),
@@ -175,7 +217,23 @@ impl<P: Penalty> Imaginer<P> {
             member: Vec::new(),
             penalty: Vec::new(),
         };
-        Ok(Self { config, termination, penalty, recorded: Vec::new(), work })
+        Ok(Self { config, termination, penalty, units: None, recorded: Vec::new(), work })
+    }
+
+    /// The same loop for states that were standardised, (x − mean) / std per column, `[obs]` each: the termination, and it
+    /// alone, is given them as x·std + mean, so that a function written in the units of the world stays right. Actions are as
+    /// they are.
+    ///
+    /// # Errors
+    /// If the lengths differ, a mean is not finite, or a deviation is not positive.
+    pub fn with_units(self, mean: &[Real], std: &[Real]) -> Result<Self, ConfigError> {
+        let lengths = format!("must have as many means as deviations, not {} and {}", mean.len(), std.len());
+        ConfigError::unless(mean.len() == std.len(), "units", lengths)?;
+        ConfigError::unless(mean.iter().all(|m| m.is_finite()), "units", "must have finite means")?;
+        let positive = std.iter().all(|&s| s > 0.0 && s.is_finite());
+        ConfigError::unless(positive, "units", "must have positive deviations")?;
+        let raw = [const { Vec::new() }; 2].map(|_: Vec<Real>| vec![0.0; mean.len()]);
+        Ok(Self { units: Some(Units { mean: mean.to_vec(), std: std.to_vec(), raw }), ..self })
     }
 
     /// From now on the steps of a call take what they draw from `recorded`, one after the other, instead of from its key, which
@@ -210,6 +268,11 @@ impl<P: Penalty> Imaginer<P> {
         );
         let (config, w) = (&self.config, &mut self.work);
         let (obs, act, cols) = (spec.obs, spec.act, 1 + spec.obs);
+        if let Some(units) = &self.units {
+            assert_eq!(units.mean.len(), obs, "imagine: units of {} columns for a model of {spec:?}", units.mean.len());
+        }
+        assert!(config.halt.is_none() || !self.penalty.is_zero(), "imagine: nothing measures the doubt to halt by");
+        let measured = !self.penalty.is_zero() && (config.penalty_weight != 0.0 || config.halt.is_some());
         if starts.is_empty() {
             return Summary::default();
         }
@@ -254,36 +317,40 @@ impl<P: Penalty> Imaginer<P> {
                 None => w.member.extend((0..rows).map(|i| elites[key.name("member").below(elites.len(), i)])),
             }
             let given = [view(&w.from, rows, obs), view(&w.act, rows, act)];
-            if self.penalty.is_zero() || config.penalty_weight == 0.0 {
-                let (mean, std) = (view_mut(&mut w.mean, rows, cols), view_mut(&mut w.std, rows, cols));
-                model.predict_elite(given, &w.member, mean, std);
-            } else {
+            // What was predicted, by the drawn member, becomes what happens.
+            let sample = |mean: &mut [Real], std: &[Real], noise: &mut [Real]| {
+                if config.sampling == Sampling::Gaussian {
+                    match recorded {
+                        Some(recorded) => {
+                            for (noise, chain) in noise.chunks_exact_mut(cols).zip(&w.chain) {
+                                noise.copy_from_slice(&recorded.noise[chain * cols..][..cols]);
+                            }
+                        }
+                        None => key.name("noise").normal(noise),
+                    }
+                    mean.iter_mut().zip(std).zip(noise).for_each(|((x, s), z)| *x += s * *z);
+                }
+            };
+            if measured {
                 let p = model.predict(given);
-                self.penalty.penalty(p, &mut w.penalty);
                 for (i, &member) in w.member.iter().enumerate() {
                     for c in 0..cols {
                         w.mean[i * cols + c] = p.mean[[member, i, c]];
                         w.std[i * cols + c] = p.std[[member, i, c]];
                     }
                 }
-            }
-            if config.sampling == Sampling::Gaussian {
-                match recorded {
-                    Some(recorded) => {
-                        for (noise, chain) in w.noise.chunks_exact_mut(cols).zip(&w.chain) {
-                            noise.copy_from_slice(&recorded.noise[chain * cols..][..cols]);
-                        }
-                    }
-                    None => key.name("noise").normal(&mut w.noise),
-                }
-                for ((x, s), z) in w.mean.iter_mut().zip(&w.std).zip(&w.noise) {
-                    *x += s * z;
-                }
+                sample(&mut w.mean, &w.std, &mut w.noise);
+                self.penalty.penalty(p, view(&w.mean, rows, cols), &mut w.penalty);
+            } else {
+                let (mean, std) = (view_mut(&mut w.mean, rows, cols), view_mut(&mut w.std, rows, cols));
+                model.predict_elite(given, &w.member, mean, std);
+                sample(&mut w.mean, &w.std, &mut w.noise);
             }
             let mut kept = 0;
             for i in 0..rows {
                 let (reward, to) = w.mean[i * cols..][..cols].split_first().expect("reward first");
-                let reward = reward - config.penalty_weight * w.penalty[i];
+                let halt = config.halt.filter(|halt| is_unknown(w.penalty[i], halt.threshold));
+                let reward = halt.map_or(reward - config.penalty_weight * w.penalty[i], |halt| halt.reward);
                 let chain = w.chain[i];
                 if !reward.is_finite() || to.iter().any(|x| !x.is_finite()) {
                     summary.not_finite += 1;
@@ -292,13 +359,15 @@ impl<P: Penalty> Imaginer<P> {
                 let (from, a) = (&w.from[i * obs..][..obs], &w.act[i * act..][..act]);
                 // ANCHOR: forward_time
                 let (s, s2) = if direction == Direction::Reverse { (to, from) } else { (from, to) };
-                let terminal = (self.termination)(s, a, s2);
+                let [raw_s, raw_s2] = self.units.as_mut().map_or([s, s2], |units| units.raw([s, s2]));
+                let terminal = halt.is_some() || (self.termination)(raw_s, a, raw_s2);
                 let (penalty, member) = (w.penalty[i], w.member[i]);
                 sink.take(Imagined { obs: s, act: a, reward, next_obs: s2, terminal, penalty, chain, step, member });
                 // ANCHOR_END: forward_time
                 summary.stored += 1;
                 summary.terminal += terminal as usize;
-                if !terminal || config.stop == StopRule::Never {
+                summary.halted += halt.is_some() as usize;
+                if halt.is_none() && (!terminal || config.stop == StopRule::Never) {
                     w.from[kept * obs..][..obs].copy_from_slice(to);
                     w.chain[kept] = chain;
                     kept += 1;

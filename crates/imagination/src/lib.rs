@@ -46,11 +46,11 @@
 //! | where do chains start? | any [`Source`](backcast_core::Source): uniform [`Columns`](backcast_core::Columns), a prioritised one, [`RowsWhere`]; at *s* or *s′* of the row ([`Anchor`]) |
 //! | who acts? | any [`Policy`](backcast_core::Policy), asked at the state the chain has come to: [`Uniform`], a CVAE, a clone, a learner |
 //! | which member predicts? | an elite drawn for each row and step |
-//! | when does a chain end? | at the horizon, or at a terminal transition ([`StopRule`]) |
+//! | when does a chain end? | at the horizon, at a terminal transition ([`StopRule`]), or where it comes into the unknown ([`Halt`]) |
 //! | where do transitions go? | a [`Sink`]: columns, a [`Trace`], or a closure that overwrites the oldest row of a ring |
 //!
 //! **Invariants.** A stored transition is *(s, a, r, s′, d)* in forward time whatever the model's direction, and the termination
-//! is given it that way. A row with a number that is not finite is never stored; the [`Summary`] counts it. The horizon ends a
+//! is given it that way, in the units of the world ([`Imaginer::with_units`]). A row with a number that is not finite is never stored; the [`Summary`] counts it. The horizon ends a
 //! chain without marking it terminal.
 //!
 //! How far a model can be trusted is measured by [`model_error`]: its error against recorded trajectories, step by step.
@@ -63,7 +63,7 @@ mod sink;
 mod starts;
 
 pub use error::{Drive, HorizonConfig, HorizonError, model_error};
-pub use imaginer::{Anchor, ImagineConfig, Imagined, Imaginer, Sampling, StepDraws, StopRule, Summary};
+pub use imaginer::{Anchor, Halt, ImagineConfig, Imagined, Imaginer, Sampling, StepDraws, StopRule, Summary};
 pub use policies::Uniform;
 pub use sink::{Sink, Trace};
 pub use starts::RowsWhere;

@@ -4,10 +4,10 @@ use backcast_core::{
     Column, Columns, Direction, Dynamics, Key, Policy, Prediction, Real, Slot, Source, Spec, State, never,
 };
 use backcast_imagination::{
-    Anchor, Drive, HorizonConfig, ImagineConfig, Imagined, Imaginer, RowsWhere, Sampling, StopRule, Trace, Uniform,
-    model_error,
+    Anchor, Drive, Halt, HorizonConfig, ImagineConfig, Imagined, Imaginer, RowsWhere, Sampling, StopRule, Summary,
+    Trace, Uniform, model_error,
 };
-use backcast_penalties::{MaxPairwise, NoPenalty};
+use backcast_penalties::{MaxPairwise, NoPenalty, Penalty};
 use ndarray::{Array3, ArrayView2, ArrayViewMut2};
 
 const SPEC: Spec = Spec::new(2, 1);
@@ -223,6 +223,115 @@ fn the_penalty_is_taken_off_the_reward() {
     };
     imaginer.imagine(&mut World::new(Direction::Reverse), &log, &mut Eighths, Key::new(7), &mut sink);
     assert_eq!(seen, 2000);
+}
+
+/// Four steps from 200 starts by the doubt of [`Beyond`].
+fn unsure_beyond_two(direction: Direction, halt: Option<Halt>, weight: Real, stop: StopRule) -> (Trace, Summary) {
+    let log = log(200);
+    let config =
+        ImagineConfig { horizon: 4, starts_per_call: 200, penalty_weight: weight, stop, halt, ..Default::default() };
+    let mut imaginer = Imaginer::new(config, never, Beyond).unwrap();
+    let mut trace = Trace::new(SPEC);
+    let made = imaginer.imagine(&mut World::new(direction), &log, &mut Eighths, Key::new(5), &mut trace);
+    (trace, made)
+}
+
+/// u = the drawn s′₀ (of a forward model), or s₀ (of a reverse one), NaN where it is 3 or more.
+struct Beyond;
+
+impl Penalty for Beyond {
+    fn penalty(&mut self, _: Prediction<'_>, outcome: ArrayView2<'_, Real>, out: &mut [Real]) {
+        let u = |x: Real| if x >= 3.0 { Real::NAN } else { x };
+        out.iter_mut().zip(outcome.column(1)).for_each(|(out, &x)| *out = u(x));
+    }
+}
+
+#[test]
+fn the_unknown_is_absorbing() {
+    let halt = Halt { threshold: 2.0, reward: -77.0 };
+    for (direction, far) in [(Direction::Forward, Column::NextObs), (Direction::Reverse, Column::Obs)] {
+        for stop in [StopRule::OnTerminal, StopRule::Never] {
+            let (trace, made) = unsure_beyond_two(direction, Some(halt), 0.0, stop);
+            let rows = &trace.columns;
+            let unknown: Vec<bool> = (0..rows.len()).map(|row| rows.row(far, row)[0] > 2.0).collect();
+            let count = unknown.iter().filter(|&&u| u).count();
+            assert!(count > 10 && count < rows.len() - 10, "{direction:?}: a test of both, {count}");
+            let nan = (0..rows.len()).filter(|&row| rows.row(far, row)[0] >= 3.0).count();
+            assert!(nan > 0, "{direction:?}: a NaN is unknown too");
+            assert_eq!((made.halted, made.terminal, made.not_finite), (count, count, 0));
+            for (row, &unknown) in unknown.iter().enumerate() {
+                let (s, a) = (rows.row(Column::Obs, row), rows.row(Column::Act, row));
+                let want = if unknown { [-77.0, 1.0] } else { [reward(s, a), 0.0] };
+                let got = [rows.row(Column::Reward, row)[0], rows.row(Column::Terminal, row)[0]];
+                assert_eq!(got, want, "{direction:?}, row {row}");
+            }
+            for chain in trace.chains().iter().filter(|c| !c.is_empty()) {
+                let (last, earlier) = chain.split_last().unwrap();
+                assert!(earlier.iter().all(|&row| !unknown[row]), "{direction:?}: a chain went on from the unknown");
+                assert!(unknown[*last] || chain.len() == 4, "{direction:?}: a chain stopped for no reason");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_halt_nothing_halts_and_what_is_not_halted_is_the_same() {
+    let all = unsure_beyond_two(Direction::Forward, None, 0.0, StopRule::OnTerminal);
+    assert_eq!((all.1.halted, all.1.terminal, all.1.stored), (0, 0, 800));
+    // A threshold nobody reaches (and no NaN): the same rows, whether or not doubt was asked for.
+    let log = log(200);
+    let roll = |halt| {
+        let config = ImagineConfig { horizon: 4, starts_per_call: 200, halt, ..Default::default() };
+        let mut imaginer = Imaginer::new(config, never, MaxPairwise::default()).unwrap();
+        let mut sink = Columns::new(SPEC);
+        imaginer.imagine(&mut World::new(Direction::Forward), &log, &mut Eighths, Key::new(5), &mut sink);
+        sink
+    };
+    let far = Halt { threshold: 1000.0, reward: -1.0 };
+    assert!(roll(Some(far)) == all.0.columns && roll(None) == all.0.columns);
+    // The liar is √27 off everywhere: everything halts at its first step.
+    assert_eq!(roll(Some(Halt { threshold: 5.0, reward: -1.0 })).len(), 200);
+}
+
+#[test]
+fn halting_without_a_measure_is_refused() {
+    let halt = Halt { threshold: 1.0, reward: -1.0 };
+    let config = |halt| ImagineConfig { halt: Some(halt), ..ImagineConfig::default() };
+    assert_eq!(Imaginer::new(config(halt), never, NoPenalty).err().unwrap().field, "halt");
+    for bad in [Halt { threshold: Real::NAN, ..halt }, Halt { reward: Real::INFINITY, ..halt }] {
+        assert_eq!(Imaginer::new(config(bad), never, MaxPairwise::default()).err().unwrap().field, "halt");
+    }
+}
+
+/// As `right_edge`, in units where s = (8·x₀ + 1, 2·x₁ − 3).
+fn right_edge_in_units(s: &[Real], a: &[Real], s2: &[Real]) -> bool {
+    let standard = |s: &[Real]| [(s[0] - 1.0) / 8.0, (s[1] + 3.0) / 2.0];
+    right_edge(&standard(s), a, &standard(s2))
+}
+
+#[test]
+fn terminations_see_the_units_of_the_world() {
+    let log = log(200);
+    for direction in [Direction::Forward, Direction::Reverse] {
+        let plain = rolled(direction, imaginer(|_| (), right_edge), &log);
+        let units = imaginer(|_| (), right_edge_in_units).with_units(&[1.0, -3.0], &[8.0, 2.0]).unwrap();
+        // Everything stored is what it is without units: they are for the termination alone.
+        assert!(rolled(direction, units, &log) == plain, "{direction:?}");
+    }
+}
+
+#[test]
+fn units_that_make_no_sense_are_refused() {
+    for (mean, std) in [(&[0.0][..], &[1.0, 1.0][..]), (&[Real::NAN], &[1.0]), (&[0.0], &[0.0]), (&[0.0], &[Real::NAN])]
+    {
+        assert_eq!(imaginer(|_| (), never).with_units(mean, std).err().unwrap().field, "units", "{mean:?} {std:?}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "imagine: units of 3 columns for a model of")]
+fn units_of_another_width_are_named() {
+    rolled(Direction::Forward, imaginer(|_| (), never).with_units(&[0.0; 3], &[1.0; 3]).unwrap(), &log(10));
 }
 
 #[test]

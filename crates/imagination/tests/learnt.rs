@@ -4,6 +4,7 @@ use backcast_core::{Column, Columns, Direction, Dynamics, Key, Real, Spec, never
 use backcast_dynamics::{ActionVae, ActionVaeConfig, Condition, Ensemble, EnsembleConfig};
 use backcast_imagination::{Drive, HorizonConfig, ImagineConfig, Imaginer, model_error};
 use backcast_penalties::{MaxAleatoric, MaxPairwise, Penalty};
+use ndarray::Axis;
 
 const SPEC: Spec = Spec::new(2, 1);
 
@@ -126,7 +127,7 @@ fn the_penalty_ranks_steps_by_their_error() {
     let best = model.elites()[0];
     let p = model.predict([test.batch().obs, test.batch().act]);
     let mut doubt = vec![0.0; test.len()];
-    MaxPairwise::default().penalty(p, &mut doubt);
+    MaxPairwise::default().penalty(p, p.mean.index_axis(Axis(0), best), &mut doubt);
     let square = |row: usize, i: usize| (p.mean[[best, row, 1 + i]] - test.row(Column::NextObs, row)[i]).powi(2);
     let error: Vec<Real> = (0..test.len()).map(|row| (square(row, 0) + square(row, 1)).sqrt()).collect();
     let rho = spearman(&doubt, &error);

@@ -3,18 +3,19 @@ use crate::{
     penalty::{check, larger},
 };
 use backcast_core::{Prediction, Real};
-use serde::{Deserialize, Serialize};
+use ndarray::ArrayView2;
 
 /// u(s, a) = maxᵢ ‖σᵢ(s, a)‖₂: the loudest member's own estimate of the noise.
 ///
 /// MOPO (Yu et al., arXiv:2005.13239, §4.3). As in the authors' code the norm runs over **all** output columns, the reward
 /// included, and the maximum over **all** members, elite or not; so u grows with √cols, and λ belongs to one layout.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MaxAleatoric;
 
 impl Penalty for MaxAleatoric {
-    fn penalty(&self, p: Prediction<'_>, out: &mut [Real]) {
-        check("MaxAleatoric", p, out);
+    // ANCHOR: max_aleatoric
+    fn penalty(&mut self, p: Prediction<'_>, outcome: ArrayView2<'_, Real>, out: &mut [Real]) {
+        check("MaxAleatoric", p, outcome, out);
         out.fill(0.0);
         for member in p.std.outer_iter() {
             for (u, row) in out.iter_mut().zip(member.rows()) {
@@ -24,24 +25,25 @@ impl Penalty for MaxAleatoric {
         // The root is monotone: one per row instead of one per member.
         out.iter_mut().for_each(|u| *u = u.sqrt());
     }
+    // ANCHOR_END: max_aleatoric
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::penalty::tests::ask;
     use ndarray::array;
 
     #[test]
     fn it_is_the_largest_norm_over_members_and_all_columns() {
         let mean = ndarray::Array3::zeros((2, 2, 2));
         let std = array![[[3.0, 4.0], [1.0, 0.0]], [[1.0, 1.0], [0.6, 0.8]]];
-        let mut u = [9.0; 2];
-        MaxAleatoric.penalty(Prediction { mean: mean.view(), std: std.view() }, &mut u);
+        let u = ask(&mut MaxAleatoric, &mean, &std);
         assert_eq!(u[0], 5.0);
         assert!((u[1] - 1.0).abs() < 1e-6, "{u:?}");
         // The reward's deviation, column 0, counts: without it row 1 would be 0.8.
         let std = array![[[0.0, 4.0], [0.0, 0.8]]];
-        MaxAleatoric.penalty(Prediction { mean: std.view(), std: std.view() }, &mut u);
+        let u = ask(&mut MaxAleatoric, &std, &std);
         assert!((u[0] - 4.0).abs() < 1e-6 && (u[1] - 0.8).abs() < 1e-6, "{u:?}");
     }
 }

@@ -1,8 +1,10 @@
 //! Every learner of the crate in a small size, as tables that a test can change before it builds.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, rebrac, sac, td3_bc};
+use backcast_algos::imagines::{Imagines, ModelBased, World};
+use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, mopo, rebrac, sac, td3_bc};
 use backcast_core::*;
+use backcast_dynamics::{Ensemble, EnsembleConfig};
 use toml::{Table, Value};
 
 pub(crate) const SPEC: Spec = Spec::new(3, 2);
@@ -16,6 +18,8 @@ pub(crate) struct Case {
     pub(crate) config: Table,
     build: fn(&Table, Key) -> Built,
     check: fn(&Table) -> Result<Result<(), ConfigError>, String>,
+    /// For an algorithm that is built on a model.
+    imagining: Option<fn(&Table, Key) -> Box<dyn Imagines>>,
 }
 
 impl Case {
@@ -24,48 +28,122 @@ impl Case {
     where
         A::Learner: 'static,
     {
-        fn parse<A: Algorithm>(config: &Table) -> Result<A, String> {
-            config.clone().try_into().map_err(|e: toml::de::Error| e.to_string())
-        }
-        let mut config = Table::try_from(A::default()).expect("a table of plain values");
-        config.extend(settings.parse::<Table>().expect("settings of a test"));
         let case = Self {
             name: A::NAME,
-            config,
+            config: settled::<A>(settings),
             build: |config, key| match parse::<A>(config)?.build(SPEC, key) {
                 Ok(learner) => Ok(Box::new(learner)),
                 Err(error) => Err(error.to_string()),
             },
             check: |config| Ok(parse::<A>(config)?.check()),
+            imagining: None,
         };
         assert_eq!(case.check(), Ok(Ok(())), "{}", case.name);
         case
     }
 
-    /// The same learner, one key of its configuration changed.
-    pub(crate) fn with(&self, key: &str, value: impl Into<Value>) -> Self {
-        let mut case = self.clone();
-        case.config.insert(key.into(), value.into());
+    /// The same for an algorithm that is built on a model: a small one, which knows nothing.
+    fn on_model<A: ModelBased>(settings: &str) -> Self
+    where
+        A::Learner: 'static,
+    {
+        let case = Self {
+            name: A::NAME,
+            config: settled::<A>(settings),
+            build: |config, key| match parse::<A>(config)?.build_on(World::new(model(), never), key) {
+                Ok(learner) => Ok(Box::new(learner)),
+                Err(error) => Err(error.to_string()),
+            },
+            check: |config| Ok(parse::<A>(config)?.check()),
+            imagining: Some(|config, key| {
+                let config = parse::<A>(config).expect("a sound configuration");
+                Box::new(config.build_on(World::new(model(), never), key).expect("a sound configuration"))
+            }),
+        };
+        assert_eq!(case.check(), Ok(Ok(())), "{}", case.name);
         case
     }
 
-    /// The same learner, keys that it has and that `applies` names changed.
-    pub(crate) fn with_each(&self, applies: impl Fn(&str) -> bool, value: impl Into<Value> + Clone) -> Self {
-        let mut case = self.clone();
-        for (_, old) in case.config.iter_mut().filter(|(key, _)| applies(key)) {
-            *old = value.clone().into();
+    /// Every key that is no table itself, with its value; keys of tables within as `table.key`.
+    pub(crate) fn fields(&self) -> Vec<(String, Value)> {
+        fn walk(table: &Table, prefix: &str, out: &mut Vec<(String, Value)>) {
+            for (key, value) in table {
+                match value {
+                    Value::Table(inner) => walk(inner, &format!("{prefix}{key}."), out),
+                    value => out.push((format!("{prefix}{key}"), value.clone())),
+                }
+            }
         }
+        let mut out = vec![];
+        walk(&self.config, "", &mut out);
+        out
+    }
+
+    /// The value of `field`, a key or `table.key`.
+    pub(crate) fn value(&self, field: &str) -> Option<Value> {
+        self.fields().into_iter().find(|(key, _)| key == field).map(|(_, value)| value)
+    }
+
+    /// The same learner, one key of its configuration changed: `key` or `table.key`.
+    pub(crate) fn with(&self, key: &str, value: impl Into<Value>) -> Self {
+        let mut case = self.clone();
+        let (table, key) = match key.split_once('.') {
+            Some((table, key)) => (case.config[table].as_table_mut().expect("a table"), key),
+            None => (&mut case.config, key),
+        };
+        table.insert(key.into(), value.into());
         case
+    }
+
+    /// The same learner, keys that it has and that `applies` names changed, those of tables within too.
+    pub(crate) fn with_each(&self, applies: impl Fn(&str) -> bool, value: impl Into<Value> + Clone) -> Self {
+        let chosen = self.fields().into_iter().filter(|(key, _)| applies(leaf(key)));
+        chosen.fold(self.clone(), |case, (key, _)| case.with(&key, value.clone()))
     }
 
     pub(crate) fn build(&self, key: Key) -> Box<dyn Learner> {
         (self.build)(&self.config, key).expect("a sound configuration")
     }
 
+    /// The learner as one that imagines, if it is.
+    pub(crate) fn imagining(&self, key: Key) -> Option<Box<dyn Imagines>> {
+        self.imagining.map(|build| build(&self.config, key))
+    }
+
     /// The outer error is of the file's form, the inner one of a value.
     pub(crate) fn check(&self) -> Result<Result<(), ConfigError>, String> {
         (self.check)(&self.config)
     }
+}
+
+fn parse<A: serde::de::DeserializeOwned>(config: &Table) -> Result<A, String> {
+    config.clone().try_into().map_err(|e: toml::de::Error| e.to_string())
+}
+
+/// The defaults of `A` under `settings`.
+fn settled<A: Default + serde::Serialize>(settings: &str) -> Table {
+    fn lay(under: &mut Table, over: Table) {
+        for (key, value) in over {
+            match (under.get_mut(&key).and_then(Value::as_table_mut), value) {
+                (Some(under), Value::Table(over)) => lay(under, over),
+                (_, value) => drop(under.insert(key, value)),
+            }
+        }
+    }
+    let mut config = Table::try_from(A::default()).expect("a table of plain values");
+    lay(&mut config, settings.parse().expect("settings of a test"));
+    config
+}
+
+/// The last part of a field's name.
+pub(crate) fn leaf(field: &str) -> &str {
+    field.rsplit('.').next().expect("a name has a part")
+}
+
+/// A model of what happens next, which nobody has fitted.
+pub(crate) fn model() -> Ensemble {
+    let config = EnsembleConfig { members: 3, elites: 2, hidden: vec![8], decay: vec![0.0; 2], ..Default::default() };
+    Ensemble::new(config, SPEC, Direction::Forward, Key::new(60)).expect("a sound configuration")
 }
 
 /// Small versions of every learner, and of every branch that one has.
@@ -101,6 +179,7 @@ pub(crate) fn every() -> Vec<Case> {
         Case::new::<mcq::Config>(&with_vae(
             "samples = 4\npolicy_samples = 1\ntarget_pseudo = true\nfloor = 0.0\none_sided = true",
         )),
+        Case::on_model::<mopo::Config>("[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3"),
     ]
 }
 
@@ -125,12 +204,17 @@ pub(crate) fn columns() -> Columns {
     Columns::new(SPEC).with_next_actions(true)
 }
 
+/// Updates `from..to`, on batches of which a part is said to be imagined.
 pub(crate) fn train(learner: &mut dyn Learner, from: u64, to: u64) {
     let log = log(300);
     let mut staging = columns();
     for step in from..to {
         let key = Key::new(71).fold(step);
-        let metrics = learner.update(log.sample(key.name("batch"), 32, &mut staging), key);
+        staging.clear();
+        log.sample_into(key.name("batch"), 20, &mut staging);
+        staging.begin_imagined();
+        log.sample_into(key.name("imagined"), 12, &mut staging);
+        let metrics = learner.update(staging.batch(), key);
         assert!(metrics.iter().all(|(_, x)| x.is_finite()), "{metrics:?}");
     }
 }

@@ -56,6 +56,7 @@ pub mod iql;
 pub mod mcq;
 pub mod mopo;
 pub mod parity;
+pub mod rambo;
 pub mod rebrac;
 pub mod romi;
 pub mod sac;

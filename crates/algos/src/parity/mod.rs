@@ -22,6 +22,7 @@ mod ensemble;
 mod error;
 mod fixture;
 mod names;
+mod rambo;
 mod rollout;
 
 pub use compare::{Compared, Kind};
@@ -64,7 +65,7 @@ const LEARNERS: &[(&str, Build)] = &[
     (td3_bc::Config::NAME, build::<td3_bc::Config>),
 ];
 
-/// The names of what can be replayed: every learner, an ensemble as it is fitted, the same as RAMBO's opponent, and a roll-out.
+/// The names of what can be replayed: learners, an ensemble as it is fitted, and a roll-out.
 pub fn algorithms() -> impl Iterator<Item = &'static str> {
     let learners = LEARNERS.iter().map(|(name, _)| *name);
     learners.chain(MODELS.iter().map(|(name, _)| *name)).chain([rollout::NAME])
@@ -79,8 +80,8 @@ where
     Ok(Box::new(learner))
 }
 
-/// What fixtures that are of no learner may name as their algorithm: an ensemble as it is fitted, and as RAMBO's opponent.
-const MODELS: &[(&str, BuildSubject)] = &[(ensemble::NAME, ensemble::build)];
+/// What else: an ensemble as it is fitted, and a learner that moves one.
+const MODELS: &[(&str, BuildSubject)] = &[(ensemble::NAME, ensemble::build), (rambo::NAME, rambo::build)];
 
 /// Makes what is replayed from a fixture.
 type BuildSubject = fn(&Fixture) -> Result<Box<dyn Subject>, ParityError>;
@@ -120,13 +121,22 @@ impl Subject for Taught {
     }
 
     fn update(&mut self, fixture: &Fixture, update: usize) -> Result<Metrics, ParityError> {
-        let (learner, key) = (&mut self.learner, Key::new(0).fold(update as u64));
-        learner.arena().set_replay(Some(Replay::new(fixture.draws(update))));
-        let metrics = learner.update(self.batches[update].batch(), key);
-        let replay = learner.arena().take_replay().expect("a learner does not take the draws away");
-        replay.finish().map_err(|source| fixture.draw_error(update, source))?;
-        Ok(metrics)
+        learn(fixture, &mut *self.learner, &self.batches[update], update)
     }
+}
+
+/// An update of a learner on `batch`, with the fixture's draws.
+fn learn(
+    fixture: &Fixture,
+    learner: &mut dyn Replayed,
+    batch: &Columns,
+    update: usize,
+) -> Result<Metrics, ParityError> {
+    learner.arena().set_replay(Some(Replay::new(fixture.draws(update))));
+    let metrics = learner.update(batch.batch(), Key::new(0).fold(update as u64));
+    let replay = learner.arena().take_replay().expect("a learner does not take the draws away");
+    replay.finish().map_err(|source| fixture.draw_error(update, source))?;
+    Ok(metrics)
 }
 
 /// Replays a fixture: every quantity of it with how far ours is from it. Losses come first, then gradients, then parameters; of

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use backcast_algos::imagines::{Imagines, ModelBased, World};
-use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, mopo, rebrac, sac, td3_bc};
+use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, mopo, rambo, rebrac, sac, td3_bc};
 use backcast_core::*;
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 use toml::{Table, Value};
@@ -180,6 +180,12 @@ pub(crate) fn every() -> Vec<Case> {
             "samples = 4\npolicy_samples = 1\ntarget_pseudo = true\nfloor = 0.0\none_sided = true",
         )),
         Case::on_model::<mopo::Config>("[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3"),
+        Case::on_model::<rambo::Config>(
+            "model_steps = 5\nmodel_batch = 16\ncloning_epochs = 2\n[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3",
+        ),
+        Case::on_model::<rambo::Config>(
+            "lambda = 0.3\nuniform = true\nmodel_steps = 4\nmodel_batch = 16\ncloning_epochs = 0\n[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3",
+        ),
     ]
 }
 

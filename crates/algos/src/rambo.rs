@@ -311,3 +311,162 @@ impl State for Rambo {
         f("said", Slot::Tensor(&[3], &mut self.said));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imagines::Units;
+    use backcast_dynamics::{Ensemble, EnsembleConfig};
+
+    /// What pays is the action, of which the log has the worse half.
+    fn log() -> Columns {
+        let mut log = Columns::new(Spec::new(1, 1));
+        for i in 0..400 {
+            let mut x = [0.0; 2];
+            Key::new(1).fold(i).uniform(-1.0, 0.0, &mut x);
+            log.push(&x[..1], &x[1..], x[1], &[0.9 * x[0]], false);
+        }
+        log
+    }
+
+    fn model(log: &Columns) -> Ensemble {
+        let config = EnsembleConfig {
+            members: 3,
+            elites: 2,
+            hidden: vec![16],
+            decay: vec![0.0; 2],
+            learning_rate: 3e-3,
+            max_epochs: Some(20),
+            ..Default::default()
+        };
+        let mut model = Ensemble::new(config, log.spec(), Direction::Forward, Key::new(2)).unwrap();
+        model.fit(log, Key::new(3), &mut |_| true).unwrap();
+        model
+    }
+
+    fn small() -> Config {
+        Config {
+            model_steps: 30,
+            model_batch: 32,
+            cloning_epochs: 0,
+            rollouts: Rollouts { starts: 50, horizon: 2, ..Config::default().rollouts },
+            sac: sac::Config { hidden: vec![16], ..Config::default().sac },
+            ..Default::default()
+        }
+    }
+
+    fn imagined(rambo: &mut Rambo, log: &Columns, call: u64) -> Columns {
+        let mut rows = Columns::new(log.spec());
+        rambo.imagine(log, Key::new(5).fold(call), &mut rows);
+        rows
+    }
+
+    #[test]
+    fn the_model_rests_before_the_first_update_and_for_ever_without_a_weight() {
+        let log = log();
+        for (lambda, moves) in [(3e-4, true), (0.0, false)] {
+            let world = World::new(model(&log), never);
+            let mut rambo = Config { lambda, ..small() }.build_on(world, Key::new(4)).unwrap();
+            let mut model = |rambo: &mut Rambo| fingerprint(&mut rambo.imagination.model);
+            let first = model(&mut rambo);
+            imagined(&mut rambo, &log, 0);
+            assert_eq!(model(&mut rambo), first, "{lambda}");
+            imagined(&mut rambo, &log, 1);
+            assert_eq!(model(&mut rambo) != first, moves, "{lambda}");
+            let metrics = rambo.update(log.rows(0, 16), Key::new(6));
+            assert_eq!(metrics.get("model_loss") != Some(0.0), moves, "{lambda}");
+        }
+    }
+
+    /// Standardised by whoever trains, it judges the same transitions as a learner that sees the model's own units.
+    #[test]
+    fn advantages_are_of_what_the_learner_sees() {
+        let log = log();
+        let (mean, std) = ([-0.4], [0.7]);
+        let world = World { units: Units::new(&mean, &std), ..World::new(model(&log), never) };
+        let mut rambo = small().build_on(world, Key::new(4)).unwrap();
+        let mut seen = log.clone();
+        for states in [Column::Obs, Column::NextObs] {
+            seen.values_mut(states).iter_mut().for_each(|x| *x = (*x - mean[0]) / std[0]);
+        }
+        rambo.advantages(&log);
+        let mut want = Vec::new();
+        rambo.sac.advantage(seen.batch(), &mut want);
+        standardise(&mut want);
+        assert_eq!(rambo.work.advantage, want);
+        let n = want.len() as f64;
+        let [mean, square] = [1, 2].map(|power| want.iter().map(|&x| (x as f64).powi(power)).sum::<f64>() / n);
+        assert!(mean.abs() < 1e-5 && (square - 1.0).abs() < 1e-3, "mean {mean}, mean square {square}");
+        let mut equals = [0.5; 3];
+        standardise(&mut equals);
+        assert_eq!(equals, [0.0; 3]);
+    }
+
+    #[test]
+    fn at_first_the_policy_clones_the_log() {
+        let mut log = Columns::new(Spec::new(1, 1).with_act_limit(2.0));
+        (0..64).for_each(|i| log.push(&[i as Real / 64.0], &[-1.4], 0.0, &[0.0], false));
+        let config = Config { cloning_epochs: 200, ..small() };
+        let config = Config { sac: sac::Config { actor_rate: 3e-3, ..config.sac }, ..config };
+        let mut rambo = config.build_on(World::new(model(&log), never), Key::new(4)).unwrap();
+        let rows = imagined(&mut rambo, &log, 0);
+        let off = rows.values(Column::Act).iter().map(|a| (a + 1.4).abs()).sum::<Real>() / rows.len() as Real;
+        assert!(off < 0.2, "{off}");
+    }
+
+    #[test]
+    fn roll_outs_can_be_by_uniform_actions() {
+        let log = log();
+        let spread = |uniform| {
+            // The policy of a clone is narrow.
+            let config = Config { uniform, cloning_epochs: 30, ..small() };
+            let config = Config { sac: sac::Config { actor_rate: 1e-2, ..config.sac }, ..config };
+            let mut narrow = Columns::new(log.spec());
+            log.values(Column::Obs).iter().for_each(|&s| narrow.push(&[s], &[-0.5], 0.0, &[s], false));
+            let mut rambo = config.build_on(World::new(model(&log), never), Key::new(4)).unwrap();
+            imagined(&mut rambo, &narrow, 0).batch().act.std(0.0)
+        };
+        let (policy, uniform) = (spread(false), spread(true));
+        assert!((uniform - 1.0 / (3.0 as Real).sqrt()).abs() < 0.1 && policy < 0.3, "{policy} {uniform}");
+    }
+
+    /// The policy goes where the model promises most, outside the log; the adversary takes the promise back, not what the log
+    /// says of its own actions.
+    #[test]
+    fn the_adversary_breaks_promises_that_the_log_does_not_hold_it_to() {
+        let log = log();
+        let promised = |lambda: Real| {
+            let config = Config { lambda, model_rate: 3e-3, ..small() };
+            let sac = sac::Config { actor_rate: 3e-3, critic_rate: 3e-3, alpha: 0.05, gamma: 0.5, ..config.sac };
+            let config = Config { sac, ..config };
+            let mut rambo = config.build_on(World::new(model(&log), never), Key::new(4)).unwrap();
+            let mut staging = Columns::new(log.spec());
+            for call in 0..12 {
+                let rows = imagined(&mut rambo, &log, call);
+                for update in 0..30 {
+                    let key = Key::new(7).fold(call).fold(update);
+                    staging.clear();
+                    log.sample_into(key.name("real"), 16, &mut staging);
+                    staging.begin_imagined();
+                    rows.sample_into(key.name("imagined"), 16, &mut staging);
+                    rambo.update(staging.batch(), key);
+                }
+            }
+            let mut reward = |act: Real| {
+                let (s, a) = (ndarray::arr2(&[[-0.5]]), ndarray::arr2(&[[act]]));
+                rambo
+                    .imagination
+                    .model
+                    .predict([s.view(), a.view()])
+                    .mean
+                    .index_axis(ndarray::Axis(2), 0)
+                    .mean()
+                    .unwrap()
+            };
+            [reward(1.0), reward(-0.5)]
+        };
+        let ([outside, inside], [broken, kept]) = (promised(1e-9), promised(0.3));
+        assert!(broken < outside - 0.3, "outside the log it promises {broken} as an adversary, {outside} without");
+        assert!((inside + 0.5).abs() < 0.15 && (kept + 0.5).abs() < 0.3, "{inside} {kept} of −0.5");
+    }
+}

@@ -84,6 +84,12 @@ fn one_number_nudged_is_refused() {
         ("ensemble-forward", "batch/next_obs", 1e-2, None),
         ("ensemble-forward", "params/input_std", 1e-2, None),
         ("ensemble-forward", "params/store.member.0.min_log_var", 1e-2, None),
+        ("rambo", "losses/adversarial_loss", 3e-4, Some(Kind::Loss)),
+        ("rambo", "gradients/model.store.member.1.net.0.weight", 1e-2, Some(Kind::Gradient)),
+        ("rambo", "played/reward", 1e-2, None),
+        ("rambo", "played/act", 1e-2, None),
+        ("rambo", "log/next_obs", 1e-2, None),
+        ("rambo", "draws/0/0", 1e-2, None),
         ("rollout-forward", "transitions/reward", 1e-3, Some(Kind::Transition)),
         ("rollout-reverse", "transitions/obs", 1e-3, Some(Kind::Transition)),
         ("rollout-reverse", "transitions/penalty", 1e-3, Some(Kind::Transition)),
@@ -140,6 +146,9 @@ fn a_configuration_that_is_not_the_recorded_one_is_refused() {
         ("ensemble-forward.safetensors", r#""decay": [0.02"#, r#""decay": [0.021"#),
         ("ensemble-forward.safetensors", r#""bound_coefficient": 0.02"#, r#""bound_coefficient": 0.03"#),
         ("ensemble-reverse.safetensors", r#""direction": "reverse""#, r#""direction": "forward""#),
+        ("rambo.safetensors", r#""lambda": 0.4"#, r#""lambda": 0.41"#),
+        ("rambo.safetensors", r#""elites": 2"#, r#""elites": 3"#),
+        ("rambo.safetensors", r#""gamma": 0.97"#, r#""gamma": 0.96"#),
         ("rollout-reverse.safetensors", r#""direction": "reverse""#, r#""direction": "forward""#),
         ("rollout-forward.safetensors", r#""penalty_weight": 0.7"#, r#""penalty_weight": 0.71"#),
     ] {
@@ -245,7 +254,17 @@ fn notes_that_make_no_sense_are_refused_by_name() {
         f.config = f.config.replace(r#""members": 3"#, r#""members": 5"#);
         replay(&f).expect_err("rows that cannot be shared out").to_string()
     };
+    let too_few_played = |file: &str| {
+        let mut f = fixture(file);
+        for column in ["obs", "act", "reward", "next_obs", "terminal"] {
+            let tensor = f.tensors.get_mut(&format!("played/{column}")).expect("a column");
+            tensor.values.truncate(tensor.values.len() / 10 * 9);
+            tensor.shape[0] = 9;
+        }
+        replay(&f).expect_err("an update without transitions").to_string()
+    };
     for (error, parts) in [
+        (too_few_played("rambo.safetensors"), ["played", "9 updates"]),
         (no_such_member("rollout-forward.safetensors"), ["draws/0/1", "member 9 of 4"]),
         (not_shared_out("ensemble-forward.safetensors"), ["48 rows", "5 members"]),
         (refused(&|f| f.algorithm = "alchemy".into()), ["bc.safetensors", "alchemy"]),

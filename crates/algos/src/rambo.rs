@@ -102,7 +102,7 @@ impl ModelBased for Config {
         };
         let step = Imaginer::new(one, world.termination, NoPenalty)?;
         let imagination = Imagination::new(world, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
-        let [at, played, seen, log] = [const { () }; 4].map(|()| Columns::new(spec));
+        let [at, played, seen, log] = std::array::from_fn(|_| Columns::new(spec));
         let work = Work { step, at, played, seen, log, rows: Vec::new(), advantage: Vec::new() };
         Ok(Rambo { config: self.clone(), sac, imagination, adversary, epochs: 0, said: [0.0; 3], work })
     }
@@ -182,6 +182,7 @@ impl Rambo {
     }
     // ANCHOR_END: oppose
 
+    // ANCHOR: turn_model
     /// An epoch of (3), along roll-outs of the policy in the model as it changes.
     fn turn_model(&mut self, log: &dyn Source, key: Key) {
         let Config { model_steps, model_batch, .. } = self.config;
@@ -210,6 +211,7 @@ impl Rambo {
         self.said = sums.map(|sum| (sum / model_steps as f64) as Real);
         (self.work.at, self.work.played, self.work.log) = (at, played, rows);
     }
+    // ANCHOR_END: turn_model
 }
 
 /// Less the mean, over the deviation; 10⁻⁶ keeps equals finite.
@@ -367,7 +369,7 @@ mod tests {
         for (lambda, moves) in [(3e-4, true), (0.0, false)] {
             let world = World::new(model(&log), never);
             let mut rambo = Config { lambda, ..small() }.build_on(world, Key::new(4)).unwrap();
-            let mut model = |rambo: &mut Rambo| fingerprint(&mut rambo.imagination.model);
+            let model = |rambo: &mut Rambo| fingerprint(&mut rambo.imagination.model);
             let first = model(&mut rambo);
             imagined(&mut rambo, &log, 0);
             assert_eq!(model(&mut rambo), first, "{lambda}");

@@ -258,6 +258,7 @@ impl Sac {
     }
     // ANCHOR_END: critic_step
 
+    // ANCHOR: advantage
     /// r + γ(1−d) min_j Q_j(s′,π̄(s′)) − min_j Q_j(s,a) of each row, π̄ the deterministic action, for those who build on SAC.
     pub(crate) fn advantage(&mut self, batch: Batch<'_>, out: &mut Vec<Real>) {
         let (nets, gamma, limit) = (self.nets, self.config.gamma, self.spec.act_limit);
@@ -267,6 +268,7 @@ impl Sac {
         out.clear();
         (r + alive * after * gamma - now).read(|x| out.extend_from_slice(x));
     }
+    // ANCHOR_END: advantage
 
     /// One step of the actor down −E[ ln π(a∣s) ], for those who begin as a clone. Returns the loss.
     pub(crate) fn cloning_step(&mut self, batch: Batch<'_>) -> Real {

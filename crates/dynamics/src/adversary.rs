@@ -59,6 +59,7 @@ impl Adversary {
         Self { trainer: Trainer::new(model, rate), share: Vec::new(), log_prob: Vec::new(), elite: Vec::new() }
     }
 
+    // ANCHOR: step
     /// One step: of each member on rows `rows(member)` of `log`, and of each elite against `played`, transitions of a roll-out
     /// whose advantages, `[rows]`, are multiplied by `weight`, λ.
     ///
@@ -102,6 +103,7 @@ impl Adversary {
         });
         Played { fit_loss, adversarial_loss, log_prob }
     }
+    // ANCHOR_END: step
 
     /// ln p(y∣x) of each row of `played`, and each elite's responsibility for it.
     fn weigh(&mut self, model: &mut Ensemble, played: &Columns) {

@@ -26,6 +26,9 @@ fn tiny() -> Experiment {
         [imagination]
         rows = 600
         starts_per_call = 50
+        refresh_every = 130
+        agreement = 1.0
+        doubt_budget = 20.0
         policy = "vae"
         [rollout_vae]
         hidden = [8]

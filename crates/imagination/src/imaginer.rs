@@ -1,4 +1,4 @@
-use crate::Sink;
+use crate::{CycleCheck, Sink};
 use backcast_core::{Column, Columns, ConfigError, Direction, Dynamics, Key, Policy, Real, Source, Spec, Termination};
 use backcast_penalties::{Penalty, is_unknown};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -69,6 +69,9 @@ pub struct ImagineConfig {
     pub sampling: Sampling,
     /// Whether and when a chain halts because it has come into the unknown.
     pub halt: Option<Halt>,
+    /// The most doubt a chain may gather: the step at which the sum of its u passes this is not stored, and the chain ends. A
+    /// chain goes far where the model is sure and not where it is not.
+    pub doubt_budget: Option<Real>,
 }
 
 impl Default for ImagineConfig {
@@ -81,6 +84,7 @@ impl Default for ImagineConfig {
             stop: StopRule::OnTerminal,
             sampling: Sampling::Gaussian,
             halt: None,
+            doubt_budget: None,
         }
     }
 }
@@ -96,7 +100,9 @@ impl ImagineConfig {
         let positive = self.penalty_weight >= 0.0 && self.penalty_weight.is_finite();
         ConfigError::unless(positive, "penalty_weight", "must not be negative")?;
         let finite = self.halt.is_none_or(|halt| halt.threshold.is_finite() && halt.reward.is_finite());
-        ConfigError::unless(finite, "halt", "must have a finite threshold and a finite reward")
+        ConfigError::unless(finite, "halt", "must have a finite threshold and a finite reward")?;
+        let budget = self.doubt_budget.is_none_or(|budget| budget > 0.0);
+        ConfigError::unless(budget, "doubt_budget", "must be positive")
     }
 }
 
@@ -134,6 +140,10 @@ pub struct Summary {
     pub terminal: usize,
     /// Of these, how many came into the unknown and halted.
     pub halted: usize,
+    /// Transitions that are not stored because a model of the other direction does not agree. Their chains end.
+    pub disagreed: usize,
+    /// Transitions that are not stored because their chain had gathered too much doubt. It ends.
+    pub doubted: usize,
     /// Predictions that were NaN or infinite. They are not stored, and their chains end.
     pub not_finite: usize,
 }
@@ -160,6 +170,7 @@ pub struct Imaginer<P> {
     /// How much not to trust a step.
     pub penalty: P,
     units: Option<Units>,
+    cycle: Option<CycleCheck>,
     recorded: Vec<StepDraws>,
     work: Work,
 }
@@ -196,6 +207,11 @@ struct Work {
     std: Vec<Real>,
     member: Vec<usize>,
     penalty: Vec<Real>,
+    /// What each live chain has gathered of u.
+    doubt: Vec<Real>,
+    /// The states that were imagined in this step, `[rows, obs]`, and how far off the other direction finds them.
+    to: Vec<Real>,
+    distance: Vec<Real>,
 }
 
 impl<P: Penalty> Imaginer<P> {
@@ -206,6 +222,8 @@ impl<P: Penalty> Imaginer<P> {
     pub fn new(config: ImagineConfig, termination: Termination, penalty: P) -> Result<Self, ConfigError> {
         config.check()?;
         ConfigError::unless(config.halt.is_none() || !penalty.is_zero(), "halt", "needs a penalty to go by")?;
+        let measured = config.doubt_budget.is_none() || !penalty.is_zero();
+        ConfigError::unless(measured, "doubt_budget", "needs a penalty to add up")?;
         let work = Work {
             start: Columns::new(Spec::new(0, 0)),
             from: Vec::new(),
@@ -216,8 +234,16 @@ impl<P: Penalty> Imaginer<P> {
             std: Vec::new(),
             member: Vec::new(),
             penalty: Vec::new(),
+            doubt: Vec::new(),
+            to: Vec::new(),
+            distance: Vec::new(),
         };
-        Ok(Self { config, termination, penalty, units: None, recorded: Vec::new(), work })
+        Ok(Self { config, termination, penalty, units: None, cycle: None, recorded: Vec::new(), work })
+    }
+
+    /// The same loop, which stores only what a model of the other direction agrees with.
+    pub fn with_cycle_check(self, check: CycleCheck) -> Self {
+        Self { cycle: Some(check), ..self }
     }
 
     /// The same loop for states that were standardised, (x − mean) / std per column, `[obs]` each: the termination, and it
@@ -272,7 +298,11 @@ impl<P: Penalty> Imaginer<P> {
             assert_eq!(units.mean.len(), obs, "imagine: units of {} columns for a model of {spec:?}", units.mean.len());
         }
         assert!(config.halt.is_none() || !self.penalty.is_zero(), "imagine: nothing measures the doubt to halt by");
-        let measured = !self.penalty.is_zero() && (config.penalty_weight != 0.0 || config.halt.is_some());
+        let asked = config.penalty_weight != 0.0 || config.halt.is_some() || config.doubt_budget.is_some();
+        let measured = !self.penalty.is_zero() && asked;
+        if let Some(check) = &self.cycle {
+            assert_ne!(check.direction(), direction, "imagine: a model cannot check itself, nor its like");
+        }
         if starts.is_empty() {
             return Summary::default();
         }
@@ -283,6 +313,7 @@ impl<P: Penalty> Imaginer<P> {
         starts.sample_into(key.name("starts"), config.starts_per_call, &mut w.start);
         w.from.clear();
         w.chain.clear();
+        w.doubt.clear();
         for row in 0..w.start.len() {
             let column = match config.anchor {
                 Anchor::State => Column::Obs,
@@ -293,6 +324,7 @@ impl<P: Penalty> Imaginer<P> {
             if !(ended && w.start.row(Column::Terminal, row)[0] != 0.0) {
                 w.from.extend_from_slice(w.start.row(column, row));
                 w.chain.push(row);
+                w.doubt.push(0.0);
             }
         }
         let mut summary = Summary { started: w.chain.len(), ..Summary::default() };
@@ -346,6 +378,14 @@ impl<P: Penalty> Imaginer<P> {
                 model.predict_elite(given, &w.member, mean, std);
                 sample(&mut w.mean, &w.std, &mut w.noise);
             }
+            if let Some(check) = &mut self.cycle {
+                w.to.clear();
+                w.mean.chunks_exact(cols).for_each(|row| w.to.extend_from_slice(&row[1..]));
+                w.distance.resize(rows, 0.0);
+                let (from, to, act) = (view(&w.from, rows, obs), view(&w.to, rows, obs), view(&w.act, rows, act));
+                let (s, s2) = if direction == Direction::Reverse { (to, from) } else { (from, to) };
+                check.distance(s, act, s2, &mut w.distance);
+            }
             let mut kept = 0;
             for i in 0..rows {
                 let (reward, to) = w.mean[i * cols..][..cols].split_first().expect("reward first");
@@ -354,6 +394,15 @@ impl<P: Penalty> Imaginer<P> {
                 let chain = w.chain[i];
                 if !reward.is_finite() || to.iter().any(|x| !x.is_finite()) {
                     summary.not_finite += 1;
+                    continue;
+                }
+                let doubt = w.doubt[i] + w.penalty[i];
+                if config.doubt_budget.is_some_and(|budget| is_unknown(doubt, budget)) {
+                    summary.doubted += 1;
+                    continue;
+                }
+                if self.cycle.as_ref().is_some_and(|check| !check.passes(w.distance[i])) {
+                    summary.disagreed += 1;
                     continue;
                 }
                 let (from, a) = (&w.from[i * obs..][..obs], &w.act[i * act..][..act]);
@@ -370,11 +419,13 @@ impl<P: Penalty> Imaginer<P> {
                 if halt.is_none() && (!terminal || config.stop == StopRule::Never) {
                     w.from[kept * obs..][..obs].copy_from_slice(to);
                     w.chain[kept] = chain;
+                    w.doubt[kept] = doubt;
                     kept += 1;
                 }
             }
             w.from.truncate(kept * obs);
             w.chain.truncate(kept);
+            w.doubt.truncate(kept);
         }
         summary
     }

@@ -11,6 +11,8 @@ pub(crate) const SPEC: Spec = Spec::new(3, 2);
 
 type Built = Result<Box<dyn Learner>, String>;
 
+type Imagining = fn(&Table, Key) -> Box<dyn Imagines>;
+
 /// A learner's configuration as a table.
 #[derive(Clone)]
 pub(crate) struct Case {
@@ -19,7 +21,7 @@ pub(crate) struct Case {
     build: fn(&Table, Key) -> Built,
     check: fn(&Table) -> Result<Result<(), ConfigError>, String>,
     /// For an algorithm that is built on a model.
-    imagining: Option<fn(&Table, Key) -> Box<dyn Imagines>>,
+    imagining: Option<Imagining>,
 }
 
 impl Case {
@@ -153,6 +155,7 @@ pub(crate) fn every() -> Vec<Case> {
     vec![
         Case::new::<bc::Config>(&nets("")),
         Case::new::<td3_bc::Config>(&nets("")),
+        Case::new::<td3_bc::Config>(&nets("clone_real = true")),
         Case::new::<bcq::Config>(&with_vae("act_samples = 5")),
         Case::new::<bear::Config>(&with_vae("act_samples = 5\nwarm_start = 3\nalpha_rate = 1e-2")),
         Case::new::<bear::Config>(&with_vae(
@@ -162,7 +165,7 @@ pub(crate) fn every() -> Vec<Case> {
         Case::new::<iql::Config>(&nets("")),
         Case::new::<iql::Config>(&nets("deterministic = true\ndropout = 0.1")),
         Case::new::<sac::Config>(&nets("")),
-        Case::new::<sac::Config>(&nets("layer_norm = true\ncloning = 2.5")),
+        Case::new::<sac::Config>(&nets("layer_norm = true\ncloning = 2.5\nclone_real = true")),
         Case::new::<cql::Config>(&nets("warm_start = 3\nactor_rate = 3e-4")),
         Case::new::<cql::Config>(&nets(
             "warm_start = 0\nsamples = 4\nthree_way = true\nentropy_backup = true\nlayer_norm = true\nactor_rate = 3e-4",

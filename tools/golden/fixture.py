@@ -89,6 +89,14 @@ class Recorder:
         """Ones with probability `keep` and zeros, written down."""
         return self._draw((self.random.uniform(size=(rows, cols)) < keep).astype(np.float64))
 
+    def choice(self, count, rows):
+        """A number below `count` for each row, written down."""
+        return self._draw(self.random.integers(0, count, size=(rows, 1)).astype(np.float64)).long()[:, 0]
+
+    def begin(self, update):
+        """From here on draws are those of this update: of a step, where there is nothing but steps."""
+        self.update, self.number = update, 0
+
     def step(self, optimiser, loss):
         """Takes the gradient and steps; the gradient of the first step is written down."""
         optimiser.zero_grad()
@@ -102,7 +110,8 @@ class Recorder:
 
     def report(self, **losses):
         """Losses, and other numbers under the names of our metrics, of this update."""
-        self.losses[-1].update({name: float(x) for name, x in losses.items()})
+        numbers = {name: float(x.detach() if torch.is_tensor(x) else x) for name, x in losses.items()}
+        self.losses[-1].update(numbers)
 
     def _write(self, folder, read, chosen=lambda p: True):
         for name, (parameters, layout) in self.named.items():
@@ -110,9 +119,10 @@ class Recorder:
                 stack = torch.stack([layout(read(p).detach()) for p in parameters])
                 self.tensors[f"{folder}/{name}"] = stack.numpy().astype(np.float32)
 
-    def save(self):
-        """Writes the file."""
-        self._write("final", lambda p: p.data)
+    def save(self, trained=True):
+        """Writes the file, with last values unless nothing was trained."""
+        if trained:
+            self._write("final", lambda p: p.data)
         for column in self.batches[0]:
             self.tensors[f"batch/{column}"] = np.stack([b[column] for b in self.batches]).astype(np.float32)
         for name in sorted({name for update in self.losses for name in update}):

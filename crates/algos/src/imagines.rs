@@ -205,6 +205,19 @@ impl Imagination {
         let mut policy = Behind { units: &self.units, policy, seen: &mut self.seen };
         self.imaginer.imagine(&mut self.model, log, &mut policy, key, sink)
     }
+
+    /// As [`roll`](Imagination::roll), by another loop through the same model.
+    pub(crate) fn roll_by<P: Penalty>(
+        &mut self,
+        imaginer: &mut Imaginer<P>,
+        policy: &mut dyn Policy,
+        starts: &dyn Source,
+        key: Key,
+        sink: &mut dyn Sink,
+    ) -> Summary {
+        let mut policy = Behind { units: &self.units, policy, seen: &mut self.seen };
+        imaginer.imagine(&mut self.model, starts, &mut policy, key, sink)
+    }
 }
 
 /// A learner's policy, asked in the model's units.

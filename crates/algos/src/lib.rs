@@ -16,6 +16,7 @@
 //! | [`cql`] | conservative Q-learning (Kumar et al. 2020) |
 //! | [`edac`] | SAC-N, and EDAC, its diversified ensemble (An et al. 2021) |
 //! | [`mcq`] | mildly conservative Q-learning (Lyu et al. 2022) |
+//! | [`rambo`] | RAMBO, SAC in a model that is trained against it (Rigter et al. 2022) |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
 //!
 //! [`fqe`] is not a learner: it says what a policy would earn, from the log alone.
@@ -56,6 +57,7 @@ pub mod iql;
 pub mod mcq;
 pub mod mopo;
 pub mod parity;
+pub mod rambo;
 pub mod rebrac;
 pub mod romi;
 pub mod sac;

@@ -262,6 +262,27 @@ impl Sac {
         })
     }
     // ANCHOR_END: critic_step
+
+    // ANCHOR: advantage
+    /// r + γ(1−d) min_j Q_j(s′,π̄(s′)) − min_j Q_j(s,a) of each row, π̄ the deterministic action, for those who build on SAC.
+    pub(crate) fn advantage(&mut self, batch: Batch<'_>, out: &mut Vec<Real>) {
+        let (nets, gamma, limit) = (self.nets, self.config.gamma, self.spec.act_limit);
+        let Transition { s, a, r, s2, alive } = Transition::on(self.store.tape(), batch);
+        let now = nets.critic.forward(s.cat(a)).min_members();
+        let after = nets.critic.forward(s2.cat(nets.actor.at(s2).mode() * limit)).min_members();
+        out.clear();
+        (r + alive * after * gamma - now).read(|x| out.extend_from_slice(x));
+    }
+    // ANCHOR_END: advantage
+
+    /// One step of the actor down −E[ ln π(a∣s) ], for those who begin as a clone. Returns the loss.
+    pub(crate) fn cloning_step(&mut self, batch: Batch<'_>) -> Real {
+        let (actor, limit) = (self.nets.actor, self.spec.act_limit);
+        self.actor_adam.minimise(&mut self.store, |tape| {
+            let Transition { s, a, .. } = Transition::on(tape, batch);
+            -actor.at(s).log_prob(a * limit.recip()).mean()
+        })
+    }
 }
 
 impl Learner for Sac {

@@ -8,7 +8,7 @@ use shared::{Case, every, leaf};
 use toml::Value;
 
 /// Fields that a table of defaults leaves out because they are `None`, and a value each can have.
-const OPTIONAL: [(&str, &str, f64); 9] = [
+const OPTIONAL: [(&str, &str, f64); 11] = [
     ("sac", "target_entropy", -1.0),
     ("sac", "cloning", 2.5),
     ("cql", "target_entropy", -1.0),
@@ -18,13 +18,15 @@ const OPTIONAL: [(&str, &str, f64); 9] = [
     ("bear", "alpha", 1.0),
     ("mopo", "sac.target_entropy", -3.0),
     ("mopo", "sac.cloning", 2.5),
+    ("rambo", "sac.target_entropy", -3.0),
+    ("rambo", "sac.cloning", 2.5),
 ];
 
 /// Numbers that may be below zero.
 const SIGNED: [&str; 3] = ["target_entropy", "floor", "lagrange"];
 
 /// Numbers of which there may be none: counts of updates that are a phase, weights, thresholds and rates that may be off.
-const MAY_BE_ZERO: [&str; 20] = [
+const MAY_BE_ZERO: [&str; 21] = [
     "alpha",
     "alpha_rate",
     "cloning",
@@ -45,6 +47,7 @@ const MAY_BE_ZERO: [&str; 20] = [
     "dropout",
     "actor_dropout",
     "real",
+    "cloning_epochs",
 ];
 
 fn cases() -> Vec<Case> {

@@ -10,7 +10,7 @@ use crate::{AlgorithmConfig, experiment::edit_distance};
 use std::collections::BTreeMap;
 
 /// The files, by algorithm.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     ("awac", include_str!("../presets/awac.toml")),
     ("bcq", include_str!("../presets/bcq.toml")),
     ("bear", include_str!("../presets/bear.toml")),
@@ -19,6 +19,7 @@ const FILES: [(&str, &str); 10] = [
     ("iql", include_str!("../presets/iql.toml")),
     ("mcq", include_str!("../presets/mcq.toml")),
     ("mopo", include_str!("../presets/mopo.toml")),
+    ("rambo", include_str!("../presets/rambo.toml")),
     ("rebrac", include_str!("../presets/rebrac.toml")),
     ("sac_n", include_str!("../presets/sac_n.toml")),
 ];
@@ -134,8 +135,11 @@ mod tests {
                 config.check().unwrap_or_else(|e| panic!("{file}, {dataset}: {e}"));
                 // Made, to see that it can be, of nets that cost nothing.
                 let within = ["sac", "cql"].into_iter().find(|within| table.contains_key(*within));
-                let nets = match within {
-                    Some(within) => table[within].as_table_mut().expect("a table"),
+                let nets = match within.or(config.needs_model().then_some("sac")) {
+                    Some(within) => {
+                        let none = || toml::Table::new().into();
+                        table.entry(within).or_insert_with(none).as_table_mut().expect("a table")
+                    }
                     None => &mut table,
                 };
                 nets.insert("hidden".into(), vec![4].into());

@@ -148,6 +148,15 @@ pub struct Summary {
     pub not_finite: usize,
 }
 
+/// Recorded numbers in the place of those that one step draws from its key, beside its actions, which are the policy's.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StepDraws {
+    /// The member of the ensemble for each chain.
+    pub member: Vec<usize>,
+    /// Standard normal numbers, `[chains, cols]` of the model's outputs.
+    pub noise: Vec<Real>,
+}
+
 /// The roll-out loop, one for both directions.
 ///
 /// A forward model goes from *s* to *s′*, a reverse model from *s′* to *s*; the transition is stored as *(s, a, r, s′, d)*
@@ -162,6 +171,7 @@ pub struct Imaginer<P> {
     pub penalty: P,
     units: Option<Units>,
     cycle: Option<CycleCheck>,
+    recorded: Vec<StepDraws>,
     work: Work,
 }
 
@@ -228,7 +238,7 @@ impl<P: Penalty> Imaginer<P> {
             to: Vec::new(),
             distance: Vec::new(),
         };
-        Ok(Self { config, termination, penalty, units: None, cycle: None, work })
+        Ok(Self { config, termination, penalty, units: None, cycle: None, recorded: Vec::new(), work })
     }
 
     /// The same loop, which stores only what a model of the other direction agrees with.
@@ -252,13 +262,19 @@ impl<P: Penalty> Imaginer<P> {
         Ok(Self { units: Some(Units { mean: mean.to_vec(), std: std.to_vec(), raw }), ..self })
     }
 
+    /// From now on the steps of a call take what they draw from `recorded`, one after the other, instead of from its key, which
+    /// makes a call comparable with somebody else's, number for number. Steps beyond the last draw from the key.
+    pub fn set_replay(&mut self, recorded: Vec<StepDraws>) {
+        self.recorded = recorded;
+    }
+
     /// Draws starts from `starts` and rolls `policy` through `model`; every imagined transition goes to `sink`.
     ///
     /// The policy is asked for the action at the state a chain has come to: forwards *π(a ∣ s)*, backwards *π(a ∣ s′)*.
     /// Each row draws one of the elites at each step. If `starts` is empty nothing happens.
     ///
     /// # Panics
-    /// If the model is an inverse one, or model, policy and starts are of different widths.
+    /// If the model is an inverse one, model, policy and starts are of different widths, or recorded draws do not fit.
     pub fn imagine(
         &mut self,
         model: &mut dyn Dynamics,
@@ -327,12 +343,23 @@ impl<P: Penalty> Imaginer<P> {
             policy.act(view(&w.from, rows, obs), Some(key.name("action")), view_mut(&mut w.act, rows, act));
             let elites = model.elites();
             w.member.clear();
-            w.member.extend((0..rows).map(|i| elites[key.name("member").below(elites.len(), i)]));
+            let recorded = self.recorded.get(step);
+            match recorded {
+                Some(recorded) => w.member.extend(w.chain.iter().map(|&chain| recorded.member[chain])),
+                None => w.member.extend((0..rows).map(|i| elites[key.name("member").below(elites.len(), i)])),
+            }
             let given = [view(&w.from, rows, obs), view(&w.act, rows, act)];
             // What was predicted, by the drawn member, becomes what happens.
             let sample = |mean: &mut [Real], std: &[Real], noise: &mut [Real]| {
                 if config.sampling == Sampling::Gaussian {
-                    key.name("noise").normal(noise);
+                    match recorded {
+                        Some(recorded) => {
+                            for (noise, chain) in noise.chunks_exact_mut(cols).zip(&w.chain) {
+                                noise.copy_from_slice(&recorded.noise[chain * cols..][..cols]);
+                            }
+                        }
+                        None => key.name("noise").normal(noise),
+                    }
                     mean.iter_mut().zip(std).zip(noise).for_each(|((x, s), z)| *x += s * *z);
                 }
             };

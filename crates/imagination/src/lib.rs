@@ -69,7 +69,7 @@ mod starts;
 pub use cycle::CycleCheck;
 pub use calibration::{Asked, Calibration, Measure, Truth, by_penalty, calibrate};
 pub use error::{Drive, HorizonConfig, HorizonError, model_error};
-pub use imaginer::{Anchor, Halt, ImagineConfig, Imagined, Imaginer, Sampling, StopRule, Summary};
+pub use imaginer::{Anchor, Halt, ImagineConfig, Imagined, Imaginer, Sampling, StepDraws, StopRule, Summary};
 pub use policies::Uniform;
 pub use sink::{Sink, Trace};
 pub use starts::RowsWhere;

@@ -102,17 +102,23 @@ impl Fixture {
         }
     }
 
-    /// The batches, one for each update; with the action recorded at the next state if `next_actions`.
-    pub(super) fn batches(&self, next_actions: bool) -> Result<Vec<Columns>, ParityError> {
+    /// The paths of the transitions in `folder`, with the action recorded at the next state if `next_actions`.
+    pub(super) fn columns_of(folder: &str, next_actions: bool) -> Vec<String> {
+        let columns = ["obs", "act", "reward", "next_obs", "terminal", "next_act"];
+        columns[..if next_actions { 6 } else { 5 }].iter().map(|column| format!("{folder}/{column}")).collect()
+    }
+
+    /// The transitions in `folder`, some rows for each update; with the action recorded at the next state if `next_actions`.
+    pub(super) fn columns(&self, folder: &str, next_actions: bool) -> Result<Vec<Columns>, ParityError> {
         let Spec { obs: width, act, .. } = self.spec;
-        let missing = || ParityError::Missing { file: self.file.clone(), tensor: "batch/obs".into() };
-        let obs = self.tensors.get("batch/obs").ok_or_else(missing)?;
+        let missing = || ParityError::Missing { file: self.file.clone(), tensor: format!("{folder}/obs") };
+        let obs = self.tensors.get(&format!("{folder}/obs")).ok_or_else(missing)?;
         let (updates, rows) = match obs.shape[..] {
             [updates, rows, _] if rows > 0 => (updates, rows),
             // Neither fits: the error says what was expected.
             _ => (1, 1),
         };
-        let column = |name: &str, width| self.tensor(&format!("batch/{name}"), &[updates, rows, width]);
+        let column = |name: &str, width| self.tensor(&format!("{folder}/{name}"), &[updates, rows, width]);
         let (s, a, r) = (column("obs", width)?, column("act", act)?, column("reward", 1)?);
         let (s2, d) = (column("next_obs", width)?, column("terminal", 1)?);
         let a2 = next_actions.then(|| column("next_act", act)).transpose()?;
@@ -149,22 +155,25 @@ impl Fixture {
         ParityError::Draw { file: self.file.clone(), tensor, source }
     }
 
-    /// That nothing of the fixture was left without a look at it.
-    pub(super) fn check_all_compared(&self, compared: &[Compared], next_actions: bool) -> Result<(), ParityError> {
+    /// That nothing of the fixture was left without a look at it: all but `inputs` and draws is compared.
+    pub(super) fn check_all_compared(
+        &self,
+        compared: &[Compared],
+        inputs: &[String],
+        updates: usize,
+    ) -> Result<(), ParityError> {
         let folder = |kind| match kind {
             Kind::Loss => "losses",
             Kind::Gradient => "gradients",
             Kind::Parameter => "params",
             Kind::Change => "final",
+            Kind::Transition => "transitions",
         };
         let known: BTreeSet<_> = compared.iter().map(|c| format!("{}/{}", folder(c.kind), c.name)).collect();
-        let columns = ["obs", "act", "reward", "next_obs", "terminal", "next_act"];
-        let columns = &columns.map(|column| format!("batch/{column}"))[..if next_actions { 6 } else { 5 }];
-        let updates = self.tensors.get("batch/obs").map_or(0, |obs| obs.shape.first().copied().unwrap_or(0));
         let draws: BTreeSet<_> = (0..updates)
             .flat_map(|update| (0..self.draws(update).len()).map(move |number| format!("draws/{update}/{number}")))
             .collect();
-        let used = |path: &&String| known.contains(*path) || columns.contains(path) || draws.contains(*path);
+        let used = |path: &&String| known.contains(*path) || inputs.contains(path) || draws.contains(*path);
         match self.tensors.keys().find(|path| !used(path)) {
             None => Ok(()),
             Some(path) => Err(ParityError::Unknown { file: self.file.clone(), tensor: path.clone() }),

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use backcast_algos::imagines::{Imagines, ModelBased, World};
-use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, mopo, rebrac, sac, td3_bc};
+use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, mopo, rambo, rebrac, sac, td3_bc};
 use backcast_core::*;
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 use toml::{Table, Value};
@@ -10,6 +10,8 @@ use toml::{Table, Value};
 pub(crate) const SPEC: Spec = Spec::new(3, 2);
 
 type Built = Result<Box<dyn Learner>, String>;
+
+type Imagining = fn(&Table, Key) -> Box<dyn Imagines>;
 
 /// A learner's configuration as a table.
 #[derive(Clone)]
@@ -19,7 +21,7 @@ pub(crate) struct Case {
     build: fn(&Table, Key) -> Built,
     check: fn(&Table) -> Result<Result<(), ConfigError>, String>,
     /// For an algorithm that is built on a model.
-    imagining: Option<fn(&Table, Key) -> Box<dyn Imagines>>,
+    imagining: Option<Imagining>,
 }
 
 impl Case {
@@ -181,6 +183,12 @@ pub(crate) fn every() -> Vec<Case> {
             "samples = 4\npolicy_samples = 1\ntarget_pseudo = true\nfloor = 0.0\none_sided = true",
         )),
         Case::on_model::<mopo::Config>("[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3"),
+        Case::on_model::<rambo::Config>(
+            "model_steps = 5\nmodel_batch = 16\ncloning_epochs = 2\n[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3",
+        ),
+        Case::on_model::<rambo::Config>(
+            "lambda = 0.3\nuniform = true\nmodel_steps = 4\nmodel_batch = 16\ncloning_epochs = 0\n[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3",
+        ),
     ]
 }
 

@@ -58,16 +58,16 @@
 //! it knows where it is wrong is measured by [`calibrate`]: its doubt against its error, where the truth can be had.
 #![forbid(unsafe_code)]
 
-mod cycle;
 mod calibration;
+mod cycle;
 mod error;
 mod imaginer;
 mod policies;
 mod sink;
 mod starts;
 
-pub use cycle::CycleCheck;
 pub use calibration::{Asked, Calibration, Measure, Truth, by_penalty, calibrate};
+pub use cycle::CycleCheck;
 pub use error::{Drive, HorizonConfig, HorizonError, model_error};
 pub use imaginer::{Anchor, Halt, ImagineConfig, Imagined, Imaginer, Sampling, StepDraws, StopRule, Summary};
 pub use policies::Uniform;

@@ -1,4 +1,4 @@
-//! The runner: `run`, `report`, `data`, `bench`, `calibrate`, `parity`, `test`, `tidy`, `docs`.
+//! The runner: `run`, `report`, `select`, `data`, `bench`, `calibrate`, `parity`, `test`, `tidy`, `docs`.
 //!
 //! `cargo xtask` is an alias (see `.cargo/config.toml`) for running this program. It is the only place in the workspace
 //! that prints.
@@ -15,6 +15,7 @@ mod progress;
 mod report;
 mod results;
 mod run;
+mod select;
 mod stages;
 mod svg;
 mod table;
@@ -38,6 +39,8 @@ enum Command {
     Run(run::Args),
     /// Build the report of a finished run again, from its report.json
     Report(report::Args),
+    /// Order the trained policies of runs by the log alone (FQE), and compare with the order of their scores
+    Select(select::Args),
     /// Make or inspect datasets
     Data(data::Args),
     /// Measure throughput
@@ -86,6 +89,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Run(args) => return run::main(args),
         Command::Report(args) => report::main(args),
+        Command::Select(args) => return select::main(args),
         Command::Data(args) => return data::main(args),
         Command::Bench(args) => bench::main(args),
         Command::Calibrate(args) => calibrate::main(args),

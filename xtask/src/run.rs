@@ -59,7 +59,7 @@ const QUICK: [&str; 11] = [
 ];
 
 /// The exit code of an interrupted run, as shells have it for Ctrl-C.
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     let start = Instant::now();

@@ -10,12 +10,14 @@ mod free_space;
 mod learn;
 mod models;
 mod pool;
+mod selection;
 
 pub use data::{DataSummary, Loaded, generate, load};
 pub use files::{ArmSummary, Summary, write_metrics, write_summary};
 pub use free_space::FreeSpace;
 pub use learn::{LearnResult, Point};
 pub use models::{HorizonPoint, ModelResult};
+pub use selection::{Judgement, Rule, Selection, SelectionConfig, select};
 
 use crate::{Error, Experiment, Imagine};
 use backcast_algos::romi::{Generator, Starts};

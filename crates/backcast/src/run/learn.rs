@@ -79,7 +79,7 @@ impl Learning {
             (reward, penalty) = (reward + t.reward as f64, penalty + t.penalty as f64);
             ring.push(t.obs, t.act, t.reward, t.next_obs, t.terminal);
         };
-        let Summary { started, stored, terminal, halted, not_finite } = self.agent.imagine(log, key, &mut store);
+        let Summary { started, stored, terminal, halted, not_finite, .. } = self.agent.imagine(log, key, &mut store);
         if ring.is_empty() {
             return Err(Error::Mismatch(format!(
                 "{job}: of {started} chains the model imagined nothing, and {not_finite} numbers were not finite; look at its fit"

@@ -45,7 +45,7 @@ use backcast_dynamics::Ensemble;
 use backcast_imagination::{ImagineConfig, Imaginer, Sink, Summary};
 use backcast_penalties::Penalty;
 use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 /// How often, from how many states and how far a policy is rolled out, and what share of a batch that is. The defaults are
 /// those of MOPO's code.
@@ -82,6 +82,27 @@ impl Rollouts {
         ConfigError::unless(self.keep > 0, "keep", "is 0; batches are drawn from what is kept")?;
         let real = self.real;
         ConfigError::unless((0.0..=1.0).contains(&real), "real", format!("is {real}; a share lies in [0, 1]"))
+    }
+
+    /// Reads what is given, the rest from `defaults`: for an algorithm whose defaults are not [`Rollouts::default`].
+    pub(crate) fn read_over<'de, D: Deserializer<'de>>(defaults: Self, from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename = "Rollouts", deny_unknown_fields)]
+        struct Given {
+            every: Option<u64>,
+            starts: Option<usize>,
+            horizon: Option<usize>,
+            keep: Option<usize>,
+            real: Option<Real>,
+        }
+        let given = Given::deserialize(from)?;
+        Ok(Self {
+            every: given.every.unwrap_or(defaults.every),
+            starts: given.starts.unwrap_or(defaults.starts),
+            horizon: given.horizon.unwrap_or(defaults.horizon),
+            keep: given.keep.unwrap_or(defaults.keep),
+            real: given.real.unwrap_or(defaults.real),
+        })
     }
 
     /// The most transitions that are kept.

@@ -16,6 +16,9 @@
 //! | [`cql`] | conservative Q-learning (Kumar et al. 2020) |
 //! | [`edac`] | SAC-N, and EDAC, its diversified ensemble (An et al. 2021) |
 //! | [`mcq`] | mildly conservative Q-learning (Lyu et al. 2022) |
+//! | [`mopo`] | SAC on imagined transitions that pay for doubt (Yu et al. 2020) |
+//! | [`combo`] | CQL on real and imagined transitions (Yu et al. 2021) |
+//! | [`mobile`] | SAC whose targets pay for what the model's members would value differently (Sun et al. 2023) |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
 //!
 //! [`fqe`] is not a learner: it says what a policy would earn, from the log alone.
@@ -48,12 +51,14 @@ pub mod awac;
 pub mod bc;
 pub mod bcq;
 pub mod bear;
+pub mod combo;
 pub mod cql;
 pub mod edac;
 pub mod fqe;
 pub mod imagines;
 pub mod iql;
 pub mod mcq;
+pub mod mobile;
 pub mod mopo;
 pub mod parity;
 pub mod rebrac;

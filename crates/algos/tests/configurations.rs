@@ -8,7 +8,7 @@ use shared::{Case, every, leaf};
 use toml::Value;
 
 /// Fields that a table of defaults leaves out because they are `None`, and a value each can have.
-const OPTIONAL: [(&str, &str, f64); 9] = [
+const OPTIONAL: [(&str, &str, f64); 11] = [
     ("sac", "target_entropy", -1.0),
     ("sac", "cloning", 2.5),
     ("cql", "target_entropy", -1.0),
@@ -18,6 +18,8 @@ const OPTIONAL: [(&str, &str, f64); 9] = [
     ("bear", "alpha", 1.0),
     ("mopo", "sac.target_entropy", -3.0),
     ("mopo", "sac.cloning", 2.5),
+    ("mobile", "target_entropy", -1.0),
+    ("combo", "cql.target_entropy", -1.0),
 ];
 
 /// Numbers that may be below zero.

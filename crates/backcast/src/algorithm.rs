@@ -1,5 +1,5 @@
 use backcast_algos::imagines::{Imagines, ModelBased, World};
-use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, mopo, rebrac, sac, td3_bc};
+use backcast_algos::{awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, rebrac, sac, td3_bc};
 use backcast_core::{Algorithm, ConfigError, Key, Learner, Spec};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,10 @@ pub enum AlgorithmConfig {
     Mcq(mcq::Config),
     /// MOPO.
     Mopo(mopo::Config),
+    /// COMBO.
+    Combo(combo::Config),
+    /// MOBILE.
+    Mobile(mobile::Config),
 }
 
 /// Calls a method of whichever configuration it is: the first value for learners from batches, the second for those that
@@ -50,6 +54,8 @@ macro_rules! each {
             AlgorithmConfig::Edac($config) => $value,
             AlgorithmConfig::Mcq($config) => $value,
             AlgorithmConfig::Mopo($on_model) => $model_based,
+            AlgorithmConfig::Combo($on_model) => $model_based,
+            AlgorithmConfig::Mobile($on_model) => $model_based,
         }
     };
 }

@@ -10,10 +10,11 @@ use crate::{AlgorithmConfig, experiment::edit_distance};
 use std::collections::BTreeMap;
 
 /// The files, by algorithm.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     ("awac", include_str!("../presets/awac.toml")),
     ("bcq", include_str!("../presets/bcq.toml")),
     ("bear", include_str!("../presets/bear.toml")),
+    ("combo", include_str!("../presets/combo.toml")),
     ("cql", include_str!("../presets/cql.toml")),
     ("edac", include_str!("../presets/edac.toml")),
     ("iql", include_str!("../presets/iql.toml")),

@@ -20,12 +20,14 @@
 mod compare;
 mod error;
 mod fixture;
+mod world;
 
 pub use compare::{Compared, Kind};
 pub use error::ParityError;
 pub use fixture::{Fixture, Tensor};
 
-use crate::{awac, bc, bcq, bear, cql, edac, iql, mcq, rebrac, sac, td3_bc};
+use crate::imagines::ModelBased;
+use crate::{awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, rebrac, sac, td3_bc};
 use backcast_core::*;
 use backcast_nn::{Arena, Replay};
 use compare::{difference, loss_error, relative};
@@ -45,7 +47,7 @@ pub trait Replayed: Learner {
 /// Makes a learner from a configuration in JSON.
 type Build = fn(&Fixture) -> Result<Box<dyn Replayed>, ParityError>;
 
-/// What a fixture may name as its algorithm: one line for each.
+/// What a fixture may name as its algorithm: one line for each. Those that are built on a model stand in the second list.
 const LEARNERS: &[(&str, Build)] = &[
     (awac::Config::NAME, build::<awac::Config>),
     (bc::Config::NAME, build::<bc::Config>),
@@ -60,9 +62,13 @@ const LEARNERS: &[(&str, Build)] = &[
     (td3_bc::Config::NAME, build::<td3_bc::Config>),
 ];
 
+/// The same, of learners that are built on a model.
+const MODEL_BASED: &[(&str, Build)] =
+    &[(combo::Config::NAME, build_on::<combo::Config>), (mobile::Config::NAME, build_on::<mobile::Config>)];
+
 /// The names of the algorithms that can be replayed.
 pub fn algorithms() -> impl Iterator<Item = &'static str> {
-    LEARNERS.iter().map(|(name, _)| *name)
+    LEARNERS.iter().chain(MODEL_BASED).map(|(name, _)| *name)
 }
 
 fn build<A: Algorithm>(fixture: &Fixture) -> Result<Box<dyn Replayed>, ParityError>
@@ -74,6 +80,15 @@ where
     Ok(Box::new(learner))
 }
 
+fn build_on<A: ModelBased>(fixture: &Fixture) -> Result<Box<dyn Replayed>, ParityError>
+where
+    A::Learner: Replayed + 'static,
+{
+    let config: A = serde_json::from_str(&fixture.config).map_err(|e| fixture.note("config", e.to_string()))?;
+    let learner = config.build_on(fixture.world()?, Key::new(0));
+    Ok(Box::new(learner.map_err(|e| fixture.note("config", e.to_string()))?))
+}
+
 /// Replays a fixture: every quantity of it with how far ours is from it. Losses come first, then gradients, then parameters.
 ///
 /// # Errors
@@ -82,6 +97,7 @@ where
 pub fn replay(fixture: &Fixture) -> Result<Vec<Compared>, ParityError> {
     let (_, build) = LEARNERS
         .iter()
+        .chain(MODEL_BASED)
         .find(|(name, _)| *name == fixture.algorithm)
         .ok_or_else(|| fixture.note("algorithm", format!("`{}` is not one of ours", fixture.algorithm)))?;
     fixture.check_spec()?;
@@ -106,7 +122,8 @@ pub fn replay(fixture: &Fixture) -> Result<Vec<Compared>, ParityError> {
     let mut all = compare_losses(fixture, &losses, batches.len())?;
     all.extend(compare_gradients(fixture, &gradients)?);
     all.extend(compare_parameters(fixture, learner.as_mut(), &first)?);
-    fixture.check_all_compared(&all, next_actions)?;
+    let model_based = MODEL_BASED.iter().any(|(name, _)| *name == fixture.algorithm);
+    fixture.check_all_compared(&all, next_actions, model_based)?;
     Ok(all)
 }
 

@@ -10,7 +10,7 @@ use crate::{AlgorithmConfig, experiment::edit_distance};
 use std::collections::BTreeMap;
 
 /// The files, by algorithm.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 12] = [
     ("awac", include_str!("../presets/awac.toml")),
     ("bcq", include_str!("../presets/bcq.toml")),
     ("bear", include_str!("../presets/bear.toml")),
@@ -19,6 +19,7 @@ const FILES: [(&str, &str); 11] = [
     ("edac", include_str!("../presets/edac.toml")),
     ("iql", include_str!("../presets/iql.toml")),
     ("mcq", include_str!("../presets/mcq.toml")),
+    ("mobile", include_str!("../presets/mobile.toml")),
     ("mopo", include_str!("../presets/mopo.toml")),
     ("rebrac", include_str!("../presets/rebrac.toml")),
     ("sac_n", include_str!("../presets/sac_n.toml")),

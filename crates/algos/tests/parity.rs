@@ -203,7 +203,7 @@ fn another_number_of_real_rows_is_refused() {
 fn another_model_is_refused() {
     let file = "mobile.safetensors";
     for (path, change) in [
-        ("model/store.member.2.net.1.weight", 0.3),
+        ("model/store.member.2.net.0.weight", 0.3),
         ("model/input_mean", 0.3),
         ("model/elite.0", -1.0),
         ("units/mean", 0.3),

@@ -39,10 +39,12 @@ def plain(name, parameter):
 class Recorder:
     """One recording: `batch()` begins an update."""
 
-    def __init__(self, name, algorithm, config, obs=3, act=2, act_limit=1.0, rows=16, seed=0, followed=False):
+    def __init__(self, name, algorithm, config, obs=3, act=2, act_limit=1.0, rows=16, seed=0, followed=False, real=None):
         self.name, self.algorithm, self.config = name, algorithm, config
         self.spec = {"obs": obs, "act": act, "act_limit": act_limit}
         self.rows, self.followed, self.update, self.number = rows, followed, -1, 0
+        # What only some learners have: rows of the log in a batch, the first ones; the model's configuration.
+        self.notes = {} if real is None else {"real": str(real)}
         self.random = np.random.default_rng([seed, *name.encode()])
         torch.manual_seed(int(self.random.integers(2**31)))
         self.tensors, self.batches, self.losses, self.stepped = {}, [], [], []
@@ -77,9 +79,15 @@ class Recorder:
         self.number += 1
         return torch.from_numpy(single(x))
 
-    def normal(self, rows, cols):
+    def model(self, config, named, units):
+        """Writes down a model that a learner asks: its configuration, its tensors, and the mean and deviation of what it sees."""
+        self.notes["model"] = json.dumps(config)
+        tensors = {**{f"model/{name}": x for name, x in named.items()}, "units/mean": units[0], "units/std": units[1]}
+        self.tensors.update({name: np.asarray(x, dtype=np.float32) for name, x in tensors.items()})
+
+    def normal(self, *shape):
         """Standard normal numbers, written down."""
-        return self._draw(self.random.normal(size=(rows, cols)))
+        return self._draw(self.random.normal(size=shape))
 
     def uniform(self, low, high, rows, cols):
         """Uniform numbers, written down."""
@@ -133,6 +141,7 @@ class Recorder:
             "spec": json.dumps(self.spec),
             "config": json.dumps(self.config),
             "source": f"tools/golden/{self.algorithm}.py, PyTorch in double precision",
+            **self.notes,
         }
         path = os.path.join(FOLDER, f"{self.name}.safetensors")
         with open(path, "wb") as file:

@@ -18,6 +18,9 @@
 //! | [`mcq`] | mildly conservative Q-learning (Lyu et al. 2022) |
 //! | [`rambo`] | RAMBO, SAC in a model that is trained against it (Rigter et al. 2022) |
 //! | [`morel`] | MOReL's pessimistic MDP, with SAC (Kidambi et al. 2020) |
+//! | [`mopo`] | SAC on imagined transitions that pay for doubt (Yu et al. 2020) |
+//! | [`combo`] | CQL on real and imagined transitions (Yu et al. 2021) |
+//! | [`mobile`] | SAC whose targets pay for what the model's members would value differently (Sun et al. 2023) |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
 //!
 //! [`fqe`] is not a learner: it says what a policy would earn, from the log alone.
@@ -50,12 +53,14 @@ pub mod awac;
 pub mod bc;
 pub mod bcq;
 pub mod bear;
+pub mod combo;
 pub mod cql;
 pub mod edac;
 pub mod fqe;
 pub mod imagines;
 pub mod iql;
 pub mod mcq;
+pub mod mobile;
 pub mod mopo;
 pub mod morel;
 pub mod parity;

@@ -9,6 +9,7 @@ use toml::Value;
 
 /// Fields that a table of defaults leaves out because they are `None`, and a value each can have.
 const OPTIONAL: &[(&str, &str, f64)] = &[
+const OPTIONAL: &[(&str, &str, f64)] = &[
     ("sac", "target_entropy", -1.0),
     ("sac", "cloning", 2.5),
     ("cql", "target_entropy", -1.0),
@@ -23,6 +24,8 @@ const OPTIONAL: &[(&str, &str, f64)] = &[
     ("morel", "sac.target_entropy", -3.0),
     ("morel", "sac.cloning", 2.5),
     ("morel", "pessimism.kappa", 1.0),
+    ("mobile", "target_entropy", -1.0),
+    ("combo", "cql.target_entropy", -1.0),
 ];
 
 /// Numbers that may be below zero.

@@ -162,7 +162,11 @@ fn updates_allocate_nothing() {
         let mut steps = |from: u64, to: u64| {
             for step in from..to {
                 let key = Key::new(14).fold(step);
-                learner.update(log.sample(key.name("batch"), 32, &mut staging), key);
+                staging.clear();
+                log.sample_into(key.name("batch"), 20, &mut staging);
+                staging.begin_imagined();
+                log.sample_into(key.name("imagined"), 12, &mut staging);
+                learner.update(staging.batch(), key);
             }
         };
         steps(0, 4);
@@ -317,7 +321,10 @@ fn rows_of_two_batches_can_be_exchanged() {
     let order: Vec<usize> = (0..32).map(|i| (i * 11 + 5) % 32).collect();
     let pick = |from: &dyn Fn(usize) -> usize| {
         let mut rows = columns();
-        (0..32).for_each(|i| rows.push_row(&all, from(i)));
+        (0..20).for_each(|i| rows.push_row(&all, from(i)));
+        // What is imagined is so by its place.
+        rows.begin_imagined();
+        (20..32).for_each(|i| rows.push_row(&all, from(i)));
         rows
     };
     let straight = [pick(&|i| i), pick(&|i| order[i])];

@@ -142,6 +142,13 @@ fn a_configuration_that_is_not_the_recorded_one_is_refused() {
         ("edac-no-entropy.safetensors", r#""layer_norm": true"#, r#""layer_norm": false"#),
         ("mcq-one-sided.safetensors", r#""one_sided": true"#, r#""one_sided": false"#),
         ("mcq-one-sided.safetensors", r#""target_pseudo": true"#, r#""target_pseudo": false"#),
+        ("combo.safetensors", r#""weight": 5.0"#, r#""weight": 5.01"#),
+        ("combo-model-states.safetensors", r#""entropy_backup": true"#, r#""entropy_backup": false"#),
+        ("combo-uniform.safetensors", r#""mu": "uniform""#, r#""mu": "policy""#),
+        ("combo-lagrange.safetensors", r#""lagrange": 3.0"#, r#""lagrange": 3.5"#),
+        ("mobile.safetensors", r#""weight": 1.0"#, r#""weight": 1.01"#),
+        ("mobile.safetensors", r#""non_negative": true"#, r#""non_negative": false"#),
+        ("mobile.safetensors", r#""entropy_backup": true"#, r#""entropy_backup": false"#),
         ("rebrac.safetensors", r#""beta2": 0.3"#, r#""beta2": 0.31"#),
         ("ensemble-forward.safetensors", r#""decay": [0.02"#, r#""decay": [0.021"#),
         ("ensemble-forward.safetensors", r#""bound_coefficient": 0.02"#, r#""bound_coefficient": 0.03"#),
@@ -216,6 +223,53 @@ fn next_actions_are_wanted_where_they_are_used() {
     let mut f = fixture("td3_bc.safetensors");
     f.tensors.insert(tensor.clone(), a2);
     assert_eq!(replay(&f).expect_err("a column too many"), ParityError::Unknown { file: f.file, tensor });
+}
+
+/// Which rows are of the log is part of the recording.
+#[test]
+fn another_number_of_real_rows_is_refused() {
+    let mut f = fixture("combo.safetensors");
+    let real = f.real.expect("a note");
+    for other in [Some(real - 1), Some(real + 1), None] {
+        f.real = other;
+        assert!(!failures(&replay(&f).unwrap_or_else(|e| panic!("{e}"))).is_empty(), "{other:?} goes unnoticed");
+    }
+    f.real = Some(17);
+    let refused = replay(&f).expect_err("more rows than there are").to_string();
+    assert!(refused.contains("combo.safetensors: real: 17 of 16 rows"), "{refused}");
+}
+
+/// The model that a learner asks is part of the recording: its parameters, its elites, its units.
+#[test]
+fn another_model_is_refused() {
+    let file = "mobile.safetensors";
+    for (path, change) in [
+        ("model/store.member.2.net.0.weight", 0.3),
+        ("model/input_mean", 0.3),
+        ("model/elite.0", -1.0),
+        ("units/mean", 0.3),
+        ("units/std", 0.3),
+    ] {
+        let mut f = fixture(file);
+        f.tensors.get_mut(path).unwrap_or_else(|| panic!("{path}")).values[0] += change;
+        assert!(!failures(&replay(&f).unwrap_or_else(|e| panic!("{e}"))).is_empty(), "{path} goes unnoticed");
+    }
+    for path in ["model/store.member.0.net.0.bias", "model/elite.2", "units/std"] {
+        let (mut f, file, tensor) = (fixture(file), file.to_owned(), path.to_owned());
+        f.tensors.remove(path).expect("a tensor");
+        assert_eq!(replay(&f).expect_err("a part is missing"), ParityError::Missing { file, tensor });
+    }
+    for path in ["model/elite.3", "units/median"] {
+        let (mut f, file, tensor) = (fixture(file), file.to_owned(), path.to_owned());
+        f.tensors.insert(path.into(), Tensor::new(&[1], [0.0]));
+        assert_eq!(replay(&f).expect_err("a part too many"), ParityError::Unknown { file, tensor });
+    }
+    for (model, part) in [("{\"members\": 0}", "members"), ("{\"membres\": 2}", "membres")] {
+        let mut f = fixture(file);
+        f.model = Some(model.to_owned());
+        let refused = replay(&f).expect_err("no model").to_string();
+        assert!(refused.contains("model") && refused.contains(part), "{refused}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 use backcast_algos::imagines::{Imagines, ModelBased, World};
-use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, mopo, morel, rambo, rebrac, sac, td3_bc};
+use backcast_algos::{
+    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, rambo, rebrac, sac, td3_bc,
+};
 use backcast_core::{Algorithm, ConfigError, Key, Learner, Spec};
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +37,10 @@ pub enum AlgorithmConfig {
     Rambo(rambo::Config),
     /// MOReL, with SAC.
     Morel(morel::Config),
+    /// COMBO.
+    Combo(combo::Config),
+    /// MOBILE.
+    Mobile(mobile::Config),
 }
 
 /// Calls a method of whichever configuration it is: the first value for learners from batches, the second for those that
@@ -56,6 +62,8 @@ macro_rules! each {
             AlgorithmConfig::Mopo($on_model) => $model_based,
             AlgorithmConfig::Rambo($on_model) => $model_based,
             AlgorithmConfig::Morel($on_model) => $model_based,
+            AlgorithmConfig::Combo($on_model) => $model_based,
+            AlgorithmConfig::Mobile($on_model) => $model_based,
         }
     };
 }

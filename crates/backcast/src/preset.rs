@@ -10,25 +10,32 @@ use crate::{AlgorithmConfig, experiment::edit_distance};
 use std::collections::BTreeMap;
 
 /// The files, by algorithm.
-const FILES: [(&str, &str); 11] = [
+const FILES: &[(&str, &str)] = &[
     ("awac", include_str!("../presets/awac.toml")),
     ("bcq", include_str!("../presets/bcq.toml")),
     ("bear", include_str!("../presets/bear.toml")),
+    ("combo", include_str!("../presets/combo.toml")),
     ("cql", include_str!("../presets/cql.toml")),
     ("edac", include_str!("../presets/edac.toml")),
     ("iql", include_str!("../presets/iql.toml")),
     ("mcq", include_str!("../presets/mcq.toml")),
+    ("mobile", include_str!("../presets/mobile.toml")),
     ("mopo", include_str!("../presets/mopo.toml")),
     ("rambo", include_str!("../presets/rambo.toml")),
     ("rebrac", include_str!("../presets/rebrac.toml")),
     ("sac_n", include_str!("../presets/sac_n.toml")),
 ];
 
+/// The algorithms that have presets.
+pub fn algorithms() -> Vec<&'static str> {
+    FILES.iter().map(|(name, _)| *name).collect()
+}
+
 /// A preset that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PresetError {
     /// Nobody gives settings by dataset for this algorithm.
-    #[error("`{algorithm}` has no presets; those who have: {}", FILES.map(|f| f.0).join(", "))]
+    #[error("`{algorithm}` has no presets; those who have: {}", algorithms().join(", "))]
     Algorithm {
         /// The algorithm.
         algorithm: String,

@@ -36,6 +36,10 @@ pub struct Fixture {
     pub spec: Spec,
     /// The algorithm's configuration in JSON; what it leaves out has its default.
     pub config: String,
+    /// How many rows of each batch are of the log, the first ones; none is all.
+    pub real: Option<usize>,
+    /// The configuration, in JSON, of the model whose parameters are the tensors `model/…`; none where nothing is asked of one.
+    pub model: Option<String>,
     /// What made it, in words.
     pub source: String,
     /// Every tensor by its path.
@@ -71,7 +75,10 @@ impl Fixture {
         }
         let spec = serde_json::from_str(&note("spec")?).map_err(|e| format(format!("note `spec`: {e}")))?;
         let (algorithm, config, source) = (note("algorithm")?, note("config")?, note("source")?);
-        Ok(Self { file: file.into(), algorithm, spec, config, source, tensors })
+        let real =
+            notes.get("real").map(|real| real.parse().map_err(|e| format(format!("note `real`: {e}")))).transpose()?;
+        let model = notes.get("model").cloned();
+        Ok(Self { file: file.into(), algorithm, spec, config, real, model, source, tensors })
     }
 
     /// A complaint about a note.
@@ -118,6 +125,9 @@ impl Fixture {
             // Neither fits: the error says what was expected.
             _ => (1, 1),
         };
+        if let Some(real) = self.real.filter(|&real| real > rows) {
+            return Err(self.note("real", format!("{real} of {rows} rows")));
+        }
         let column = |name: &str, width| self.tensor(&format!("{folder}/{name}"), &[updates, rows, width]);
         let (s, a, r) = (column("obs", width)?, column("act", act)?, column("reward", 1)?);
         let (s2, d) = (column("next_obs", width)?, column("terminal", 1)?);
@@ -128,6 +138,9 @@ impl Fixture {
         let batch = |update: usize| {
             let mut columns = Columns::new(self.spec).with_next_actions(next_actions);
             for i in update * rows..(update + 1) * rows {
+                if self.real == Some(columns.len()) {
+                    columns.begin_imagined();
+                }
                 let (s, a, r, s2) = (row(s, i, width), row(a, i, act), r.values[i] as Real, row(s2, i, width));
                 let terminal = d.values[i] != 0.0;
                 match a2 {

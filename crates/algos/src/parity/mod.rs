@@ -24,12 +24,14 @@ mod fixture;
 mod names;
 mod rambo;
 mod rollout;
+mod world;
 
 pub use compare::{Compared, Kind};
 pub use error::ParityError;
 pub use fixture::{Fixture, Tensor};
 
-use crate::{awac, bc, bcq, bear, cql, edac, iql, mcq, rebrac, sac, td3_bc};
+use crate::imagines::ModelBased;
+use crate::{awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, rebrac, sac, td3_bc};
 use backcast_core::*;
 use backcast_nn::{Arena, Replay};
 use compare::{difference, loss_error, relative};
@@ -50,7 +52,7 @@ pub trait Replayed: Learner {
 /// Makes a learner from a configuration in JSON.
 type Build = fn(&Fixture) -> Result<Box<dyn Replayed>, ParityError>;
 
-/// What a fixture may name as its algorithm: one line for each.
+/// What a fixture may name as its algorithm: one line for each. Those that are built on a model stand in the second list.
 const LEARNERS: &[(&str, Build)] = &[
     (awac::Config::NAME, build::<awac::Config>),
     (bc::Config::NAME, build::<bc::Config>),
@@ -65,9 +67,13 @@ const LEARNERS: &[(&str, Build)] = &[
     (td3_bc::Config::NAME, build::<td3_bc::Config>),
 ];
 
+/// The same, of learners that are built on a model.
+const MODEL_BASED: &[(&str, Build)] =
+    &[(combo::Config::NAME, build_on::<combo::Config>), (mobile::Config::NAME, build_on::<mobile::Config>)];
+
 /// The names of what can be replayed: learners, an ensemble as it is fitted, and a roll-out.
 pub fn algorithms() -> impl Iterator<Item = &'static str> {
-    let learners = LEARNERS.iter().map(|(name, _)| *name);
+    let learners = LEARNERS.iter().chain(MODEL_BASED).map(|(name, _)| *name);
     learners.chain(MODELS.iter().map(|(name, _)| *name)).chain([rollout::NAME])
 }
 
@@ -78,6 +84,15 @@ where
     let config: A = serde_json::from_str(&fixture.config).map_err(|e| fixture.note("config", e.to_string()))?;
     let learner = config.build(fixture.spec, Key::new(0)).map_err(|e| fixture.note("config", e.to_string()))?;
     Ok(Box::new(learner))
+}
+
+fn build_on<A: ModelBased>(fixture: &Fixture) -> Result<Box<dyn Replayed>, ParityError>
+where
+    A::Learner: Replayed + 'static,
+{
+    let config: A = serde_json::from_str(&fixture.config).map_err(|e| fixture.note("config", e.to_string()))?;
+    let learner = config.build_on(fixture.world()?, Key::new(0));
+    Ok(Box::new(learner.map_err(|e| fixture.note("config", e.to_string()))?))
 }
 
 /// What else: an ensemble as it is fitted, and a learner that moves one.
@@ -105,6 +120,7 @@ trait Subject {
 struct Taught {
     learner: Box<dyn Replayed>,
     batches: Vec<Columns>,
+    inputs: Vec<String>,
 }
 
 impl Subject for Taught {
@@ -117,7 +133,7 @@ impl Subject for Taught {
     }
 
     fn inputs(&self) -> Vec<String> {
-        Fixture::columns_of("batch", self.learner.needs_next_actions())
+        self.inputs.clone()
     }
 
     fn update(&mut self, fixture: &Fixture, update: usize) -> Result<Metrics, ParityError> {
@@ -147,7 +163,7 @@ fn learn(
 /// draws than are asked for.
 pub fn replay(fixture: &Fixture) -> Result<Vec<Compared>, ParityError> {
     let name = fixture.algorithm.as_str();
-    let learner = LEARNERS.iter().find(|(known, _)| *known == name);
+    let learner = LEARNERS.iter().chain(MODEL_BASED).find(|(known, _)| *known == name);
     let model = MODELS.iter().find(|(known, _)| *known == name);
     if learner.is_none() && model.is_none() && name != rollout::NAME {
         return Err(fixture.note("algorithm", format!("`{name}` is not one of ours")));
@@ -157,7 +173,11 @@ pub fn replay(fixture: &Fixture) -> Result<Vec<Compared>, ParityError> {
         (Some((_, build)), _) => {
             let learner = build(fixture)?;
             let batches = fixture.columns("batch", learner.needs_next_actions())?;
-            replay_updates(fixture, &mut Taught { learner, batches })
+            let mut inputs = Fixture::columns_of("batch", learner.needs_next_actions());
+            if MODEL_BASED.iter().any(|(known, _)| *known == name) {
+                inputs.extend(fixture.paths_of_world()?);
+            }
+            replay_updates(fixture, &mut Taught { learner, batches, inputs })
         }
         (_, Some((_, build))) => replay_updates(fixture, build(fixture)?.as_mut()),
         _ => rollout::replay(fixture),

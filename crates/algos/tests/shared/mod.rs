@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use backcast_algos::imagines::{Evidence, Imagines, ModelBased, World};
-use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, mopo, morel, rambo, rebrac, sac, td3_bc};
+use backcast_algos::{
+    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, rambo, rebrac, sac, td3_bc,
+};
 use backcast_core::*;
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 use toml::{Table, Value};
@@ -195,6 +197,28 @@ pub(crate) fn every() -> Vec<Case> {
             "lambda = 0.3\nuniform = true\nmodel_steps = 4\nmodel_batch = 16\ncloning_epochs = 0\n[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),
         Case::on_model::<morel::Config>("[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 5"),
+        Case::on_model::<mobile::Config>(
+            "hidden = [16, 16]\nnon_negative = false\nsamples = 4\n[rollouts]\nstarts = 20\nhorizon = 3",
+        ),
+        Case::on_model::<mobile::Config>(
+            "hidden = [16, 16]\nnon_negative = false\nsamples = 4\ncritics = 4\nmax_backup = true\nentropy_backup = false\n\
+             layer_norm = true\nalpha = 0.2\nalpha_rate = 0.0\n[rollouts]\nstarts = 20\nhorizon = 3",
+        ),
+        Case::on_model::<combo::Config>(
+            "[cql]\nhidden = [16, 16]\nactor_rate = 3e-4\n[rollouts]\nstarts = 20\nhorizon = 3",
+        ),
+        Case::on_model::<combo::Config>(
+            "rho = 'model'\nuniform_rollout = true\n[cql]\nhidden = [16, 16]\nsamples = 4\nlagrange = 10.0\nthree_way = true\n\
+             entropy_backup = true\nlayer_norm = true\nactor_rate = 3e-4\n[rollouts]\nstarts = 20\nhorizon = 3",
+        ),
+        Case::on_model::<combo::Config>(
+            "rho = 'model'\nmu = 'policy'\n[cql]\nhidden = [16, 16]\nsamples = 4\nactor_rate = 3e-4\nweight = 1.0\nwarm_start = 3\n\
+             [rollouts]\nstarts = 20\nhorizon = 3",
+        ),
+        Case::on_model::<combo::Config>(
+            "mu = 'uniform'\n[cql]\nhidden = [16, 16]\nsamples = 4\nmax_backup = true\nactor_rate = 3e-4\nweight = 1.0\n\
+             [rollouts]\nstarts = 20\nhorizon = 3",
+        ),
     ]
 }
 

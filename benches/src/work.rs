@@ -187,7 +187,7 @@ pub fn with_steps<R>(
     }
 }
 
-fn updates<'a>(workload: &str, data: &'a Columns, thread: usize) -> Step<'a> {
+fn updates<'a>(workload: &'a str, data: &'a Columns, thread: usize) -> Step<'a> {
     let (mut learner, batch) = learner(workload).unwrap_or_else(|| panic!("no workload `{workload}`"));
     let mut staging = Columns::new(SHAPE).with_next_actions(parse(workload).is_some_and(|w| w.0 == "rebrac"));
     let mut update = 0;

@@ -97,6 +97,7 @@ impl Rollouts {
             horizon: Option<usize>,
             keep: Option<usize>,
             real: Option<Real>,
+            sampling: Option<Sampling>,
         }
         let given = Given::deserialize(from)?;
         Ok(Self {
@@ -105,6 +106,7 @@ impl Rollouts {
             horizon: given.horizon.unwrap_or(defaults.horizon),
             keep: given.keep.unwrap_or(defaults.keep),
             real: given.real.unwrap_or(defaults.real),
+            sampling: given.sampling.unwrap_or(defaults.sampling),
         })
     }
 

@@ -32,7 +32,7 @@ use backcast_dynamics::Adversary;
 use backcast_imagination::{ImagineConfig, Imaginer, Sink, StopRule, Summary, Uniform};
 use backcast_penalties::NoPenalty;
 use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// One field per symbol; defaults of the authors' code, but for the decay of its weights and the like, which are the model's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,8 +52,9 @@ pub struct Config {
     /// Whether roll-outs (4) are by uniform actions instead of the policy's, as the authors have it on most of antmaze.
     pub uniform: bool,
     /// How the policy is rolled out, and the share f of real rows.
+    #[serde(deserialize_with = "rollouts")]
     pub rollouts: Rollouts,
-    /// The learner.
+    /// The learner. Its own defaults; the authors' policy and temperature learn at 10⁻⁴.
     pub sac: sac::Config,
 }
 
@@ -67,9 +68,14 @@ impl Default for Config {
             cloning_epochs: 50,
             uniform: false,
             rollouts: Rollouts { real: 0.5, ..Default::default() },
-            sac: sac::Config { actor_rate: 1e-4, alpha_rate: 1e-4, ..Default::default() },
+            sac: sac::Config::default(),
         }
     }
+}
+
+/// What is not given is this algorithm's default, not that of all.
+fn rollouts<'de, D: Deserializer<'de>>(from: D) -> Result<Rollouts, D::Error> {
+    Rollouts::read_over(Config::default().rollouts, from)
 }
 
 impl ModelBased for Config {

@@ -9,7 +9,6 @@ use toml::Value;
 
 /// Fields that a table of defaults leaves out because they are `None`, and a value each can have.
 const OPTIONAL: &[(&str, &str, f64)] = &[
-const OPTIONAL: &[(&str, &str, f64)] = &[
     ("sac", "target_entropy", -1.0),
     ("sac", "cloning", 2.5),
     ("cql", "target_entropy", -1.0),

@@ -157,7 +157,7 @@ mod tests {
     use super::*;
     use crate::Experiment;
     use backcast_core::{Direction, never};
-    use backcast_dynamics::EnsembleConfig;
+    use backcast_dynamics::{Ensemble, EnsembleConfig};
 
     /// Two keys give two actions to whoever asks for samples, and one to whoever evaluates, unless there are candidates.
     #[test]
@@ -179,7 +179,7 @@ mod tests {
             let (spec, key) = (Spec::new(3, 2), Key::new(1));
             let mut agent = if algorithm.needs_model() {
                 let model = Ensemble::new(EnsembleConfig::default(), spec, Direction::Forward, key).expect("sound");
-                Agent::on_model(&algorithm, None, model, never, key).expect("sound")
+                Agent::on_model(&algorithm, None, World::new(model, never), key).expect("sound")
             } else {
                 Agent::new(&algorithm, None, spec, key).expect("sound")
             };

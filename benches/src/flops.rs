@@ -24,6 +24,13 @@ pub const BATCH: usize = 256;
 pub(crate) const MEMBERS: usize = 7;
 const ENSEMBLE: [usize; 4] = [200; 4];
 
+/// Of them those that MOBILE asks, and the next states it draws from each.
+const ELITES: usize = 5;
+const NEXT_STATES: usize = 10;
+
+/// Imagined rows of a batch of MOPO and MOBILE: 95 of a hundred.
+pub(crate) const IMAGINED: usize = BATCH * 95 / 100;
+
 const TWO: [usize; 2] = [256; 2];
 const THREE: [usize; 3] = [256; 3];
 
@@ -101,6 +108,7 @@ pub fn flops(workload: &str) -> Option<Flops> {
         "bcq" => same(bcq()),
         // An update of MOPO is one of SAC, on other rows.
         "sac" | "mopo" => same(sac(&TWO) + critics(&TWO)),
+        "mobile" => same(sac(&TWO) + critics(&TWO) + doubt()),
         "rebrac" => same(rebrac()),
         "bear" => Some(bear()),
         "awac" => same(awac()),
@@ -225,6 +233,13 @@ fn sac(hidden: &[usize]) -> f64 {
     target + clone(&actor) + through
 }
 
+/// What MOBILE does besides: the elites on each imagined row, then the policy and both target critics on each next state.
+fn doubt() -> f64 {
+    let asked = ELITES * IMAGINED;
+    let value = |rows: usize| Net::gaussian(&TWO).forward(rows) + 2.0 * Net::critic(&TWO).forward(rows);
+    Net::member().forward(asked) + value(NEXT_STATES * asked)
+}
+
 /// Ten actions drawn uniformly, ten at s, ten at s′, and the recorded one.
 fn cql(hidden: &[usize]) -> Flops {
     const TRIED: usize = 31;
@@ -296,7 +311,7 @@ pub fn parameters(workload: &str) -> Option<usize> {
             let [encoder, decoder, ..] = bcq_nets().map(|n| n.parameters());
             encoder + decoder + Net::gaussian(&[400; 2]).parameters() + 2 * Net::critic(&[400; 2]).parameters() + 1
         }
-        "sac" | "mopo" | "cql" => soft(&TWO),
+        "sac" | "mopo" | "mobile" | "cql" => soft(&TWO),
         "cql3" | "combo" => soft(&THREE),
         "dynamics" => ensemble + bounds,
         "rollout_mopo" => ensemble + bounds + Net::gaussian(&TWO).parameters(),
@@ -328,6 +343,9 @@ mod tests {
         let policy = 2.0 * wide + wide_in + 2.0 * (q + q_in + action);
         assert_eq!(plain("sac"), policy + wide + 2.0 * q + 4.0 * q + 2.0 * q_in);
         assert_eq!(plain("mopo"), plain("sac"));
+        // 243 imagined rows, five elites of 131,800 multiply–adds, ten next states from each.
+        let doubt = 243.0 / 256.0 * (5.0 * 131_800.0 + 50.0 * (wide + 2.0 * q));
+        assert_eq!(plain("mobile"), plain("sac") + doubt);
         let values = 2.0 * 31.0 * (2.0 * q + q_in);
         assert_eq!(plain("cql"), policy + wide + 2.0 * q + 20.0 * wide + values);
         let state = 17.0 * 256.0;

@@ -2,10 +2,11 @@
 
 use crate::{
     SHAPE,
-    flops::{BATCH, BCQ_BATCH, MEMBERS},
+    flops::{BATCH, BCQ_BATCH, IMAGINED, MEMBERS},
 };
-use backcast::algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, rebrac, sac, td3_bc};
-use backcast::core::{Algorithm, Columns, Direction, Key, Learner, Policy, Real, Spec, never};
+use backcast::algos::imagines::{ModelBased, World};
+use backcast::algos::{awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, rebrac, sac, td3_bc};
+use backcast::core::{Algorithm, Batch, Columns, Direction, Key, Learner, Policy, Real, Source, Spec, never};
 use backcast::dynamics::{Ensemble, EnsembleConfig, Fit};
 use backcast::imagination::{ImagineConfig, Imagined, Imaginer};
 use backcast::nn::{Act, Gaussian, Init, Mlp, Precision, Store, TanhGaussian};
@@ -14,8 +15,10 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use rayon::ThreadPool;
 
 /// The workloads that are updates of a [`learner`], by name.
-pub const LEARNERS: &[&str] =
-    &["bc", "td3bc", "rebrac", "bcq", "bear", "iql", "awac", "sac", "sacn", "edac", "cql", "cql3", "mcq"];
+pub const LEARNERS: &[&str] = &[
+    "bc", "td3bc", "rebrac", "bcq", "bear", "iql", "awac", "sac", "sacn", "edac", "cql", "cql3", "mcq", "mopo",
+    "combo", "mobile",
+];
 
 /// Every workload that can be timed, by name. With `:split` or `:bf16` behind it, a workload computes large products in that
 /// precision.
@@ -33,6 +36,9 @@ pub const WORKLOADS: &[&str] = &[
     "cql",
     "cql3",
     "mcq",
+    "mopo",
+    "combo",
+    "mobile",
     "dynamics",
     "rollout_mopo",
     "rollout_combo",
@@ -53,7 +59,7 @@ pub fn parse(workload: &str) -> Option<(&str, Precision)> {
 /// Nets are 256-256 and batches 256, as the peers', and CQL has the thirty sampled actions of its default; `cql3` is CQL with
 /// three hidden layers. BCQ and BEAR have their authors' 400-300 nets, 750-750 VAEs and batches of 100, MCQ its authors' 400-400
 /// nets and the same VAE. ReBRAC, AWAC, SAC-N and EDAC, the last two with ten critics, have the three hidden layers of their
-/// defaults.
+/// defaults, and so does COMBO. MOPO, COMBO and MOBILE have a model of the published size; MOBILE asks its five elites in each update.
 pub fn learner(workload: &str) -> Option<(Box<dyn Learner>, usize)> {
     let (name, precision) = parse(workload)?;
     fn build<A: Algorithm>(config: A) -> Option<Box<dyn Learner>>
@@ -62,23 +68,54 @@ pub fn learner(workload: &str) -> Option<(Box<dyn Learner>, usize)> {
     {
         Some(Box::new(config.build(SHAPE, Key::new(1)).expect("default configurations are sound")))
     }
+    fn build_on<A: ModelBased>(config: A, precision: Precision) -> Option<Box<dyn Learner>>
+    where
+        A::Learner: 'static,
+    {
+        let world = World::new(ensemble(precision, STEPS, 1), never);
+        Some(Box::new(config.build_on(world, Key::new(1)).expect("default configurations are sound")))
+    }
     let built = match name {
         "bc" => build(bc::Config { precision, ..Default::default() }),
         "td3bc" => build(td3_bc::Config { precision, ..Default::default() }),
         "bcq" => build(bcq::Config { precision, ..Default::default() }),
         "iql" => build(iql::Config { precision, ..Default::default() }),
         "sac" => build(sac::Config { precision, ..Default::default() }),
-        "cql" => build(cql::Config { hidden: vec![256; 2], warm_start: 0, precision, ..Default::default() }),
-        "cql3" => build(cql::Config { hidden: vec![256; 3], warm_start: 0, precision, ..Default::default() }),
+        "cql" => build(cql::Config { hidden: vec![256; 2], warm_start: Some(0), precision, ..Default::default() }),
+        "cql3" => build(cql::Config { hidden: vec![256; 3], warm_start: Some(0), precision, ..Default::default() }),
         "rebrac" => build(rebrac::Config { precision, ..Default::default() }),
         "bear" => build(bear::Config { warm_start: 0, precision, ..Default::default() }),
         "awac" => build(awac::Config { precision, ..Default::default() }),
         "sacn" => build(edac::Config { eta: 0.0, precision, ..Default::default() }),
         "edac" => build(edac::Config { precision, ..Default::default() }),
         "mcq" => build(mcq::Config { precision, ..Default::default() }),
+        "mopo" => {
+            let sac = sac::Config { precision, ..Default::default() };
+            build_on(mopo::Config { sac, ..Default::default() }, precision)
+        }
+        "combo" => {
+            let cql = cql::Config { precision, ..Default::default() };
+            build_on(combo::Config { cql, ..Default::default() }, precision)
+        }
+        "mobile" => build_on(mobile::Config { precision, ..Default::default() }, precision),
         _ => None,
     };
     built.map(|learner| (learner, if ["bcq", "bear"].contains(&name) { BCQ_BATCH } else { BATCH }))
+}
+
+/// Draws a batch for the learner of a workload: of its rows the last are said to be imagined if it imagines, as many as its defaults
+/// want.
+pub fn draw<'b>(workload: &str, data: &Columns, key: Key, rows: usize, staging: &'b mut Columns) -> Batch<'b> {
+    let imagined = match parse(workload).map_or(workload, |w| w.0) {
+        "mopo" | "mobile" => IMAGINED,
+        "combo" => BATCH / 2,
+        _ => return data.sample(key, rows, staging),
+    };
+    staging.clear();
+    data.sample_into(key.name("real"), rows - imagined, staging);
+    staging.begin_imagined();
+    data.sample_into(key.name("imagined"), imagined, staging);
+    staging.batch()
 }
 
 /// What a workload counts.
@@ -150,15 +187,14 @@ pub fn with_steps<R>(
     }
 }
 
-fn updates<'a>(workload: &str, data: &'a Columns, thread: usize) -> Step<'a> {
-    use backcast::core::Source;
+fn updates<'a>(workload: &'a str, data: &'a Columns, thread: usize) -> Step<'a> {
     let (mut learner, batch) = learner(workload).unwrap_or_else(|| panic!("no workload `{workload}`"));
     let mut staging = Columns::new(SHAPE).with_next_actions(parse(workload).is_some_and(|w| w.0 == "rebrac"));
     let mut update = 0;
     Box::new(move || {
         let key = Key::new(thread as u64).fold(update);
         update += 1;
-        learner.update(data.sample(key, batch, &mut staging), key);
+        learner.update(draw(workload, data, key, batch, &mut staging), key);
         1
     })
 }

@@ -39,10 +39,12 @@ def plain(name, parameter):
 class Recorder:
     """One recording: `batch()` begins an update."""
 
-    def __init__(self, name, algorithm, config, obs=3, act=2, act_limit=1.0, rows=16, seed=0, followed=False):
+    def __init__(self, name, algorithm, config, obs=3, act=2, act_limit=1.0, rows=16, seed=0, followed=False, real=None):
         self.name, self.algorithm, self.config = name, algorithm, config
         self.spec = {"obs": obs, "act": act, "act_limit": act_limit}
         self.rows, self.followed, self.update, self.number = rows, followed, -1, 0
+        # What only some learners have: rows of the log in a batch, the first ones; the model's configuration.
+        self.notes = {} if real is None else {"real": str(real)}
         self.random = np.random.default_rng([seed, *name.encode()])
         torch.manual_seed(int(self.random.integers(2**31)))
         self.tensors, self.batches, self.losses, self.stepped = {}, [], [], []
@@ -77,9 +79,15 @@ class Recorder:
         self.number += 1
         return torch.from_numpy(single(x))
 
-    def normal(self, rows, cols):
+    def model(self, config, named, units):
+        """Writes down a model that a learner asks: its configuration, its tensors, and the mean and deviation of what it sees."""
+        self.notes["model"] = json.dumps(config)
+        tensors = {**{f"model/{name}": x for name, x in named.items()}, "units/mean": units[0], "units/std": units[1]}
+        self.tensors.update({name: np.asarray(x, dtype=np.float32) for name, x in tensors.items()})
+
+    def normal(self, *shape):
         """Standard normal numbers, written down."""
-        return self._draw(self.random.normal(size=(rows, cols)))
+        return self._draw(self.random.normal(size=shape))
 
     def uniform(self, low, high, rows, cols):
         """Uniform numbers, written down."""
@@ -88,6 +96,14 @@ class Recorder:
     def mask(self, keep, rows, cols):
         """Ones with probability `keep` and zeros, written down."""
         return self._draw((self.random.uniform(size=(rows, cols)) < keep).astype(np.float64))
+
+    def choice(self, count, rows):
+        """A number below `count` for each row, written down."""
+        return self._draw(self.random.integers(0, count, size=(rows, 1)).astype(np.float64)).long()[:, 0]
+
+    def begin(self, update):
+        """From here on draws are those of this update: of a step, where there is nothing but steps."""
+        self.update, self.number = update, 0
 
     def step(self, optimiser, loss):
         """Takes the gradient and steps; the gradient of the first step is written down."""
@@ -102,7 +118,8 @@ class Recorder:
 
     def report(self, **losses):
         """Losses, and other numbers under the names of our metrics, of this update."""
-        self.losses[-1].update({name: float(x) for name, x in losses.items()})
+        numbers = {name: float(x.detach() if torch.is_tensor(x) else x) for name, x in losses.items()}
+        self.losses[-1].update(numbers)
 
     def _write(self, folder, read, chosen=lambda p: True):
         for name, (parameters, layout) in self.named.items():
@@ -110,9 +127,10 @@ class Recorder:
                 stack = torch.stack([layout(read(p).detach()) for p in parameters])
                 self.tensors[f"{folder}/{name}"] = stack.numpy().astype(np.float32)
 
-    def save(self):
-        """Writes the file."""
-        self._write("final", lambda p: p.data)
+    def save(self, trained=True):
+        """Writes the file, with last values unless nothing was trained."""
+        if trained:
+            self._write("final", lambda p: p.data)
         for column in self.batches[0]:
             self.tensors[f"batch/{column}"] = np.stack([b[column] for b in self.batches]).astype(np.float32)
         for name in sorted({name for update in self.losses for name in update}):
@@ -123,6 +141,7 @@ class Recorder:
             "spec": json.dumps(self.spec),
             "config": json.dumps(self.config),
             "source": f"tools/golden/{self.algorithm}.py, PyTorch in double precision",
+            **self.notes,
         }
         path = os.path.join(FOLDER, f"{self.name}.safetensors")
         with open(path, "wb") as file:

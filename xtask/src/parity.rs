@@ -67,6 +67,7 @@ fn heading(kind: Kind) -> &'static str {
         Kind::Gradient => "first gradient",
         Kind::Parameter => "last value",
         Kind::Change => "change",
+        Kind::Transition => "transition",
     }
 }
 
@@ -91,17 +92,16 @@ fn table(compared: &[Compared]) -> String {
     table.to_string()
 }
 
-const SUMMARY_HEAD: &str =
-    "| fixture | algorithm | loss | first gradient | last value | change | |\n|---|---|---|---|---|---|---|\n";
+const SUMMARY_HEAD: &str = "| fixture | algorithm | loss | first gradient | last value | change | transition | |\n|---|---|---|---|---|---|---|---|\n";
 
-/// A line of Markdown: the largest error of each kind.
+/// A line of Markdown: the largest error of each kind, a dash where the fixture has nothing of it.
 fn summary(fixture: &Fixture, compared: &[Compared]) -> String {
     let largest = |kind| {
         let errors = compared.iter().filter(|c| c.kind == kind).map(|c| c.error);
-        format!("{:.1e}", errors.fold(0.0, worse))
+        errors.reduce(worse).map_or("–".to_owned(), |error| format!("{error:.1e}"))
     };
     let name = Path::new(&fixture.file).file_stem().unwrap_or_default().to_string_lossy();
-    let errors = [Kind::Loss, Kind::Gradient, Kind::Parameter, Kind::Change].map(largest).join(" | ");
+    let errors = [Kind::Loss, Kind::Gradient, Kind::Parameter, Kind::Change, Kind::Transition].map(largest).join(" | ");
     let verdict = if compared.iter().all(Compared::holds) { "ok" } else { "FAIL" };
     format!("| `{name}` | `{}` | {errors} | {verdict} |", fixture.algorithm)
 }

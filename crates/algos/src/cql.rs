@@ -7,7 +7,7 @@
 //! | (1) L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ], at first E[ α ln π(ã∣s) − ln π(a∣s) ] | [`Cql::actor_step`] |
 //! | (2) y = r + γ(1−d) min_j Q′_j(s′,a′), a′ ~ π(·∣s′) | [`Cql::critic_step`], [`next_value`] |
 //! | (3) LSE_j(s) = ln Σ_k [ exp(Q_j(s,a_k) − ln p(a_k)) ], k = 1 … 3n, a third each from p = uniform, π(·∣s), π(·∣s′) | [`candidates`], [`soft_maximum`] |
-//! | (4) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] + α′(w·gap_j − τ_L), gap_j = E[ LSE_j(s) − Q_j(s,a) ] | [`Cql::critic_step`] |
+//! | (4) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] + α′(w·gap_j − τ_L), gap_j = E[ LSE_j(s) ] − E[ Q_j(s,a) ] | [`Cql::critic_step`] |
 //! | (5) L_α′ = −½ α′ Σ_j (w·gap_j − τ_L); without a threshold α′ = 1, τ_L = 0 | [`Cql::critic_step`] |
 //!
 //! Update order: the temperature as in SAC, (1) with it, (2)–(4) with the new π and the old α′, (5), then the targets by
@@ -19,15 +19,20 @@
 //! a_k ~ π(·∣s′) is weighed by its density at s′ and valued at s, as here. Neither candidates nor densities carry a gradient.
 //!
 //! Not from the authors' code: initial weights (theirs are smaller in the last layer).
+//!
+//! [`combo`](crate::combo) is this learner on imagined rows too; all that it changes is which of the two means in a gap is over
+//! which rows ([`Lowered`]).
 
 use crate::{
+    combo::{Mu, Rho},
     sac::{Actor, Multiplier, check_temperature, target_entropy},
     transition::{Transition, check_hidden, check_shared, check_weight, sizes},
 };
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
+use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// One field per symbol; defaults of the authors' code for locomotion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,8 +55,9 @@ pub struct Config {
     pub max_backup: bool,
     /// Counts the entropy of π(·∣s′) in (2) as SAC does. Off in the authors' code.
     pub entropy_backup: bool,
-    /// Updates in which the actor only clones; 40 000 in the authors' code, 0 in CORL and OfflineRL-Kit.
-    pub warm_start: u64,
+    /// Updates in which the actor only clones; none is 40 000, as in the authors' code, or 0 in [`combo`](crate::combo), as in
+    /// OfflineRL-Kit. 0 in CORL.
+    pub warm_start: Option<u64>,
     /// Temperature α at the start: the price of a nat of entropy, in units of the value.
     pub alpha: Real,
     /// Learning rate of ln α; 0 keeps α as it is.
@@ -82,7 +88,7 @@ impl Default for Config {
             lagrange: None,
             max_backup: false,
             entropy_backup: false,
-            warm_start: 40_000,
+            warm_start: None,
             alpha: 1.0,
             alpha_rate: 1e-4,
             target_entropy: None,
@@ -119,6 +125,21 @@ impl Algorithm for Config {
     }
 
     fn build(&self, spec: Spec, key: Key) -> Result<Cql, ConfigError> {
+        let config = Self { warm_start: self.warm_start.or(Some(WARM_START)), ..self.clone() };
+        config.lowering(Lowered::default(), spec, key)
+    }
+}
+
+/// The authors' number of updates in which the actor only clones.
+const WARM_START: u64 = 40_000;
+
+impl Config {
+    fn backup(&self, ln_alpha: Real) -> Backup {
+        Backup { best_of: self.max_backup.then_some(self.samples), ln_alpha: self.entropy_backup.then_some(ln_alpha) }
+    }
+
+    /// The same learner, whose critics' values are lowered where `lowered` says; without a warm start, unless one is asked for.
+    pub(crate) fn lowering(&self, lowered: Lowered, spec: Spec, key: Key) -> Result<Cql, ConfigError> {
         self.check()?;
         let mut store = Store::in_precision(self.precision);
         let actor = Actor::new(&mut store, spec, &self.hidden, key);
@@ -135,6 +156,7 @@ impl Algorithm for Config {
         Ok(Cql {
             spec,
             config,
+            lowered,
             store,
             nets,
             temperature,
@@ -159,6 +181,7 @@ struct Nets {
 pub struct Cql {
     spec: Spec,
     config: Config,
+    lowered: Lowered,
     store: Store,
     nets: Nets,
     temperature: Multiplier,
@@ -169,14 +192,63 @@ pub struct Cql {
     tried: Tried,
 }
 
+// ANCHOR: lowered
+/// In which states values are lowered, and of which actions: in CQL in all of them, by a soft maximum. What is lifted are the
+/// actions of the rows of the log.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Lowered {
+    pub(crate) rho: Rho,
+    pub(crate) mu: Mu,
+}
+
+impl Lowered {
+    /// The first row in whose state values are lowered; as in all after it. Rows of the log come first in a batch. If there is
+    /// none of them nothing is lifted, and so nothing lowered; if there are no others they are all there is.
+    fn first(self, batch: Batch<'_>) -> usize {
+        match self.rho {
+            _ if batch.real == 0 => batch.len(),
+            Rho::Model if batch.real < batch.len() => batch.real,
+            _ => 0,
+        }
+    }
+
+    /// Actions tried in such a state.
+    fn actions(self, n: usize) -> usize {
+        if self.mu == Mu::SoftMaximum { 3 * n } else { n }
+    }
+
+    /// Those actions, `[1, rows, k·act]`, and ln p of each, `[1, rows, k]`.
+    fn draw<'t>(self, pi: TanhGaussian<'t>, pi2: TanhGaussian<'t>, n: usize, key: Key) -> (Var<'t>, Var<'t>) {
+        let Shape { rows, cols: act, .. } = pi.base.mean.shape();
+        let (actions, log_density) = match self.mu {
+            Mu::SoftMaximum => return candidates(pi, pi2, n, key),
+            Mu::Policy => pi.repeat_rows(n).sample(key.name("here")),
+            Mu::Uniform => uniform(pi.base.mean, n, key),
+        };
+        (actions.reshape(Shape::new(1, rows, n * act)), log_density.reshape(Shape::new(1, rows, n)))
+    }
+
+    /// What is lowered: a soft maximum over `width` actions at a time, or each value by itself.
+    fn value<'t>(self, q: Var<'t>, log_density: impl FnOnce() -> Var<'t>, width: usize) -> Var<'t> {
+        if self.mu == Mu::SoftMaximum { soft_maximum(q, log_density(), width) } else { q }
+    }
+}
+// ANCHOR_END: lowered
+
+/// `n` actions from the uniform distribution for every row of `like`, `[1, rows, act]`, in units of their limit, and ln p of each.
+fn uniform<'t>(like: Var<'t>, n: usize, key: Key) -> (Var<'t>, Var<'t>) {
+    let (tape, Shape { rows, cols: act, .. }) = (like.tape(), like.shape());
+    let log_half = -std::f64::consts::LN_2 as Real;
+    let log_density = tape.fill(Shape::new(1, rows * n, 1), |out| out.fill(act as Real * log_half));
+    (tape.uniform(Shape::new(1, rows * n, act), -1.0, 1.0, key.name("uniform")), log_density)
+}
+
 // ANCHOR: candidates
 /// `n` actions each from the uniform distribution, π(·∣s) and π(·∣s′), for every row, in units of their limit, and the logarithms
 /// of their densities: `[1, rows, 3n·act]` and `[1, rows, 3n]`, the three kinds in turn.
 fn candidates<'t>(pi: TanhGaussian<'t>, pi2: TanhGaussian<'t>, n: usize, key: Key) -> (Var<'t>, Var<'t>) {
-    let (tape, Shape { rows, cols: act, .. }) = (pi.base.mean.tape(), pi.base.mean.shape());
-    let uniform = tape.uniform(Shape::new(1, rows * n, act), -1.0, 1.0, key.name("uniform"));
-    let log_half = -std::f64::consts::LN_2 as Real;
-    let log_uniform = tape.fill(Shape::new(1, rows * n, 1), |out| out.fill(act as Real * log_half));
+    let Shape { rows, cols: act, .. } = pi.base.mean.shape();
+    let (uniform, log_uniform) = uniform(pi.base.mean, n, key);
     let (here, log_here) = pi.repeat_rows(n).sample(key.name("here"));
     let (next, log_next) = pi2.repeat_rows(n).sample(key.name("next"));
     let actions = uniform.cat(here).cat(next).reshape(Shape::new(1, rows, 3 * n * act));
@@ -197,7 +269,7 @@ impl Cql {
     fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
         let (nets, temperature, limit) = (self.nets, &mut self.temperature, self.spec.act_limit);
         let target_entropy = target_entropy(self.config.target_entropy, self.spec);
-        let cloning = self.updates < self.config.warm_start;
+        let cloning = self.updates < self.config.warm_start.unwrap_or(0);
         self.actor_adam.minimise_with(&mut self.store, |tape| {
             let Transition { s, a, .. } = Transition::on(tape, batch);
             let pi = nets.actor.at(s);
@@ -214,12 +286,13 @@ impl Cql {
 
     // ANCHOR: critic_step
     /// (2)  y = r + γ(1−d) min_j Q′_j(s′,a′),   a′ ~ π(·∣s′)
-    /// (4)  L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] + α′(w·gap_j − τ_L),   gap_j = E[ LSE_j(s) − Q_j(s,a) ]
+    /// (4)  L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] + α′(w·gap_j − τ_L),   gap_j = E[ LSE_j(s) ] − E[ Q_j(s,a) ]
     /// (5)  L_α′ = −½ α′ Σ_j (w·gap_j − τ_L)
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, [Real; 3]) {
-        let (nets, Spec { act, act_limit: limit, .. }, rows) = (self.nets, self.spec, batch.len());
-        let (config, ln_alpha) = (&self.config, self.temperature.log());
-        let (n, count) = (config.samples, 3 * config.samples);
+        let (nets, Spec { act, act_limit: limit, .. }) = (self.nets, self.spec);
+        let (rows, real, first_lowered) = (batch.len(), batch.real, self.lowered.first(batch));
+        let (config, lowered, backup) = (&self.config, self.lowered, self.config.backup(self.temperature.log()));
+        let (n, count) = (config.samples, self.lowered.actions(config.samples));
         let tried = 1 + count;
 
         // What no derivative passes through: targets, and the actions tried in each state, that of the log first.
@@ -227,40 +300,65 @@ impl Cql {
         let tape = self.store.tape();
         let Transition { s, a, r, s2, alive } = Transition::on(tape, batch);
         let (pi, pi2) = (nets.actor.at(s), nets.actor.at(s2));
-        let value = next_value(config, nets.critic_target, s2, pi2, limit, ln_alpha, key.name("target"));
+        let value = next_value(backup, nets.critic_target, s2, pi2, limit, key.name("target"));
         keep(r + alive * value * config.gamma, y);
-        let (candidate, log_p) = candidates(pi, pi2, n, key.name("candidates"));
-        keep(a.cat(candidate * limit), actions);
-        keep(log_p, log_density);
+        if first_lowered < rows {
+            let [pi, pi2] = [pi, pi2].map(|pi| rows_from(pi, first_lowered));
+            let (candidate, log_p) = lowered.draw(pi, pi2, n, key.name("candidates"));
+            keep(a.rows(first_lowered, rows - first_lowered).cat(candidate * limit), actions);
+            keep(log_p, log_density);
+        }
 
         // A few states at a time: with all their actions they are as many rows as the inner caches hold.
-        let states = (ROWS_AT_ONCE / tried).max(1);
+        let cut = |of: Range<usize>| Parts::new(of.clone(), if of.start < first_lowered { 1 } else { tried });
+        let [log, imagined] = [cut(0..real), cut(real..rows)];
         let multiplier = &mut self.multiplier;
         let price = multiplier.as_ref().map_or(1.0, |m| m.log().exp().min(MOST_PRICE));
         let (mut gaps, mut q_sum) = (0.0, 0.0);
-        let mut loss = self.critic_adam.minimise_parts(&mut self.store, rows.div_ceil(states), |tape, part| {
-            let (first, part) = (part * states, states.min(rows - part * states));
-            let s = tape.input(batch.obs.slice_axis(Axis(0), Slice::from(first..first + part)));
-            let y = tape.column(&y[first..first + part]);
-            let pick = |values: &[Real], width: usize, shape| {
-                tape.fill(shape, |out| out.copy_from_slice(&values[first * width..(first + part) * width]))
-            };
-            let all = pick(actions, tried * act, Shape::new(1, part * tried, act));
-            let log_density = pick(log_density, count, Shape::new(1, part, count));
-            let q = nets.critic.forward_pairs(s, all).reshape(Shape::new(2, part, tried));
-            let (q, candidate) = (q.cols(0, 1), q.cols(1, count));
-            let high = soft_maximum(candidate, log_density, if config.three_way { 3 } else { count });
-            // Their share of the means over all rows.
-            let share = part as Real / rows as Real;
-            let gap = (high.mean() - q.mean()) * (2.0 * share);
-            gaps += gap.item();
-            q_sum += q.mean().item() * share;
-            (q - y).square().mean() * (2.0 * share) + gap * (config.weight * price)
-        });
-        let excess = gaps * config.weight - config.lagrange.unwrap_or(0.0) * 2.0;
-        loss -= price * config.lagrange.unwrap_or(0.0) * 2.0;
-        if let Some(multiplier) = multiplier {
-            multiplier.minimise(|ln| ln.exp().clamp(0.0, MOST_PRICE) * (-0.5 * excess));
+        let mut loss =
+            self.critic_adam.minimise_parts(&mut self.store, log.count() + imagined.count(), |tape, part| {
+                let (lifted, part) = match part.checked_sub(log.count()) {
+                    None => (true, log.rows(part)),
+                    Some(part) => (false, imagined.rows(part)),
+                };
+                let (first, len) = (part.start, part.len());
+                let of_part = |of: ArrayView2<'_, Real>| tape.input(of.slice_axis(Axis(0), Slice::from(part.clone())));
+                let (s, y) = (of_part(batch.obs), tape.column(&y[part.clone()]));
+                // Their share of a mean over so many rows, of both critics.
+                let share = |of: usize| 2.0 * len as Real / of as Real;
+                let (q, high) = if first < first_lowered {
+                    (nets.critic.forward(s.cat(of_part(batch.act))), None)
+                } else {
+                    let pick = |values: &[Real], width: usize, shape| {
+                        let from = (first - first_lowered) * width;
+                        tape.fill(shape, |out| out.copy_from_slice(&values[from..from + len * width]))
+                    };
+                    let all = pick(actions, tried * act, Shape::new(1, len * tried, act));
+                    let q = nets.critic.forward_pairs(s, all).reshape(Shape::new(2, len, tried));
+                    let log_density = || pick(log_density, count, Shape::new(1, len, count));
+                    let high = lowered.value(q.cols(1, count), log_density, if config.three_way { 3 } else { count });
+                    (q.cols(0, 1), Some(high.mean() * share(rows - first_lowered)))
+                };
+                let low = lifted.then(|| q.mean() * share(real));
+                let gap = match (high, low) {
+                    (Some(high), Some(low)) => Some(high - low),
+                    (Some(high), None) => Some(high),
+                    (None, low) => low.map(|low| -low),
+                };
+                q_sum += q.mean().item() * share(rows) * 0.5;
+                let error = (q - y).square().mean() * share(rows);
+                gap.map_or(error, |gap| {
+                    gaps += gap.item();
+                    error + gap * (config.weight * price)
+                })
+            });
+        if first_lowered < rows {
+            let threshold = 2.0 * config.lagrange.unwrap_or(0.0);
+            let excess = gaps * config.weight - threshold;
+            loss -= price * threshold;
+            if let Some(multiplier) = multiplier {
+                multiplier.minimise(|ln| ln.exp().clamp(0.0, MOST_PRICE) * (-0.5 * excess));
+            }
         }
         let y = &self.tried.y;
         (loss, [q_sum, gaps * 0.5, y.iter().sum::<Real>() / y.len() as Real])
@@ -272,45 +370,80 @@ impl Cql {
 const MOST_PRICE: Real = 1e6;
 
 /// Rows of critics evaluated together: their activations are what the inner caches hold.
-const ROWS_AT_ONCE: usize = 384;
+pub(crate) const ROWS_AT_ONCE: usize = 384;
+
+/// Rows of a batch in which so many actions each are valued, cut into parts of [`ROWS_AT_ONCE`].
+struct Parts {
+    all: Range<usize>,
+    states: usize,
+}
+
+impl Parts {
+    fn new(all: Range<usize>, tried: usize) -> Self {
+        Self { all, states: (ROWS_AT_ONCE / tried).max(1) }
+    }
+
+    fn count(&self) -> usize {
+        self.all.len().div_ceil(self.states)
+    }
+
+    fn rows(&self, part: usize) -> Range<usize> {
+        let first = self.all.start + part * self.states;
+        first..self.all.end.min(first + self.states)
+    }
+}
+
+/// The distributions of the rows from `first` on.
+fn rows_from(pi: TanhGaussian<'_>, first: usize) -> TanhGaussian<'_> {
+    let Gaussian { mean, log_std } = pi.base;
+    let left = mean.shape().rows - first;
+    TanhGaussian { base: Gaussian { mean: mean.rows(first, left), log_std: log_std.rows(first, left) } }
+}
 
 /// What the critic's step computes once for the whole batch.
 #[derive(Default)]
 struct Tried {
     /// Targets, `[rows]`.
     y: Vec<Real>,
-    /// The actions tried in each state, that of the log first, `[rows, 1 + 3n, act]`.
+    /// The actions tried in each state in which values are lowered, that of the log first, `[states, 1 + 3n, act]`.
     actions: Vec<Real>,
-    /// ln p of all but the first, `[rows, 3n]`.
+    /// ln p of all but the first, `[states, 3n]`.
     log_density: Vec<Real>,
 }
 
 /// Copies the numbers of `x` to `out`, which grows once.
-fn keep(x: Var<'_>, out: &mut Vec<Real>) {
+pub(crate) fn keep(x: Var<'_>, out: &mut Vec<Real>) {
     out.clear();
     x.read(|x| out.extend_from_slice(x));
 }
 
 // ANCHOR: next_value
+/// How the value at s′ is taken.
+#[derive(Clone, Copy)]
+pub(crate) struct Backup {
+    /// Of the best of so many actions, if of more than one.
+    pub(crate) best_of: Option<usize>,
+    /// ln α, if entropy counts.
+    pub(crate) ln_alpha: Option<Real>,
+}
+
 /// (2)  the value at s′: min_j Q′_j(s′,a′), less α ln π(a′∣s′) if entropy counts; or min_j max_k Q′_j(s′,a′_k)
-fn next_value<'t>(
-    config: &Config,
+pub(crate) fn next_value<'t>(
+    backup: Backup,
     target: Mlp,
     s2: Var<'t>,
     pi2: TanhGaussian<'t>,
     limit: Real,
-    ln_alpha: Real,
     key: Key,
 ) -> Var<'t> {
-    if config.max_backup {
-        let (rows, n) = (s2.shape().rows, config.samples);
+    if let Some(n) = backup.best_of {
         let (a2, _) = pi2.repeat_rows(n).sample(key);
         let q = target.forward_pairs(s2, a2 * limit);
-        return q.reshape(Shape::new(2, rows, n)).max_cols().min_members();
+        return q.reshape(Shape::new(target.members(), s2.shape().rows, n)).max_cols().min_members();
     }
     let (a2, log_pi) = pi2.sample(key);
     let q = target.forward(s2.cat(a2 * limit)).min_members();
-    if config.entropy_backup { q - s2.tape().scalar(ln_alpha).exp() * log_pi } else { q }
+    backup.ln_alpha.map_or(q, |ln_alpha| q - s2.tape().scalar(ln_alpha).exp() * log_pi)
 }
 // ANCHOR_END: next_value
 
@@ -365,7 +498,6 @@ impl crate::parity::Replayed for Cql {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backcast_nn::Gaussian;
     use ndarray::Array2;
 
     fn rows(limit: Real) -> Columns {
@@ -379,7 +511,7 @@ mod tests {
     }
 
     fn small() -> Config {
-        Config { hidden: vec![16], warm_start: 0, ..Default::default() }
+        Config { hidden: vec![16], warm_start: Some(0), ..Default::default() }
     }
 
     fn run(config: Config, updates: u64) -> Metrics {
@@ -419,27 +551,57 @@ mod tests {
         }
     }
 
-    /// The value and the gap of one batch, against the critics evaluated the plain way and, with one candidate of each
-    /// kind, against the definition.
+    /// The loss, the value and the gap of one batch, against the critics evaluated the plain way and, with one candidate of each
+    /// kind, against the definition: in a batch that is all of the log, and in mixed ones in which values are lowered everywhere
+    /// or in imagined states alone, of all actions or of those of one distribution.
     #[test]
     fn the_stacked_evaluation_is_the_plain_one() {
-        let rows = rows(2.0);
-        let mut cql = Config { samples: 1, ..small() }.build(rows.spec(), Key::new(5)).expect("a sound configuration");
-        let (batch, key) = (rows.batch(), Key::new(6));
-        cql.actor_step(batch, key.name("first"));
-        let nets = cql.nets;
-        let tape = cql.store.tape();
-        let Transition { s, a, s2, .. } = Transition::on(tape, batch);
-        let (actions, log_density) = candidates(nets.actor.at(s), nets.actor.at(s2), 1, key.name("candidates"));
-        let q = nets.critic.forward(s.cat(a));
-        let sum = (0..3).map(|k| {
-            let q = nets.critic.forward(s.cat(actions.cols(2 * k, 2) * 2.0));
-            (q - log_density.cols(k, 1)).exp()
-        });
-        let high = sum.reduce(|a, b| a + b).expect("three candidates").ln();
-        let want = [q.mean().item(), (high - q).mean().item()];
-        let (_, [q, gap, _]) = cql.critic_step(batch, key);
-        assert!((q - want[0]).abs() < 1e-5 && (gap - want[1]).abs() < 1e-5, "{q} {gap} are not {want:?}");
+        use {Mu::*, Rho::*};
+        for (real, rho, mu) in [
+            (64, Mixture, SoftMaximum),
+            (23, Mixture, SoftMaximum),
+            (23, Model, SoftMaximum),
+            (50, Mixture, Policy),
+            (50, Model, Uniform),
+            (1, Model, Policy),
+        ] {
+            let log = rows(2.0);
+            let mut rows = Columns::new(log.spec());
+            (0..real).for_each(|i| rows.push_row(&log, i));
+            rows.begin_imagined();
+            (real..64).for_each(|i| rows.push_row(&log, i));
+            let (batch, key, lowered) = (rows.batch(), Key::new(6), Lowered { rho, mu });
+            let config = Config { samples: 1, ..small() };
+            let mut cql = config.lowering(lowered, rows.spec(), Key::new(5)).expect("a sound configuration");
+            cql.actor_step(batch, key.name("first"));
+            let nets = cql.nets;
+            let tape = cql.store.tape();
+            let Transition { s, a, r, s2, alive } = Transition::on(tape, batch);
+            let first = if rho == Model { real } else { 0 };
+            let [pi, pi2] = [s, s2].map(|s| nets.actor.at(s.rows(first, 64 - first)));
+            let (actions, log_density) = candidates(pi, pi2, 1, key.name("candidates"));
+            let below = s.rows(first, 64 - first);
+            let high = match mu {
+                SoftMaximum => {
+                    let sum = (0..3).map(|k| {
+                        let q = nets.critic.forward(below.cat(actions.cols(2 * k, 2) * 2.0));
+                        (q - log_density.cols(k, 1)).exp()
+                    });
+                    sum.reduce(|a, b| a + b).expect("three candidates").ln()
+                }
+                Uniform => nets.critic.forward(below.cat(actions.cols(0, 2) * 2.0)),
+                Policy => nets.critic.forward(below.cat(actions.cols(2, 2) * 2.0)),
+            };
+            let q = nets.critic.forward(s.cat(a));
+            let next =
+                next_value(config.backup(0.0), nets.critic_target, s2, nets.actor.at(s2), 2.0, key.name("target"));
+            let error = (q - (r + alive * next * 0.99)).square().mean().item() * 2.0;
+            let want = [q.mean().item(), (high.mean() - q.rows(0, real).mean()).item()];
+            let (loss, [q, gap, _]) = cql.critic_step(batch, key);
+            let close = |x: Real, y: Real| (x - y).abs() < 1e-5 * y.abs().max(1.0);
+            assert!(close(q, want[0]) && close(gap, want[1]), "{real} {rho:?} {mu:?}: {q} {gap} are not {want:?}");
+            assert!(close(loss, error + 10.0 * want[1]), "{real} {rho:?} {mu:?}: {loss}");
+        }
     }
 
     #[test]
@@ -484,7 +646,7 @@ mod tests {
     fn a_warm_start_clones() {
         let mut rows = Columns::new(Spec::new(1, 1).with_act_limit(2.0));
         (0..64).for_each(|i| rows.push(&[0.0], &[-1.2 + 0.2 * (i % 3) as Real], -9.0, &[0.0], true));
-        let config = Config { alpha: 1e-3, warm_start: 700, actor_rate: 3e-3, ..small() };
+        let config = Config { alpha: 1e-3, warm_start: Some(700), actor_rate: 3e-3, ..small() };
         let mut cql = config.build(rows.spec(), Key::new(8)).expect("a sound configuration");
         let mut critic_loss = vec![];
         for step in 0..700 {

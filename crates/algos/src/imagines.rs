@@ -42,10 +42,10 @@
 
 use backcast_core::*;
 use backcast_dynamics::Ensemble;
-use backcast_imagination::{ImagineConfig, Imaginer, Sink, Summary};
+use backcast_imagination::{ImagineConfig, Imaginer, Sampling, Sink, Summary};
 use backcast_penalties::Penalty;
 use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 /// How often, from how many states and how far a policy is rolled out, and what share of a batch that is. The defaults are
 /// those of MOPO's code.
@@ -62,11 +62,14 @@ pub struct Rollouts {
     pub keep: usize,
     /// Share of a batch that comes from the log.
     pub real: Real,
+    /// What is taken from a predicted Gaussian: a sample everywhere in the literature; the mean keeps noise that the model sees
+    /// in rare events, such as a target that moves once, from entering every step.
+    pub sampling: Sampling,
 }
 
 impl Default for Rollouts {
     fn default() -> Self {
-        Self { every: 1000, starts: 50_000, horizon: 5, keep: 5, real: 0.05 }
+        Self { every: 1000, starts: 50_000, horizon: 5, keep: 5, real: 0.05, sampling: Sampling::Gaussian }
     }
 }
 
@@ -82,6 +85,29 @@ impl Rollouts {
         ConfigError::unless(self.keep > 0, "keep", "is 0; batches are drawn from what is kept")?;
         let real = self.real;
         ConfigError::unless((0.0..=1.0).contains(&real), "real", format!("is {real}; a share lies in [0, 1]"))
+    }
+
+    /// Reads what is given, the rest from `defaults`: for an algorithm whose defaults are not [`Rollouts::default`].
+    pub(crate) fn read_over<'de, D: Deserializer<'de>>(defaults: Self, from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename = "Rollouts", deny_unknown_fields)]
+        struct Given {
+            every: Option<u64>,
+            starts: Option<usize>,
+            horizon: Option<usize>,
+            keep: Option<usize>,
+            real: Option<Real>,
+            sampling: Option<Sampling>,
+        }
+        let given = Given::deserialize(from)?;
+        Ok(Self {
+            every: given.every.unwrap_or(defaults.every),
+            starts: given.starts.unwrap_or(defaults.starts),
+            horizon: given.horizon.unwrap_or(defaults.horizon),
+            keep: given.keep.unwrap_or(defaults.keep),
+            real: given.real.unwrap_or(defaults.real),
+            sampling: given.sampling.unwrap_or(defaults.sampling),
+        })
     }
 
     /// The most transitions that are kept.
@@ -214,7 +240,8 @@ impl Imagination {
         penalty: Box<dyn Penalty>,
     ) -> Result<Self, ConfigError> {
         rollouts.check()?;
-        let config = ImagineConfig { horizon: rollouts.horizon, starts_per_call: rollouts.starts, ..config };
+        let &Rollouts { horizon, starts: starts_per_call, sampling, .. } = rollouts;
+        let config = ImagineConfig { horizon, starts_per_call, sampling, ..config };
         let imaginer = Imaginer::new(config, world.termination, penalty)?;
         Ok(Self { model: world.model, units: world.units, imaginer, seen: Vec::new() })
     }
@@ -227,6 +254,19 @@ impl Imagination {
     pub(crate) fn roll(&mut self, policy: &mut dyn Policy, log: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
         let mut policy = Behind { units: &self.units, policy, seen: &mut self.seen };
         self.imaginer.imagine(&mut self.model, log, &mut policy, key, sink)
+    }
+
+    /// As [`roll`](Imagination::roll), by another loop through the same model.
+    pub(crate) fn roll_by<P: Penalty>(
+        &mut self,
+        imaginer: &mut Imaginer<P>,
+        policy: &mut dyn Policy,
+        starts: &dyn Source,
+        key: Key,
+        sink: &mut dyn Sink,
+    ) -> Summary {
+        let mut policy = Behind { units: &self.units, policy, seen: &mut self.seen };
+        imaginer.imagine(&mut self.model, starts, &mut policy, key, sink)
     }
 }
 

@@ -16,8 +16,12 @@
 //! | [`cql`] | conservative Q-learning (Kumar et al. 2020) |
 //! | [`edac`] | SAC-N, and EDAC, its diversified ensemble (An et al. 2021) |
 //! | [`mcq`] | mildly conservative Q-learning (Lyu et al. 2022) |
+//! | [`rambo`] | RAMBO, SAC in a model that is trained against it (Rigter et al. 2022) |
 //! | [`morel`] | MOReL's pessimistic MDP, with SAC (Kidambi et al. 2020) |
 //! | [`npg`] | natural policy gradient on whole trajectories in it, as its authors have it |
+//! | [`mopo`] | SAC on imagined transitions that pay for doubt (Yu et al. 2020) |
+//! | [`combo`] | CQL on real and imagined transitions (Yu et al. 2021) |
+//! | [`mobile`] | SAC whose targets pay for what the model's members would value differently (Sun et al. 2023) |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
 //!
 //! [`mbpo`] learns online, in a world it can act in (Janner et al. 2019): the loop that imagination comes from.
@@ -52,6 +56,7 @@ pub mod awac;
 pub mod bc;
 pub mod bcq;
 pub mod bear;
+pub mod combo;
 pub mod cql;
 pub mod edac;
 pub mod fqe;
@@ -59,10 +64,12 @@ pub mod imagines;
 pub mod iql;
 pub mod mbpo;
 pub mod mcq;
+pub mod mobile;
 pub mod mopo;
 pub mod morel;
 pub mod npg;
 pub mod parity;
+pub mod rambo;
 pub mod rebrac;
 pub mod romi;
 pub mod sac;

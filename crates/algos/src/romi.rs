@@ -14,14 +14,16 @@
 //!
 //! As in the authors' code: chains start from the *s* of a drawn transition; the termination is asked about *(ŝ, a, s)* in
 //! forward time; rows that enter a terminal state are stored and end their chain. Beyond the authors' code: the same
-//! generator with a forward model is the control arm (same starts, same budget, same policy class).
+//! generator with a forward model is the control arm (same starts, same budget, same policy class); and, all off unless asked
+//! for, a buffer that is imagined anew from time to time ([`Config::refresh_every`]), a check by a model of the other direction
+//! ([`Config::agreement`]) and chains that end where the model has become unsure ([`Config::doubt_budget`]).
 //!
 //! The learner matters. It must fit its notion of the known to the *mixed* batch and choose among its actions, as BCQ does
 //! with its VAE; a learner that clones the mixture (TD3+BC) is pulled towards the uniform reverse policy.
 
 use backcast_core::*;
-use backcast_imagination::{ImagineConfig, Imaginer, Sink, Summary, Uniform};
-use backcast_penalties::NoPenalty;
+use backcast_imagination::{CycleCheck, ImagineConfig, Imaginer, Summary, Uniform};
+use backcast_penalties::{Penalty, PenaltyConfig, measure};
 use serde::{Deserialize, Serialize};
 
 /// π̂, the policy that chooses the actions of imagined chains.
@@ -69,6 +71,15 @@ pub struct Config {
     pub starts: Starts,
     /// What [`Starts::Goal`] takes for a good state: a reward above this.
     pub goal_reward: Real,
+    /// Updates after which the whole buffer is imagined anew; none is the authors' frozen one.
+    pub refresh_every: Option<u64>,
+    /// Asks a model of the other direction about every imagined transition, and keeps those it finds no stranger than this
+    /// share of the recorded ones.
+    pub agreement: Option<Real>,
+    /// The doubt that ends a chain, in units of its median over recorded transitions: an uncertainty-weighted horizon.
+    pub doubt_budget: Option<Real>,
+    /// What is doubted where there is a budget.
+    pub doubt: PenaltyConfig,
 }
 
 impl Default for Config {
@@ -81,6 +92,10 @@ impl Default for Config {
             policy: ReversePolicy::Uniform,
             starts: Starts::Uniform,
             goal_reward: 0.0,
+            refresh_every: None,
+            agreement: None,
+            doubt_budget: None,
+            doubt: PenaltyConfig::EnsembleStd,
         }
     }
 }
@@ -109,7 +124,46 @@ impl Config {
         ConfigError::unless((0.0..=1.0).contains(&ratio), "ratio", format!("is {ratio}; a share lies in [0, 1]"))?;
         ConfigError::unless(self.goal_reward.is_finite(), "goal_reward", "is not a number")?;
         ConfigError::unless(self.rows > 0, "rows", "is 0; imagine at least one transition")?;
-        ConfigError::unless(self.starts_per_call > 0, "starts_per_call", "is 0; start at least one chain")
+        ConfigError::unless(self.starts_per_call > 0, "starts_per_call", "is 0; start at least one chain")?;
+        ConfigError::unless(self.refresh_every != Some(0), "refresh_every", "is 0; give a number of updates")?;
+        let share = self.agreement.unwrap_or(1.0);
+        ConfigError::unless((0.0..=1.0).contains(&share), "agreement", format!("is {share}; a share lies in [0, 1]"))?;
+        let budget = self.doubt_budget.unwrap_or(1.0);
+        let sound = budget > 0.0 && budget.is_finite();
+        ConfigError::unless(sound, "doubt_budget", format!("is {budget}; a budget is positive"))?;
+        let measured = self.doubt_budget.is_none() || self.doubt != PenaltyConfig::None;
+        ConfigError::unless(measured, "doubt", "is none; a budget of doubt needs a measure of it")
+    }
+
+    /// The loop for `model`, with all that is asked for: a check by `other`, a model of the other direction, if there is to be
+    /// agreement, and a budget of doubt, in units of what `log`'s rows are doubted.
+    ///
+    /// # Errors
+    /// If a value makes no sense, or agreement is asked for and there is nobody to ask.
+    pub fn imaginer(
+        &self,
+        model: &mut dyn Dynamics,
+        log: &Columns,
+        other: Option<Box<dyn Dynamics + Send>>,
+        termination: Termination,
+    ) -> Result<Generator, ConfigError> {
+        self.check()?;
+        let (mut penalty, mut doubt_budget) = (PenaltyConfig::None.build(), None);
+        if let Some(budget) = self.doubt_budget {
+            penalty = self.doubt.build();
+            let mut u = measure(model, penalty.as_mut(), &every_few(log, MEASURED), Key::new(0).name("typical doubt"));
+            u.sort_unstable_by(Real::total_cmp);
+            doubt_budget = Some(budget * u[u.len() / 2]);
+        }
+        let (horizon, starts_per_call) = (self.horizon, self.starts_per_call);
+        let config = ImagineConfig { horizon, starts_per_call, doubt_budget, ..Default::default() };
+        let imaginer = Imaginer::new(config, termination, penalty)?;
+        let Some(share) = self.agreement else { return Ok(imaginer) };
+        let other = other.ok_or_else(|| ConfigError {
+            field: "agreement",
+            why: "needs a model of the other direction to agree with".into(),
+        })?;
+        Ok(imaginer.with_cycle_check(CycleCheck::new(other, &every_few(log, MEASURED), share)))
     }
 
     // ANCHOR: imagine
@@ -119,47 +173,39 @@ impl Config {
     /// go on. The result depends on `key` alone.
     pub fn imagine(
         &self,
+        imaginer: &mut Generator,
         model: &mut dyn Dynamics,
         starts: &dyn Source,
         policy: &mut dyn Policy,
-        termination: Termination,
         key: Key,
         watch: &mut dyn FnMut(usize) -> bool,
-    ) -> Result<Columns, ConfigError> {
-        let mut imaginer = self.imaginer(termination)?;
+    ) -> Columns {
         let mut buffer = Columns::with_capacity(model.spec(), self.rows + self.starts_per_call * self.horizon);
-        let mut call = 0;
-        while buffer.len() < self.rows && watch(buffer.len()) {
+        let (mut call, mut barren) = (0, 0);
+        while buffer.len() < self.rows && barren < BARREN_CALLS && watch(buffer.len()) {
             let Summary { stored, .. } = imaginer.imagine(model, starts, policy, key.fold(call), &mut buffer);
-            call += 1;
-            if stored == 0 {
-                break;
-            }
+            (call, barren) = (call + 1, if stored == 0 { barren + 1 } else { 0 });
         }
         buffer.truncate(self.rows);
-        Ok(buffer)
+        buffer
     }
     // ANCHOR_END: imagine
+}
 
-    /// A single call of the roll-out loop into any sink, such as a `Trace` for drawing.
-    pub fn imagine_once(
-        &self,
-        model: &mut dyn Dynamics,
-        starts: &dyn Source,
-        policy: &mut dyn Policy,
-        termination: Termination,
-        key: Key,
-        sink: &mut dyn Sink,
-    ) -> Result<Summary, ConfigError> {
-        Ok(self.imaginer(termination)?.imagine(model, starts, policy, key, sink))
-    }
+/// The roll-out loop of ROMI, with whatever doubts it is to have.
+pub type Generator = Imaginer<Box<dyn Penalty>>;
 
-    fn imaginer(&self, termination: Termination) -> Result<Imaginer<NoPenalty>, ConfigError> {
-        self.check()?;
-        let config =
-            ImagineConfig { horizon: self.horizon, starts_per_call: self.starts_per_call, ..Default::default() };
-        Imaginer::new(config, termination, NoPenalty)
-    }
+/// Calls in a row that nothing came of after which the buffer is left as it is.
+const BARREN_CALLS: u32 = 20;
+
+/// Recorded transitions that doubt and agreement are measured on.
+const MEASURED: usize = 20_000;
+
+/// At most about `most` rows, spread over the whole log.
+fn every_few(log: &Columns, most: usize) -> Columns {
+    let mut few = Columns::with_capacity(log.spec(), most);
+    (0..log.len()).step_by(log.len().div_ceil(most).max(1)).for_each(|row| few.push_row(log, row));
+    few
 }
 
 /// The uniform π̂ for transitions of `spec`.

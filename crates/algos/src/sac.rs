@@ -18,6 +18,7 @@
 //! in (2), as in rlkit, where the paper has α: the sign of the slope is the same. (3′) is SAC+BC, which has no canonical
 //! source: λ is TD3+BC's, and the square is averaged over action dimensions, as there.
 
+use crate::td3_bc::cloning;
 use crate::transition::{Transition, check_hidden, check_shared, check_weight, sizes};
 use backcast_core::*;
 use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
@@ -38,6 +39,8 @@ pub struct Config {
     pub target_entropy: Option<Real>,
     /// Weight w of the value against cloning in SAC+BC, 2.5 in TD3+BC; none is SAC, without cloning.
     pub cloning: Option<Real>,
+    /// Clones real rows alone where a batch has imagined ones too; else both.
+    pub clone_real: bool,
     /// Polyak rate of the target critics.
     pub polyak: Real,
     /// Learning rate of π.
@@ -60,6 +63,7 @@ impl Default for Config {
             alpha_rate: 3e-4,
             target_entropy: None,
             cloning: None,
+            clone_real: false,
             polyak: 0.005,
             actor_rate: 3e-4,
             critic_rate: 3e-4,
@@ -224,18 +228,19 @@ impl Sac {
     fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
         let (nets, temperature, limit) = (self.nets, &mut self.temperature, self.spec.act_limit);
         let target_entropy = target_entropy(self.config.target_entropy, self.spec);
-        let cloning = self.config.cloning;
+        let weight = self.config.cloning;
+        let cloned = if self.config.clone_real { batch.real } else { batch.len() };
         self.actor_adam.minimise_with(&mut self.store, |tape| {
             let Transition { s, a, .. } = Transition::on(tape, batch);
             let pi = nets.actor.at(s);
             let (sampled, log_pi) = pi.sample(key);
             let (alpha, entropy) = temperature.steer(log_pi, target_entropy);
             let q = nets.critic.forward(s.cat(sampled * limit)).min_members();
-            let loss = match cloning {
+            let loss = match weight {
                 None => (alpha * log_pi - q).mean(),
                 Some(weight) => {
                     let lambda = q.detach().abs().mean().recip() * weight;
-                    (alpha * log_pi - lambda * q).mean() + (pi.mode() * limit - a).square().mean()
+                    (alpha * log_pi - lambda * q).mean() + cloning(pi.mode() * limit, a, cloned)
                 }
             };
             (loss, entropy)
@@ -257,6 +262,27 @@ impl Sac {
         })
     }
     // ANCHOR_END: critic_step
+
+    // ANCHOR: advantage
+    /// r + γ(1−d) min_j Q_j(s′,π̄(s′)) − min_j Q_j(s,a) of each row, π̄ the deterministic action, for those who build on SAC.
+    pub(crate) fn advantage(&mut self, batch: Batch<'_>, out: &mut Vec<Real>) {
+        let (nets, gamma, limit) = (self.nets, self.config.gamma, self.spec.act_limit);
+        let Transition { s, a, r, s2, alive } = Transition::on(self.store.tape(), batch);
+        let now = nets.critic.forward(s.cat(a)).min_members();
+        let after = nets.critic.forward(s2.cat(nets.actor.at(s2).mode() * limit)).min_members();
+        out.clear();
+        (r + alive * after * gamma - now).read(|x| out.extend_from_slice(x));
+    }
+    // ANCHOR_END: advantage
+
+    /// One step of the actor down −E[ ln π(a∣s) ], for those who begin as a clone. Returns the loss.
+    pub(crate) fn cloning_step(&mut self, batch: Batch<'_>) -> Real {
+        let (actor, limit) = (self.nets.actor, self.spec.act_limit);
+        self.actor_adam.minimise(&mut self.store, |tape| {
+            let Transition { s, a, .. } = Transition::on(tape, batch);
+            -actor.at(s).log_prob(a * limit.recip()).mean()
+        })
+    }
 }
 
 impl Learner for Sac {

@@ -24,6 +24,8 @@ pub struct Config {
     pub gamma: Real,
     /// Weight α of the value against cloning.
     pub alpha: Real,
+    /// Clones real rows alone where a batch has imagined ones too; else both, as ROMI's learners do.
+    pub clone_real: bool,
     /// Deviation of the noise on target actions, in units of the action limit.
     pub policy_noise: Real,
     /// Bound c of that noise, in units of the action limit.
@@ -47,6 +49,7 @@ impl Default for Config {
         Self {
             gamma: 0.99,
             alpha: 2.5,
+            clone_real: false,
             policy_noise: 0.2,
             noise_clip: 0.5,
             policy_period: 2,
@@ -139,15 +142,36 @@ impl Td3Bc {
     /// (3)  L_π(φ) = −λ E[ Q₁(s, π(s)) ] + E[ ‖π(s) − a‖² ],   λ = α / E[ |Q₁(s, π(s))| ] without gradient
     fn actor_step(&mut self, batch: Batch<'_>) -> Real {
         let (actor, critic, alpha, limit) = (self.actor, self.critic, self.config.alpha, self.spec.act_limit);
+        let cloned = if self.config.clone_real { batch.real } else { batch.len() };
         self.actor_adam.minimise(&mut self.store, |tape| {
             let Transition { s, a, .. } = Transition::on(tape, batch);
             let action = policy(actor, limit, s);
             let q1 = critic.forward_member(s.cat(action), 0);
             let lambda = q1.detach().abs().mean().recip() * alpha;
-            (action - a).square().mean() - lambda * q1.mean()
+            cloning(action, a, cloned) - lambda * q1.mean()
         })
     }
     // ANCHOR_END: actor_step
+
+    /// V(s) = min_j Q′_j(s, π(s)) of every row of `obs`, `[rows, obs]`, into `out`, `[rows]`: what the target critics say of the
+    /// policy's own actions.
+    ///
+    /// # Panics
+    /// If the numbers of rows differ.
+    pub fn values(&mut self, obs: ArrayView2<'_, Real>, out: &mut [Real]) {
+        let (actor, critic, limit) = (self.actor, self.critic_target, self.spec.act_limit);
+        let s = self.store.tape().input(obs);
+        critic.forward(s.cat(policy(actor, limit, s))).min_members().read(|q| out.copy_from_slice(q));
+    }
+}
+
+/// (3)  E[ ‖π(s) − a‖² ] over the first `rows`; 0 over none
+pub(crate) fn cloning<'t>(action: Var<'t>, a: Var<'t>, rows: usize) -> Var<'t> {
+    match rows {
+        0 => action.tape().scalar(0.0),
+        rows if rows == a.shape().rows => (action - a).square().mean(),
+        rows => (action - a).rows(0, rows).square().mean(),
+    }
 }
 
 // ANCHOR: smoothed
@@ -200,5 +224,57 @@ impl State for Td3Bc {
 impl crate::parity::Replayed for Td3Bc {
     fn arena(&mut self) -> &mut backcast_nn::Arena {
         self.store.arena_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, array};
+
+    /// Imagined rows do something else than recorded ones; who clones real rows alone does not follow them.
+    #[test]
+    fn cloning_real_rows_leaves_imagined_ones_alone() {
+        let mut rows = Columns::new(Spec::new(1, 1));
+        (0..8).for_each(|_| rows.push(&[0.0], &[0.5], 0.0, &[0.0], true));
+        rows.begin_imagined();
+        (0..24).for_each(|_| rows.push(&[0.0], &[-0.5], 0.0, &[0.0], true));
+        let learnt = |clone_real| {
+            // A value of no weight leaves cloning alone.
+            let config = Config { clone_real, alpha: 0.0, hidden: vec![8], actor_rate: 1e-2, ..Default::default() };
+            let mut learner = config.build(rows.spec(), Key::new(1)).expect("a sound configuration");
+            for step in 0..300 {
+                learner.update(rows.batch(), Key::new(2).fold(step));
+            }
+            let mut act = Array2::zeros((1, 1));
+            learner.act(Array2::zeros((1, 1)).view(), None, act.view_mut());
+            act[[0, 0]]
+        };
+        let (real, all) = (learnt(true), learnt(false));
+        assert!((real - 0.5).abs() < 0.02 && (all + 0.25).abs() < 0.02, "{real} and {all}");
+    }
+
+    #[test]
+    fn values_are_the_smaller_target_critic_s_of_the_policy_s_action() {
+        let config = Config { hidden: vec![8], ..Config::default() };
+        let mut learner =
+            config.build(Spec::new(2, 1).with_act_limit(2.0), Key::new(1)).expect("a sound configuration");
+        // Targets unlike the critics, and different from each other.
+        learner.visit(&mut |name, slot| {
+            if let (true, Slot::Tensor(_, values)) = (name.starts_with("critic_target"), slot) {
+                values.iter_mut().enumerate().for_each(|(i, x)| *x = 1.5 * *x + 0.1 * (i % 3) as Real);
+            }
+        });
+        let obs = array![[0.3, -1.0], [2.0, 0.5], [-0.7, 0.1]];
+        let mut act = array![[0.0], [0.0], [0.0]];
+        learner.act(obs.view(), None, act.view_mut());
+        let (target, tape) = (learner.critic_target, learner.store.tape());
+        let asked = tape.input(obs.view()).cat(tape.input(act.view()));
+        let [a, b] = [0, 1].map(|member| target.forward_member(asked, member).read(<[Real]>::to_vec));
+        let want: Vec<Real> = a.iter().zip(&b).map(|(a, b)| a.min(*b)).collect();
+        assert!(want != a || want != b, "a test of both critics");
+        let mut values = [9.0; 3];
+        learner.values(obs.view(), &mut values);
+        assert!(values.iter().zip(&want).all(|(v, w)| (v - w).abs() < 1e-6), "{values:?} {want:?}");
     }
 }

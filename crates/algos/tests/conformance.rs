@@ -17,7 +17,8 @@ fn the_same_key_gives_the_same_bits_and_another_key_other_nets() {
         for (tensor, stored) in &first {
             let Stored::Tensor(_, values) = stored else { continue };
             // What begins at a constant is the same for every key.
-            let drawn = values.iter().any(|x| *x != values[0]);
+            // So is a model, which the learner is built on.
+            let drawn = values.iter().any(|x| *x != values[0]) && !tensor.starts_with("model.");
             assert!(!drawn || other[tensor] != *stored, "{}: `{tensor}` does not depend on the key", case.name);
         }
         [&mut a, &mut b, &mut c].into_iter().for_each(|learner| train(learner.as_mut(), 0, 5));
@@ -166,7 +167,11 @@ fn updates_allocate_nothing() {
         let mut steps = |from: u64, to: u64| {
             for step in from..to {
                 let key = Key::new(14).fold(step);
-                learner.update(log.sample(key.name("batch"), 32, &mut staging), key);
+                staging.clear();
+                log.sample_into(key.name("batch"), 20, &mut staging);
+                staging.begin_imagined();
+                log.sample_into(key.name("imagined"), 12, &mut staging);
+                learner.update(staging.batch(), key);
             }
         };
         steps(0, 4);
@@ -321,7 +326,10 @@ fn rows_of_two_batches_can_be_exchanged() {
     let order: Vec<usize> = (0..32).map(|i| (i * 11 + 5) % 32).collect();
     let pick = |from: &dyn Fn(usize) -> usize| {
         let mut rows = columns();
-        (0..32).for_each(|i| rows.push_row(&all, from(i)));
+        (0..20).for_each(|i| rows.push_row(&all, from(i)));
+        // What is imagined is so by its place.
+        rows.begin_imagined();
+        (20..32).for_each(|i| rows.push_row(&all, from(i)));
         rows
     };
     let straight = [pick(&|i| i), pick(&|i| order[i])];

@@ -26,11 +26,15 @@ fn failures(compared: &[Compared]) -> Vec<&Compared> {
 }
 
 #[test]
-fn every_learner_equals_its_fixtures() {
+fn everything_equals_its_fixtures() {
     let mut wrong = Vec::new();
     for fixture in fixtures() {
         let compared = replay(&fixture).unwrap_or_else(|e| panic!("{e}"));
-        for kind in [Kind::Loss, Kind::Gradient, Kind::Parameter, Kind::Change] {
+        let kinds: &[Kind] = match fixture.algorithm.as_str() {
+            "rollout" => &[Kind::Transition],
+            _ => &[Kind::Loss, Kind::Gradient, Kind::Parameter, Kind::Change],
+        };
+        for &kind in kinds {
             assert!(compared.iter().any(|c| c.kind == kind), "{}: nothing is compared as {kind:?}", fixture.file);
         }
         wrong.extend(failures(&compared).iter().map(|c| format!("{}: {c:?}", fixture.file)));
@@ -44,7 +48,9 @@ fn every_algorithm_has_a_fixture_of_ten_updates_that_is_small() {
     let named: BTreeSet<_> = fixtures.iter().map(|f| f.algorithm.as_str()).collect();
     assert_eq!(named, algorithms().collect());
     for f in fixtures {
-        assert_eq!(f.tensors["batch/obs"].shape[0], 10, "{}", f.file);
+        // A roll-out begins once.
+        let updates = if f.algorithm == "rollout" { 1 } else { 10 };
+        assert_eq!(f.tensors["batch/obs"].shape[0], updates, "{}", f.file);
         let numbers: usize = f.tensors.values().map(|t| t.values.len()).sum();
         assert!(numbers < 50_000, "{}: {numbers} numbers", f.file);
     }
@@ -62,22 +68,49 @@ fn the_format_s_page_describes_every_algorithm() {
 #[test]
 fn one_number_nudged_is_refused() {
     // By how much: several bounds of the number's own size, or of its tensor's.
-    for (path, nudge, kind, name) in [
-        ("losses/critic_loss", 3e-4, Some(Kind::Loss), "critic_loss"),
-        ("gradients/critic.1.weight", 1e-2, Some(Kind::Gradient), "critic.1.weight"),
-        ("final/actor.1.weight", 1e-4, Some(Kind::Change), "actor.1.weight"),
-        ("final/critic_target.0.weight", 1e-2, Some(Kind::Change), "critic_target.0.weight"),
-        ("draws/0/0", 1e-2, None, ""),
-        ("batch/reward", 1e-2, None, ""),
-        ("params/critic.0.bias", 1e-2, None, ""),
+    for (file, path, nudge, kind) in [
+        ("sac", "losses/critic_loss", 3e-4, Some(Kind::Loss)),
+        ("sac", "gradients/critic.1.weight", 1e-2, Some(Kind::Gradient)),
+        ("sac", "final/actor.1.weight", 1e-4, Some(Kind::Change)),
+        ("sac", "final/critic_target.0.weight", 1e-2, Some(Kind::Change)),
+        ("sac", "draws/0/0", 1e-2, None),
+        ("sac", "batch/reward", 1e-2, None),
+        ("sac", "params/critic.0.bias", 1e-2, None),
+        ("ensemble-forward", "losses/loss", 3e-4, Some(Kind::Loss)),
+        ("ensemble-forward", "gradients/store.member.1.net.0.bias", 1e-2, Some(Kind::Gradient)),
+        ("ensemble-reverse", "gradients/store.member.0.max_log_var", 1e-2, Some(Kind::Gradient)),
+        ("ensemble-reverse", "final/store.member.2.net.1.weight", 1e-4, Some(Kind::Change)),
+        ("ensemble-reverse", "final/store.member.0.min_log_var", 1e-3, Some(Kind::Change)),
+        ("ensemble-forward", "batch/next_obs", 1e-2, None),
+        ("ensemble-forward", "params/input_std", 1e-2, None),
+        ("ensemble-forward", "params/store.member.0.min_log_var", 1e-2, None),
+        ("rambo", "losses/adversarial_loss", 3e-4, Some(Kind::Loss)),
+        ("rambo", "gradients/model.store.member.1.net.0.weight", 1e-2, Some(Kind::Gradient)),
+        ("rambo", "played/reward", 1e-2, None),
+        ("rambo", "played/act", 1e-2, None),
+        ("rambo", "log/next_obs", 1e-2, None),
+        ("rambo", "draws/0/0", 1e-2, None),
+        ("rollout-forward", "transitions/reward", 1e-3, Some(Kind::Transition)),
+        ("rollout-reverse", "transitions/obs", 1e-3, Some(Kind::Transition)),
+        ("rollout-reverse", "transitions/penalty", 1e-3, Some(Kind::Transition)),
+        ("rollout-reverse", "draws/0/0", 1e-2, None),
+        ("rollout-forward", "draws/1/1", 1.0, None),
+        ("rollout-forward", "draws/1/2", 1e-2, None),
+        ("rollout-forward", "params/store.member.3.net.2.bias", 1e-1, None),
+        ("rollout-forward", "batch/obs", 1e-2, None),
     ] {
-        let mut f = fixture("sac.safetensors");
+        let (_, name) = path.split_once('/').expect("a folder");
+        let mut f = fixture(&format!("{file}.safetensors"));
         let tensor = f.tensors.get_mut(path).unwrap_or_else(|| panic!("{path}"));
         let size = if path.starts_with("losses") { tensor.values[0].abs() } else { norm(tensor) };
-        tensor.values[0] += nudge * size;
+        match path {
+            // Another member.
+            "draws/1/1" => tensor.values[0] = (tensor.values[0] + 1.0) % 4.0,
+            _ => tensor.values[0] += nudge * size,
+        }
         let compared = replay(&f).unwrap_or_else(|e| panic!("{e}"));
         let failures = failures(&compared);
-        assert!(!failures.is_empty(), "{path} was nudged and everything holds");
+        assert!(!failures.is_empty(), "{file}: {path} was nudged and everything holds");
         if let Some(kind) = kind {
             assert!(failures.iter().all(|c| c.name == name), "{path}: {failures:?}");
             assert!(failures.iter().any(|c| c.kind == kind), "{path}: {failures:?}");
@@ -109,7 +142,22 @@ fn a_configuration_that_is_not_the_recorded_one_is_refused() {
         ("edac-no-entropy.safetensors", r#""layer_norm": true"#, r#""layer_norm": false"#),
         ("mcq-one-sided.safetensors", r#""one_sided": true"#, r#""one_sided": false"#),
         ("mcq-one-sided.safetensors", r#""target_pseudo": true"#, r#""target_pseudo": false"#),
+        ("combo.safetensors", r#""weight": 5.0"#, r#""weight": 5.01"#),
+        ("combo-model-states.safetensors", r#""entropy_backup": true"#, r#""entropy_backup": false"#),
+        ("combo-uniform.safetensors", r#""mu": "uniform""#, r#""mu": "policy""#),
+        ("combo-lagrange.safetensors", r#""lagrange": 3.0"#, r#""lagrange": 3.5"#),
+        ("mobile.safetensors", r#""weight": 1.0"#, r#""weight": 1.01"#),
+        ("mobile.safetensors", r#""non_negative": true"#, r#""non_negative": false"#),
+        ("mobile.safetensors", r#""entropy_backup": true"#, r#""entropy_backup": false"#),
         ("rebrac.safetensors", r#""beta2": 0.3"#, r#""beta2": 0.31"#),
+        ("ensemble-forward.safetensors", r#""decay": [0.02"#, r#""decay": [0.021"#),
+        ("ensemble-forward.safetensors", r#""bound_coefficient": 0.02"#, r#""bound_coefficient": 0.03"#),
+        ("ensemble-reverse.safetensors", r#""direction": "reverse""#, r#""direction": "forward""#),
+        ("rambo.safetensors", r#""lambda": 0.4"#, r#""lambda": 0.41"#),
+        ("rambo.safetensors", r#""elites": 2"#, r#""elites": 3"#),
+        ("rambo.safetensors", r#""gamma": 0.97"#, r#""gamma": 0.96"#),
+        ("rollout-reverse.safetensors", r#""direction": "reverse""#, r#""direction": "forward""#),
+        ("rollout-forward.safetensors", r#""penalty_weight": 0.7"#, r#""penalty_weight": 0.71"#),
     ] {
         let mut f = fixture(file);
         assert!(f.config.contains(from), "{file}: {}", f.config);
@@ -177,6 +225,53 @@ fn next_actions_are_wanted_where_they_are_used() {
     assert_eq!(replay(&f).expect_err("a column too many"), ParityError::Unknown { file: f.file, tensor });
 }
 
+/// Which rows are of the log is part of the recording.
+#[test]
+fn another_number_of_real_rows_is_refused() {
+    let mut f = fixture("combo.safetensors");
+    let real = f.real.expect("a note");
+    for other in [Some(real - 1), Some(real + 1), None] {
+        f.real = other;
+        assert!(!failures(&replay(&f).unwrap_or_else(|e| panic!("{e}"))).is_empty(), "{other:?} goes unnoticed");
+    }
+    f.real = Some(17);
+    let refused = replay(&f).expect_err("more rows than there are").to_string();
+    assert!(refused.contains("combo.safetensors: real: 17 of 16 rows"), "{refused}");
+}
+
+/// The model that a learner asks is part of the recording: its parameters, its elites, its units.
+#[test]
+fn another_model_is_refused() {
+    let file = "mobile.safetensors";
+    for (path, change) in [
+        ("model/store.member.2.net.0.weight", 0.3),
+        ("model/input_mean", 0.3),
+        ("model/elite.0", -1.0),
+        ("units/mean", 0.3),
+        ("units/std", 0.3),
+    ] {
+        let mut f = fixture(file);
+        f.tensors.get_mut(path).unwrap_or_else(|| panic!("{path}")).values[0] += change;
+        assert!(!failures(&replay(&f).unwrap_or_else(|e| panic!("{e}"))).is_empty(), "{path} goes unnoticed");
+    }
+    for path in ["model/store.member.0.net.0.bias", "model/elite.2", "units/std"] {
+        let (mut f, file, tensor) = (fixture(file), file.to_owned(), path.to_owned());
+        f.tensors.remove(path).expect("a tensor");
+        assert_eq!(replay(&f).expect_err("a part is missing"), ParityError::Missing { file, tensor });
+    }
+    for path in ["model/elite.3", "units/median"] {
+        let (mut f, file, tensor) = (fixture(file), file.to_owned(), path.to_owned());
+        f.tensors.insert(path.into(), Tensor::new(&[1], [0.0]));
+        assert_eq!(replay(&f).expect_err("a part too many"), ParityError::Unknown { file, tensor });
+    }
+    for (model, part) in [("{\"members\": 0}", "members"), ("{\"membres\": 2}", "membres")] {
+        let mut f = fixture(file);
+        f.model = Some(model.to_owned());
+        let refused = replay(&f).expect_err("no model").to_string();
+        assert!(refused.contains("model") && refused.contains(part), "{refused}");
+    }
+}
+
 #[test]
 fn draws_that_do_not_fit_are_refused_by_name() {
     let refused = |change: &dyn Fn(&mut Fixture)| {
@@ -203,7 +298,29 @@ fn notes_that_make_no_sense_are_refused_by_name() {
         change(&mut f);
         replay(&f).expect_err("a note that makes no sense").to_string()
     };
+    let no_such_member = |file: &str| {
+        let mut f = fixture(file);
+        f.tensors.get_mut("draws/0/1").expect("members").values[3] = 9.0;
+        replay(&f).expect_err("a member that there is not").to_string()
+    };
+    let not_shared_out = |file: &str| {
+        let mut f = fixture(file);
+        f.config = f.config.replace(r#""members": 3"#, r#""members": 5"#);
+        replay(&f).expect_err("rows that cannot be shared out").to_string()
+    };
+    let too_few_played = |file: &str| {
+        let mut f = fixture(file);
+        for column in ["obs", "act", "reward", "next_obs", "terminal"] {
+            let tensor = f.tensors.get_mut(&format!("played/{column}")).expect("a column");
+            tensor.values.truncate(tensor.values.len() / 10 * 9);
+            tensor.shape[0] = 9;
+        }
+        replay(&f).expect_err("an update without transitions").to_string()
+    };
     for (error, parts) in [
+        (too_few_played("rambo.safetensors"), ["played", "9 updates"]),
+        (no_such_member("rollout-forward.safetensors"), ["draws/0/1", "member 9 of 4"]),
+        (not_shared_out("ensemble-forward.safetensors"), ["48 rows", "5 members"]),
         (refused(&|f| f.algorithm = "alchemy".into()), ["bc.safetensors", "alchemy"]),
         (refused(&|f| f.config = "{\"hiden\": [4]}".into()), ["config", "hiden"]),
         (refused(&|f| f.config = "{\"actor_rate\": -1}".into()), ["config", "actor_rate"]),

@@ -156,22 +156,33 @@ impl State for Agent {
 mod tests {
     use super::*;
     use crate::Experiment;
+    use backcast_core::{Direction, never};
+    use backcast_dynamics::{Ensemble, EnsembleConfig};
 
     /// Two keys give two actions to whoever asks for samples, and one to whoever evaluates, unless there are candidates.
     #[test]
     fn a_stochastic_policy_is_evaluated_by_its_mode() {
         for (name, options, stochastic, candidates) in [
-            ("td3_bc", "", false, false),
-            ("sac", "", true, false),
-            ("cql", "", true, false),
-            ("edac", "", true, false),
-            ("mcq", "vae_hidden = [8]", true, false),
-            ("bcq", "vae_hidden = [8]", true, true),
-            ("bear", "vae_hidden = [8]", true, true),
+            ("td3_bc", "hidden = [8]", false, false),
+            ("sac", "hidden = [8]", true, false),
+            ("cql", "hidden = [8]", true, false),
+            ("edac", "hidden = [8]", true, false),
+            ("mcq", "hidden = [8]\nvae_hidden = [8]", true, false),
+            ("bcq", "hidden = [8]\nvae_hidden = [8]", true, true),
+            ("bear", "hidden = [8]\nvae_hidden = [8]", true, true),
+            ("mopo", "sac = { hidden = [8] }", true, false),
+            ("combo", "cql = { hidden = [8] }", true, false),
+            ("mobile", "hidden = [8]", true, false),
         ] {
-            let text = format!("name = 'x'\ntask = 'dmsd'\n[algorithm]\nname = '{name}'\nhidden = [8]\n{options}");
+            let text = format!("name = 'x'\ntask = 'dmsd'\n[algorithm]\nname = '{name}'\n{options}");
             let algorithm = Experiment::parse(&text).expect("a sound experiment").algorithm;
-            let mut agent = Agent::new(&algorithm, None, Spec::new(3, 2), Key::new(1)).expect("sound");
+            let (spec, key) = (Spec::new(3, 2), Key::new(1));
+            let mut agent = if algorithm.needs_model() {
+                let model = Ensemble::new(EnsembleConfig::default(), spec, Direction::Forward, key).expect("sound");
+                Agent::on_model(&algorithm, None, World::new(model, never), key).expect("sound")
+            } else {
+                Agent::new(&algorithm, None, spec, key).expect("sound")
+            };
             let obs = Array2::from_elem((4, 3), 0.3);
             let acts = |policy: &mut dyn Policy| {
                 [1, 2].map(|key| {

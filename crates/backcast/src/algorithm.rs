@@ -1,5 +1,7 @@
 use backcast_algos::imagines::{Imagines, ModelBased, World};
-use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, mopo, morel, npg, rebrac, sac, td3_bc};
+use backcast_algos::{
+    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, rambo, rebrac, sac, td3_bc,
+};
 use backcast_core::{Algorithm, ConfigError, Key, Learner, Spec};
 use serde::{Deserialize, Serialize};
 
@@ -31,10 +33,16 @@ pub enum AlgorithmConfig {
     Mcq(mcq::Config),
     /// MOPO.
     Mopo(mopo::Config),
+    /// RAMBO.
+    Rambo(rambo::Config),
     /// MOReL, with SAC.
     Morel(morel::Config),
     /// The natural policy gradient, in MOReL's pessimistic MDP.
     Npg(npg::Config),
+    /// COMBO.
+    Combo(combo::Config),
+    /// MOBILE.
+    Mobile(mobile::Config),
 }
 
 /// Calls a method of whichever configuration it is: the first value for learners from batches, the second for those that
@@ -54,8 +62,11 @@ macro_rules! each {
             AlgorithmConfig::Edac($config) => $value,
             AlgorithmConfig::Mcq($config) => $value,
             AlgorithmConfig::Mopo($on_model) => $model_based,
+            AlgorithmConfig::Rambo($on_model) => $model_based,
             AlgorithmConfig::Morel($on_model) => $model_based,
             AlgorithmConfig::Npg($on_model) => $model_based,
+            AlgorithmConfig::Combo($on_model) => $model_based,
+            AlgorithmConfig::Mobile($on_model) => $model_based,
         }
     };
 }

@@ -358,10 +358,23 @@ impl Experiment {
     }
 }
 
+/// Puts ROMI's settings for a task in the place of `preset`.
+fn expand_imagination(table: &mut toml::Table) -> Result<(), ExperimentError> {
+    let Some(preset) = table.remove("preset") else { return Ok(()) };
+    let unknown = || ExperimentError(format!("imagination: no settings were published for the preset {preset}"));
+    let settings = preset.as_str().and_then(backcast_algos::romi::Config::preset).ok_or_else(unknown)?;
+    let over = std::mem::replace(table, toml::Table::try_from(settings).expect("plain values"));
+    preset::lay(table, over);
+    Ok(())
+}
+
 /// Puts the settings of every `preset` in its place: that of the experiment's algorithm, and those of its arms.
 fn expand_presets(table: &mut toml::Table) -> Result<(), ExperimentError> {
     let named = |e: preset::PresetError| ExperimentError(e.to_string());
     let name = |algorithm: &toml::Table| algorithm.get("name").and_then(|name| name.as_str()).map(str::to_owned);
+    if let Some(imagination) = table.get_mut("imagination").and_then(|i| i.as_table_mut()) {
+        expand_imagination(imagination)?;
+    }
     let mut default = AlgorithmConfig::default().name().to_owned();
     if let Some(algorithm) = table.get_mut("algorithm").and_then(|a| a.as_table_mut()) {
         default = name(algorithm).unwrap_or(default);
@@ -452,9 +465,8 @@ mod tests {
 
     #[test]
     fn every_algorithm_has_a_name_and_reads_back() {
-        for name in [
-            "bc", "td3_bc", "bcq", "bear", "rebrac", "awac", "iql", "sac", "cql", "edac", "mcq", "mopo", "morel", "npg",
-        ] {
+        let names = "bc td3_bc bcq bear rebrac awac iql sac cql edac mcq mopo morel npg combo rambo mobile";
+        for name in names.split(' ') {
             for option in ["", "algorithm.cloning=2.5", "algorithm.lagrange=5.0"] {
                 let settings = [format!("algorithm.name={name}"), option.to_owned()];
                 let known = option.is_empty() || name == if option.contains("cloning") { "sac" } else { "cql" };
@@ -494,6 +506,8 @@ mod tests {
             (LEAST, vec!["data.noise=-1.0"], "data.`noise` is -1"),
             (LEAST, vec!["training.batch=0"], "training.`batch` is 0"),
             (LEAST, vec!["seeds=5..5"], "seeds `5..5` are none"),
+            (LEAST, vec!["imagination.preset=antmaz"], "no settings were published for the preset \"antmaz\""),
+            (LEAST, vec!["imagination.agreement=1.5"], "imagination.`agreement` is 1.5"),
             (LEAST, vec!["nonsense"], "is not of the form"),
             ("name = \"x\"\ntask = 3", vec![], "line 2"),
             ("name = \"x\"", vec![], "missing field `task`"),
@@ -529,6 +543,12 @@ mod tests {
         };
         assert_eq!((a.critics, a.eta, b.critics, b.eta), (50, 1.0, 10, 2.0));
         assert_eq!((c.gamma, c.beta1, c.beta2), (0.999, 0.002, 0.001));
+        let romi = Experiment::parse_with(
+            LEAST,
+            &["imagination.preset=antmaze-umaze-v0", "imagination.horizon=3"].map(String::from),
+        );
+        let romi = romi.unwrap().imagination;
+        assert_eq!((romi.ratio, romi.horizon, romi.starts), (0.1, 3, Starts::ReturnPrioritised));
         // Written out, nothing of the preset's name is left.
         assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);
         assert!(!experiment.to_toml().contains("preset"));

@@ -26,6 +26,9 @@ fn tiny() -> Experiment {
         [imagination]
         rows = 600
         starts_per_call = 50
+        refresh_every = 130
+        agreement = 1.0
+        doubt_budget = 20.0
         policy = "vae"
         [rollout_vae]
         hidden = [8]
@@ -47,6 +50,9 @@ fn tiny() -> Experiment {
         [[arms]]
         name = "mopo"
         algorithm = { name = "mopo", rollouts = { every = 70, starts = 20, horizon = 2, keep = 2, real = 0.3 }, sac = { hidden = [8] } }
+        [[arms]]
+        name = "rambo"
+        algorithm = { name = "rambo", lambda = 0.1, model_steps = 3, model_batch = 8, cloning_epochs = 1, rollouts = { every = 70, starts = 20, horizon = 2, keep = 2, real = 0.3 }, sac = { hidden = [8] } }
     "#;
     Experiment::parse(text).expect("a sound experiment")
 }

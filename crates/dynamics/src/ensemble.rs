@@ -141,6 +141,49 @@ impl Ensemble {
         self.parallel
     }
 
+    /// As [`predict`](Dynamics::predict) for the elites alone, in the order of [`elites`](Dynamics::elites): `[elites, rows, cols]`.
+    /// The others are not evaluated.
+    ///
+    /// # Panics
+    /// As `predict`.
+    pub fn predict_elites(&mut self, given: [ArrayView2<'_, Real>; 2]) -> Prediction<'_> {
+        self.predict_some(given, true)
+    }
+
+    /// Every member's Gaussians, or those of the elites.
+    fn predict_some(&mut self, given: [ArrayView2<'_, Real>; 2], only_elites: bool) -> Prediction<'_> {
+        let rows = self.rows_of(&given);
+        let members = if only_elites { self.elites.len() } else { self.config.members };
+        let cols = self.head.cols;
+        self.work.reserve(members * rows * cols, self.parallel, self.config.precision);
+        let Work { arenas, mean, std, .. } = &mut self.work;
+        let (mean, std) = (&mut mean[..members * rows * cols], &mut std[..members * rows * cols]);
+        let (head, params, arenas, elites) = (&self.head, self.store.params(), &*arenas, &self.elites);
+        let tile = |place: usize, tile: usize, mean: &mut [Real], std: &mut [Real]| {
+            let member = if only_elites { elites[place] } else { place };
+            let (first, count) = (tile * TILE, mean.len() / cols);
+            let params = &params[member * head.len..][..head.len];
+            with_arena(arenas, |arena| head.run(params, arena, &given, count, |i| first + i, mean, std));
+        };
+        if rows > 0 {
+            let (plane, chunk) = (rows * cols, TILE * cols);
+            if self.parallel {
+                mean.par_chunks_mut(plane).zip(std.par_chunks_mut(plane)).enumerate().for_each(|(e, (m, s))| {
+                    m.par_chunks_mut(chunk)
+                        .zip(s.par_chunks_mut(chunk))
+                        .enumerate()
+                        .for_each(|(t, (m, s))| tile(e, t, m, s));
+                });
+            } else {
+                for (e, (m, s)) in mean.chunks_mut(plane).zip(std.chunks_mut(plane)).enumerate() {
+                    m.chunks_mut(chunk).zip(s.chunks_mut(chunk)).enumerate().for_each(|(t, (m, s))| tile(e, t, m, s));
+                }
+            }
+        }
+        let view = |x| ArrayView3::from_shape((members, rows, cols), x).expect("dense");
+        Prediction { mean: view(mean), std: view(std) }
+    }
+
     fn rows_of(&self, given: &[ArrayView2<'_, Real>; 2]) -> usize {
         let (rows, widths) = (given[0].nrows(), self.head.widths);
         assert!(
@@ -333,34 +376,7 @@ impl Dynamics for Ensemble {
     }
 
     fn predict(&mut self, given: [ArrayView2<'_, Real>; 2]) -> Prediction<'_> {
-        let rows = self.rows_of(&given);
-        let (members, cols) = (self.config.members, self.head.cols);
-        self.work.reserve(members * rows * cols, self.parallel, self.config.precision);
-        let Work { arenas, mean, std, .. } = &mut self.work;
-        let (mean, std) = (&mut mean[..members * rows * cols], &mut std[..members * rows * cols]);
-        let (head, params, arenas) = (&self.head, self.store.params(), &*arenas);
-        let tile = |member: usize, tile: usize, mean: &mut [Real], std: &mut [Real]| {
-            let (first, count) = (tile * TILE, mean.len() / cols);
-            let params = &params[member * head.len..][..head.len];
-            with_arena(arenas, |arena| head.run(params, arena, &given, count, |i| first + i, mean, std));
-        };
-        if rows > 0 {
-            let (plane, chunk) = (rows * cols, TILE * cols);
-            if self.parallel {
-                mean.par_chunks_mut(plane).zip(std.par_chunks_mut(plane)).enumerate().for_each(|(e, (m, s))| {
-                    m.par_chunks_mut(chunk)
-                        .zip(s.par_chunks_mut(chunk))
-                        .enumerate()
-                        .for_each(|(t, (m, s))| tile(e, t, m, s));
-                });
-            } else {
-                for (e, (m, s)) in mean.chunks_mut(plane).zip(std.chunks_mut(plane)).enumerate() {
-                    m.chunks_mut(chunk).zip(s.chunks_mut(chunk)).enumerate().for_each(|(t, (m, s))| tile(e, t, m, s));
-                }
-            }
-        }
-        let view = |x| ArrayView3::from_shape((members, rows, cols), x).expect("dense");
-        Prediction { mean: view(mean), std: view(std) }
+        self.predict_some(given, false)
     }
 
     /// Evaluates only the drawn member of each row: rows are sorted by member and put back.
@@ -503,6 +519,23 @@ mod tests {
         let mut x = [0.0; 3];
         head.input_row(&log, 4, &mut x);
         assert_eq!(x, [0.0, 2.0 / std, -2.0 / std]);
+    }
+
+    #[test]
+    fn elites_alone_predict_what_they_do_among_all() {
+        let config =
+            EnsembleConfig { members: 4, elites: 2, hidden: vec![3], decay: vec![0.0; 2], ..Default::default() };
+        let mut model = Ensemble::new(config, Spec::new(2, 1), Direction::Forward, Key::new(0)).unwrap();
+        model.elites = vec![3, 1];
+        let (x, a) = (array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], array![[0.1], [0.2], [0.3]]);
+        for parallel in [false, true] {
+            model.set_parallel(parallel);
+            let all = model.predict([x.view(), a.view()]);
+            let (mean, std) = (all.mean.to_owned(), all.std.to_owned());
+            let some = model.predict_elites([x.view(), a.view()]);
+            assert_eq!(some.mean, mean.select(ndarray::Axis(0), &[3, 1]));
+            assert_eq!(some.std, std.select(ndarray::Axis(0), &[3, 1]));
+        }
     }
 
     #[test]

@@ -1,10 +1,5 @@
-use crate::{
-    Criterion, Ensemble, EnsembleConfig,
-    ensemble::{Head, with_arena},
-};
+use crate::{Criterion, Ensemble, EnsembleConfig, Trainer};
 use backcast_core::{Column, Columns, Dynamics, Key, Real, Slot, State, under};
-use backcast_nn::{Adam, Shape, Tape, Var};
-use rayon::prelude::*;
 
 /// A log that an ensemble cannot be fitted to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,29 +70,6 @@ pub struct FitReport {
     pub stopped_by: StoppedBy,
 }
 
-impl Head {
-    /// mean((μ − y)²·e^(−ℓ)) + mean(ℓ) of the rows of `data` in `order`, means over rows and output columns, without the ½ of
-    /// a log-likelihood (MOPO's code).
-    fn fit<'t>(&self, tape: Tape<'t>, data: &Columns, order: &[usize]) -> Var<'t> {
-        let gather = |width: usize, write: &dyn Fn(usize, &mut [Real])| {
-            tape.fill(Shape::new(1, order.len(), width), |out| {
-                order.iter().zip(out.chunks_exact_mut(width)).for_each(|(&row, out)| write(row, out));
-            })
-        };
-        let x = gather(self.inputs(), &|row, out| self.input_row(data, row, out));
-        let y = gather(self.cols, &|row, out| self.target_row(data, row, out));
-        let [mean, log_var] = self.split(self.net.forward(x));
-        ((mean - y).square() * (-log_var).exp() + log_var).mean()
-    }
-}
-
-/// What one member is trained with.
-#[derive(Clone, Debug)]
-struct Trainee {
-    adam: Adam,
-    loss: Real,
-}
-
 /// An ensemble being fitted, epoch by epoch. As a [`State`] it names everything, the ensemble included, that the next epoch
 /// depends on: saved between two epochs and restored into a new `Fit` of the same log and key, it goes on to the same bits.
 #[derive(Debug)]
@@ -111,10 +83,7 @@ pub struct Fit<'a> {
     bootstrap: Vec<usize>,
     /// The same rows in the order of this epoch.
     order: Vec<usize>,
-    trainees: Vec<Trainee>,
-    /// Of the bounds of the log-variance, which all members share.
-    bounds: Adam,
-    bounds_gradient: Vec<Real>,
+    trainer: Trainer,
     /// Mean squared error and likelihood of each member's best epoch.
     best_mse: Vec<Real>,
     best_nll: Vec<Real>,
@@ -176,13 +145,8 @@ impl<'a> Fit<'a> {
             (0..train.len()).map(move |i| train[key.below(train.len(), i)])
         };
         let bootstrap: Vec<usize> = (0..config.members).flat_map(draw).collect();
-        let (members, rate) = (config.members, config.learning_rate);
-        let bounds = model.head.bounds_range();
-        let mut adam = Adam::new(model.head.net.range(), rate).with_gradients_beyond(bounds.len());
-        for (layer, &decay) in model.head.net.layers().zip(&config.decay) {
-            adam = adam.with_l2(layer, decay);
-        }
-        let trainees = vec![Trainee { adam, loss: 0.0 }; members];
+        let members = config.members;
+        let trainer = Trainer::new(model, config.learning_rate);
         let net = |params: &[Real]| params[model.head.net.range()].to_vec();
         let snapshots = model.store.params().chunks_exact(model.head.len).map(net).collect();
         Ok(Self {
@@ -192,9 +156,7 @@ impl<'a> Fit<'a> {
             holdout,
             order: bootstrap.clone(),
             bootstrap,
-            trainees,
-            bounds: Adam::new(bounds, rate),
-            bounds_gradient: Vec::new(),
+            trainer,
             // Not infinity: a scan for numbers that are not finite must find nothing here.
             best_mse: vec![Real::MAX; members],
             best_nll: vec![Real::MAX; members],
@@ -241,7 +203,9 @@ impl<'a> Fit<'a> {
         let (mut loss, mut steps, mut first) = (0.0, 0, 0);
         while first < seen {
             let rows = self.model.config.batch.min(seen - first);
-            loss += self.step(first, rows) as f64;
+            let order = &self.order;
+            let rows_of = |member: usize| &order[member * train + first..][..rows];
+            loss += self.trainer.step(self.model, self.data, rows_of) as f64;
             first += rows;
             steps += 1;
         }
@@ -273,52 +237,6 @@ impl<'a> Fit<'a> {
             improved,
             stale: self.stale as usize,
         }
-    }
-
-    /// One step on rows `first..first + rows` of each member's order. The decays join in [`Adam`]; the rest of the loss is
-    ///
-    /// ℒ = Σᵢ fitᵢ + c·(Σ_d M_d − Σ_d m_d).
-    ///
-    /// Members are trained side by side, each in memory of its own: nothing that one leaves behind drives out what another
-    /// needs, and its moments are updated while its gradient is in the inner caches. What they share, the bounds of the
-    /// log-variance, is summed in their order, so that bits do not depend on threads.
-    fn step(&mut self, first: usize, rows: usize) -> Real {
-        let train = self.order.len() / self.model.members();
-        let parallel = self.model.is_parallel();
-        let Ensemble { config, head, store, work, .. } = &mut *self.model;
-        work.reserve(0, parallel, config.precision);
-        let (data, order, arenas, coefficient) = (self.data, &self.order, work.arenas(), config.bound_coefficient);
-        let train = |(member, (params, trainee)): (usize, (&mut [Real], &mut Trainee))| {
-            let order = &order[member * train + first..][..rows];
-            let loss = |arena: &_| {
-                trainee.adam.minimise_on(params, arena, |tape| {
-                    let fit = head.fit(tape, data, order);
-                    let [low, high] = head.bounds(tape);
-                    let bounds = (high.sum() - low.sum()) * coefficient;
-                    // All members have the same.
-                    (if member == 0 { fit + bounds } else { fit }, ())
-                })
-            };
-            (trainee.loss, ()) = with_arena(arenas, loss);
-        };
-        let params = store.params_mut();
-        if parallel {
-            params.par_chunks_exact_mut(head.len).zip(&mut self.trainees).enumerate().for_each(train);
-        } else {
-            params.chunks_exact_mut(head.len).zip(&mut self.trainees).enumerate().for_each(train);
-        }
-        let bounds = head.bounds_range();
-        self.bounds_gradient.clear();
-        self.bounds_gradient.resize(bounds.len(), 0.0);
-        for trainee in &self.trainees {
-            self.bounds_gradient.iter_mut().zip(trainee.adam.gradient_beyond()).for_each(|(sum, g)| *sum += g);
-        }
-        let (first, others) = params.split_at_mut(head.len);
-        self.bounds.follow(first, &self.bounds_gradient);
-        for params in others.chunks_exact_mut(head.len) {
-            params[bounds.clone()].copy_from_slice(&first[bounds.clone()]);
-        }
-        self.trainees.iter().map(|trainee| trainee.loss).sum()
     }
 
     /// Each member's mean squared error of the means on the held-out rows, and its mean((μ − y)²/σ² + ln σ²).
@@ -404,10 +322,7 @@ fn shuffle_front(key: Key, items: &mut [usize], count: usize) {
 impl State for Fit<'_> {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         under("model", self.model, f);
-        for (member, trainee) in self.trainees.iter_mut().enumerate() {
-            under(&format!("adam.{member}"), &mut trainee.adam, f);
-        }
-        under("bounds", &mut self.bounds, f);
+        self.trainer.visit(f);
         f("best_mse", Slot::Tensor(&[self.best_mse.len()], &mut self.best_mse));
         f("best_nll", Slot::Tensor(&[self.best_nll.len()], &mut self.best_nll));
         for (member, saved) in self.snapshots.iter_mut().enumerate() {

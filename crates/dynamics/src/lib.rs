@@ -57,16 +57,20 @@
 #![forbid(unsafe_code)]
 
 mod action_vae;
+mod adversary;
 mod config;
 mod ensemble;
 mod fit;
 mod gaussian_bc;
+mod trainer;
 
 pub use action_vae::{ActionVae, ActionVaeConfig, Condition};
+pub use adversary::{Adversary, Played};
 pub use config::{Criterion, EnsembleConfig};
 pub use ensemble::Ensemble;
 pub use fit::{Fit, FitError, FitProgress, FitReport, StoppedBy};
 pub use gaussian_bc::{GaussianBc, GaussianBcConfig};
+pub use trainer::Trainer;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,4 +1,4 @@
-use crate::Sink;
+use crate::{CycleCheck, Sink};
 use backcast_core::{Column, Columns, ConfigError, Direction, Dynamics, Key, Policy, Real, Source, Spec, Termination};
 use backcast_penalties::{Penalty, is_unknown};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -69,6 +69,9 @@ pub struct ImagineConfig {
     pub sampling: Sampling,
     /// Whether and when a chain halts because it has come into the unknown.
     pub halt: Option<Halt>,
+    /// The most doubt a chain may gather: the step at which the sum of its u passes this is not stored, and the chain ends. A
+    /// chain goes far where the model is sure and not where it is not.
+    pub doubt_budget: Option<Real>,
 }
 
 impl Default for ImagineConfig {
@@ -81,6 +84,7 @@ impl Default for ImagineConfig {
             stop: StopRule::OnTerminal,
             sampling: Sampling::Gaussian,
             halt: None,
+            doubt_budget: None,
         }
     }
 }
@@ -96,7 +100,9 @@ impl ImagineConfig {
         let positive = self.penalty_weight >= 0.0 && self.penalty_weight.is_finite();
         ConfigError::unless(positive, "penalty_weight", "must not be negative")?;
         let finite = self.halt.is_none_or(|halt| halt.threshold.is_finite() && halt.reward.is_finite());
-        ConfigError::unless(finite, "halt", "must have a finite threshold and a finite reward")
+        ConfigError::unless(finite, "halt", "must have a finite threshold and a finite reward")?;
+        let budget = self.doubt_budget.is_none_or(|budget| budget > 0.0);
+        ConfigError::unless(budget, "doubt_budget", "must be positive")
     }
 }
 
@@ -134,8 +140,21 @@ pub struct Summary {
     pub terminal: usize,
     /// Of these, how many came into the unknown and halted.
     pub halted: usize,
+    /// Transitions that are not stored because a model of the other direction does not agree. Their chains end.
+    pub disagreed: usize,
+    /// Transitions that are not stored because their chain had gathered too much doubt. It ends.
+    pub doubted: usize,
     /// Predictions that were NaN or infinite. They are not stored, and their chains end.
     pub not_finite: usize,
+}
+
+/// Recorded numbers in the place of those that one step draws from its key, beside its actions, which are the policy's.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StepDraws {
+    /// The member of the ensemble for each chain.
+    pub member: Vec<usize>,
+    /// Standard normal numbers, `[chains, cols]` of the model's outputs.
+    pub noise: Vec<Real>,
 }
 
 /// The roll-out loop, one for both directions.
@@ -151,6 +170,8 @@ pub struct Imaginer<P> {
     /// How much not to trust a step.
     pub penalty: P,
     units: Option<Units>,
+    cycle: Option<CycleCheck>,
+    recorded: Vec<StepDraws>,
     work: Work,
 }
 
@@ -186,6 +207,11 @@ struct Work {
     std: Vec<Real>,
     member: Vec<usize>,
     penalty: Vec<Real>,
+    /// What each live chain has gathered of u.
+    doubt: Vec<Real>,
+    /// The states that were imagined in this step, `[rows, obs]`, and how far off the other direction finds them.
+    to: Vec<Real>,
+    distance: Vec<Real>,
 }
 
 impl<P: Penalty> Imaginer<P> {
@@ -196,6 +222,8 @@ impl<P: Penalty> Imaginer<P> {
     pub fn new(config: ImagineConfig, termination: Termination, penalty: P) -> Result<Self, ConfigError> {
         config.check()?;
         ConfigError::unless(config.halt.is_none() || !penalty.is_zero(), "halt", "needs a penalty to go by")?;
+        let measured = config.doubt_budget.is_none() || !penalty.is_zero();
+        ConfigError::unless(measured, "doubt_budget", "needs a penalty to add up")?;
         let work = Work {
             start: Columns::new(Spec::new(0, 0)),
             from: Vec::new(),
@@ -206,8 +234,16 @@ impl<P: Penalty> Imaginer<P> {
             std: Vec::new(),
             member: Vec::new(),
             penalty: Vec::new(),
+            doubt: Vec::new(),
+            to: Vec::new(),
+            distance: Vec::new(),
         };
-        Ok(Self { config, termination, penalty, units: None, work })
+        Ok(Self { config, termination, penalty, units: None, cycle: None, recorded: Vec::new(), work })
+    }
+
+    /// The same loop, which stores only what a model of the other direction agrees with.
+    pub fn with_cycle_check(self, check: CycleCheck) -> Self {
+        Self { cycle: Some(check), ..self }
     }
 
     /// The same loop for states that were standardised, (x − mean) / std per column, `[obs]` each: the termination, and it
@@ -226,13 +262,19 @@ impl<P: Penalty> Imaginer<P> {
         Ok(Self { units: Some(Units { mean: mean.to_vec(), std: std.to_vec(), raw }), ..self })
     }
 
+    /// From now on the steps of a call take what they draw from `recorded`, one after the other, instead of from its key, which
+    /// makes a call comparable with somebody else's, number for number. Steps beyond the last draw from the key.
+    pub fn set_replay(&mut self, recorded: Vec<StepDraws>) {
+        self.recorded = recorded;
+    }
+
     /// Draws starts from `starts` and rolls `policy` through `model`; every imagined transition goes to `sink`.
     ///
     /// The policy is asked for the action at the state a chain has come to: forwards *π(a ∣ s)*, backwards *π(a ∣ s′)*.
     /// Each row draws one of the elites at each step. If `starts` is empty nothing happens.
     ///
     /// # Panics
-    /// If the model is an inverse one, or model, policy and starts are of different widths.
+    /// If the model is an inverse one, model, policy and starts are of different widths, or recorded draws do not fit.
     pub fn imagine(
         &mut self,
         model: &mut dyn Dynamics,
@@ -256,7 +298,11 @@ impl<P: Penalty> Imaginer<P> {
             assert_eq!(units.mean.len(), obs, "imagine: units of {} columns for a model of {spec:?}", units.mean.len());
         }
         assert!(config.halt.is_none() || !self.penalty.is_zero(), "imagine: nothing measures the doubt to halt by");
-        let measured = !self.penalty.is_zero() && (config.penalty_weight != 0.0 || config.halt.is_some());
+        let asked = config.penalty_weight != 0.0 || config.halt.is_some() || config.doubt_budget.is_some();
+        let measured = !self.penalty.is_zero() && asked;
+        if let Some(check) = &self.cycle {
+            assert_ne!(check.direction(), direction, "imagine: a model cannot check itself, nor its like");
+        }
         if starts.is_empty() {
             return Summary::default();
         }
@@ -267,6 +313,7 @@ impl<P: Penalty> Imaginer<P> {
         starts.sample_into(key.name("starts"), config.starts_per_call, &mut w.start);
         w.from.clear();
         w.chain.clear();
+        w.doubt.clear();
         for row in 0..w.start.len() {
             let column = match config.anchor {
                 Anchor::State => Column::Obs,
@@ -277,6 +324,7 @@ impl<P: Penalty> Imaginer<P> {
             if !(ended && w.start.row(Column::Terminal, row)[0] != 0.0) {
                 w.from.extend_from_slice(w.start.row(column, row));
                 w.chain.push(row);
+                w.doubt.push(0.0);
             }
         }
         let mut summary = Summary { started: w.chain.len(), ..Summary::default() };
@@ -295,12 +343,23 @@ impl<P: Penalty> Imaginer<P> {
             policy.act(view(&w.from, rows, obs), Some(key.name("action")), view_mut(&mut w.act, rows, act));
             let elites = model.elites();
             w.member.clear();
-            w.member.extend((0..rows).map(|i| elites[key.name("member").below(elites.len(), i)]));
+            let recorded = self.recorded.get(step);
+            match recorded {
+                Some(recorded) => w.member.extend(w.chain.iter().map(|&chain| recorded.member[chain])),
+                None => w.member.extend((0..rows).map(|i| elites[key.name("member").below(elites.len(), i)])),
+            }
             let given = [view(&w.from, rows, obs), view(&w.act, rows, act)];
             // What was predicted, by the drawn member, becomes what happens.
             let sample = |mean: &mut [Real], std: &[Real], noise: &mut [Real]| {
                 if config.sampling == Sampling::Gaussian {
-                    key.name("noise").normal(noise);
+                    match recorded {
+                        Some(recorded) => {
+                            for (noise, chain) in noise.chunks_exact_mut(cols).zip(&w.chain) {
+                                noise.copy_from_slice(&recorded.noise[chain * cols..][..cols]);
+                            }
+                        }
+                        None => key.name("noise").normal(noise),
+                    }
                     mean.iter_mut().zip(std).zip(noise).for_each(|((x, s), z)| *x += s * *z);
                 }
             };
@@ -319,14 +378,33 @@ impl<P: Penalty> Imaginer<P> {
                 model.predict_elite(given, &w.member, mean, std);
                 sample(&mut w.mean, &w.std, &mut w.noise);
             }
+            if let Some(check) = &mut self.cycle {
+                w.to.clear();
+                w.mean.chunks_exact(cols).for_each(|row| w.to.extend_from_slice(&row[1..]));
+                w.distance.resize(rows, 0.0);
+                let (from, to, act) = (view(&w.from, rows, obs), view(&w.to, rows, obs), view(&w.act, rows, act));
+                let (s, s2) = if direction == Direction::Reverse { (to, from) } else { (from, to) };
+                check.distance(s, act, s2, &mut w.distance);
+            }
             let mut kept = 0;
             for i in 0..rows {
                 let (reward, to) = w.mean[i * cols..][..cols].split_first().expect("reward first");
+                // ANCHOR: halt
                 let halt = config.halt.filter(|halt| is_unknown(w.penalty[i], halt.threshold));
                 let reward = halt.map_or(reward - config.penalty_weight * w.penalty[i], |halt| halt.reward);
+                // ANCHOR_END: halt
                 let chain = w.chain[i];
                 if !reward.is_finite() || to.iter().any(|x| !x.is_finite()) {
                     summary.not_finite += 1;
+                    continue;
+                }
+                let doubt = w.doubt[i] + w.penalty[i];
+                if config.doubt_budget.is_some_and(|budget| is_unknown(doubt, budget)) {
+                    summary.doubted += 1;
+                    continue;
+                }
+                if self.cycle.as_ref().is_some_and(|check| !check.passes(w.distance[i])) {
+                    summary.disagreed += 1;
                     continue;
                 }
                 let (from, a) = (&w.from[i * obs..][..obs], &w.act[i * act..][..act]);
@@ -343,11 +421,13 @@ impl<P: Penalty> Imaginer<P> {
                 if halt.is_none() && (!terminal || config.stop == StopRule::Never) {
                     w.from[kept * obs..][..obs].copy_from_slice(to);
                     w.chain[kept] = chain;
+                    w.doubt[kept] = doubt;
                     kept += 1;
                 }
             }
             w.from.truncate(kept * obs);
             w.chain.truncate(kept);
+            w.doubt.truncate(kept);
         }
         summary
     }

@@ -4,8 +4,8 @@ use backcast_core::{
     Column, Columns, Direction, Dynamics, Key, Policy, Prediction, Real, Slot, Source, Spec, State, never,
 };
 use backcast_imagination::{
-    Anchor, Drive, Halt, HorizonConfig, ImagineConfig, Imagined, Imaginer, RowsWhere, Sampling, StopRule, Summary,
-    Trace, Uniform, model_error,
+    Anchor, CycleCheck, Drive, Halt, HorizonConfig, ImagineConfig, Imagined, Imaginer, RowsWhere, Sampling, StopRule,
+    Summary, Trace, Uniform, model_error,
 };
 use backcast_penalties::{MaxPairwise, NoPenalty, Penalty};
 use ndarray::{Array3, ArrayView2, ArrayViewMut2};
@@ -148,6 +148,107 @@ fn chains_are_continuous_and_end_in_real_states() {
                 }
             }
         }
+    }
+}
+
+/// The checker lies where s₀ > 2: nothing that it is asked about from there passes. What is left is whole chains, from a real
+/// state on, and the same transitions as without the check.
+#[test]
+fn what_the_other_direction_denies_is_left_out_and_ends_its_chain() {
+    let log = log(40);
+    for direction in [Direction::Forward, Direction::Reverse] {
+        let other = if direction == Direction::Forward { Direction::Reverse } else { Direction::Forward };
+        let check = CycleCheck::new(Box::new(World::new(other)), &log, 1.0);
+        assert!(check.tolerance() < 1e-6, "the log obeys the world: {}", check.tolerance());
+        let all = rolled(direction, imaginer(|_| (), never), &log);
+        let agreed = rolled(direction, imaginer(|_| (), never).with_cycle_check(check), &log);
+        assert_eq!(all, agreed, "two exact models agree");
+
+        let check = CycleCheck::new(Box::new(LiesBeyondTwo(World::new(other))), &all.columns, 0.0);
+        let mut checked = imaginer(|_| (), never).with_cycle_check(check);
+        let mut trace = Trace::new(SPEC);
+        let mut model = World::new(direction);
+        let summary = checked.imagine(&mut model, &log, &mut Eighths, Key::new(5), &mut trace);
+        let whole = rolled(direction, imaginer(|_| (), never), &log);
+        assert!(summary.disagreed > 0 && summary.stored == trace.columns.len());
+        let (known, asked) = if direction == Direction::Forward {
+            (Column::Obs, Column::NextObs)
+        } else {
+            (Column::NextObs, Column::Obs)
+        };
+        for (chain, full) in trace.chains().iter().zip(whole.chains()) {
+            // Draws belong to a row's place among the living: the first steps are those of the unchecked call.
+            let denied = whole.columns.row(asked, full[0])[0] > 2.0;
+            assert_eq!(chain.is_empty(), denied);
+            let mut end = None;
+            for (step, &row) in chain.iter().enumerate() {
+                assert_eq!(trace.step[row], step, "a step is missing");
+                assert!(trace.columns.row(asked, row)[0] <= 2.0, "it was denied");
+                let begin = trace.columns.row(known, row);
+                let hangs = end.map_or_else(|| !has_row(&log, Column::Obs, begin), |end| end != begin);
+                assert!(!hangs, "step {step} hangs in the air");
+                end = Some(trace.columns.row(asked, row));
+            }
+        }
+    }
+}
+
+/// Right, but off by one where it is asked from beyond 2.
+struct LiesBeyondTwo(World);
+
+impl State for LiesBeyondTwo {
+    fn visit(&mut self, _: &mut dyn FnMut(&str, Slot<'_>)) {}
+}
+
+impl Dynamics for LiesBeyondTwo {
+    fn spec(&self) -> Spec {
+        SPEC
+    }
+    fn direction(&self) -> Direction {
+        self.0.direction
+    }
+    fn elites(&self) -> &[usize] {
+        &self.0.elites
+    }
+    fn predict(&mut self, given: [ArrayView2<'_, Real>; 2]) -> Prediction<'_> {
+        let lies: Vec<bool> = given[0].column(0).iter().map(|&x| x > 2.0).collect();
+        self.0.predict(given);
+        for (row, _) in lies.iter().enumerate().filter(|(_, lie)| **lie) {
+            (0..3).for_each(|member| self.0.mean[[member, row, 1]] += 1.0);
+        }
+        Prediction { mean: self.0.mean.view(), std: self.0.std.view() }
+    }
+}
+
+/// u is 1 where s₀ > 2 and ¼ elsewhere: a budget of one lets four sure steps pass, or one step into the unsure and no more.
+#[test]
+fn a_chain_goes_as_far_as_its_doubt_allows() {
+    let budget = ImagineConfig { doubt_budget: Some(1.0), horizon: 6, starts_per_call: 30, ..Default::default() };
+    let mut imaginer = Imaginer::new(budget, never, UnsureBeyondTwo).unwrap();
+    let mut trace = Trace::new(SPEC);
+    let mut penalties = vec![];
+    let mut sink = |t: Imagined<'_>| {
+        penalties.push(t.penalty);
+        backcast_imagination::Sink::take(&mut trace, t);
+    };
+    let summary = imaginer.imagine(&mut World::new(Direction::Forward), &log(40), &mut Eighths, Key::new(6), &mut sink);
+    assert!(summary.doubted > 0 && summary.stored < 6 * summary.started);
+    for chain in trace.chains() {
+        let spent: Real = chain.iter().map(|&row| penalties[row]).sum();
+        assert!(spent <= 1.0 && chain.len() <= 4, "{spent} in {} steps", chain.len());
+    }
+    let zero = ImagineConfig { doubt_budget: Some(0.0), ..Default::default() };
+    assert_eq!(Imaginer::new(zero, never, UnsureBeyondTwo).unwrap_err().field, "doubt_budget");
+    let blind = ImagineConfig { doubt_budget: Some(1.0), ..Default::default() };
+    assert_eq!(Imaginer::new(blind, never, NoPenalty).unwrap_err().field, "doubt_budget");
+}
+
+#[derive(Debug)]
+struct UnsureBeyondTwo;
+
+impl Penalty for UnsureBeyondTwo {
+    fn penalty(&mut self, _: Prediction<'_>, outcome: ArrayView2<'_, Real>, out: &mut [Real]) {
+        out.iter_mut().zip(outcome.column(1)).for_each(|(u, &s)| *u = if s > 2.0 { 1.0 } else { 0.25 });
     }
 }
 

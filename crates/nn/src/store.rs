@@ -65,6 +65,11 @@ impl Store {
         Tape::new(&self.params, &self.arena, History::All)
     }
 
+    /// As [`tape`](Store::tape), for values alone: see [`Tape::without_history`].
+    pub fn tape_without_history(&mut self) -> Tape<'_> {
+        Tape::new(&self.params, &self.arena, History::Watched)
+    }
+
     /// The parameters and the arena, for optimisers.
     pub(crate) fn parts(&mut self) -> (&mut [Real], &RefCell<Arena>) {
         (&mut self.params, &self.arena)

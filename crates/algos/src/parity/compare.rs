@@ -14,13 +14,15 @@ pub enum Kind {
     /// What all updates changed in a parameter, the harder test: ‖ours − theirs‖ / ‖theirs − first‖, where ‖theirs − first‖
     /// counts as at least a thousandth of ‖first‖, below which single precision sees no change of four digits.
     Change,
+    /// One column of the transitions of an imagined step: ‖ours − theirs‖ / ‖theirs‖.
+    Transition,
 }
 
 impl Kind {
-    /// The largest error that passes: 10⁻⁴ for losses, 10⁻³ for the others.
+    /// The largest error that passes: 10⁻⁴ for losses and transitions, 10⁻³ for the others.
     pub fn bound(self) -> f64 {
         match self {
-            Self::Loss => 1e-4,
+            Self::Loss | Self::Transition => 1e-4,
             Self::Gradient | Self::Parameter | Self::Change => 1e-3,
         }
     }

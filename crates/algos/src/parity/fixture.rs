@@ -36,6 +36,10 @@ pub struct Fixture {
     pub spec: Spec,
     /// The algorithm's configuration in JSON; what it leaves out has its default.
     pub config: String,
+    /// How many rows of each batch are of the log, the first ones; none is all.
+    pub real: Option<usize>,
+    /// The configuration, in JSON, of the model whose parameters are the tensors `model/…`; none where nothing is asked of one.
+    pub model: Option<String>,
     /// What made it, in words.
     pub source: String,
     /// Every tensor by its path.
@@ -71,7 +75,10 @@ impl Fixture {
         }
         let spec = serde_json::from_str(&note("spec")?).map_err(|e| format(format!("note `spec`: {e}")))?;
         let (algorithm, config, source) = (note("algorithm")?, note("config")?, note("source")?);
-        Ok(Self { file: file.into(), algorithm, spec, config, source, tensors })
+        let real =
+            notes.get("real").map(|real| real.parse().map_err(|e| format(format!("note `real`: {e}")))).transpose()?;
+        let model = notes.get("model").cloned();
+        Ok(Self { file: file.into(), algorithm, spec, config, real, model, source, tensors })
     }
 
     /// A complaint about a note.
@@ -102,17 +109,26 @@ impl Fixture {
         }
     }
 
-    /// The batches, one for each update; with the action recorded at the next state if `next_actions`.
-    pub(super) fn batches(&self, next_actions: bool) -> Result<Vec<Columns>, ParityError> {
+    /// The paths of the transitions in `folder`, with the action recorded at the next state if `next_actions`.
+    pub(super) fn columns_of(folder: &str, next_actions: bool) -> Vec<String> {
+        let columns = ["obs", "act", "reward", "next_obs", "terminal", "next_act"];
+        columns[..if next_actions { 6 } else { 5 }].iter().map(|column| format!("{folder}/{column}")).collect()
+    }
+
+    /// The transitions in `folder`, some rows for each update; with the action recorded at the next state if `next_actions`.
+    pub(super) fn columns(&self, folder: &str, next_actions: bool) -> Result<Vec<Columns>, ParityError> {
         let Spec { obs: width, act, .. } = self.spec;
-        let missing = || ParityError::Missing { file: self.file.clone(), tensor: "batch/obs".into() };
-        let obs = self.tensors.get("batch/obs").ok_or_else(missing)?;
+        let missing = || ParityError::Missing { file: self.file.clone(), tensor: format!("{folder}/obs") };
+        let obs = self.tensors.get(&format!("{folder}/obs")).ok_or_else(missing)?;
         let (updates, rows) = match obs.shape[..] {
             [updates, rows, _] if rows > 0 => (updates, rows),
             // Neither fits: the error says what was expected.
             _ => (1, 1),
         };
-        let column = |name: &str, width| self.tensor(&format!("batch/{name}"), &[updates, rows, width]);
+        if let Some(real) = self.real.filter(|&real| real > rows) {
+            return Err(self.note("real", format!("{real} of {rows} rows")));
+        }
+        let column = |name: &str, width| self.tensor(&format!("{folder}/{name}"), &[updates, rows, width]);
         let (s, a, r) = (column("obs", width)?, column("act", act)?, column("reward", 1)?);
         let (s2, d) = (column("next_obs", width)?, column("terminal", 1)?);
         let a2 = next_actions.then(|| column("next_act", act)).transpose()?;
@@ -122,6 +138,9 @@ impl Fixture {
         let batch = |update: usize| {
             let mut columns = Columns::new(self.spec).with_next_actions(next_actions);
             for i in update * rows..(update + 1) * rows {
+                if self.real == Some(columns.len()) {
+                    columns.begin_imagined();
+                }
                 let (s, a, r, s2) = (row(s, i, width), row(a, i, act), r.values[i] as Real, row(s2, i, width));
                 let terminal = d.values[i] != 0.0;
                 match a2 {
@@ -149,22 +168,25 @@ impl Fixture {
         ParityError::Draw { file: self.file.clone(), tensor, source }
     }
 
-    /// That nothing of the fixture was left without a look at it.
-    pub(super) fn check_all_compared(&self, compared: &[Compared], next_actions: bool) -> Result<(), ParityError> {
+    /// That nothing of the fixture was left without a look at it: all but `inputs` and draws is compared.
+    pub(super) fn check_all_compared(
+        &self,
+        compared: &[Compared],
+        inputs: &[String],
+        updates: usize,
+    ) -> Result<(), ParityError> {
         let folder = |kind| match kind {
             Kind::Loss => "losses",
             Kind::Gradient => "gradients",
             Kind::Parameter => "params",
             Kind::Change => "final",
+            Kind::Transition => "transitions",
         };
         let known: BTreeSet<_> = compared.iter().map(|c| format!("{}/{}", folder(c.kind), c.name)).collect();
-        let columns = ["obs", "act", "reward", "next_obs", "terminal", "next_act"];
-        let columns = &columns.map(|column| format!("batch/{column}"))[..if next_actions { 6 } else { 5 }];
-        let updates = self.tensors.get("batch/obs").map_or(0, |obs| obs.shape.first().copied().unwrap_or(0));
         let draws: BTreeSet<_> = (0..updates)
             .flat_map(|update| (0..self.draws(update).len()).map(move |number| format!("draws/{update}/{number}")))
             .collect();
-        let used = |path: &&String| known.contains(*path) || columns.contains(path) || draws.contains(*path);
+        let used = |path: &&String| known.contains(*path) || inputs.contains(path) || draws.contains(*path);
         match self.tensors.keys().find(|path| !used(path)) {
             None => Ok(()),
             Some(path) => Err(ParityError::Unknown { file: self.file.clone(), tensor: path.clone() }),

@@ -18,17 +18,24 @@
 //! ```
 
 mod compare;
+mod ensemble;
 mod error;
 mod fixture;
+mod names;
+mod rambo;
+mod rollout;
+mod world;
 
 pub use compare::{Compared, Kind};
 pub use error::ParityError;
 pub use fixture::{Fixture, Tensor};
 
-use crate::{awac, bc, bcq, bear, cql, edac, iql, mcq, rebrac, sac, td3_bc};
+use crate::imagines::ModelBased;
+use crate::{awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, rebrac, sac, td3_bc};
 use backcast_core::*;
 use backcast_nn::{Arena, Replay};
 use compare::{difference, loss_error, relative};
+use names::{moves, optimiser};
 use std::collections::BTreeMap;
 
 /// A learner whose draws can be replaced by recorded ones.
@@ -45,7 +52,7 @@ pub trait Replayed: Learner {
 /// Makes a learner from a configuration in JSON.
 type Build = fn(&Fixture) -> Result<Box<dyn Replayed>, ParityError>;
 
-/// What a fixture may name as its algorithm: one line for each.
+/// What a fixture may name as its algorithm: one line for each. Those that are built on a model stand in the second list.
 const LEARNERS: &[(&str, Build)] = &[
     (awac::Config::NAME, build::<awac::Config>),
     (bc::Config::NAME, build::<bc::Config>),
@@ -60,9 +67,14 @@ const LEARNERS: &[(&str, Build)] = &[
     (td3_bc::Config::NAME, build::<td3_bc::Config>),
 ];
 
-/// The names of the algorithms that can be replayed.
+/// The same, of learners that are built on a model.
+const MODEL_BASED: &[(&str, Build)] =
+    &[(combo::Config::NAME, build_on::<combo::Config>), (mobile::Config::NAME, build_on::<mobile::Config>)];
+
+/// The names of what can be replayed: learners, an ensemble as it is fitted, and a roll-out.
 pub fn algorithms() -> impl Iterator<Item = &'static str> {
-    LEARNERS.iter().map(|(name, _)| *name)
+    let learners = LEARNERS.iter().chain(MODEL_BASED).map(|(name, _)| *name);
+    learners.chain(MODELS.iter().map(|(name, _)| *name)).chain([rollout::NAME])
 }
 
 fn build<A: Algorithm>(fixture: &Fixture) -> Result<Box<dyn Replayed>, ParityError>
@@ -74,60 +86,128 @@ where
     Ok(Box::new(learner))
 }
 
-/// Replays a fixture: every quantity of it with how far ours is from it. Losses come first, then gradients, then parameters.
-///
-/// # Errors
-/// If the fixture does not fit the learner it names: a tensor is missing, unknown or of another shape, or there are more or
-/// fewer draws than the learner asks for.
-pub fn replay(fixture: &Fixture) -> Result<Vec<Compared>, ParityError> {
-    let (_, build) = LEARNERS
-        .iter()
-        .find(|(name, _)| *name == fixture.algorithm)
-        .ok_or_else(|| fixture.note("algorithm", format!("`{}` is not one of ours", fixture.algorithm)))?;
-    fixture.check_spec()?;
-    let mut learner = build(fixture)?;
-    let next_actions = learner.needs_next_actions();
-    let batches = fixture.batches(next_actions)?;
-    let first = start(fixture, learner.as_mut())?;
+fn build_on<A: ModelBased>(fixture: &Fixture) -> Result<Box<dyn Replayed>, ParityError>
+where
+    A::Learner: Replayed + 'static,
+{
+    let config: A = serde_json::from_str(&fixture.config).map_err(|e| fixture.note("config", e.to_string()))?;
+    let learner = config.build_on(fixture.world()?, Key::new(0));
+    Ok(Box::new(learner.map_err(|e| fixture.note("config", e.to_string()))?))
+}
 
-    let mut losses: BTreeMap<String, Vec<Option<Real>>> = BTreeMap::new();
-    let mut gradients = BTreeMap::new();
-    for (update, batch) in batches.iter().enumerate() {
-        learner.arena().set_replay(Some(Replay::new(fixture.draws(update))));
-        let metrics = learner.update(batch.batch(), Key::new(0).fold(update as u64));
-        let replay = learner.arena().take_replay().expect("a learner does not take the draws away");
-        replay.finish().map_err(|source| fixture.draw_error(update, source))?;
-        for (name, value) in metrics.iter() {
-            losses.entry(name.to_owned()).or_insert_with(|| vec![None; batches.len()])[update] = Some(value);
-        }
-        first_gradients(fixture, learner.as_mut(), &mut gradients)?;
+/// What else: an ensemble as it is fitted, and a learner that moves one.
+const MODELS: &[(&str, BuildSubject)] = &[(ensemble::NAME, ensemble::build), (rambo::NAME, rambo::build)];
+
+/// Makes what is replayed from a fixture.
+type BuildSubject = fn(&Fixture) -> Result<Box<dyn Subject>, ParityError>;
+
+/// Something that fixtures are of: a state, and how it is updated.
+trait Subject {
+    /// Its tensors by name, as they are in the fixture.
+    fn state(&mut self) -> &mut dyn State;
+
+    /// Updates recorded.
+    fn updates(&self) -> usize;
+
+    /// What it takes from the fixture beside parameters and draws: the paths.
+    fn inputs(&self) -> Vec<String>;
+
+    /// One update, with the fixture's rows and draws.
+    fn update(&mut self, fixture: &Fixture, update: usize) -> Result<Metrics, ParityError>;
+}
+
+/// A learner and its batches.
+struct Taught {
+    learner: Box<dyn Replayed>,
+    batches: Vec<Columns>,
+    inputs: Vec<String>,
+}
+
+impl Subject for Taught {
+    fn state(&mut self) -> &mut dyn State {
+        &mut *self.learner
     }
 
-    let mut all = compare_losses(fixture, &losses, batches.len())?;
+    fn updates(&self) -> usize {
+        self.batches.len()
+    }
+
+    fn inputs(&self) -> Vec<String> {
+        self.inputs.clone()
+    }
+
+    fn update(&mut self, fixture: &Fixture, update: usize) -> Result<Metrics, ParityError> {
+        learn(fixture, &mut *self.learner, &self.batches[update], update)
+    }
+}
+
+/// An update of a learner on `batch`, with the fixture's draws.
+fn learn(
+    fixture: &Fixture,
+    learner: &mut dyn Replayed,
+    batch: &Columns,
+    update: usize,
+) -> Result<Metrics, ParityError> {
+    learner.arena().set_replay(Some(Replay::new(fixture.draws(update))));
+    let metrics = learner.update(batch.batch(), Key::new(0).fold(update as u64));
+    let replay = learner.arena().take_replay().expect("a learner does not take the draws away");
+    replay.finish().map_err(|source| fixture.draw_error(update, source))?;
+    Ok(metrics)
+}
+
+/// Replays a fixture: every quantity of it with how far ours is from it. Losses come first, then gradients, then parameters; of
+/// a roll-out it is transitions alone.
+///
+/// # Errors
+/// If the fixture does not fit what it names: a tensor is missing, unknown or of another shape, or there are more or fewer
+/// draws than are asked for.
+pub fn replay(fixture: &Fixture) -> Result<Vec<Compared>, ParityError> {
+    let name = fixture.algorithm.as_str();
+    let learner = LEARNERS.iter().chain(MODEL_BASED).find(|(known, _)| *known == name);
+    let model = MODELS.iter().find(|(known, _)| *known == name);
+    if learner.is_none() && model.is_none() && name != rollout::NAME {
+        return Err(fixture.note("algorithm", format!("`{name}` is not one of ours")));
+    }
+    fixture.check_spec()?;
+    match (learner, model) {
+        (Some((_, build)), _) => {
+            let learner = build(fixture)?;
+            let batches = fixture.columns("batch", learner.needs_next_actions())?;
+            let mut inputs = Fixture::columns_of("batch", learner.needs_next_actions());
+            if MODEL_BASED.iter().any(|(known, _)| *known == name) {
+                inputs.extend(fixture.paths_of_world()?);
+            }
+            replay_updates(fixture, &mut Taught { learner, batches, inputs })
+        }
+        (_, Some((_, build))) => replay_updates(fixture, build(fixture)?.as_mut()),
+        _ => rollout::replay(fixture),
+    }
+}
+
+fn replay_updates(fixture: &Fixture, subject: &mut dyn Subject) -> Result<Vec<Compared>, ParityError> {
+    let updates = subject.updates();
+    let first = start(fixture, subject.state())?;
+    let mut losses: BTreeMap<String, Vec<Option<Real>>> = BTreeMap::new();
+    let mut gradients = BTreeMap::new();
+    for update in 0..updates {
+        let metrics = subject.update(fixture, update)?;
+        for (name, value) in metrics.iter() {
+            losses.entry(name.to_owned()).or_insert_with(|| vec![None; updates])[update] = Some(value);
+        }
+        first_gradients(fixture, subject.state(), &mut gradients)?;
+    }
+
+    let mut all = compare_losses(fixture, &losses, updates)?;
     all.extend(compare_gradients(fixture, &gradients)?);
-    all.extend(compare_parameters(fixture, learner.as_mut(), &first)?);
-    fixture.check_all_compared(&all, next_actions)?;
+    all.extend(compare_parameters(fixture, subject.state(), &first)?);
+    fixture.check_all_compared(&all, &subject.inputs(), updates)?;
     Ok(all)
 }
 
-/// The optimiser that `name` is a part of, as the prefix of the parameters it moves, and which part: what `critic_adam.m` is
-/// to `critic.0.weight`, or `temperature.adam.m` to `temperature.ln_alpha`.
-fn optimiser(name: &str) -> Option<(&str, &str)> {
-    let (owner, part) = name.rsplit_once('.')?;
-    let prefix = owner.strip_suffix("adam")?;
-    let prefix = prefix.strip_suffix(['_', '.']).unwrap_or(prefix);
-    Some((prefix, part))
-}
-
-/// Whether an optimiser of this prefix moves the parameter.
-fn moves(prefix: &str, parameter: &str) -> bool {
-    prefix.is_empty() || parameter.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'))
-}
-
-/// Every tensor of the learner that is not an optimiser's, with its shape and numbers, in the learner's order.
-fn parameters(learner: &mut dyn Replayed) -> Vec<(String, Tensor)> {
+/// Every tensor of the state that is not an optimiser's, with its shape and numbers, in its order.
+fn parameters(state: &mut dyn State) -> Vec<(String, Tensor)> {
     let mut all = Vec::new();
-    learner.visit(&mut |name, slot| {
+    state.visit(&mut |name, slot| {
         if let (Slot::Tensor(shape, values), None) = (slot, optimiser(name)) {
             all.push((name.to_owned(), Tensor::new(shape, values.iter().map(|&x| x as f64))));
         }
@@ -135,16 +215,16 @@ fn parameters(learner: &mut dyn Replayed) -> Vec<(String, Tensor)> {
     all
 }
 
-/// Puts the fixture's first parameters into the learner and returns them.
-fn start(fixture: &Fixture, learner: &mut dyn Replayed) -> Result<Vec<(String, Tensor)>, ParityError> {
-    let mut first = parameters(learner);
+/// Puts the fixture's first parameters into the state and returns them.
+fn start(fixture: &Fixture, state: &mut dyn State) -> Result<Vec<(String, Tensor)>, ParityError> {
+    let mut first = parameters(state);
     for (name, tensor) in &mut first {
         *tensor = fixture.tensor(&format!("params/{name}"), &tensor.shape)?.clone();
     }
     let mut next = first.iter();
-    learner.visit(&mut |name, slot| {
+    state.visit(&mut |name, slot| {
         if let (Slot::Tensor(_, values), None) = (slot, optimiser(name)) {
-            let (_, tensor) = next.next().expect("a learner visits the same tensors every time");
+            let (_, tensor) = next.next().expect("a state visits the same tensors every time");
             values.iter_mut().zip(&tensor.values).for_each(|(to, &x)| *to = x as Real);
         }
     });
@@ -154,11 +234,11 @@ fn start(fixture: &Fixture, learner: &mut dyn Replayed) -> Result<Vec<(String, T
 /// Adds the gradient of each optimiser that has now taken its one and only step: its first moment is then (1 − β₁)·g.
 fn first_gradients(
     fixture: &Fixture,
-    learner: &mut dyn Replayed,
-    gradients: &mut BTreeMap<String, Tensor>,
+    state: &mut dyn State,
+    gradients: &mut BTreeMap<String, (String, Tensor)>,
 ) -> Result<(), ParityError> {
     let (mut moments, mut stepped, mut shapes) = (Vec::new(), Vec::new(), Vec::new());
-    learner.visit(&mut |name, slot| match (optimiser(name), slot) {
+    state.visit(&mut |name, slot| match (optimiser(name), slot) {
         (Some((prefix, "m")), Slot::Tensor(_, m)) => moments.push((prefix.to_owned(), m.to_vec())),
         (Some((prefix, "steps")), Slot::Count(&mut 1)) => stepped.push(prefix.to_owned()),
         (None, Slot::Tensor(shape, _)) => shapes.push((name.to_owned(), shape.to_vec())),
@@ -175,7 +255,7 @@ fn first_gradients(
         for (name, shape) in moved {
             let (now, later) = rest.split_at(shape.iter().product());
             let g = now.iter().map(|&m| m as f64 / (1.0 - BETA1));
-            gradients.entry(name.clone()).or_insert_with(|| Tensor::new(shape, g));
+            gradients.entry(name.clone()).or_insert_with(|| (prefix.clone(), Tensor::new(shape, g)));
             rest = later;
         }
     }
@@ -208,18 +288,20 @@ fn compare_losses(
 }
 
 /// A tensor beside the largest of those its optimiser moves.
-fn compare_gradients(fixture: &Fixture, ours: &BTreeMap<String, Tensor>) -> Result<Vec<Compared>, ParityError> {
+fn compare_gradients(
+    fixture: &Fixture,
+    ours: &BTreeMap<String, (String, Tensor)>,
+) -> Result<Vec<Compared>, ParityError> {
     let mut theirs = BTreeMap::new();
-    for (name, ours) in ours {
+    for (name, (_, ours)) in ours {
         theirs.insert(name, fixture.tensor(&format!("gradients/{name}"), &ours.shape)?);
     }
-    let group = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
     let largest = |of: &str| {
-        let beside = theirs.iter().filter(|(name, _)| group(name) == group(of));
+        let beside = theirs.iter().filter(|(name, _)| ours[**name].0 == of);
         beside.fold(0.0f64, |most, (_, tensor)| most.max(tensor.norm()))
     };
-    let compared = ours.iter().map(|(name, ours)| {
-        let error = relative(difference(ours, theirs[name]), theirs[name].norm(), 1e-3 * largest(name));
+    let compared = ours.iter().map(|(name, (optimiser, ours))| {
+        let error = relative(difference(ours, theirs[name]), theirs[name].norm(), 1e-3 * largest(optimiser));
         Compared { kind: Kind::Gradient, name: name.clone(), update: None, error }
     });
     Ok(compared.collect())
@@ -228,11 +310,11 @@ fn compare_gradients(fixture: &Fixture, ours: &BTreeMap<String, Tensor>) -> Resu
 /// Last parameters, and how they changed.
 fn compare_parameters(
     fixture: &Fixture,
-    learner: &mut dyn Replayed,
+    state: &mut dyn State,
     first: &[(String, Tensor)],
 ) -> Result<Vec<Compared>, ParityError> {
     let mut all = Vec::new();
-    for ((name, ours), (_, first)) in parameters(learner).iter().zip(first) {
+    for ((name, ours), (_, first)) in parameters(state).iter().zip(first) {
         let theirs = fixture.tensor(&format!("final/{name}"), &ours.shape)?;
         let (off, moved) = (difference(ours, theirs), difference(theirs, first));
         for (kind, size, floor) in [(Kind::Parameter, theirs.norm(), 0.0), (Kind::Change, moved, 1e-3 * first.norm())] {

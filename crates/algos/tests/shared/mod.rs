@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use backcast_algos::imagines::{Evidence, Imagines, ModelBased, World};
-use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, mopo, morel, npg, rebrac, sac, td3_bc};
+use backcast_algos::{
+    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, rambo, rebrac, sac, td3_bc,
+};
 use backcast_core::*;
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 use toml::{Table, Value};
@@ -10,6 +12,8 @@ use toml::{Table, Value};
 pub(crate) const SPEC: Spec = Spec::new(3, 2);
 
 type Built = Result<Box<dyn Learner>, String>;
+
+type Imagining = fn(&Table, Key) -> Box<dyn Imagines>;
 
 /// A learner's configuration as a table.
 #[derive(Clone)]
@@ -19,7 +23,7 @@ pub(crate) struct Case {
     build: fn(&Table, Key) -> Built,
     check: fn(&Table) -> Result<Result<(), ConfigError>, String>,
     /// For an algorithm that is built on a model.
-    imagining: Option<fn(&Table, Key) -> Box<dyn Imagines>>,
+    imagining: Option<Imagining>,
 }
 
 impl Case {
@@ -158,6 +162,7 @@ pub(crate) fn every() -> Vec<Case> {
     vec![
         Case::new::<bc::Config>(&nets("")),
         Case::new::<td3_bc::Config>(&nets("")),
+        Case::new::<td3_bc::Config>(&nets("clone_real = true")),
         Case::new::<bcq::Config>(&with_vae("act_samples = 5")),
         Case::new::<bear::Config>(&with_vae("act_samples = 5\nwarm_start = 3\nalpha_rate = 1e-2")),
         Case::new::<bear::Config>(&with_vae(
@@ -167,7 +172,7 @@ pub(crate) fn every() -> Vec<Case> {
         Case::new::<iql::Config>(&nets("")),
         Case::new::<iql::Config>(&nets("deterministic = true\ndropout = 0.1")),
         Case::new::<sac::Config>(&nets("")),
-        Case::new::<sac::Config>(&nets("layer_norm = true\ncloning = 2.5")),
+        Case::new::<sac::Config>(&nets("layer_norm = true\ncloning = 2.5\nclone_real = true")),
         Case::new::<cql::Config>(&nets("warm_start = 3\nactor_rate = 3e-4")),
         Case::new::<cql::Config>(&nets(
             "warm_start = 0\nsamples = 4\nthree_way = true\nentropy_backup = true\nlayer_norm = true\nactor_rate = 3e-4",
@@ -185,8 +190,36 @@ pub(crate) fn every() -> Vec<Case> {
             "samples = 4\npolicy_samples = 1\ntarget_pseudo = true\nfloor = 0.0\none_sided = true",
         )),
         Case::on_model::<mopo::Config>("[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3"),
+        Case::on_model::<rambo::Config>(
+            "model_steps = 5\nmodel_batch = 16\ncloning_epochs = 2\n[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3",
+        ),
+        Case::on_model::<rambo::Config>(
+            "lambda = 0.3\nuniform = true\nmodel_steps = 4\nmodel_batch = 16\ncloning_epochs = 0\n[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3",
+        ),
         Case::on_model::<morel::Config>("[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 5"),
         Case::on_model::<npg::Config>(&nets("warm_start = 1000000\npaths = 4\nvalue_hidden = [8]")),
+        Case::on_model::<mobile::Config>(
+            "hidden = [16, 16]\nnon_negative = false\nsamples = 4\n[rollouts]\nstarts = 20\nhorizon = 3",
+        ),
+        Case::on_model::<mobile::Config>(
+            "hidden = [16, 16]\nnon_negative = false\nsamples = 4\ncritics = 4\nmax_backup = true\nentropy_backup = false\n\
+             layer_norm = true\nalpha = 0.2\nalpha_rate = 0.0\n[rollouts]\nstarts = 20\nhorizon = 3",
+        ),
+        Case::on_model::<combo::Config>(
+            "[cql]\nhidden = [16, 16]\nactor_rate = 3e-4\n[rollouts]\nstarts = 20\nhorizon = 3",
+        ),
+        Case::on_model::<combo::Config>(
+            "rho = 'model'\nuniform_rollout = true\n[cql]\nhidden = [16, 16]\nsamples = 4\nlagrange = 10.0\nthree_way = true\n\
+             entropy_backup = true\nlayer_norm = true\nactor_rate = 3e-4\n[rollouts]\nstarts = 20\nhorizon = 3",
+        ),
+        Case::on_model::<combo::Config>(
+            "rho = 'model'\nmu = 'policy'\n[cql]\nhidden = [16, 16]\nsamples = 4\nactor_rate = 3e-4\nweight = 1.0\nwarm_start = 3\n\
+             [rollouts]\nstarts = 20\nhorizon = 3",
+        ),
+        Case::on_model::<combo::Config>(
+            "mu = 'uniform'\n[cql]\nhidden = [16, 16]\nsamples = 4\nmax_backup = true\nactor_rate = 3e-4\nweight = 1.0\n\
+             [rollouts]\nstarts = 20\nhorizon = 3",
+        ),
     ]
 }
 

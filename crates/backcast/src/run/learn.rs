@@ -79,7 +79,7 @@ impl Learning {
             (reward, penalty) = (reward + t.reward as f64, penalty + t.penalty as f64);
             ring.push(t.obs, t.act, t.reward, t.next_obs, t.terminal);
         };
-        let Summary { started, stored, terminal, halted, not_finite } = self.agent.imagine(log, key, &mut store);
+        let Summary { started, stored, terminal, halted, not_finite, .. } = self.agent.imagine(log, key, &mut store);
         if ring.is_empty() {
             return Err(Error::Mismatch(format!(
                 "{job}: of {started} chains the model imagined nothing, and {not_finite} numbers were not finite; look at its fit"
@@ -117,7 +117,6 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
     }
     std::fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
 
-    let imagined = imagined(context, seed, arm.imagine, &job)?;
     let priorities = priorities(context, log)?;
     let log = log.rows();
     let spec = log.spec();
@@ -126,7 +125,6 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
         Some(rows) => rows,
         None => log,
     };
-    let mixture = imagined.as_ref().map(|made| Mixture::new(real, made, experiment.imagination.ratio));
     let normaliser = experiment.standardise.then(|| Normaliser::fit(log.batch().obs, Scale::Plus(1e-3)));
     let key = context.key(seed).name("learner");
     let algorithm = experiment.algorithm_of(arm).map_err(|e| Error::Mismatch(e.to_string()))?;
@@ -148,7 +146,9 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
             .map_err(|e| Error::Format { path: checkpoint.clone(), why: format!("`progress`: {e}") })?;
     }
 
-    let training = &experiment.training;
+    let (training, imagination) = (&experiment.training, &experiment.imagination);
+    let generation = |update: u64| imagination.refresh_every.map_or(0, |every| update / every);
+    let mut made = imagined(context, seed, arm.imagine, generation(progress.update), &job)?;
     let mut staging = Columns::new(spec).with_next_actions(log.next_actions().is_some());
     staging.reserve(training.batch);
     let mut clock = Instant::now();
@@ -159,10 +159,14 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
             return Err(Error::Interrupted);
         }
         let step = key.name("update").fold(progress.update);
+        if made.is_some() && progress.update > 0 && generation(progress.update) != generation(progress.update - 1) {
+            made = imagined(context, seed, arm.imagine, generation(progress.update), &job)?;
+        }
         learning.imagine(real, progress.update, step.name("imagination"), &mut progress, &job)?;
         let Learning { agent, own } = &mut learning;
         let own = agent.rollouts().zip(own.as_ref()).map(|(how, ring)| Mixture::new(real, ring, 1.0 - how.real));
-        let rows: &dyn Source = match own.as_ref().or(mixture.as_ref()) {
+        let mixture = made.as_ref().map(|made| Mixture::new(real, made, imagination.ratio)).or(own);
+        let rows: &dyn Source = match &mixture {
             Some(mixture) => mixture,
             None => real,
         };

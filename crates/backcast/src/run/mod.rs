@@ -6,19 +6,24 @@
 
 mod data;
 mod files;
+mod free_space;
 mod learn;
 mod models;
 mod pool;
+mod selection;
 
 pub use data::{DataSummary, Loaded, generate, load};
 pub use files::{ArmSummary, Summary, write_metrics, write_summary};
+pub use free_space::FreeSpace;
 pub use learn::{LearnResult, Point};
 pub use models::{HorizonPoint, ModelResult};
+pub use selection::{Judgement, Rule, Selection, SelectionConfig, select};
 
 use crate::{Error, Experiment, Imagine};
-use backcast_algos::romi::Starts;
-use backcast_core::{Column, Columns, Direction, Key, Real, Source, Spec, Termination};
+use backcast_algos::romi::{Generator, Starts};
+use backcast_core::{Column, Columns, Direction, Dynamics, Key, Real, Source, Spec, Termination};
 use backcast_data::Priorities;
+use backcast_dynamics::Ensemble;
 use backcast_imagination::RowsWhere;
 use serde::{Deserialize, Serialize};
 use std::{path::Path, time::Instant};
@@ -58,6 +63,9 @@ pub struct Outcome {
     pub learners: Vec<LearnResult>,
     /// A few imagined chains of the first seed, for drawing.
     pub chains: Chains,
+    /// In mazes, one per seed and direction: how much of what is imagined lies in free space.
+    #[serde(default)]
+    pub free_space: Vec<FreeSpace>,
     /// Seconds of each stage (of this invocation, if continued).
     pub stages: Vec<(String, f64)>,
 }
@@ -159,7 +167,13 @@ pub fn carry_out(
     for arm in &experiment.arms {
         let algorithm = experiment.algorithm_of(arm).map_err(|e| Error::Mismatch(e.to_string()))?;
         let own = algorithm.needs_model().then_some(Direction::Forward);
-        directions.extend(arm.imagine.direction().or(own).filter(|d| !directions.contains(d)));
+        let imagined = arm.imagine.direction();
+        let checked = imagined.filter(|_| experiment.imagination.agreement.is_some()).map(opposite);
+        for direction in [imagined.or(own), checked].into_iter().flatten() {
+            if !directions.contains(&direction) {
+                directions.push(direction);
+            }
+        }
     }
     let fits: Vec<(u64, Direction)> = seeds.iter().flat_map(|&s| directions.iter().map(move |&d| (s, d))).collect();
     observer.stage("models", fits.len());
@@ -178,6 +192,7 @@ pub fn carry_out(
     });
     lap("learners");
 
+    let measured = pool::each(&fits, threads, |&(seed, direction)| free_space::measure(&context, seed, direction))?;
     let mut chains = Chains::default();
     for &direction in &directions {
         let paths = models::paths(&context, seeds[0], direction)?;
@@ -187,7 +202,8 @@ pub fn carry_out(
         }
     }
     lap("figures");
-    Ok(Outcome { data: log.summary, models, learners, chains, stages })
+    let free_space = measured.into_iter().flatten().collect();
+    Ok(Outcome { data: log.summary, models, learners, chains, free_space, stages })
 }
 
 /// The weights of the log's trajectories, where real rows and starts are drawn by them.
@@ -197,18 +213,43 @@ pub(crate) fn priorities(context: &Context<'_>, log: &Loaded) -> Result<Option<P
     priorities.map_err(|source| Error::Config { section: "imagination", source })
 }
 
-/// What an arm imagines from the log.
+/// The roll-out loop as `config` has it, with the model of the other direction if that is to be asked.
+fn generator(
+    context: &Context<'_>,
+    seed: u64,
+    config: &backcast_algos::romi::Config,
+    model: &mut Ensemble,
+) -> Result<Generator, Error> {
+    let other = match config.agreement {
+        Some(_) => Some(Box::new(models::load(context, seed, opposite(model.direction()))?) as _),
+        None => None,
+    };
+    config
+        .imaginer(model, &context.log.model_data, other, context.termination)
+        .map_err(|source| Error::Config { section: "imagination", source })
+}
+
+/// The direction of a model that can check one of `direction`.
+fn opposite(direction: Direction) -> Direction {
+    if direction == Direction::Forward { Direction::Reverse } else { Direction::Forward }
+}
+
+/// What an arm imagines from the log, for the `generation`-th time, from 0.
 pub(crate) fn imagined(
     context: &Context<'_>,
     seed: u64,
     imagine: Imagine,
+    generation: u64,
     job: &str,
 ) -> Result<Option<Columns>, Error> {
     let Some(direction) = imagine.direction() else { return Ok(None) };
     let config = &context.experiment.imagination;
     let mut model = models::load(context, seed, direction)?;
     let spec = context.log.dataset.columns().spec();
-    let key = context.key(seed).name("imagination").name(direction.name());
+    let mut key = context.key(seed).name("imagination").name(direction.name());
+    if generation > 0 {
+        key = key.name("generation").fold(generation);
+    }
     let mut policy = models::rollout_policy(context, seed, direction)?;
     let log = context.log.dataset.columns();
     let priorities = priorities(context, context.log)?;
@@ -229,9 +270,8 @@ pub(crate) fn imagined(
         context.observer.progress(job, rows as u64, config.rows as u64, "imagining");
         !context.observer.stop()
     };
-    let buffer = config
-        .imagine(&mut model, starts, policy.as_mut(), context.termination, key, &mut watch)
-        .map_err(|source| Error::Config { section: "imagination", source })?;
+    let mut imaginer = generator(context, seed, config, &mut model)?;
+    let buffer = config.imagine(&mut imaginer, &mut model, starts, policy.as_mut(), key, &mut watch);
     if context.observer.stop() {
         return Err(Error::Interrupted);
     }

@@ -272,9 +272,8 @@ pub(crate) fn paths(context: &Context<'_>, seed: u64, direction: Direction) -> R
         backcast_algos::romi::Config { horizon: 25, starts_per_call: 60, ..context.experiment.imagination.clone() };
     let mut trace = Trace::new(model.spec());
     let key = context.key(seed).name("paths");
-    config
-        .imagine_once(&mut model, context.log.dataset.columns(), policy.as_mut(), context.termination, key, &mut trace)
-        .map_err(|source| Error::Config { section: "imagination", source })?;
+    let mut imaginer = super::generator(context, seed, &config, &mut model)?;
+    imaginer.imagine(&mut model, context.log.dataset.columns(), policy.as_mut(), key, &mut trace);
     let row = |column, row: usize| trace.columns.row(column, row).to_vec();
     let chain = |mut rows: Vec<usize>| {
         if direction == Direction::Reverse {

@@ -1,0 +1,321 @@
+//! COMBO, conservative offline model-based policy optimisation (Yu, Kumar, Rafailov, Rajeswaran, Levine & Finn, *COMBO:
+//! conservative offline model-based policy optimization*, NeurIPS 2021, arXiv:2102.08363): [`cql`](crate::cql) on transitions of
+//! the log and of a model, in which only what the log did is lifted. Read that file first; here is what differs.
+//!
+//! | equation | code |
+//! |---|---|
+//! | (1) D_model ← roll-outs of μ̂, h steps long, from states of the log; μ̂ = π, or uniform | [`Combo::imagine`](Imagines::imagine) |
+//! | (2) B = a share f of rows of the log, the others of D_model: d_f = f·d + (1−f)·d̂ | [`Rollouts::real`] |
+//! | (3) L_Q(θ) = Σ_j E_{d_f}[ (Q_j(s,a) − y)² ] + β·gap_j; y and all else as in CQL | [`Cql`]'s `critic_step` |
+//! | (4) gap_j = E_{s∼ρ}[ LSE_j(s) ] − E_{s,a∼d}[ Q_j(s,a) ] | [`Cql`]'s `critic_step`, [`Rho`] |
+//! | (4′) gap_j = E_{s∼ρ, a∼μ}[ Q_j(s,a) ] − E_{s,a∼d}[ Q_j(s,a) ] | [`Cql`]'s `critic_step`, [`Mu`] |
+//!
+//! Order: (1) before the first update and every [`Rollouts::every`] after it; then CQL's steps, actor first.
+//!
+//! What the model says is neither doubted nor charged for: where it is wrong, values are lowered because the policy went there and
+//! the log did not. (4) is what implementations compute, CQL(H) on ρ; (4′) is the paper's objective, eq. 2, as it stands, with
+//! ρ(s,a) = d̂(s)·μ(a∣s).
+//!
+//! The authors published no code. As in OfflineRL-Kit, whose defaults these are: both kinds of states are lowered, the target has
+//! no entropy. Not from it: its soft maximum is over three actions at a time, by an oversight (a reshape whose result is dropped),
+//! which [`cql::Config::three_way`] repeats; its policy's rate follows a cosine. polixir's code lifts imagined rows too.
+//!
+//! A batch without imagined rows is CQL's, whatever ρ. In one without rows of the log there is nothing to lift, and to lower alone
+//! has no end: its gap is 0, and neither β nor α′ does anything.
+
+use crate::{
+    cql::{self, Cql, Lowered},
+    imagines::{Imagination, Imagines, ModelBased, Rollouts, World},
+};
+use backcast_core::*;
+use backcast_imagination::{ImagineConfig, Sink, Summary, Uniform};
+use backcast_penalties::NoPenalty;
+use ndarray::{ArrayView2, ArrayViewMut2};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// The states in which values are lowered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rho {
+    /// Those of the whole batch, d_f.
+    #[default]
+    Mixture,
+    /// Those that the model imagined, d̂.
+    Model,
+}
+
+/// The actions whose values are lowered in such a state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mu {
+    /// All, the most valuable most: CQL's soft maximum, (4).
+    #[default]
+    SoftMaximum,
+    /// Those of π(·∣s), all alike, (4′).
+    Policy,
+    /// Uniform ones, all alike, (4′).
+    Uniform,
+}
+
+/// One field per symbol; the defaults are OfflineRL-Kit's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The states in which values are lowered.
+    pub rho: Rho,
+    /// The actions whose values are lowered there.
+    pub mu: Mu,
+    /// Whether actions of roll-outs are uniform instead of the policy's: the paper's choice for some tasks.
+    pub uniform_rollout: bool,
+    /// How actions are rolled out, and the share f of real rows; f = 0.5, the paper's other one is 0.8.
+    #[serde(deserialize_with = "rollouts")]
+    pub rollouts: Rollouts,
+    /// The learner. β is its `weight`: 0.5, 1 or 5 in the paper's grid. There is no warm start unless it asks for one.
+    pub cql: cql::Config,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            rho: Rho::Mixture,
+            mu: Mu::SoftMaximum,
+            uniform_rollout: false,
+            rollouts: Rollouts { real: 0.5, ..Default::default() },
+            cql: cql::Config::default(),
+        }
+    }
+}
+
+/// What is not given is this algorithm's default, not that of all.
+fn rollouts<'de, D: Deserializer<'de>>(from: D) -> Result<Rollouts, D::Error> {
+    Rollouts::read_over(Config::default().rollouts, from)
+}
+
+impl ModelBased for Config {
+    const NAME: &'static str = "combo";
+    const PAPER: &'static str =
+        "Yu et al., COMBO: conservative offline model-based policy optimization, arXiv:2102.08363";
+    type Learner = Combo;
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.rollouts.check()?;
+        ConfigError::unless(
+            self.rollouts.real > 0.0,
+            "real",
+            "is 0; without rows of the log there is nothing to lift",
+        )?;
+        let three = self.cql.three_way && self.mu != Mu::SoftMaximum;
+        ConfigError::unless(!three, "three_way", "is about a soft maximum, and `mu` asks for none")?;
+        self.cql.check()
+    }
+
+    fn build_on(&self, world: World, key: Key) -> Result<Combo, ConfigError> {
+        ModelBased::check(self)?;
+        let spec = world.model.spec();
+        let cql = self.cql.lowering(Lowered { rho: self.rho, mu: self.mu }, spec, key)?;
+        let uniform = self.uniform_rollout.then_some(Uniform(spec));
+        let imagination = Imagination::new(world, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
+        Ok(Combo { rollouts: self.rollouts.clone(), uniform, cql, imagination })
+    }
+}
+
+/// CQL that lowers values in states of a model and lifts those of the log's actions.
+pub struct Combo {
+    rollouts: Rollouts,
+    uniform: Option<Uniform>,
+    cql: Cql,
+    imagination: Imagination,
+}
+
+impl Imagines for Combo {
+    fn rollouts(&self) -> &Rollouts {
+        &self.rollouts
+    }
+
+    // ANCHOR: imagine
+    /// (1)  h steps of π, or of uniform actions, from states of the log, rewarded as the model says
+    fn imagine(&mut self, log: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+        match &mut self.uniform {
+            Some(uniform) => self.imagination.roll(uniform, log, key, sink),
+            None => self.imagination.roll(&mut self.cql, log, key, sink),
+        }
+    }
+    // ANCHOR_END: imagine
+}
+
+impl Learner for Combo {
+    /// (2)–(4), as CQL
+    fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
+        self.cql.update(batch, key)
+    }
+}
+
+impl Policy for Combo {
+    fn spec(&self) -> Spec {
+        self.cql.spec()
+    }
+
+    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+        self.cql.act(obs, key, act);
+    }
+}
+
+/// The model is not part of it: it never changes.
+impl State for Combo {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        self.cql.visit(f);
+    }
+}
+
+impl crate::parity::Replayed for Combo {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.cql.arena()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use backcast_dynamics::{Ensemble, EnsembleConfig};
+    use std::collections::BTreeMap;
+
+    const SPEC: Spec = Spec::new(2, 2).with_act_limit(2.0);
+
+    fn rows(real: usize) -> Columns {
+        let mut rows = Columns::new(SPEC);
+        for i in 0..40 {
+            if i == real {
+                rows.begin_imagined();
+            }
+            let mut x = [0.0; 6];
+            Key::new(1).fold(i as u64).normal(&mut x);
+            rows.push(&x[..2], &[x[2].tanh() * 2.0, x[3].tanh() * 2.0], x[0], &x[4..], i % 5 == 0);
+        }
+        rows
+    }
+
+    fn world() -> World {
+        let small =
+            EnsembleConfig { members: 2, elites: 1, hidden: vec![4], decay: vec![0.0; 2], ..Default::default() };
+        World::new(Ensemble::new(small, SPEC, Direction::Forward, Key::new(2)).expect("sound"), never)
+    }
+
+    fn small() -> Config {
+        let cql = cql::Config { hidden: vec![16], samples: 4, ..Default::default() };
+        Config {
+            cql,
+            rollouts: Rollouts { starts: 400, horizon: 2, ..Config::default().rollouts },
+            ..Default::default()
+        }
+    }
+
+    fn build(config: Config) -> Combo {
+        config.build_on(world(), Key::new(3)).expect("a sound configuration")
+    }
+
+    #[test]
+    fn on_rows_of_the_log_alone_it_is_cql() {
+        let config = small();
+        let plain = cql::Config { warm_start: Some(0), ..config.cql.clone() };
+        let rows = rows(40);
+        let mut cql = plain.build(SPEC, Key::new(3)).expect("a sound configuration");
+        for step in 0..4 {
+            cql.update(rows.batch(), Key::new(4).fold(step));
+        }
+        for rho in [Rho::Mixture, Rho::Model] {
+            let mut combo = build(Config { rho, ..config.clone() });
+            for step in 0..4 {
+                combo.update(rows.batch(), Key::new(4).fold(step));
+            }
+            assert_eq!(fingerprint(&mut combo), fingerprint(&mut cql), "{rho:?}");
+        }
+    }
+
+    /// Without a row of the log the critics are fitted to their targets and to nothing else.
+    #[test]
+    fn on_imagined_rows_alone_nothing_is_lowered() {
+        let trained = |weight, lagrange| {
+            let config = small();
+            let cql = cql::Config { weight, lagrange, critic_rate: 1e-2, ..config.cql };
+            let mut combo = build(Config { cql, ..config });
+            let rows = rows(0);
+            let all = (0..4).map(|step| combo.update(rows.batch(), Key::new(4).fold(step))).collect::<Vec<_>>();
+            assert!(all.iter().all(|metrics| metrics.get("gap") == Some(0.0)), "{all:?}");
+            (all[3], snapshot(&mut combo))
+        };
+        let (_, plain) = trained(0.0, None);
+        let (metrics, priced) = trained(5.0, Some(3.0));
+        assert_eq!(metrics.get("ln_multiplier"), Some(0.0));
+        let critics = |of: &BTreeMap<String, Stored>| -> Vec<Stored> {
+            of.iter().filter(|(name, _)| name.starts_with("critic")).map(|(_, stored)| stored.clone()).collect()
+        };
+        assert_eq!(critics(&plain), critics(&priced));
+        assert_ne!(critics(&plain), critics(&snapshot(&mut build(small()))));
+    }
+
+    /// One state, imagined to pay the same for every action, of which the log has seen one alone: that one comes to be valued
+    /// most, and the value of the actions the model imagined falls below what they pay.
+    #[test]
+    fn only_what_the_log_did_is_lifted() {
+        let mut rows = Columns::new(Spec::new(2, 2).with_act_limit(2.0));
+        (0..20).for_each(|_| rows.push(&[0.0; 2], &[1.0; 2], 1.0, &[0.0; 2], true));
+        rows.begin_imagined();
+        (0..20).for_each(|_| rows.push(&[0.0; 2], &[-1.0; 2], 1.0, &[0.0; 2], true));
+        for (rho, mu) in [(Rho::Mixture, Mu::SoftMaximum), (Rho::Model, Mu::SoftMaximum), (Rho::Model, Mu::Uniform)] {
+            let config = small();
+            let cql = cql::Config { weight: 0.1, critic_rate: 3e-3, hidden: vec![32], ..config.cql };
+            let mut combo = build(Config { rho, mu, cql, ..config });
+            let mean = |combo: &mut Combo| {
+                let last = (0..50).map(|step| combo.update(rows.batch(), Key::new(5).fold(step))).last();
+                last.expect("an update")
+            };
+            let first = mean(&mut combo);
+            let last = (0..9).map(|_| mean(&mut combo)).last().expect("updates");
+            let gap = |metrics: &Metrics| metrics.get("gap").expect("a metric");
+            assert!(gap(&last) < gap(&first) - 0.05, "{rho:?} {mu:?}: {first:?} to {last:?}");
+        }
+    }
+
+    #[test]
+    fn roll_outs_are_the_policys_or_uniform() {
+        let log = rows(40);
+        let second_moment = |uniform_rollout| {
+            let mut imagined = Columns::new(SPEC);
+            let mut combo = build(Config { uniform_rollout, ..small() });
+            // A policy that has made up its mind: σ = e^-4.
+            combo.visit(&mut |name, slot| match slot {
+                Slot::Tensor(_, values) if name == "actor.1.bias" => values[2..].fill(-4.0),
+                _ => {}
+            });
+            combo.imagine(&log, Key::new(6), &mut imagined);
+            assert_eq!(imagined.len(), 800);
+            let actions = imagined.values(Column::Act);
+            actions.iter().map(|a| a * a).sum::<Real>() / actions.len() as Real
+        };
+        // Uniform in ±2: 4/3; six standard errors.
+        assert!((second_moment(true) - 4.0 / 3.0).abs() < 0.18, "{}", second_moment(true));
+        assert!(second_moment(false) < 0.9, "{}", second_moment(false));
+    }
+
+    #[test]
+    fn what_a_file_leaves_out_is_the_default() {
+        let read = |text: &str| serde_json::from_str::<Config>(text);
+        let read_one = read(r#"{"rollouts": {"horizon": 1}, "cql": {"weight": 0.5}}"#).expect("a configuration");
+        let mut want = Config::default();
+        (want.rollouts.horizon, want.cql.weight) = (1, 0.5);
+        assert_eq!((read_one.rollouts.real, read_one), (0.5, want));
+        assert!(read(r#"{"rollouts": {"horison": 1}}"#).expect_err("a typo").to_string().contains("horison"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let refused = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            ModelBased::check(&config).expect_err("a bad value").field
+        };
+        assert_eq!(refused(|c| c.rollouts.real = 0.0), "real");
+        assert_eq!(refused(|c| (c.mu, c.cql.three_way) = (Mu::Policy, true)), "three_way");
+        assert_eq!(refused(|c| c.cql.samples = 0), "samples");
+    }
+}

@@ -1,0 +1,71 @@
+use super::{Fixture, ParityError, Tensor};
+use crate::imagines::{Units, World};
+use backcast_core::{Direction, Key, Real, Slot, State, never};
+use backcast_dynamics::{Ensemble, EnsembleConfig};
+use std::collections::BTreeSet;
+
+/// Where the paths of a model's tensors begin, and those of its units.
+const MODEL: &str = "model/";
+const UNITS: &str = "units/";
+
+impl Fixture {
+    /// What a model-based learner is built on: the model that the note `model` configures, with the tensors `model/…`, and, where
+    /// the learner sees standardised observations, `units/mean` and `units/std`. A learner that asks nothing of its model in an
+    /// update needs none of them, and is given a model that knows nothing.
+    pub(super) fn world(&self) -> Result<World, ParityError> {
+        let mut model = self.blank_model()?;
+        if self.model.is_some() {
+            self.fill(&mut model)?;
+        }
+        let mut world = World::new(model, never);
+        if self.tensors.keys().any(|path| path.starts_with(UNITS)) {
+            let read = |name: &str| -> Result<Vec<Real>, ParityError> {
+                Ok(singles(self.tensor(&format!("{UNITS}{name}"), &[self.spec.obs])?).collect())
+            };
+            world.units = Units::new(&read("mean")?, &read("std")?);
+        }
+        Ok(world)
+    }
+
+    fn blank_model(&self) -> Result<Ensemble, ParityError> {
+        let complain = |why: String| self.note("model", why);
+        let config: EnsembleConfig = match &self.model {
+            Some(config) => serde_json::from_str(config).map_err(|e| complain(e.to_string()))?,
+            None => {
+                EnsembleConfig { members: 1, elites: 1, hidden: vec![1], decay: vec![0.0; 2], ..Default::default() }
+            }
+        };
+        Ensemble::new(config, self.spec, Direction::Forward, Key::new(0)).map_err(|e| complain(e.to_string()))
+    }
+
+    /// Every tensor of the model, and every count as a tensor of one number.
+    fn fill(&self, model: &mut Ensemble) -> Result<(), ParityError> {
+        let mut fault = None;
+        model.visit(&mut |name, slot| {
+            let path = format!("{MODEL}{name}");
+            let read = match slot {
+                Slot::Tensor(shape, values) => self.tensor(&path, shape).map(|found| {
+                    values.iter_mut().zip(singles(found)).for_each(|(to, x)| *to = x);
+                }),
+                Slot::Count(count) => self.tensor(&path, &[1]).map(|found| *count = found.values[0] as u64),
+            };
+            fault = fault.take().or(read.err());
+        });
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// The paths of every tensor that a [`world`](Fixture::world) is made of.
+    pub(super) fn paths_of_world(&self) -> Result<BTreeSet<String>, ParityError> {
+        let mut paths: BTreeSet<_> = ["mean", "std"].map(|name| format!("{UNITS}{name}")).into();
+        if self.model.is_some() {
+            self.blank_model()?.visit(&mut |name, _| {
+                paths.insert(format!("{MODEL}{name}"));
+            });
+        }
+        Ok(paths)
+    }
+}
+
+fn singles(tensor: &Tensor) -> impl Iterator<Item = Real> + '_ {
+    tensor.values.iter().map(|&x| x as Real)
+}

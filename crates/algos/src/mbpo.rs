@@ -165,7 +165,7 @@ impl Config {
 
     fn rollouts(&self) -> Rollouts {
         let (every, horizon) = (self.every as u64, self.horizon.from);
-        Rollouts { every, starts: self.starts, horizon, keep: self.keep, real: self.real }
+        Rollouts { every, starts: self.starts, horizon, keep: self.keep, real: self.real, ..Rollouts::default() }
     }
 }
 

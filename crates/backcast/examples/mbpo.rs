@@ -31,6 +31,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         elites: 4,
         hidden: vec![64, 64],
         decay: vec![1e-5; 3],
+        batch: 64,
+        learning_rate: 3e-3,
         max_epochs: Some(20),
         ..EnsembleConfig::default()
     };

@@ -27,6 +27,8 @@
 //! the size of a reward; members are probabilistic, and their means are taken ([`Config::sampling`]); HALT is absorbing
 //! ([`Config::absorbing`]); nothing picks a policy by its return in the environment. Actions are in units of their limit.
 
+mod actor;
+mod conjugate;
 mod paths;
 #[cfg(test)]
 mod tests;
@@ -36,15 +38,16 @@ use crate::{
     morel::{Pessimism, visit_halt},
     transition::{check_hidden, check_rate, check_weight, sizes},
 };
+use actor::Actor;
 use backcast_core::*;
 use backcast_dynamics::Ensemble;
 use backcast_imagination::{Halt, ImagineConfig, Imagined, Imaginer, Sampling, Sink, Summary};
-use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, Var};
+use backcast_nn::{Act, Adam, Init, Mlp, Precision, Shape, Store};
 use backcast_penalties::{Penalty, is_unknown};
+use conjugate::{conjugate_gradients, dot};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use paths::{Alone, Paths, Starts};
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
 
 /// Rows differentiated at once. Fixed, so that bits do not depend on anything else.
 const TILE: usize = 4096;
@@ -211,7 +214,8 @@ impl ModelBased for Config {
         };
         let imaginer = Imaginer::new(config, world.termination, self.pessimism.penalty.build())?;
         let chains = self.paths * members.len();
-        let after = Rollouts { every: 1, starts: chains, horizon: self.horizon, keep: 1, real: 1.0 };
+        let (horizon, sampling) = (self.horizon, self.sampling);
+        let after = Rollouts { every: 1, starts: chains, horizon, keep: 1, real: 1.0, sampling };
         let cloning = Rollouts { every: self.warm_start.max(1), horizon: 1, ..after.clone() };
         let World { model, units, .. } = world;
         Ok(Npg {
@@ -238,60 +242,6 @@ impl ModelBased for Config {
             scratch: Scratch::default(),
         })
     }
-}
-
-/// (1)  π(u∣s) = N(μ(s), σ²), actions in units of their limit: a net for μ, and ln σ beside it.
-#[derive(Clone)]
-struct Actor {
-    net: Mlp,
-    dims: Vec<usize>,
-    log_std: usize,
-    limit: Real,
-}
-
-impl Actor {
-    fn new(store: &mut Store, spec: Spec, config: &Config, key: Key) -> Self {
-        let dims = sizes(spec.obs, &config.hidden, spec.act);
-        let net = Mlp::new(store, "actor", &dims, 1, Act::Tanh, Init::FanIn, key);
-        let last = net.layers().last().expect("a net has a layer").range();
-        store.params_mut()[last].iter_mut().for_each(|x| *x *= 0.01);
-        let log_std = store.tensor("log_std", Shape::new(1, 1, spec.act), |x| x.fill(config.log_std));
-        Self { net, dims, log_std, limit: spec.act_limit }
-    }
-
-    fn acts(&self) -> usize {
-        *self.dims.last().expect("a net has a size")
-    }
-
-    /// Where φ is in the store: the net's parameters, then ln σ.
-    fn range(&self) -> Range<usize> {
-        self.net.range().start..self.log_std + self.acts()
-    }
-
-    fn at<'t>(&self, s: Var<'t>) -> Gaussian<'t> {
-        let log_std = s.tape().parameter(self.log_std, Shape::new(1, 1, self.acts()));
-        Gaussian { mean: self.net.forward(s), log_std }
-    }
-
-    // ANCHOR: tangent
-    /// μ(s), and J·v beside it: with x the input of a layer and ẋ how it moves with φ along v, x·W + b moves by x·Ẇ + ḃ + ẋ·W,
-    /// and tanh by (1 − tanh²) times that.
-    fn tangent<'t>(&self, s: Var<'t>, v: &[Real]) -> [Var<'t>; 2] {
-        let (tape, first, last) = (s.tape(), self.net.range().start, self.dims.len() - 2);
-        let (mut x, mut dot) = (s, None::<Var<'t>>);
-        for (i, (layer, d)) in self.net.layers().zip(self.dims.windows(2)).enumerate() {
-            let (at, end) = (layer.weight_range(), layer.range().end);
-            let weight = Shape::new(1, d[0], d[1]);
-            let [dw, db] = [(at.clone(), weight), (at.end..end, Shape::new(1, 1, d[1]))]
-                .map(|(at, shape)| tape.fill(shape, |out| out.copy_from_slice(&v[at.start - first..at.end - first])));
-            let along = x.matmul(dw, false, false) + db;
-            let along = dot.map_or(along, |dot| along + dot.matmul(tape.parameter(at.start, weight), false, false));
-            x = layer.forward(x, if i == last { Act::Identity } else { Act::Tanh });
-            dot = Some(if i == last { along } else { along * (-x.square() + 1.0) });
-        }
-        [x, dot.expect("a net has a layer")]
-    }
-    // ANCHOR_END: tangent
 }
 
 /// The p-MDP and what it takes to ask it.
@@ -632,42 +582,3 @@ impl State for Npg {
 fn tiles(rows: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..rows).step_by(TILE).map(move |first| (first, TILE.min(rows - first)))
 }
-
-fn dot(a: &[Real], b: &[Real]) -> f64 {
-    a.iter().zip(b).map(|(&a, &b)| a as f64 * b as f64).sum()
-}
-
-// ANCHOR: conjugate_gradients
-/// Solves A·x = b for a symmetric positive A, known by its products alone, from x = 0 (Hestenes & Stiefel 1952). `work` is x, and
-/// room for A·p, the residual b − A·x and the direction p.
-fn conjugate_gradients(
-    mut product_with: impl FnMut(&[Real], &mut [Real]),
-    b: &[Real],
-    iterations: usize,
-    [x, product, residual, direction]: [&mut Vec<Real>; 4],
-) {
-    x.clear();
-    x.resize(b.len(), 0.0);
-    residual.clear();
-    residual.extend_from_slice(b);
-    direction.clear();
-    direction.extend_from_slice(b);
-    let mut squared = dot(residual, residual);
-    for _ in 0..iterations {
-        if squared < 1e-20 {
-            break;
-        }
-        product_with(direction, product);
-        let along = squared / dot(direction, product);
-        for i in 0..b.len() {
-            x[i] += (along * direction[i] as f64) as Real;
-            residual[i] -= (along * product[i] as f64) as Real;
-        }
-        let now = dot(residual, residual);
-        for i in 0..b.len() {
-            direction[i] = residual[i] + (now / squared * direction[i] as f64) as Real;
-        }
-        squared = now;
-    }
-}
-// ANCHOR_END: conjugate_gradients

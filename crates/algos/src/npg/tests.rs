@@ -1,6 +1,7 @@
 use super::*;
 use crate::{imagines::Evidence, morel::Pay};
 use backcast_dynamics::EnsembleConfig;
+use backcast_nn::Gaussian;
 use backcast_penalties::ThresholdRule;
 use ndarray::Array2;
 use safetensors::SafeTensors;

@@ -53,6 +53,12 @@ fn tiny() -> Experiment {
         [[arms]]
         name = "rambo"
         algorithm = { name = "rambo", lambda = 0.1, model_steps = 3, model_batch = 8, cloning_epochs = 1, rollouts = { every = 70, starts = 20, horizon = 2, keep = 2, real = 0.3 }, sac = { hidden = [8] } }
+        [[arms]]
+        name = "morel"
+        algorithm = { name = "morel", rollouts = { every = 70, starts = 20, horizon = 5, keep = 2, real = 0.3 }, sac = { hidden = [8] } }
+        [[arms]]
+        name = "npg"
+        algorithm = { name = "npg", paths = 2, horizon = 5, warm_start = 190, iterations = 3, hidden = [8], value_hidden = [8], random_starts = 0.5 }
     "#;
     Experiment::parse(text).expect("a sound experiment")
 }

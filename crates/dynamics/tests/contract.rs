@@ -1,6 +1,6 @@
 //! What an ensemble promises whatever it is fitted to: determinism, resumption, members that differ, no allocation.
 
-use backcast_core::{Columns, Direction, Dynamics, Key, Real, Spec, fingerprint, restore, snapshot};
+use backcast_core::{Column, Columns, Direction, Dynamics, Key, Real, Spec, fingerprint, restore, snapshot};
 use backcast_dynamics::{Ensemble, EnsembleConfig, Fit, FitError, StoppedBy};
 use ndarray::{Array2, Array3};
 
@@ -28,6 +28,21 @@ fn log(rows: usize) -> Columns {
 
 fn model(direction: Direction, seed: u64) -> Ensemble {
     Ensemble::new(config(), SPEC, direction, Key::new(seed)).unwrap()
+}
+
+/// A model from a file is judged on the rows that its fit held out, and no member has trained on them.
+#[test]
+fn the_held_out_rows_are_known_without_the_fit() {
+    let (log, mut ensemble) = (log(500), model(Direction::Forward, 1));
+    let [known, other] = [2, 3].map(|key| ensemble.holdout(&log, Key::new(key)));
+    let fit = Fit::new(&mut ensemble, &log, Key::new(2)).unwrap();
+    assert_eq!(*fit.holdout(), known);
+    assert_eq!(known.len(), 100);
+    assert_ne!(known, other);
+    let rows = |of: &Columns| (0..of.len()).map(|i| of.row(Column::Obs, i).to_vec()).collect::<Vec<_>>();
+    let held = rows(&known);
+    let trained = (0..4).flat_map(|m| fit.bootstrap(m)).map(|&row| log.row(Column::Obs, row).to_vec());
+    assert!(trained.into_iter().all(|row| !held.contains(&row)));
 }
 
 #[test]

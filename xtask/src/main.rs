@@ -1,4 +1,4 @@
-//! The runner: `run`, `report`, `data`, `bench`, `parity`, `test`, `tidy`, `docs`.
+//! The runner: `run`, `report`, `select`, `data`, `bench`, `calibrate`, `parity`, `test`, `tidy`, `docs`.
 //!
 //! `cargo xtask` is an alias (see `.cargo/config.toml`) for running this program. It is the only place in the workspace
 //! that prints.
@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal prints")]
 
 mod bench;
+mod calibrate;
 mod data;
 mod docs;
 mod maze;
@@ -14,6 +15,7 @@ mod progress;
 mod report;
 mod results;
 mod run;
+mod select;
 mod stages;
 mod svg;
 mod table;
@@ -37,10 +39,14 @@ enum Command {
     Run(run::Args),
     /// Build the report of a finished run again, from its report.json
     Report(report::Args),
+    /// Order the trained policies of runs by the log alone (FQE), and compare with the order of their scores
+    Select(select::Args),
     /// Make or inspect datasets
     Data(data::Args),
     /// Measure throughput
     Bench(bench::Args),
+    /// Hold every measure of a model's doubt against its true error, in worlds whose physics is known
+    Calibrate(calibrate::Args),
     /// Replay recorded updates of other code and compare losses, gradients and parameters
     Parity(parity::Args),
     /// Unit, integration and documentation tests, then the gradient checks in double precision
@@ -83,8 +89,10 @@ fn dispatch() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Run(args) => return run::main(args),
         Command::Report(args) => report::main(args),
+        Command::Select(args) => return select::main(args),
         Command::Data(args) => return data::main(args),
         Command::Bench(args) => bench::main(args),
+        Command::Calibrate(args) => calibrate::main(args),
         Command::Parity(args) => parity::main(args),
         Command::Test(args) => test::main(args),
         Command::Tidy => tidy::main(),

@@ -35,6 +35,9 @@ pub(crate) struct RunReport {
     pub(crate) maze: Option<MazeReport>,
     /// How the models' error grows with the length of imagination.
     pub(crate) model_error: Vec<ModelErrorSeries>,
+    /// In mazes: the share of imagined states that lie in free space, in per cent, and the range over seeds.
+    #[serde(default)]
+    pub(crate) free_space: Vec<ModelErrorSeries>,
     /// How well the models fit.
     pub(crate) model_report: Vec<ModelFit>,
     /// What was learned from.
@@ -167,6 +170,9 @@ pub(crate) fn figures(run: &RunReport) -> Vec<(&'static str, String)> {
         ("values", curves(run, "mean value over updates", "mean Q of the batch", |a| &a.value_curve)),
         ("error", error(run)),
     ];
+    if !run.free_space.is_empty() {
+        all.push(("inside", free_space(run)));
+    }
     if let Some(maze) = &run.maze {
         all.push(("reverse", maze::panel(maze, Panel::Reverse)));
         all.push(("forward", maze::panel(maze, Panel::Forward)));
@@ -203,7 +209,17 @@ fn curves(run: &RunReport, label: &str, y: &str, of: fn(&ArmReport) -> &Vec<Curv
 }
 
 fn error(run: &RunReport) -> String {
-    let series = run.model_error.iter().map(|s| Series {
+    let (label, y) = ("model error over the length of imagination", "distance to the true state");
+    Chart { label, x: "imagined steps", y, log: true, series: by_direction(&run.model_error), rules: vec![] }.draw()
+}
+
+fn free_space(run: &RunReport) -> String {
+    let (label, y) = ("imagined states in free space over the length of imagination", "per cent in free space");
+    Chart { label, x: "imagined steps", y, log: false, series: by_direction(&run.free_space), rules: vec![] }.draw()
+}
+
+fn by_direction(series: &[ModelErrorSeries]) -> Vec<Series<'_>> {
+    let series = series.iter().map(|s| Series {
         name: &s.name,
         // Backwards and forwards have the colours of their maze panels, and of the first two methods.
         kind: match s.name.to_lowercase() {
@@ -213,8 +229,7 @@ fn error(run: &RunReport) -> String {
         },
         points: s.points.iter().map(|p| [p.0 as f64, p.1, p.2, p.3]).collect(),
     });
-    let (label, y) = ("model error over the length of imagination", "distance to the true state");
-    Chart { label, x: "imagined steps", y, log: true, series: series.collect(), rules: vec![] }.draw()
+    series.collect()
 }
 
 /// The whole page.
@@ -283,8 +298,12 @@ pub(crate) fn html(run: &RunReport) -> String {
                                     "Median and quartiles on held-out data. A model is of use while it stays below “copy "
                                     "the state”, the guess that nothing changes."
                                 }))
-                                (fits(run))
+                                (figure("inside", "Where something can be", markup! {
+                                    "The share of imagined states that do not stand in a wall, mean and range over repetitions; "
+                                    "at no steps, of recorded ones."
+                                }))
                             }
+                            (fits(run))
                         }
                     }
                     section {

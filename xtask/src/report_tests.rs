@@ -83,6 +83,10 @@ pub(crate) fn made_up() -> RunReport {
             goal: (1.0, 1.0),
             goal_radius: 0.5,
         }),
+        free_space: vec![ModelErrorSeries {
+            name: "reverse".into(),
+            points: vec![(0, 100.0, 100.0, 100.0), (1, 99.0, 98.0, 99.5)],
+        }],
         model_error: vec![
             error("reverse", 1.22, 0.004),
             error("forward", 1.2, 0.0045),
@@ -132,7 +136,7 @@ fn the_page_has_every_piece_and_needs_nothing_else() {
     ] {
         assert!(page.contains(piece), "`{piece}` is missing");
     }
-    assert_eq!(page.matches("<svg xmlns").count(), 6);
+    assert_eq!(page.matches("<svg xmlns").count(), 7);
     assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
     // Self-contained: the only address is the name of the drawing format.
     let alone = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");

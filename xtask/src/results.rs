@@ -6,7 +6,7 @@ use backcast::{
     Experiment, Imagine,
     core::{Column, Direction},
     envs::maze2d::{Cell, Maze2d},
-    run::{LearnResult, ModelResult, Outcome, Point, Summary},
+    run::{FreeSpace, LearnResult, ModelResult, Outcome, Point, Summary},
 };
 
 /// The report of `outcome`.
@@ -47,6 +47,7 @@ pub(crate) fn report(
         published: experiment.published.iter().map(|p| (p.label.clone(), p.score, p.note.clone())).collect(),
         maze: maze(experiment, outcome)?,
         model_error: model_error(&outcome.models),
+        free_space: free_space(&outcome.free_space),
         model_report: outcome.models.iter().map(fit).collect(),
         data: DataReport {
             source: outcome.data.source.clone(),
@@ -111,6 +112,22 @@ fn model_error(models: &[ModelResult]) -> Vec<ModelErrorSeries> {
         }
     }
     series
+}
+
+/// Mean and range over seeds, in per cent.
+fn free_space(measured: &[FreeSpace]) -> Vec<ModelErrorSeries> {
+    let series = [Direction::Reverse, Direction::Forward].map(|direction| {
+        let of: Vec<&FreeSpace> = measured.iter().filter(|m| m.direction == direction).collect();
+        let steps = of.iter().map(|m| m.share.len()).min().unwrap_or(0);
+        let points = (0..steps).map(|step| {
+            let shares = of.iter().map(|m| 100.0 * m.share[step]);
+            let mean = shares.clone().sum::<f64>() / of.len() as f64;
+            let (low, high) = shares.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
+            (step, mean, low, high)
+        });
+        ModelErrorSeries { name: direction.name().into(), points: points.collect() }
+    });
+    series.into_iter().filter(|s| !s.points.is_empty()).collect()
 }
 
 /// Bins of the occupancy per metre.

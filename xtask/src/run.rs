@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// Repetitions, such as 0..5
     #[arg(long, value_name = "A..B")]
     seeds: Option<String>,
+    /// Only these arms, such as "reverse, data alone"; the others can follow in the same folder
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    arms: Vec<String>,
     /// Change a value of the experiment, such as training.updates=5000
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -56,7 +59,7 @@ const QUICK: [&str; 11] = [
 ];
 
 /// The exit code of an interrupted run, as shells have it for Ctrl-C.
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
@@ -139,6 +142,14 @@ fn prepare(args: &Args, file: &Path) -> anyhow::Result<(Experiment, PathBuf)> {
             std::fs::write(&config, resolved).with_context(|| config.display().to_string())?;
         }
     }
+    let all = experiment.arms.iter().map(|arm| arm.name.as_str()).collect::<Vec<_>>().join(", ");
+    let wanted: Vec<&str> = args.arms.iter().map(|name| name.trim()).collect();
+    if let Some(stranger) = wanted.iter().find(|name| experiment.arms.iter().all(|arm| arm.name != **name)) {
+        bail!("--arms: there is no arm `{stranger}`; there are: {all}");
+    }
+    if !wanted.is_empty() {
+        experiment.arms.retain(|arm| wanted.contains(&arm.name.as_str()));
+    }
     Ok((experiment, out))
 }
 
@@ -148,6 +159,7 @@ fn repeat(args: &Args, out: &Path) -> String {
     words.extend(args.experiment.iter().map(|p| p.display().to_string()));
     words.extend(args.data.iter().map(|p| format!("--data {}", p.display())));
     words.extend(args.seeds.iter().map(|s| format!("--seeds {s}")));
+    words.extend((!args.arms.is_empty()).then(|| format!("--arms '{}'", args.arms.join(","))));
     words.extend(args.set.iter().map(|s| format!("--set '{s}'")));
     words.extend(args.quick.then(|| "--quick".to_owned()));
     words.extend(args.out.iter().map(|_| format!("--out {}", out.display())));

@@ -136,13 +136,31 @@ pub struct World {
     pub termination: Termination,
     /// Between the learner's observations and the model's.
     pub units: Units,
+    /// What the log says of the model and of its world, for learners that ask for it.
+    pub evidence: Evidence,
+}
+
+/// What some learners must know of the log before they begin, in its own units. Empty where nobody looked.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// Rows the model was not fitted to, such as [`Ensemble::holdout`] gives: what it doubts of these it will doubt of others.
+    pub holdout: Option<Columns>,
+    /// Rows whose *s* are first observations of episodes.
+    pub initial: Option<Columns>,
+    /// The smallest reward of the log.
+    pub least_reward: Option<Real>,
 }
 
 impl World {
     /// A world whose learner sees what the model sees.
     pub fn new(model: Ensemble, termination: Termination) -> Self {
         let units = Units::identity(model.spec().obs);
-        Self { model, termination, units }
+        Self { model, termination, units, evidence: Evidence::default() }
+    }
+
+    /// The same world with what is known of the log beside it.
+    pub fn with_evidence(self, evidence: Evidence) -> Self {
+        Self { evidence, ..self }
     }
 }
 
@@ -199,6 +217,11 @@ impl Imagination {
         let config = ImagineConfig { horizon: rollouts.horizon, starts_per_call: rollouts.starts, ..config };
         let imaginer = Imaginer::new(config, world.termination, penalty)?;
         Ok(Self { model: world.model, units: world.units, imaginer, seen: Vec::new() })
+    }
+
+    /// How chains are rolled out.
+    pub(crate) fn config_mut(&mut self) -> &mut ImagineConfig {
+        &mut self.imaginer.config
     }
 
     pub(crate) fn roll(&mut self, policy: &mut dyn Policy, log: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {

@@ -17,6 +17,7 @@
 //! | [`edac`] | SAC-N, and EDAC, its diversified ensemble (An et al. 2021) |
 //! | [`mcq`] | mildly conservative Q-learning (Lyu et al. 2022) |
 //! | [`rambo`] | RAMBO, SAC in a model that is trained against it (Rigter et al. 2022) |
+//! | [`morel`] | MOReL's pessimistic MDP, with SAC (Kidambi et al. 2020) |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
 //!
 //! [`fqe`] is not a learner: it says what a policy would earn, from the log alone.
@@ -56,6 +57,7 @@ pub mod imagines;
 pub mod iql;
 pub mod mcq;
 pub mod mopo;
+pub mod morel;
 pub mod parity;
 pub mod rambo;
 pub mod rebrac;

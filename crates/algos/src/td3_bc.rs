@@ -152,6 +152,17 @@ impl Td3Bc {
         })
     }
     // ANCHOR_END: actor_step
+
+    /// V(s) = min_j Q′_j(s, π(s)) of every row of `obs`, `[rows, obs]`, into `out`, `[rows]`: what the target critics say of the
+    /// policy's own actions.
+    ///
+    /// # Panics
+    /// If the numbers of rows differ.
+    pub fn values(&mut self, obs: ArrayView2<'_, Real>, out: &mut [Real]) {
+        let (actor, critic, limit) = (self.actor, self.critic_target, self.spec.act_limit);
+        let s = self.store.tape().input(obs);
+        critic.forward(s.cat(policy(actor, limit, s))).min_members().read(|q| out.copy_from_slice(q));
+    }
 }
 
 /// (3)  E[ ‖π(s) − a‖² ] over the first `rows`; 0 over none
@@ -219,7 +230,7 @@ impl crate::parity::Replayed for Td3Bc {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::Array2;
+    use ndarray::{Array2, array};
 
     /// Imagined rows do something else than recorded ones; who clones real rows alone does not follow them.
     #[test]
@@ -241,5 +252,29 @@ mod tests {
         };
         let (real, all) = (learnt(true), learnt(false));
         assert!((real - 0.5).abs() < 0.02 && (all + 0.25).abs() < 0.02, "{real} and {all}");
+    }
+
+    #[test]
+    fn values_are_the_smaller_target_critic_s_of_the_policy_s_action() {
+        let config = Config { hidden: vec![8], ..Config::default() };
+        let mut learner =
+            config.build(Spec::new(2, 1).with_act_limit(2.0), Key::new(1)).expect("a sound configuration");
+        // Targets unlike the critics, and different from each other.
+        learner.visit(&mut |name, slot| {
+            if let (true, Slot::Tensor(_, values)) = (name.starts_with("critic_target"), slot) {
+                values.iter_mut().enumerate().for_each(|(i, x)| *x = 1.5 * *x + 0.1 * (i % 3) as Real);
+            }
+        });
+        let obs = array![[0.3, -1.0], [2.0, 0.5], [-0.7, 0.1]];
+        let mut act = array![[0.0], [0.0], [0.0]];
+        learner.act(obs.view(), None, act.view_mut());
+        let (target, tape) = (learner.critic_target, learner.store.tape());
+        let asked = tape.input(obs.view()).cat(tape.input(act.view()));
+        let [a, b] = [0, 1].map(|member| target.forward_member(asked, member).read(<[Real]>::to_vec));
+        let want: Vec<Real> = a.iter().zip(&b).map(|(a, b)| a.min(*b)).collect();
+        assert!(want != a || want != b, "a test of both critics");
+        let mut values = [9.0; 3];
+        learner.values(obs.view(), &mut values);
+        assert!(values.iter().zip(&want).all(|(v, w)| (v - w).abs() < 1e-6), "{values:?} {want:?}");
     }
 }

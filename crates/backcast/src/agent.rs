@@ -1,10 +1,9 @@
 use crate::AlgorithmConfig;
 use backcast_algos::imagines::{Imagines, Rollouts, Units, World};
 use backcast_core::{
-    Batch, ConfigError, Key, Learner, Metrics, Policy, Real, Slot, Source, Spec, State, Termination, under,
+    Batch, ConfigError, Dynamics, Key, Learner, Metrics, Policy, Real, Slot, Source, Spec, State, under,
 };
 use backcast_data::Normaliser;
-use backcast_dynamics::Ensemble;
 use backcast_imagination::{Sink, Summary};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
 
@@ -57,22 +56,22 @@ impl Agent {
         Ok(Self::behind(normaliser, learner, algorithm.acts_by_candidates()))
     }
 
-    /// A learner that imagines in `model`, which is of raw observations, behind `normaliser` (or none).
+    /// A learner that imagines in `world`, which is of raw observations, behind `normaliser` (or none). Units are the
+    /// normaliser's.
     ///
     /// # Errors
     /// If the configuration makes no sense, or the algorithm has no use for a model.
     pub fn on_model(
         algorithm: &AlgorithmConfig,
         normaliser: Option<Normaliser>,
-        model: Ensemble,
-        termination: Termination,
+        world: World,
         key: Key,
     ) -> Result<Self, ConfigError> {
-        let normaliser = normaliser.unwrap_or_else(|| Normaliser::identity(backcast_core::Dynamics::spec(&model).obs));
+        let normaliser = normaliser.unwrap_or_else(|| Normaliser::identity(world.model.spec().obs));
         let units = Units::new(normaliser.mean(), normaliser.std());
         let why =
             || ConfigError { field: "name", why: format!("is `{}`, which has no use for a model", algorithm.name()) };
-        let learner = algorithm.build_on(World { model, termination, units }, key)?.ok_or_else(why)?;
+        let learner = algorithm.build_on(World { units, ..world }, key)?.ok_or_else(why)?;
         Ok(Self::behind(normaliser, Kind::Imagining(learner), algorithm.acts_by_candidates()))
     }
 

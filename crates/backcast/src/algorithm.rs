@@ -1,5 +1,5 @@
 use backcast_algos::imagines::{Imagines, ModelBased, World};
-use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, mopo, rambo, rebrac, sac, td3_bc};
+use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, mopo, morel, rambo, rebrac, sac, td3_bc};
 use backcast_core::{Algorithm, ConfigError, Key, Learner, Spec};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,8 @@ pub enum AlgorithmConfig {
     Mopo(mopo::Config),
     /// RAMBO.
     Rambo(rambo::Config),
+    /// MOReL, with SAC.
+    Morel(morel::Config),
 }
 
 /// Calls a method of whichever configuration it is: the first value for learners from batches, the second for those that
@@ -53,6 +55,7 @@ macro_rules! each {
             AlgorithmConfig::Mcq($config) => $value,
             AlgorithmConfig::Mopo($on_model) => $model_based,
             AlgorithmConfig::Rambo($on_model) => $model_based,
+            AlgorithmConfig::Morel($on_model) => $model_based,
         }
     };
 }

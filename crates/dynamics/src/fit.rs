@@ -93,6 +93,26 @@ pub struct Fit<'a> {
     stale: u64,
 }
 
+/// The rows that a fit to `data` by `key` holds out, and the numbers of those it trains on.
+fn split(config: &EnsembleConfig, data: &Columns, key: Key) -> (Columns, Vec<usize>) {
+    let n = data.len();
+    let held = ((config.holdout_fraction as f64 * n as f64) as usize).min(config.holdout_rows).max(1);
+    let mut rows: Vec<usize> = (0..n).collect();
+    key.name("holdout").shuffle(&mut rows);
+    let train = rows.split_off(held.min(n));
+    let mut holdout = Columns::with_capacity(data.spec(), held);
+    rows.iter().for_each(|&row| holdout.push_row(data, row));
+    (holdout, train)
+}
+
+impl Ensemble {
+    /// The rows that its [`Fit`] to `data` by `key` held out, or will: those on which a model that comes from a file can be
+    /// judged as it was then.
+    pub fn holdout(&self, data: &Columns, key: Key) -> Columns {
+        split(&self.config, data, key).0
+    }
+}
+
 impl<'a> Fit<'a> {
     /// Splits `data` into training and held-out rows, sets the scale of the inputs and draws each member's rows.
     ///
@@ -117,12 +137,7 @@ impl<'a> Fit<'a> {
             }
         }
         let config = &model.config;
-        let held = ((config.holdout_fraction as f64 * n as f64) as usize).min(config.holdout_rows).max(1);
-        let mut rows: Vec<usize> = (0..n).collect();
-        key.name("holdout").shuffle(&mut rows);
-        let train = rows.split_off(held);
-        let mut holdout = Columns::with_capacity(data.spec(), held);
-        rows.iter().for_each(|&row| holdout.push_row(data, row));
+        let (holdout, train) = split(config, data, key);
         model.head.set_scale(data, &train);
         let draw = |member: usize| {
             let key = key.name("bootstrap").fold(member as u64);

@@ -30,6 +30,8 @@
 //! # Ok::<(), backcast_envs::EnvError>(())
 //! ```
 //!
+//! [`exact`] takes one exact step from an observation, whoever imagined it: the truth that a learnt model is held against.
+//!
 //! What is deliberately absent: files (a log leaves [`maze2d::generate`] as plain columns), rendering, and hidden state. A
 //! world of your own is tried with [`checker::check`].
 //!
@@ -39,6 +41,7 @@
 pub mod checker;
 pub mod dmsd;
 mod error;
+pub mod exact;
 pub mod maze2d;
 pub mod pendulum;
 pub mod registry;

@@ -389,8 +389,10 @@ impl<P: Penalty> Imaginer<P> {
             let mut kept = 0;
             for i in 0..rows {
                 let (reward, to) = w.mean[i * cols..][..cols].split_first().expect("reward first");
+                // ANCHOR: halt
                 let halt = config.halt.filter(|halt| is_unknown(w.penalty[i], halt.threshold));
                 let reward = halt.map_or(reward - config.penalty_weight * w.penalty[i], |halt| halt.reward);
+                // ANCHOR_END: halt
                 let chain = w.chain[i];
                 if !reward.is_finite() || to.iter().any(|x| !x.is_finite()) {
                     summary.not_finite += 1;

@@ -54,9 +54,11 @@
 //! is given it that way, in the units of the world ([`Imaginer::with_units`]). A row with a number that is not finite is never stored; the [`Summary`] counts it. The horizon ends a
 //! chain without marking it terminal.
 //!
-//! How far a model can be trusted is measured by [`model_error`]: its error against recorded trajectories, step by step.
+//! How far a model can be trusted is measured by [`model_error`]: its error against recorded trajectories, step by step. Whether
+//! it knows where it is wrong is measured by [`calibrate`]: its doubt against its error, where the truth can be had.
 #![forbid(unsafe_code)]
 
+mod calibration;
 mod cycle;
 mod error;
 mod imaginer;
@@ -64,6 +66,7 @@ mod policies;
 mod sink;
 mod starts;
 
+pub use calibration::{Asked, Calibration, Measure, Truth, by_penalty, calibrate};
 pub use cycle::CycleCheck;
 pub use error::{Drive, HorizonConfig, HorizonError, model_error};
 pub use imaginer::{Anchor, Halt, ImagineConfig, Imagined, Imaginer, Sampling, StepDraws, StopRule, Summary};

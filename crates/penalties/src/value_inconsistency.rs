@@ -12,20 +12,20 @@ use ndarray::{ArrayView2, ArrayView3};
 /// the inside of a learner's update; after the first call of a size it allocates nothing.
 ///
 /// ```
-/// use backcast_core::{Key, Prediction};
+/// use backcast_core::{Key, Prediction, Real};
 /// use backcast_penalties::ValueInconsistency;
-/// use ndarray::array;
+/// use ndarray::{Array3, ArrayView2, array};
 ///
 /// // Two elites of three agree on nothing: they lead to 1 and to 3. The value of a state is ten times its number.
 /// let mean = array![[[0.0, 1.0]], [[0.0, 3.0]], [[0.0, 99.0]]];
-/// let std = ndarray::Array3::zeros((3, 1, 2));
+/// let std = Array3::zeros((3, 1, 2));
 /// let p = Prediction { mean: mean.view(), std: std.view() };
-/// let mut value = |states: ndarray::ArrayView2<f32>, out: &mut [f32]| {
+/// let mut value = |states: ArrayView2<'_, Real>, out: &mut [Real]| {
 ///     out.iter_mut().zip(states.column(0)).for_each(|(v, s)| *v = 10.0 * s);
 /// };
 /// let mut u = [0.0];
 /// ValueInconsistency::new(10).penalty(p, &[0, 1], Key::new(1), &mut value, &mut u);
-/// assert!((u[0] - 200f32.sqrt()).abs() < 1e-4); // (20² / 2)^½
+/// assert!((u[0] - (20.0 * 20.0 / 2.0 as Real).sqrt()).abs() < 1e-4);
 /// ```
 #[derive(Clone, Debug)]
 pub struct ValueInconsistency {

@@ -1,8 +1,8 @@
 //! Every learner of the crate in a small size, as tables that a test can change before it builds.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-use backcast_algos::imagines::{Imagines, ModelBased, World};
-use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, mopo, rambo, rebrac, sac, td3_bc};
+use backcast_algos::imagines::{Evidence, Imagines, ModelBased, World};
+use backcast_algos::{awac, bc, bcq, bear, cql, edac, iql, mcq, mopo, morel, rambo, rebrac, sac, td3_bc};
 use backcast_core::*;
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 use toml::{Table, Value};
@@ -52,14 +52,14 @@ impl Case {
         let case = Self {
             name: A::NAME,
             config: settled::<A>(settings),
-            build: |config, key| match parse::<A>(config)?.build_on(World::new(model(), never), key) {
+            build: |config, key| match parse::<A>(config)?.build_on(world(), key) {
                 Ok(learner) => Ok(Box::new(learner)),
                 Err(error) => Err(error.to_string()),
             },
             check: |config| Ok(parse::<A>(config)?.check()),
             imagining: Some(|config, key| {
                 let config = parse::<A>(config).expect("a sound configuration");
-                Box::new(config.build_on(World::new(model(), never), key).expect("a sound configuration"))
+                Box::new(config.build_on(world(), key).expect("a sound configuration"))
             }),
         };
         assert_eq!(case.check(), Ok(Ok(())), "{}", case.name);
@@ -86,13 +86,12 @@ impl Case {
         self.fields().into_iter().find(|(key, _)| key == field).map(|(_, value)| value)
     }
 
-    /// The same learner, one key of its configuration changed: `key` or `table.key`.
+    /// The same learner, one key of its configuration changed: `key`, or `table.key` and so on.
     pub(crate) fn with(&self, key: &str, value: impl Into<Value>) -> Self {
         let mut case = self.clone();
-        let (table, key) = match key.split_once('.') {
-            Some((table, key)) => (case.config[table].as_table_mut().expect("a table"), key),
-            None => (&mut case.config, key),
-        };
+        let mut path: Vec<&str> = key.split('.').collect();
+        let key = path.pop().expect("a name has a part");
+        let table = path.iter().fold(&mut case.config, |at, table| at[*table].as_table_mut().expect("a table"));
         table.insert(key.into(), value.into());
         case
     }
@@ -148,6 +147,12 @@ pub(crate) fn model() -> Ensemble {
     Ensemble::new(config, SPEC, Direction::Forward, Key::new(60)).expect("a sound configuration")
 }
 
+/// A world of this model, with all evidence that a learner may ask for.
+fn world() -> World {
+    let evidence = Evidence { holdout: Some(log(50)), initial: Some(log(20)), least_reward: Some(-1.0) };
+    World::new(model(), never).with_evidence(evidence)
+}
+
 /// Small versions of every learner, and of every branch that one has.
 pub(crate) fn every() -> Vec<Case> {
     let nets = |settings: &str| format!("hidden = [16, 16]\n{settings}");
@@ -189,6 +194,7 @@ pub(crate) fn every() -> Vec<Case> {
         Case::on_model::<rambo::Config>(
             "lambda = 0.3\nuniform = true\nmodel_steps = 4\nmodel_batch = 16\ncloning_epochs = 0\n[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),
+        Case::on_model::<morel::Config>("[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 5"),
     ]
 }
 

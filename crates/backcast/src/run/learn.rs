@@ -1,6 +1,6 @@
 use super::{Context, files, imagined, models, priorities};
 use crate::{Agent, Error, evaluate};
-use backcast_core::{Columns, Direction, Key, Slot, Source, State, first_non_finite, under};
+use backcast_core::{Columns, Key, Slot, Source, State, first_non_finite, under};
 use backcast_data::{Mixture, Normaliser, Ring, Scale};
 use backcast_imagination::{Imagined, Summary};
 use backcast_nn::{load, save};
@@ -79,14 +79,16 @@ impl Learning {
             (reward, penalty) = (reward + t.reward as f64, penalty + t.penalty as f64);
             ring.push(t.obs, t.act, t.reward, t.next_obs, t.terminal);
         };
-        let Summary { started, stored, terminal, not_finite, .. } = self.agent.imagine(log, key, &mut store);
+        let Summary { started, stored, terminal, halted, not_finite, .. } = self.agent.imagine(log, key, &mut store);
         if ring.is_empty() {
             return Err(Error::Mismatch(format!(
                 "{job}: of {started} chains the model imagined nothing, and {not_finite} numbers were not finite; look at its fit"
             )));
         }
         let rows = stored.max(1) as f64;
-        for (name, value) in [("reward", reward), ("penalty", penalty), ("terminal", terminal as f64)] {
+        let of_rows =
+            [("reward", reward), ("penalty", penalty), ("terminal", terminal as f64), ("halted", halted as f64)];
+        for (name, value) in of_rows {
             progress.add(&format!("imagined_{name}"), value / rows);
         }
         Ok(())
@@ -128,10 +130,7 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
     let algorithm = experiment.algorithm_of(arm).map_err(|e| Error::Mismatch(e.to_string()))?;
     let init = key.name("init");
     let agent = match algorithm.needs_model() {
-        true => {
-            let model = models::load(context, seed, Direction::Forward)?;
-            Agent::on_model(&algorithm, normaliser, model, context.termination, init)
-        }
+        true => Agent::on_model(&algorithm, normaliser, models::world(context, seed)?, init),
         false => Agent::new(&algorithm, normaliser, spec, init),
     };
     let agent = agent.map_err(|source| Error::Config { section: "algorithm", source })?;

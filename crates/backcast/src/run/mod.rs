@@ -6,14 +6,18 @@
 
 mod data;
 mod files;
+mod free_space;
 mod learn;
 mod models;
 mod pool;
+mod selection;
 
 pub use data::{DataSummary, Loaded, generate, load};
 pub use files::{ArmSummary, Summary, write_metrics, write_summary};
+pub use free_space::FreeSpace;
 pub use learn::{LearnResult, Point};
 pub use models::{HorizonPoint, ModelResult};
+pub use selection::{Judgement, Rule, Selection, SelectionConfig, select};
 
 use crate::{Error, Experiment, Imagine};
 use backcast_algos::romi::{Generator, Starts};
@@ -59,6 +63,9 @@ pub struct Outcome {
     pub learners: Vec<LearnResult>,
     /// A few imagined chains of the first seed, for drawing.
     pub chains: Chains,
+    /// In mazes, one per seed and direction: how much of what is imagined lies in free space.
+    #[serde(default)]
+    pub free_space: Vec<FreeSpace>,
     /// Seconds of each stage (of this invocation, if continued).
     pub stages: Vec<(String, f64)>,
 }
@@ -185,6 +192,7 @@ pub fn carry_out(
     });
     lap("learners");
 
+    let measured = pool::each(&fits, threads, |&(seed, direction)| free_space::measure(&context, seed, direction))?;
     let mut chains = Chains::default();
     for &direction in &directions {
         let paths = models::paths(&context, seeds[0], direction)?;
@@ -194,7 +202,8 @@ pub fn carry_out(
         }
     }
     lap("figures");
-    Ok(Outcome { data: log.summary, models, learners, chains, stages })
+    let free_space = measured.into_iter().flatten().collect();
+    Ok(Outcome { data: log.summary, models, learners, chains, free_space, stages })
 }
 
 /// The weights of the log's trajectories, where real rows and starts are drawn by them.

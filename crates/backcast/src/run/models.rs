@@ -1,5 +1,6 @@
 use super::{Context, files};
 use crate::Error;
+use backcast_algos::imagines::{Evidence, World};
 use backcast_algos::romi::{ReversePolicy, uniform};
 use backcast_core::{Column, Columns, Direction, Dynamics, Key, Policy, Real, State};
 use backcast_dynamics::{ActionVae, ActionVaeConfig, Condition, Ensemble, Fit, GaussianBc, GaussianBcConfig};
@@ -63,6 +64,25 @@ pub(crate) fn load(context: &Context<'_>, seed: u64, direction: Direction) -> Re
     let mut model = blank(context, seed, direction)?;
     load_state(&mut model, &path(context, seed, direction, "safetensors"))?;
     Ok(model)
+}
+
+/// The model with what an arm that learns in it may ask of the log.
+pub(crate) fn world(context: &Context<'_>, seed: u64) -> Result<World, Error> {
+    let (log, direction) = (context.log, Direction::Forward);
+    let model = load(context, seed, direction)?;
+    let key = context.key(seed).name("model").name(direction.name()).name("fit");
+    let mut initial = Columns::new(model.spec());
+    let (obs, act) = (vec![0.0; model.spec().obs], vec![0.0; model.spec().act]);
+    for first in log.dataset.initial().rows() {
+        initial.push(first.as_slice().expect("dense"), &act, 0.0, &obs, false);
+    }
+    let rewards = log.model_data.values(Column::Reward).iter().copied();
+    let evidence = Evidence {
+        holdout: Some(model.holdout(&log.model_data, key)),
+        initial: Some(initial),
+        least_reward: rewards.reduce(Real::min),
+    };
+    Ok(World::new(model, context.termination).with_evidence(evidence))
 }
 
 /// Fits a model, from its last saved epoch on; a model that is already there is taken as it is.

@@ -212,6 +212,30 @@ impl Layout {
             })
             .collect()
     }
+
+    /// How far the surface of a particle at `position` (observation coordinates, metres) is from the nearest wall: negative
+    /// where it overlaps one, and −∞ outside the drawing, where nothing can be.
+    ///
+    /// ```
+    /// use backcast_envs::maze2d::Layout;
+    /// let maze = Layout::umaze();
+    /// let near = |position, distance: f64| (maze.clearance(position) - distance).abs() < 1e-12;
+    /// assert!(near([1.0, 1.0], 0.2) && near([0.3, 1.0], -0.1) && near([0.1, 1.0], -0.3));
+    /// assert_eq!(maze.clearance([9.0, 1.0]), f64::NEG_INFINITY);
+    /// ```
+    pub fn clearance(&self, position: [f64; 2]) -> f64 {
+        let extent = [self.rows as f64 - 0.7, self.cols as f64 - 0.7];
+        if (0..2).any(|i| !(-0.7..=extent[i]).contains(&position[i])) {
+            return f64::NEG_INFINITY;
+        }
+        let distance = |wall: WallBox| {
+            // Signed distances to the two slabs; both negative inside.
+            let beyond = [0, 1].map(|i| (wall.min[i] - position[i]).max(position[i] - wall.max[i]));
+            let [x, y] = beyond.map(|b| b.max(0.0));
+            if x > 0.0 || y > 0.0 { x.hypot(y) } else { beyond[0].max(beyond[1]) }
+        };
+        self.wall_boxes().into_iter().map(distance).fold(f64::INFINITY, f64::min) - super::physics::RADIUS
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! RAMBO, robust adversarial model-based offline RL (Rigter, Lacerda & Hawes, *RAMBO-RL: Robust adversarial model-based offline
-//! reinforcement learning*, NeurIPS 2022, arXiv:2204.12581): [`sac`](crate::sac) on transitions imagined by its own policy, in a model
+//! reinforcement learning*, NeurIPS 2022, arXiv:2204.12581): [`sac`] on transitions imagined by its own policy, in a model
 //! that is trained against it. No doubt is measured and none is charged: where the log does not hold the model to the truth,
 //! the model learns to disappoint.
 //!

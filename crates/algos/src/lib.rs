@@ -18,10 +18,13 @@
 //! | [`mcq`] | mildly conservative Q-learning (Lyu et al. 2022) |
 //! | [`rambo`] | RAMBO, SAC in a model that is trained against it (Rigter et al. 2022) |
 //! | [`morel`] | MOReL's pessimistic MDP, with SAC (Kidambi et al. 2020) |
+//! | [`npg`] | natural policy gradient on whole trajectories in it, as its authors have it |
 //! | [`mopo`] | SAC on imagined transitions that pay for doubt (Yu et al. 2020) |
 //! | [`combo`] | CQL on real and imagined transitions (Yu et al. 2021) |
 //! | [`mobile`] | SAC whose targets pay for what the model's members would value differently (Sun et al. 2023) |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
+//!
+//! [`mbpo`] learns online, in a world it can act in (Janner et al. 2019): the loop that imagination comes from.
 //!
 //! [`fqe`] is not a learner: it says what a policy would earn, from the log alone.
 //!
@@ -59,10 +62,12 @@ pub mod edac;
 pub mod fqe;
 pub mod imagines;
 pub mod iql;
+pub mod mbpo;
 pub mod mcq;
 pub mod mobile;
 pub mod mopo;
 pub mod morel;
+pub mod npg;
 pub mod parity;
 pub mod rambo;
 pub mod rebrac;

@@ -23,12 +23,14 @@ const OPTIONAL: &[(&str, &str, f64)] = &[
     ("morel", "sac.target_entropy", -3.0),
     ("morel", "sac.cloning", 2.5),
     ("morel", "pessimism.kappa", 1.0),
+    ("npg", "pessimism.kappa", 1.0),
+    ("npg", "kl_bound", 0.1),
     ("mobile", "target_entropy", -1.0),
     ("combo", "cql.target_entropy", -1.0),
 ];
 
 /// Numbers that may be below zero.
-const SIGNED: &[&str] = &["target_entropy", "floor", "lagrange", "kappa"];
+const SIGNED: &[&str] = &["target_entropy", "floor", "lagrange", "kappa", "log_std", "min_log_std"];
 
 /// Numbers of which there may be none: counts of updates that are a phase, weights, thresholds and rates that may be off.
 const MAY_BE_ZERO: &[&str] = &[
@@ -55,6 +57,8 @@ const MAY_BE_ZERO: &[&str] = &[
     "cloning_epochs",
     "quantile",
     "margin",
+    "random_starts",
+    "value_weight",
 ];
 
 fn cases() -> Vec<Case> {

@@ -1,6 +1,6 @@
 use backcast_algos::imagines::{Imagines, ModelBased, World};
 use backcast_algos::{
-    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, rambo, rebrac, sac, td3_bc,
+    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, rambo, rebrac, sac, td3_bc,
 };
 use backcast_core::{Algorithm, ConfigError, Key, Learner, Spec};
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,8 @@ pub enum AlgorithmConfig {
     Rambo(rambo::Config),
     /// MOReL, with SAC.
     Morel(morel::Config),
+    /// The natural policy gradient, in MOReL's pessimistic MDP.
+    Npg(npg::Config),
     /// COMBO.
     Combo(combo::Config),
     /// MOBILE.
@@ -62,6 +64,7 @@ macro_rules! each {
             AlgorithmConfig::Mopo($on_model) => $model_based,
             AlgorithmConfig::Rambo($on_model) => $model_based,
             AlgorithmConfig::Morel($on_model) => $model_based,
+            AlgorithmConfig::Npg($on_model) => $model_based,
             AlgorithmConfig::Combo($on_model) => $model_based,
             AlgorithmConfig::Mobile($on_model) => $model_based,
         }

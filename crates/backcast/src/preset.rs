@@ -21,6 +21,7 @@ const FILES: &[(&str, &str)] = &[
     ("mcq", include_str!("../presets/mcq.toml")),
     ("mobile", include_str!("../presets/mobile.toml")),
     ("mopo", include_str!("../presets/mopo.toml")),
+    ("npg", include_str!("../presets/npg.toml")),
     ("rambo", include_str!("../presets/rambo.toml")),
     ("rebrac", include_str!("../presets/rebrac.toml")),
     ("sac_n", include_str!("../presets/sac_n.toml")),

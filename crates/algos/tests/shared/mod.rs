@@ -3,7 +3,7 @@
 
 use backcast_algos::imagines::{Evidence, Imagines, ModelBased, World};
 use backcast_algos::{
-    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, rambo, rebrac, sac, td3_bc,
+    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, rambo, rebrac, sac, td3_bc,
 };
 use backcast_core::*;
 use backcast_dynamics::{Ensemble, EnsembleConfig};
@@ -197,6 +197,7 @@ pub(crate) fn every() -> Vec<Case> {
             "lambda = 0.3\nuniform = true\nmodel_steps = 4\nmodel_batch = 16\ncloning_epochs = 0\n[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),
         Case::on_model::<morel::Config>("[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 5"),
+        Case::on_model::<npg::Config>(&nets("warm_start = 1000000\npaths = 4\nvalue_hidden = [8]")),
         Case::on_model::<mobile::Config>(
             "hidden = [16, 16]\nnon_negative = false\nsamples = 4\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),

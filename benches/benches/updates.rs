@@ -6,7 +6,7 @@
 
 use backcast::core::{Columns, Key, Source};
 use backcast::nn::{Act, Adam, Init, Mlp, Store};
-use backcast_benches::{BATCH, LEARNERS, SHAPE, draw, learner, rows};
+use backcast_benches::{BATCH, LEARNERS, SHAPE, draw, imagined, learner, rows};
 use criterion::{Criterion, criterion_group, criterion_main};
 use ndarray::Array2;
 use std::hint::black_box;
@@ -48,7 +48,7 @@ fn updates(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let key = Key::new(3).fold(update);
                 update += 1;
-                black_box(learner.update(draw(name, &data, key, batch, &mut staging), key))
+                black_box(learner.update(draw(&data, key, batch, imagined(name), &mut staging), key))
             });
         });
     }

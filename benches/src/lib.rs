@@ -11,7 +11,7 @@ mod work;
 
 pub use flops::{BATCH, Flops, flops, parameters};
 pub use timing::{Measurement, Settings, Spread, ceiling, measure};
-pub use work::{LEARNERS, Span, Step, WORKLOADS, draw, learner, parse, sharing, unit, with_steps};
+pub use work::{LEARNERS, Span, Step, WORKLOADS, draw, imagined, learner, parse, sharing, unit, with_steps};
 
 use backcast::core::{Columns, Key, Spec};
 

@@ -103,14 +103,20 @@ pub fn learner(workload: &str) -> Option<(Box<dyn Learner>, usize)> {
     built.map(|learner| (learner, if ["bcq", "bear"].contains(&name) { BCQ_BATCH } else { BATCH }))
 }
 
-/// Draws a batch for the learner of a workload: of its rows the last are said to be imagined if it imagines, as many as its defaults
-/// want.
-pub fn draw<'b>(workload: &str, data: &Columns, key: Key, rows: usize, staging: &'b mut Columns) -> Batch<'b> {
-    let imagined = match parse(workload).map_or(workload, |w| w.0) {
+/// The rows of a workload's batches that its learner's defaults want imagined.
+pub fn imagined(workload: &str) -> usize {
+    match parse(workload).map_or(workload, |w| w.0) {
         "mopo" | "mobile" => IMAGINED,
         "combo" => BATCH / 2,
-        _ => return data.sample(key, rows, staging),
-    };
+        _ => 0,
+    }
+}
+
+/// Draws a batch of `rows`, of which the last are said to be imagined.
+pub fn draw<'b>(data: &Columns, key: Key, rows: usize, imagined: usize, staging: &'b mut Columns) -> Batch<'b> {
+    if imagined == 0 {
+        return data.sample(key, rows, staging);
+    }
     staging.clear();
     data.sample_into(key.name("real"), rows - imagined, staging);
     staging.begin_imagined();
@@ -190,11 +196,11 @@ pub fn with_steps<R>(
 fn updates<'a>(workload: &'a str, data: &'a Columns, thread: usize) -> Step<'a> {
     let (mut learner, batch) = learner(workload).unwrap_or_else(|| panic!("no workload `{workload}`"));
     let mut staging = Columns::new(SHAPE).with_next_actions(parse(workload).is_some_and(|w| w.0 == "rebrac"));
-    let mut update = 0;
+    let (mut update, imagined) = (0, imagined(workload));
     Box::new(move || {
         let key = Key::new(thread as u64).fold(update);
         update += 1;
-        learner.update(draw(workload, data, key, batch, &mut staging), key);
+        learner.update(draw(data, key, batch, imagined, &mut staging), key);
         1
     })
 }

@@ -24,11 +24,12 @@
 //! has no end: its gap is 0, and neither β nor α′ does anything.
 
 use crate::{
-    cql::{self, Cql, Lowered},
+    cql::{self, Cql, candidates, soft_maximum},
     imagines::{Imagination, Imagines, ModelBased, Rollouts, World},
 };
 use backcast_core::*;
 use backcast_imagination::{ImagineConfig, Sink, Summary, Uniform};
+use backcast_nn::{Gaussian, Shape, TanhGaussian, Var};
 use backcast_penalties::NoPenalty;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -55,6 +56,68 @@ pub enum Mu {
     Policy,
     /// Uniform ones, all alike, (4′).
     Uniform,
+}
+
+// ANCHOR: lowered
+/// In which states values are lowered, and of which actions: in CQL in all of them, by a soft maximum. What is lifted are the
+/// actions of the rows of the log.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Lowered {
+    pub(crate) rho: Rho,
+    pub(crate) mu: Mu,
+}
+
+impl Lowered {
+    /// The first row in whose state values are lowered; as in all after it. Rows of the log come first in a batch. If there is
+    /// none of them nothing is lifted, and so nothing lowered; if there are no others they are all there is.
+    pub(crate) fn first(self, batch: Batch<'_>) -> usize {
+        match self.rho {
+            _ if batch.real == 0 => batch.len(),
+            Rho::Model if batch.real < batch.len() => batch.real,
+            _ => 0,
+        }
+    }
+
+    /// Actions tried in such a state.
+    pub(crate) fn actions(self, n: usize) -> usize {
+        if self.mu == Mu::SoftMaximum { 3 * n } else { n }
+    }
+
+    /// Those actions in the states from row `first` on, `[1, states, k·act]`, and ln p of each, `[1, states, k]`; `policies` are π(·∣s) and
+    /// π(·∣s′) of the whole batch.
+    pub(crate) fn draw<'t>(
+        self,
+        policies: [TanhGaussian<'t>; 2],
+        first: usize,
+        n: usize,
+        key: Key,
+    ) -> (Var<'t>, Var<'t>) {
+        let [pi, pi2] = policies.map(|TanhGaussian { base: Gaussian { mean, log_std } }| {
+            let states = mean.shape().rows - first;
+            TanhGaussian { base: Gaussian { mean: mean.rows(first, states), log_std: log_std.rows(first, states) } }
+        });
+        let Shape { rows, cols: act, .. } = pi.base.mean.shape();
+        let (actions, log_density) = match self.mu {
+            Mu::SoftMaximum => return candidates(pi, pi2, n, key),
+            Mu::Policy => pi.repeat_rows(n).sample(key.name("here")),
+            Mu::Uniform => uniform(pi.base.mean, n, key),
+        };
+        (actions.reshape(Shape::new(1, rows, n * act)), log_density.reshape(Shape::new(1, rows, n)))
+    }
+
+    /// What is lowered: a soft maximum over `width` actions at a time, or each value by itself.
+    pub(crate) fn value<'t>(self, q: Var<'t>, log_density: impl FnOnce() -> Var<'t>, width: usize) -> Var<'t> {
+        if self.mu == Mu::SoftMaximum { soft_maximum(q, log_density(), width) } else { q }
+    }
+}
+// ANCHOR_END: lowered
+
+/// `n` actions from the uniform distribution for every row of `like`, `[1, rows, act]`, in units of their limit, and ln p of each.
+pub(crate) fn uniform<'t>(like: Var<'t>, n: usize, key: Key) -> (Var<'t>, Var<'t>) {
+    let (tape, Shape { rows, cols: act, .. }) = (like.tape(), like.shape());
+    let log_half = -std::f64::consts::LN_2 as Real;
+    let log_density = tape.fill(Shape::new(1, rows * n, 1), |out| out.fill(act as Real * log_half));
+    (tape.uniform(Shape::new(1, rows * n, act), -1.0, 1.0, key.name("uniform")), log_density)
 }
 
 /// One field per symbol; the defaults are OfflineRL-Kit's.

@@ -20,16 +20,15 @@
 //!
 //! Not from the authors' code: initial weights (theirs are smaller in the last layer).
 //!
-//! [`combo`](crate::combo) is this learner on imagined rows too; all that it changes is which of the two means in a gap is over
-//! which rows ([`Lowered`]).
+//! [`combo`](crate::combo) is this learner on imagined rows too: its `Lowered` says over which rows either mean of a gap is.
 
 use crate::{
-    combo::{Mu, Rho},
+    combo::{Lowered, uniform},
     sac::{Actor, Multiplier, check_temperature, target_entropy},
     transition::{Transition, check_hidden, check_shared, check_weight, sizes},
 };
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
+use backcast_nn::{Act, Adam, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -192,61 +191,10 @@ pub struct Cql {
     tried: Tried,
 }
 
-// ANCHOR: lowered
-/// In which states values are lowered, and of which actions: in CQL in all of them, by a soft maximum. What is lifted are the
-/// actions of the rows of the log.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Lowered {
-    pub(crate) rho: Rho,
-    pub(crate) mu: Mu,
-}
-
-impl Lowered {
-    /// The first row in whose state values are lowered; as in all after it. Rows of the log come first in a batch. If there is
-    /// none of them nothing is lifted, and so nothing lowered; if there are no others they are all there is.
-    fn first(self, batch: Batch<'_>) -> usize {
-        match self.rho {
-            _ if batch.real == 0 => batch.len(),
-            Rho::Model if batch.real < batch.len() => batch.real,
-            _ => 0,
-        }
-    }
-
-    /// Actions tried in such a state.
-    fn actions(self, n: usize) -> usize {
-        if self.mu == Mu::SoftMaximum { 3 * n } else { n }
-    }
-
-    /// Those actions, `[1, rows, k·act]`, and ln p of each, `[1, rows, k]`.
-    fn draw<'t>(self, pi: TanhGaussian<'t>, pi2: TanhGaussian<'t>, n: usize, key: Key) -> (Var<'t>, Var<'t>) {
-        let Shape { rows, cols: act, .. } = pi.base.mean.shape();
-        let (actions, log_density) = match self.mu {
-            Mu::SoftMaximum => return candidates(pi, pi2, n, key),
-            Mu::Policy => pi.repeat_rows(n).sample(key.name("here")),
-            Mu::Uniform => uniform(pi.base.mean, n, key),
-        };
-        (actions.reshape(Shape::new(1, rows, n * act)), log_density.reshape(Shape::new(1, rows, n)))
-    }
-
-    /// What is lowered: a soft maximum over `width` actions at a time, or each value by itself.
-    fn value<'t>(self, q: Var<'t>, log_density: impl FnOnce() -> Var<'t>, width: usize) -> Var<'t> {
-        if self.mu == Mu::SoftMaximum { soft_maximum(q, log_density(), width) } else { q }
-    }
-}
-// ANCHOR_END: lowered
-
-/// `n` actions from the uniform distribution for every row of `like`, `[1, rows, act]`, in units of their limit, and ln p of each.
-fn uniform<'t>(like: Var<'t>, n: usize, key: Key) -> (Var<'t>, Var<'t>) {
-    let (tape, Shape { rows, cols: act, .. }) = (like.tape(), like.shape());
-    let log_half = -std::f64::consts::LN_2 as Real;
-    let log_density = tape.fill(Shape::new(1, rows * n, 1), |out| out.fill(act as Real * log_half));
-    (tape.uniform(Shape::new(1, rows * n, act), -1.0, 1.0, key.name("uniform")), log_density)
-}
-
 // ANCHOR: candidates
 /// `n` actions each from the uniform distribution, π(·∣s) and π(·∣s′), for every row, in units of their limit, and the logarithms
 /// of their densities: `[1, rows, 3n·act]` and `[1, rows, 3n]`, the three kinds in turn.
-fn candidates<'t>(pi: TanhGaussian<'t>, pi2: TanhGaussian<'t>, n: usize, key: Key) -> (Var<'t>, Var<'t>) {
+pub(crate) fn candidates<'t>(pi: TanhGaussian<'t>, pi2: TanhGaussian<'t>, n: usize, key: Key) -> (Var<'t>, Var<'t>) {
     let Shape { rows, cols: act, .. } = pi.base.mean.shape();
     let (uniform, log_uniform) = uniform(pi.base.mean, n, key);
     let (here, log_here) = pi.repeat_rows(n).sample(key.name("here"));
@@ -256,7 +204,7 @@ fn candidates<'t>(pi: TanhGaussian<'t>, pi2: TanhGaussian<'t>, n: usize, key: Ke
 }
 
 /// (3)  LSE_j(s) = ln Σ_k [ exp(Q_j(s,a_k) − ln p(a_k)) ] of every `width` consecutive candidates
-fn soft_maximum<'t>(q: Var<'t>, log_density: Var<'t>, width: usize) -> Var<'t> {
+pub(crate) fn soft_maximum<'t>(q: Var<'t>, log_density: Var<'t>, width: usize) -> Var<'t> {
     let weighed = q - log_density;
     let Shape { members, rows, cols } = weighed.shape();
     weighed.reshape(Shape::new(members, rows * cols / width, width)).log_sum_exp_cols()
@@ -303,55 +251,55 @@ impl Cql {
         let value = next_value(backup, nets.critic_target, s2, pi2, limit, key.name("target"));
         keep(r + alive * value * config.gamma, y);
         if first_lowered < rows {
-            let [pi, pi2] = [pi, pi2].map(|pi| rows_from(pi, first_lowered));
-            let (candidate, log_p) = lowered.draw(pi, pi2, n, key.name("candidates"));
+            let (candidate, log_p) = lowered.draw([pi, pi2], first_lowered, n, key.name("candidates"));
             keep(a.rows(first_lowered, rows - first_lowered).cat(candidate * limit), actions);
             keep(log_p, log_density);
         }
 
         // A few states at a time: with all their actions they are as many rows as the inner caches hold.
-        let cut = |of: Range<usize>| Parts::new(of.clone(), if of.start < first_lowered { 1 } else { tried });
-        let [log, imagined] = [cut(0..real), cut(real..rows)];
-        let multiplier = &mut self.multiplier;
+        let [log, imagined] = [0..real, real..rows].map(|rows| {
+            let tried = if rows.start < first_lowered { 1 } else { tried };
+            Parts { states: (ROWS_AT_ONCE / tried).max(1), rows }
+        });
+        let (parts, multiplier) = (log.count() + imagined.count(), &mut self.multiplier);
         let price = multiplier.as_ref().map_or(1.0, |m| m.log().exp().min(MOST_PRICE));
         let (mut gaps, mut q_sum) = (0.0, 0.0);
-        let mut loss =
-            self.critic_adam.minimise_parts(&mut self.store, log.count() + imagined.count(), |tape, part| {
-                let (lifted, part) = match part.checked_sub(log.count()) {
-                    None => (true, log.rows(part)),
-                    Some(part) => (false, imagined.rows(part)),
+        let mut loss = self.critic_adam.minimise_parts(&mut self.store, parts, |tape, part| {
+            let (lifted, part) = match part.checked_sub(log.count()) {
+                None => (true, log.part(part)),
+                Some(part) => (false, imagined.part(part)),
+            };
+            let (first, len) = (part.start, part.len());
+            let of_part = |of: ArrayView2<'_, Real>| tape.input(of.slice_axis(Axis(0), Slice::from(part.clone())));
+            let (s, y) = (of_part(batch.obs), tape.column(&y[part.clone()]));
+            // Their share of a mean over so many rows, of both critics.
+            let share = |of: usize| 2.0 * len as Real / of as Real;
+            let (q, high) = if first < first_lowered {
+                (nets.critic.forward(s.cat(of_part(batch.act))), None)
+            } else {
+                let pick = |values: &[Real], width: usize, shape| {
+                    let from = (first - first_lowered) * width;
+                    tape.fill(shape, |out| out.copy_from_slice(&values[from..from + len * width]))
                 };
-                let (first, len) = (part.start, part.len());
-                let of_part = |of: ArrayView2<'_, Real>| tape.input(of.slice_axis(Axis(0), Slice::from(part.clone())));
-                let (s, y) = (of_part(batch.obs), tape.column(&y[part.clone()]));
-                // Their share of a mean over so many rows, of both critics.
-                let share = |of: usize| 2.0 * len as Real / of as Real;
-                let (q, high) = if first < first_lowered {
-                    (nets.critic.forward(s.cat(of_part(batch.act))), None)
-                } else {
-                    let pick = |values: &[Real], width: usize, shape| {
-                        let from = (first - first_lowered) * width;
-                        tape.fill(shape, |out| out.copy_from_slice(&values[from..from + len * width]))
-                    };
-                    let all = pick(actions, tried * act, Shape::new(1, len * tried, act));
-                    let q = nets.critic.forward_pairs(s, all).reshape(Shape::new(2, len, tried));
-                    let log_density = || pick(log_density, count, Shape::new(1, len, count));
-                    let high = lowered.value(q.cols(1, count), log_density, if config.three_way { 3 } else { count });
-                    (q.cols(0, 1), Some(high.mean() * share(rows - first_lowered)))
-                };
-                let low = lifted.then(|| q.mean() * share(real));
-                let gap = match (high, low) {
-                    (Some(high), Some(low)) => Some(high - low),
-                    (Some(high), None) => Some(high),
-                    (None, low) => low.map(|low| -low),
-                };
-                q_sum += q.mean().item() * share(rows) * 0.5;
-                let error = (q - y).square().mean() * share(rows);
-                gap.map_or(error, |gap| {
-                    gaps += gap.item();
-                    error + gap * (config.weight * price)
-                })
-            });
+                let all = pick(actions, tried * act, Shape::new(1, len * tried, act));
+                let q = nets.critic.forward_pairs(s, all).reshape(Shape::new(2, len, tried));
+                let log_density = || pick(log_density, count, Shape::new(1, len, count));
+                let high = lowered.value(q.cols(1, count), log_density, if config.three_way { 3 } else { count });
+                (q.cols(0, 1), Some(high.mean() * share(rows - first_lowered)))
+            };
+            let low = lifted.then(|| q.mean() * share(real));
+            let gap = match (high, low) {
+                (Some(high), Some(low)) => Some(high - low),
+                (high, None) => high,
+                (None, Some(low)) => Some(-low),
+            };
+            q_sum += q.mean().item() * share(rows) * 0.5;
+            let error = (q - y).square().mean() * share(rows);
+            gap.map_or(error, |gap| {
+                gaps += gap.item();
+                error + gap * (config.weight * price)
+            })
+        });
         if first_lowered < rows {
             let threshold = 2.0 * config.lagrange.unwrap_or(0.0);
             let excess = gaps * config.weight - threshold;
@@ -372,32 +320,21 @@ const MOST_PRICE: Real = 1e6;
 /// Rows of critics evaluated together: their activations are what the inner caches hold.
 pub(crate) const ROWS_AT_ONCE: usize = 384;
 
-/// Rows of a batch in which so many actions each are valued, cut into parts of [`ROWS_AT_ONCE`].
+/// Rows of a batch, cut into parts of so many states.
 struct Parts {
-    all: Range<usize>,
+    rows: Range<usize>,
     states: usize,
 }
 
 impl Parts {
-    fn new(all: Range<usize>, tried: usize) -> Self {
-        Self { all, states: (ROWS_AT_ONCE / tried).max(1) }
-    }
-
     fn count(&self) -> usize {
-        self.all.len().div_ceil(self.states)
+        self.rows.len().div_ceil(self.states)
     }
 
-    fn rows(&self, part: usize) -> Range<usize> {
-        let first = self.all.start + part * self.states;
-        first..self.all.end.min(first + self.states)
+    fn part(&self, number: usize) -> Range<usize> {
+        let first = self.rows.start + number * self.states;
+        first..self.rows.end.min(first + self.states)
     }
-}
-
-/// The distributions of the rows from `first` on.
-fn rows_from(pi: TanhGaussian<'_>, first: usize) -> TanhGaussian<'_> {
-    let Gaussian { mean, log_std } = pi.base;
-    let left = mean.shape().rows - first;
-    TanhGaussian { base: Gaussian { mean: mean.rows(first, left), log_std: log_std.rows(first, left) } }
 }
 
 /// What the critic's step computes once for the whole batch.
@@ -498,6 +435,8 @@ impl crate::parity::Replayed for Cql {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::combo::{Mu, Rho};
+    use backcast_nn::Gaussian;
     use ndarray::Array2;
 
     fn rows(limit: Real) -> Columns {

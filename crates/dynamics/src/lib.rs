@@ -50,6 +50,10 @@
 //! A fit can be left and taken up again: [`Fit`] is a [`State`](backcast_core::State), so that it can be saved between two
 //! epochs, and epoch *e* draws from a key of its own, so that it goes on to the same bits.
 //!
+//! # An opponent
+//! A fitted ensemble can go on being trained: [`Trainer`] takes steps of the fit on rows of the caller's choice, and
+//! [`Adversary`] beside them makes what a policy gained in the model unlikely (RAMBO).
+//!
 //! # Actions
 //! Imagination also needs actions to ask about. [`ActionVae`] draws actions like those a log contains near a state: given *s′*
 //! it is ROMI's reverse policy, given *s* the behaviour model for forward imagination. [`GaussianBc`] is the simpler

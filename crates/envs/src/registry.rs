@@ -134,16 +134,21 @@ pub(crate) fn maze2d(name: &str) -> Result<Maze2d, EnvError> {
 
 /// The termination of the task `name` belongs to, or `None` where it is not known.
 ///
-/// Mazes, the pendulum, the mass–spring–damper and the half-cheetah never end; hopper and walker2d end when they fall.
-/// (Antmaze ends at its goal, which no observation shows: not known here.)
+/// Mazes, the pendulum, the mass–spring–damper, the half-cheetah, the reacher and Adroit's door, hammer and relocation never
+/// end; hopper, walker2d, ant and humanoid end when they fall, Adroit's pen when it is dropped.
+/// (Antmaze ends at its goal, which no observation shows and every reset draws anew: not known here.)
 pub fn termination(name: &str) -> Option<Termination> {
     if canonical(name).is_some() {
         return Some(never);
     }
     match task(name).as_str() {
-        "maze2d" | "pendulum" | "dmsd" | "halfcheetah" | "safetyhalfcheetah" => Some(never),
+        "maze2d" | "pendulum" | "dmsd" | "halfcheetah" | "safetyhalfcheetah" | "reacher" => Some(never),
+        "door" | "hammer" | "relocate" => Some(never),
         "hopper" => Some(termination::hopper),
         "walker2d" => Some(termination::walker2d),
+        "ant" => Some(termination::ant),
+        "humanoid" => Some(termination::humanoid),
+        "pen" => Some(termination::pen),
         _ => None,
     }
 }

@@ -148,3 +148,38 @@ fn dmsd_rows_follow_one_another() {
     }
     assert_eq!(rows, 120_000);
 }
+
+/// What a file calls terminal, and nothing else, is what the task's rule ends. Where the next state of a row is not recorded it
+/// is the next row's state, inside an episode.
+#[test]
+fn terminations_are_those_of_the_recordings() {
+    for (name, task) in [
+        ("gym_expert/Hopper-v4-expert.hdf5", "hopper-expert-v4"),
+        ("gym_expert/Walker2d-v4-expert.hdf5", "walker2d-expert-v4"),
+        ("gym_expert/HalfCheetah-v4-expert.hdf5", "halfcheetah-expert-v4"),
+        ("neorl2/SafetyHalfCheetah-train.hdf5", "safetyhalfcheetah"),
+        ("neorl2/DMSD-train.hdf5", "dmsd"),
+        ("pendulum/pendulum-replay.hdf5", "pendulum"),
+        ("reacher/reacher-v2-return-4.35.hdf5", "reacher-v2"),
+        ("door/door-human-dapg.hdf5", "door-human-v0"),
+    ] {
+        let Some(file) = open("terminations_are_those_of_the_recordings", name) else { continue };
+        let ends = backcast_envs::registry::termination(task).expect(task);
+        let (terminal, timeout) = (flags(&file, "terminals"), flags(&file, "timeouts"));
+        let width = file.dataset("observations").unwrap().shape()[1];
+        let numbers = |name: &str| file.dataset(name).and_then(|d| d.read_raw::<f32>());
+        let (obs, next) = (numbers("observations").expect(name), numbers("next_observations").ok());
+        let (mut checked, mut ended) = (0, 0);
+        for t in 0..terminal.len() {
+            let s2 = match &next {
+                Some(next) => &next[t * width..][..width],
+                None if !timeout[t] && !terminal[t] && t + 1 < terminal.len() => &obs[(t + 1) * width..][..width],
+                None => continue,
+            };
+            assert_eq!(ends(&obs[t * width..][..width], &[], s2), terminal[t], "{name}: row {t}: {s2:?}");
+            (checked, ended) = (checked + 1, ended + usize::from(terminal[t]));
+        }
+        eprintln!("{name}: {checked} rows, {ended} of them terminal");
+        assert!(checked > 1000, "{name}: {checked} rows");
+    }
+}

@@ -313,11 +313,10 @@ impl Answers {
 
         let mut rows = Columns::new(spec).with_next_actions(true);
         rows.reserve(batch.len());
-        let row = |of: ArrayView2<'_, Real>, i: usize| of.row(i).to_vec();
         for i in 0..batch.len() {
-            let (obs, act, next_obs) = (row(batch.obs, i), row(batch.act, i), row(batch.next_obs, i));
-            let terminal = batch.terminal[[i, 0]] > 0.0;
-            rows.push_followed(&obs, &act, batch.reward[[i, 0]], &next_obs, terminal, &row(next.view(), i));
+            let [obs, act, next_obs] = [batch.obs, batch.act, batch.next_obs].map(|of| dense(of, i));
+            let (reward, terminal) = (batch.reward[[i, 0]], batch.terminal[[i, 0]] > 0.0);
+            rows.push_followed(obs, act, reward, next_obs, terminal, dense(next.view(), i));
         }
         let normaliser = Normaliser::fit(batch.obs, Scale::Plus(1e-3));
         normaliser.apply_columns(&mut rows);
@@ -325,6 +324,11 @@ impl Answers {
         normaliser.apply(initial.view_mut());
         Self { rows, initial, at_initial, distance: square / here.len().max(1) as f64 }
     }
+}
+
+/// Row `i` of what lies row after row.
+fn dense(of: ArrayView2<'_, Real>, i: usize) -> &[Real] {
+    of.index_axis_move(Axis(0), i).to_slice().expect("rows are dense")
 }
 
 /// Rows that a policy is asked at a time.

@@ -165,33 +165,13 @@ pub struct StepDraws {
 pub struct Imaginer<P> {
     /// How to roll out.
     pub config: ImagineConfig,
-    /// Is *(s, a, s′)* the end of an episode? Always given forward time, and states in the units of the world.
+    /// Is *(s, a, s′)* the end of an episode? Always given forward time.
     pub termination: Termination,
     /// How much not to trust a step.
     pub penalty: P,
-    units: Option<Units>,
     cycle: Option<CycleCheck>,
     recorded: Vec<StepDraws>,
     work: Work,
-}
-
-/// What a standardised state is in the units of the world: x·std + mean.
-#[derive(Clone, Debug, PartialEq)]
-struct Units {
-    mean: Vec<Real>,
-    std: Vec<Real>,
-    /// *s* and *s′* of one transition.
-    raw: [Vec<Real>; 2],
-}
-
-impl Units {
-    fn raw(&mut self, states: [&[Real]; 2]) -> [&[Real]; 2] {
-        for (raw, state) in self.raw.iter_mut().zip(states) {
-            let each = raw.iter_mut().zip(state).zip(&self.std).zip(&self.mean);
-            each.for_each(|(((raw, x), std), mean)| *raw = x * std + mean);
-        }
-        self.raw.each_ref().map(Vec::as_slice)
-    }
 }
 
 /// The memory of the loop; it grows to the size of the largest call.
@@ -238,28 +218,12 @@ impl<P: Penalty> Imaginer<P> {
             to: Vec::new(),
             distance: Vec::new(),
         };
-        Ok(Self { config, termination, penalty, units: None, cycle: None, recorded: Vec::new(), work })
+        Ok(Self { config, termination, penalty, cycle: None, recorded: Vec::new(), work })
     }
 
     /// The same loop, which stores only what a model of the other direction agrees with.
     pub fn with_cycle_check(self, check: CycleCheck) -> Self {
         Self { cycle: Some(check), ..self }
-    }
-
-    /// The same loop for states that were standardised, (x − mean) / std per column, `[obs]` each: the termination, and it
-    /// alone, is given them as x·std + mean, so that a function written in the units of the world stays right. Actions are as
-    /// they are.
-    ///
-    /// # Errors
-    /// If the lengths differ, a mean is not finite, or a deviation is not positive.
-    pub fn with_units(self, mean: &[Real], std: &[Real]) -> Result<Self, ConfigError> {
-        let lengths = format!("must have as many means as deviations, not {} and {}", mean.len(), std.len());
-        ConfigError::unless(mean.len() == std.len(), "units", lengths)?;
-        ConfigError::unless(mean.iter().all(|m| m.is_finite()), "units", "must have finite means")?;
-        let positive = std.iter().all(|&s| s > 0.0 && s.is_finite());
-        ConfigError::unless(positive, "units", "must have positive deviations")?;
-        let raw = [const { Vec::new() }; 2].map(|_: Vec<Real>| vec![0.0; mean.len()]);
-        Ok(Self { units: Some(Units { mean: mean.to_vec(), std: std.to_vec(), raw }), ..self })
     }
 
     /// From now on the steps of a call take what they draw from `recorded`, one after the other, instead of from its key, which
@@ -294,9 +258,6 @@ impl<P: Penalty> Imaginer<P> {
         );
         let (config, w) = (&self.config, &mut self.work);
         let (obs, act, cols) = (spec.obs, spec.act, 1 + spec.obs);
-        if let Some(units) = &self.units {
-            assert_eq!(units.mean.len(), obs, "imagine: units of {} columns for a model of {spec:?}", units.mean.len());
-        }
         assert!(config.halt.is_none() || !self.penalty.is_zero(), "imagine: nothing measures the doubt to halt by");
         let asked = config.penalty_weight != 0.0 || config.halt.is_some() || config.doubt_budget.is_some();
         let measured = !self.penalty.is_zero() && asked;
@@ -410,8 +371,7 @@ impl<P: Penalty> Imaginer<P> {
                 let (from, a) = (&w.from[i * obs..][..obs], &w.act[i * act..][..act]);
                 // ANCHOR: forward_time
                 let (s, s2) = if direction == Direction::Reverse { (to, from) } else { (from, to) };
-                let [raw_s, raw_s2] = self.units.as_mut().map_or([s, s2], |units| units.raw([s, s2]));
-                let terminal = halt.is_some() || (self.termination)(raw_s, a, raw_s2);
+                let terminal = halt.is_some() || (self.termination)(s, a, s2);
                 let (penalty, member) = (w.penalty[i], w.member[i]);
                 sink.take(Imagined { obs: s, act: a, reward, next_obs: s2, terminal, penalty, chain, step, member });
                 // ANCHOR_END: forward_time

@@ -51,7 +51,7 @@
 //! | where do transitions go? | a [`Sink`]: columns, a [`Trace`], or a closure that overwrites the oldest row of a ring |
 //!
 //! **Invariants.** A stored transition is *(s, a, r, s′, d)* in forward time whatever the model's direction, and the termination
-//! is given it that way, in the units of the world ([`Imaginer::with_units`]). A row with a number that is not finite is never stored; the [`Summary`] counts it. The horizon ends a
+//! is given it that way. A row with a number that is not finite is never stored; the [`Summary`] counts it. The horizon ends a
 //! chain without marking it terminal.
 //!
 //! How far a model can be trusted is measured by [`model_error`]: its error against recorded trajectories, step by step. Whether

@@ -404,37 +404,6 @@ fn halting_without_a_measure_is_refused() {
     }
 }
 
-/// As `right_edge`, in units where s = (8·x₀ + 1, 2·x₁ − 3).
-fn right_edge_in_units(s: &[Real], a: &[Real], s2: &[Real]) -> bool {
-    let standard = |s: &[Real]| [(s[0] - 1.0) / 8.0, (s[1] + 3.0) / 2.0];
-    right_edge(&standard(s), a, &standard(s2))
-}
-
-#[test]
-fn terminations_see_the_units_of_the_world() {
-    let log = log(200);
-    for direction in [Direction::Forward, Direction::Reverse] {
-        let plain = rolled(direction, imaginer(|_| (), right_edge), &log);
-        let units = imaginer(|_| (), right_edge_in_units).with_units(&[1.0, -3.0], &[8.0, 2.0]).unwrap();
-        // Everything stored is what it is without units: they are for the termination alone.
-        assert!(rolled(direction, units, &log) == plain, "{direction:?}");
-    }
-}
-
-#[test]
-fn units_that_make_no_sense_are_refused() {
-    for (mean, std) in [(&[0.0][..], &[1.0, 1.0][..]), (&[Real::NAN], &[1.0]), (&[0.0], &[0.0]), (&[0.0], &[Real::NAN])]
-    {
-        assert_eq!(imaginer(|_| (), never).with_units(mean, std).err().unwrap().field, "units", "{mean:?} {std:?}");
-    }
-}
-
-#[test]
-#[should_panic(expected = "imagine: units of 3 columns for a model of")]
-fn units_of_another_width_are_named() {
-    rolled(Direction::Forward, imaginer(|_| (), never).with_units(&[0.0; 3], &[1.0; 3]).unwrap(), &log(10));
-}
-
 #[test]
 fn a_model_gone_astray_stores_nothing() {
     let mut world = World::new(Direction::Forward);

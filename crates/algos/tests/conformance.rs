@@ -365,7 +365,10 @@ fn drawless(case: &Case, metric: &str) -> bool {
     let dropout = case.value("dropout").and_then(|rate| rate.as_float()).unwrap_or(0.0);
     match case.name {
         "iql" if dropout > 0.0 => metric != "actor_loss",
-        "bc" | "iql" | "npg" => true,
+        // A loss on the real rows alone depends on which rows these are.
+        "npg" => false,
+        "td3_bc" if case.value("clone_real").and_then(|real| real.as_bool()) == Some(true) => metric == "q",
+        "bc" | "iql" => true,
         "td3_bc" | "rebrac" => ["actor_loss", "q"].contains(&metric),
         _ => metric == "q",
     }

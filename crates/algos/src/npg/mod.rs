@@ -1,6 +1,6 @@
-//! NPG, the natural policy gradient (Kakade, NIPS 2001) as in Rajeswaran, Lowrey, Todorov & Kakade, *Towards generalisation and
-//! simplicity in continuous control*, NeurIPS 2017, arXiv:1703.02660, on whole trajectories in the pessimistic MDP of
-//! [`morel`](crate::morel): what the authors of MOReL (Kidambi et al., NeurIPS 2020, arXiv:2005.05951) optimise with.
+//! NPG, the natural policy gradient (Kakade, NIPS 2001) as in Rajeswaran, Lowrey, Todorov & Kakade (NeurIPS 2017,
+//! arXiv:1703.02660), on whole trajectories in the pessimistic MDP of [`morel`](crate::morel): what the authors of MOReL
+//! (Kidambi et al., NeurIPS 2020, arXiv:2005.05951) optimise with.
 //!
 //! | equation | code |
 //! |---|---|

@@ -1,5 +1,5 @@
 //! COMBO, conservative offline model-based policy optimisation (Yu, Kumar, Rafailov, Rajeswaran, Levine & Finn, *COMBO:
-//! conservative offline model-based policy optimization*, NeurIPS 2021, arXiv:2102.08363): [`cql`](crate::cql) on transitions of
+//! conservative offline model-based policy optimization*, NeurIPS 2021, arXiv:2102.08363): [`cql`] on transitions of
 //! the log and of a model, in which only what the log did is lifted. Read that file first; here is what differs.
 //!
 //! | equation | code |

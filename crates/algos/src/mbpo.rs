@@ -1,6 +1,6 @@
 //! MBPO, model-based policy optimisation (Janner, Fu, Zhang & Levine, *When to trust your model*, NeurIPS 2019,
 //! arXiv:1906.08253), algorithm 2: the online loop that offline imagination comes from. A policy acts in a world, a model is
-//! fitted to all that happened, and [`sac`](crate::sac) learns from short roll-outs branched off real states.
+//! fitted to all that happened, and [`sac`] learns from short roll-outs branched off real states.
 //!
 //! | line of algorithm 2 | code |
 //! |---|---|
@@ -15,7 +15,7 @@
 //! actions are uniform.
 //!
 //! As in the authors' code: the model is refitted and rolled out at the same steps, batches have 5 % real rows, and roll-outs that
-//! are too old are forgotten. Not from it: the age is counted in roll-outs, and the rest of what [`sac`](crate::sac) and
+//! are too old are forgotten. Not from it: the age is counted in roll-outs, and the rest of what [`sac`] and
 //! [`mopo`](crate::mopo) say of themselves. Defaults are those for Hopper, from memory, not verified.
 //!
 //! ```

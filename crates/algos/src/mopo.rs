@@ -1,5 +1,5 @@
 //! MOPO, model-based offline policy optimisation (Yu, Thomas, Yu, Ermon, Zou, Levine, Finn & Ma, NeurIPS 2020,
-//! arXiv:2005.13239): [`sac`](crate::sac) on transitions imagined by its own policy, less what the model doubts about them.
+//! arXiv:2005.13239): [`sac`] on transitions imagined by its own policy, less what the model doubts about them.
 //!
 //! | equation | code |
 //! |---|---|

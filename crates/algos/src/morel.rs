@@ -1,6 +1,6 @@
 //! MOReL, model-based offline reinforcement learning (Kidambi, Rajeswaran, Netrapalli & Joachims, NeurIPS 2020,
 //! arXiv:2005.05951): a policy is optimised in a model in which whoever steps into the unknown is lost. Here by
-//! [`sac`](crate::sac) on short chains; by the authors' natural policy gradient on whole trajectories: [`npg`](crate::npg).
+//! [`sac`] on short chains; by the authors' natural policy gradient on whole trajectories: [`npg`](crate::npg).
 //!
 //! | equation | code |
 //! |---|---|

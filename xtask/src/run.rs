@@ -122,6 +122,11 @@ fn prepare(args: &Args, file: &Path) -> anyhow::Result<(Experiment, PathBuf)> {
         *log = std::path::absolute(file.with_file_name("").join(&log))?;
     }
     let resolved = experiment.to_toml();
+    let all = experiment.arms.iter().map(|arm| arm.name.as_str()).collect::<Vec<_>>().join(", ");
+    let wanted: Vec<&str> = args.arms.iter().map(|name| name.trim()).collect();
+    if let Some(stranger) = wanted.iter().find(|name| experiment.arms.iter().all(|arm| arm.name != **name)) {
+        bail!("--arms: there is no arm `{stranger}`; there are: {all}");
+    }
 
     let name: String = experiment.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
@@ -141,11 +146,6 @@ fn prepare(args: &Args, file: &Path) -> anyhow::Result<(Experiment, PathBuf)> {
             std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
             std::fs::write(&config, resolved).with_context(|| config.display().to_string())?;
         }
-    }
-    let all = experiment.arms.iter().map(|arm| arm.name.as_str()).collect::<Vec<_>>().join(", ");
-    let wanted: Vec<&str> = args.arms.iter().map(|name| name.trim()).collect();
-    if let Some(stranger) = wanted.iter().find(|name| experiment.arms.iter().all(|arm| arm.name != **name)) {
-        bail!("--arms: there is no arm `{stranger}`; there are: {all}");
     }
     if !wanted.is_empty() {
         experiment.arms.retain(|arm| wanted.contains(&arm.name.as_str()));
@@ -175,4 +175,37 @@ fn commit() -> String {
     let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".into() };
     let dirty = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|s| !s.is_empty());
     if dirty { format!("{commit} with changes") } else { commit }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_arms_are_chosen_by_name_and_a_stranger_leaves_nothing_behind() {
+        let folder = std::env::temp_dir().join(format!("backcast-arms-{}", std::process::id()));
+        let file = crate::root().join("experiments/maze2d-medium-romi.toml");
+        let chosen = |arms: &[&str], out: &str| {
+            let args = Args {
+                experiment: None,
+                data: None,
+                seeds: None,
+                arms: arms.iter().map(|&arm| arm.into()).collect(),
+                set: vec![],
+                out: Some(folder.join(out)),
+                quick: false,
+                resume: false,
+                jobs: None,
+            };
+            let names = |e: Experiment| e.arms.into_iter().map(|arm| arm.name).collect::<Vec<_>>();
+            prepare(&args, &file).map(|(experiment, _)| names(experiment))
+        };
+        assert_eq!(chosen(&[], "run").unwrap(), ["reverse", "forward", "data alone"]);
+        // The same folder: what is chosen is no part of the configuration.
+        assert_eq!(chosen(&["data alone", " reverse"], "run").unwrap(), ["reverse", "data alone"]);
+        let error = chosen(&["backwards"], "other").unwrap_err().to_string();
+        assert!(error.contains("`backwards`") && error.contains("reverse, forward, data alone"), "{error}");
+        assert!(!folder.join("other").exists());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -49,6 +49,8 @@ pub struct Config {
     pub actor_rate: Real,
     /// Learning rate of Q.
     pub critic_rate: Real,
+    /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
+    pub layer_norm: bool,
     /// Units of the hidden layers of actor and critics.
     pub hidden: Vec<usize>,
     /// Units of the hidden layers of the VAE's two halves.
@@ -70,6 +72,7 @@ impl Default for Config {
             vae_rate: 1e-3,
             actor_rate: 1e-3,
             critic_rate: 1e-3,
+            layer_norm: false,
             hidden: vec![400, 300],
             vae_hidden: vec![750, 750],
             precision: Precision::F32,
@@ -105,6 +108,7 @@ impl Algorithm for Config {
         let actor = Mlp::new(&mut store, "actor", &dims(spec.act), 1, Act::Relu, Init::FanIn, key);
         let actor = actor.with_output(Act::Tanh);
         let critic = Mlp::new(&mut store, "critic", &dims(1), 2, Act::Relu, Init::FanIn, key);
+        let critic = critic.with_layer_norm(self.layer_norm);
         let actor_target = actor.duplicate(&mut store, "actor_target");
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let vae_adam = Adam::new(vae.range(), self.vae_rate);

@@ -164,6 +164,7 @@ pub(crate) fn every() -> Vec<Case> {
         Case::new::<td3_bc::Config>(&nets("")),
         Case::new::<td3_bc::Config>(&nets("clone_real = true")),
         Case::new::<bcq::Config>(&with_vae("act_samples = 5")),
+        Case::new::<bcq::Config>(&with_vae("act_samples = 5\nlayer_norm = true")),
         Case::new::<bear::Config>(&with_vae("act_samples = 5\nwarm_start = 3\nalpha_rate = 1e-2")),
         Case::new::<bear::Config>(&with_vae(
             "act_samples = 5\nwarm_start = 0\ntarget_actor = false\nkernel = 'gaussian'\nsigma = 20.0\ncritics = 3\nalpha = 1.0",

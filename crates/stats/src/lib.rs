@@ -53,6 +53,7 @@ mod compare;
 mod profile;
 mod ranking;
 mod scores;
+mod survival;
 
 pub use backcast_core::Score;
 pub use bootstrap::{Bootstrap, Interval, interval};
@@ -60,6 +61,7 @@ pub use compare::{probability_of_improvement, win_rate};
 pub use profile::{ProfilePoint, profile};
 pub use ranking::{kendall, regret_at, spearman};
 pub use scores::{Metric, Scores, ScoresError, interquartile_mean};
+pub use survival::{Survival, Waited};
 
 /// The README's example, compiled and run with the documentation tests.
 #[cfg(doctest)]

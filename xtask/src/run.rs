@@ -87,7 +87,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
 
     let summary = Summary::of(&experiment, &outcome, &commit);
     run::write_summary(&summary, &out)?;
-    run::write_metrics(&outcome.learners, &out)?;
+    run::write_metrics(&experiment, &outcome, &out)?;
     let seconds = start.elapsed().as_secs_f64();
     let made = results::report(&experiment, &outcome, &summary, repeat(&args, &out), seconds)?;
     let write = |name: &str, text: String| {

@@ -32,7 +32,7 @@ pub(crate) fn figures(run: &RunReport) -> Vec<(&'static str, String)> {
     };
     let (all, mut figures) = (levels(run), Vec::new());
     if !all.is_empty() {
-        let scores = draw("score from pushed states by push level", "normalised score", &all, |l| (l.iqm, l.ci95));
+        let scores = draw("score from pushed states by push level", "score", &all, |l| (l.iqm, l.ci95));
         figures.push(("robustness", scores));
     }
     let pushed: Vec<Level> = all.into_iter().filter(|&l| l != Level::None).collect();

@@ -14,6 +14,7 @@ mod parity;
 mod progress;
 mod report;
 mod results;
+mod robustness;
 mod run;
 mod select;
 mod stages;

@@ -4,6 +4,7 @@
 //! telephone. The same data are kept beside the page as `report.json`, from which `cargo xtask report` builds it again.
 
 use crate::maze::{self, Panel};
+use crate::robustness;
 use crate::svg::{Chart, Row, STYLE, Series, standalone, strip};
 use anyhow::Context;
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
@@ -64,6 +65,9 @@ pub(crate) struct ArmReport {
     pub(crate) curve: Vec<CurvePoint>,
     /// Mean value of the batch against steps.
     pub(crate) value_curve: Vec<CurvePoint>,
+    /// From pushed states, level by level.
+    #[serde(default)]
+    pub(crate) robustness: Vec<backcast::run::LevelSummary>,
 }
 
 /// One point of a curve over all seeds.
@@ -148,6 +152,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(&from).with_context(|| from.display().to_string())?;
     let run: RunReport = serde_json::from_str(&text).with_context(|| from.display().to_string())?;
     println!("{}", crate::table::table(&run));
+    robustness::table(&run).into_iter().for_each(|table| println!("{table}"));
     let page = args.run.join("report.html");
     std::fs::write(&page, html(&run)).with_context(|| page.display().to_string())?;
     println!("{}", page.display());
@@ -162,7 +167,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every figure by name: `scores`, `curves`, `values`, `error`, and `reverse` and `forward` for a maze.
+/// Every figure by name: `scores`, `curves`, `values`, `error`, `robustness` and `recovery` where policies were pushed, and `reverse` and `forward` for a maze.
 pub(crate) fn figures(run: &RunReport) -> Vec<(&'static str, String)> {
     let mut all = vec![
         ("scores", scores(run)),
@@ -173,6 +178,7 @@ pub(crate) fn figures(run: &RunReport) -> Vec<(&'static str, String)> {
     if !run.free_space.is_empty() {
         all.push(("inside", free_space(run)));
     }
+    all.extend(robustness::figures(run));
     if let Some(maze) = &run.maze {
         all.push(("reverse", maze::panel(maze, Panel::Reverse)));
         all.push(("forward", maze::panel(maze, Panel::Forward)));
@@ -270,6 +276,21 @@ pub(crate) fn html(run: &RunReport) -> String {
                                 "bootstrap interval. 0 is a random policy and 100 the task's reference policy."
                             }))
                             (score_table(run))
+                        }
+                    }
+                    @if drawn.iter().any(|(name, _)| *name == "robustness") {
+                        section {
+                            h2 { "Pushed" }
+                            div.pair {
+                                (figure("robustness", "Score by push", markup! {
+                                    "The state of the world is pushed in the middle of each episode, in the same way for every method. "
+                                    "Interquartile mean over seeds and its 95 % interval."
+                                }))
+                                (figure("recovery", "Steps outside after a push", markup! {
+                                    "Until the state is again as near to a recorded one as recorded ones are to each other."
+                                }))
+                            }
+                            (robustness::tables(run))
                         }
                     }
                     @if run.maze.is_some() {
@@ -431,7 +452,7 @@ fn clock(seconds: f64) -> String {
 }
 
 /// One decimal, with a real minus sign.
-fn decimal(x: f64) -> String {
+pub(crate) fn decimal(x: f64) -> String {
     format!("{x:.1}").replace('-', "−")
 }
 

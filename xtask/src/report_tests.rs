@@ -18,6 +18,7 @@ pub(crate) fn made_up() -> RunReport {
         ci95,
         curve: curve(iqm, 4.0),
         value_curve: curve(value, 0.3),
+        robustness: vec![],
     };
     let walk = |i: usize, way: f64| -> Vec<(f64, f64)> {
         let (x, y) = (0.7 + 0.11 * (i % 20) as f64, 2.7 + 0.05 * (i % 7) as f64);

@@ -33,6 +33,7 @@ pub(crate) fn report(
             ci95: (scores.ci95[0], scores.ci95[1]),
             curve: curve(&runs, |p| Some(p.score)),
             value_curve: curve(&runs, |p| p.metrics.iter().find(|(name, _)| name == "q").map(|(_, q)| *q)),
+            robustness: scores.robustness.clone(),
         }
     });
     Ok(RunReport {

@@ -1,6 +1,6 @@
 //! `cargo xtask run`: an experiment from its file to its report.
 
-use crate::{progress::Bars, report, results, table};
+use crate::{progress::Bars, report, results, robustness, table};
 use anyhow::{Context, bail};
 use backcast::{
     AlgorithmConfig, Error, Experiment,
@@ -87,7 +87,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
 
     let summary = Summary::of(&experiment, &outcome, &commit);
     run::write_summary(&summary, &out)?;
-    run::write_metrics(&outcome.learners, &out)?;
+    run::write_metrics(&experiment, &outcome, &out)?;
     let seconds = start.elapsed().as_secs_f64();
     let made = results::report(&experiment, &outcome, &summary, repeat(&args, &out), seconds)?;
     let write = |name: &str, text: String| {
@@ -97,6 +97,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     write("report.json", serde_json::to_string(&made)?)?;
     write("report.html", report::html(&made))?;
     println!("{}", table::table(&made));
+    robustness::table(&made).into_iter().for_each(|table| println!("{table}"));
     println!("report: {}", out.join("report.html").display());
     Ok(ExitCode::SUCCESS)
 }

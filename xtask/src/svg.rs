@@ -254,6 +254,64 @@ fn legend(names: &[(String, &str)]) -> (String, f64) {
     (out, y + 24.0)
 }
 
+/// One line of a [`ladder`].
+pub(crate) struct Rungs<'a> {
+    pub(crate) name: &'a str,
+    /// Which colour and dash pattern.
+    pub(crate) kind: usize,
+    /// For each category, if there is one: the middle, and the lower and the upper end of its interval.
+    pub(crate) points: Vec<Option<[f64; 3]>>,
+}
+
+/// Lines over named categories, beside each other so that their intervals can be told apart.
+pub(crate) fn ladder(label: &str, x: &str, y: &str, categories: &[&str], lines: &[Rungs<'_>]) -> String {
+    let names: Vec<(String, &str)> =
+        lines.iter().map(|l| (format!("k{} d{}", l.kind % 6, l.kind % 4), l.name)).collect();
+    let (legend, top) = legend(&names);
+    let (left, right, height) = (46.0, WIDTH - 10.0, top + 250.0);
+    let bottom = height - 40.0;
+    let mut out = open(height, label) + &legend;
+    let heights = lines.iter().flat_map(|l| l.points.iter().flatten().flatten().copied());
+    let axis = Axis::around(heights, false, bottom, top + 18.0);
+    let _ = write!(out, "<text class=\"soft\" x=\"2\" y=\"{:.1}\">{}</text>", top + 4.0, escape(y));
+    for tick in axis.ticks() {
+        let (at, tick) = (axis.at(tick), short(tick));
+        let _ = write!(
+            out,
+            "<path class=\"grid\" d=\"M{left} {at:.1}H{right}\"/><text class=\"soft\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{tick}</text>",
+            left - 6.0,
+            at + 4.0
+        );
+    }
+    let wide = (right - left) / categories.len().max(1) as f64;
+    let middle = |category: usize| left + (category as f64 + 0.5) * wide;
+    let mut under = |at: f64, y: f64, text: &str| {
+        let text = escape(text);
+        let _ = write!(out, "<text class=\"soft\" x=\"{at:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{text}</text>");
+    };
+    categories.iter().enumerate().for_each(|(i, name)| under(middle(i), bottom + 17.0, name));
+    under((left + right) / 2.0, height - 6.0, x);
+    let apart = (0.7 * wide / lines.len().max(1) as f64).min(9.0);
+    for (i, line) in lines.iter().enumerate() {
+        let aside = (i as f64 - (lines.len() as f64 - 1.0) / 2.0) * apart;
+        let points: Vec<(f64, [f64; 3])> = (line.points.iter().enumerate())
+            .filter_map(|(at, p)| p.filter(|p| p.iter().all(|v| v.is_finite())).map(|p| (middle(at) + aside, p)))
+            .collect();
+        let class = &names[i].0;
+        let joined = path(points.iter().map(|(x, [middle, ..])| (*x, axis.at(*middle))));
+        let _ = write!(out, "<g class=\"{class}\"><path class=\"mid {class}\" d=\"{joined}\"/>");
+        for (x, [middle, low, high]) in points {
+            let [middle, low, high] = [middle, low, high].map(|v| axis.at(v));
+            let _ = write!(
+                out,
+                "<path class=\"stroke\" d=\"M{x:.1} {low:.1}V{high:.1}\"/><circle class=\"fill\" cx=\"{x:.1}\" cy=\"{middle:.1}\" r=\"2.6\"/>"
+            );
+        }
+        out += "</g>";
+    }
+    out + "</svg>"
+}
+
 /// One row of a [`strip`].
 pub(crate) struct Row<'a> {
     pub(crate) name: &'a str,
@@ -358,6 +416,19 @@ mod tests {
     fn numbers_on_ticks_are_short() {
         let shown = [0.0, 50.0, 0.25, 10_000.0, 250_000.0, 1_500_000.0, -20.0, 1e-5].map(short);
         assert_eq!(shown, ["0", "50", "0.25", "10k", "250k", "1.5M", "−20", "1e−5"]);
+    }
+
+    #[test]
+    fn a_ladder_has_every_line_and_leaves_gaps_where_nothing_was_measured() {
+        let line = |name, kind, points| Rungs { name, kind, points };
+        let lines = [
+            line("a", 0, vec![Some([1.0, 0.5, 2.0]), None, Some([3.0, 2.0, 4.0])]),
+            line("b", 7, vec![Some([f64::NAN; 3]), Some([-1.0, -2.0, 0.0]), Some([0.0, 0.0, 0.0])]),
+        ];
+        let drawn = ladder("l", "push", "score", &["none", "slight", "large"], &lines);
+        assert_eq!((drawn.matches("<circle").count(), drawn.matches("class=\"stroke\"").count()), (4, 4));
+        assert!(drawn.contains("slight") && drawn.contains("k1 d3") && !drawn.contains("NaN"));
+        assert!(ladder("l", "x", "y", &[], &[]).ends_with("</svg>"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use backcast_core::{Env, Key, Policy};
+use backcast_core::{Env, Key, Policy, Real};
 use ndarray::Array2;
 
 /// The undiscounted returns of `episodes` episodes, one world each, all stepped side by side.
@@ -12,26 +12,52 @@ pub fn evaluate<E>(
     episodes: usize,
     key: Key,
 ) -> Result<Vec<f64>, E> {
-    let spec = policy.spec();
     let mut worlds = (0..episodes).map(|_| world()).collect::<Result<Vec<_>, _>>()?;
+    Ok(roll(policy, &mut worlds, key, |_| {}))
+}
+
+/// A world between two steps of its episode, before the policy is asked again.
+pub(crate) struct Moment<'a, W: ?Sized> {
+    pub(crate) episode: usize,
+    /// Steps taken.
+    pub(crate) steps: usize,
+    pub(crate) world: &'a mut W,
+    /// What the policy will see, `[obs]`.
+    pub(crate) obs: &'a mut [Real],
+    /// Whether the episode is over.
+    pub(crate) over: bool,
+}
+
+/// The returns of one episode in each world; `between` sees every state, the first and the last too.
+pub(crate) fn roll<W: Env + ?Sized>(
+    policy: &mut dyn Policy,
+    worlds: &mut [Box<W>],
+    key: Key,
+    mut between: impl FnMut(Moment<'_, W>),
+) -> Vec<f64> {
+    let (spec, episodes) = (policy.spec(), worlds.len());
     let (mut obs, mut act) = (Array2::zeros((episodes, spec.obs)), Array2::zeros((episodes, spec.act)));
     let mut returns = vec![0.0; episodes];
-    for (i, world) in worlds.iter_mut().enumerate() {
-        world.reset(key.name("start").fold(i as u64), obs.row_mut(i).into_slice().expect("rows are dense"));
+    for (episode, world) in worlds.iter_mut().enumerate() {
+        let obs = obs.row_mut(episode).into_slice().expect("rows are dense");
+        world.reset(key.name("start").fold(episode as u64), obs);
+        between(Moment { episode, steps: 0, world: world.as_mut(), obs, over: false });
     }
     let mut running = vec![true; episodes];
-    let mut step = 0;
+    let mut steps = 0;
     while running.contains(&true) {
-        policy.act(obs.view(), Some(key.name("act").fold(step)), act.view_mut());
-        step += 1;
-        for (i, world) in worlds.iter_mut().enumerate() {
-            if running[i] {
-                let to = obs.row_mut(i).into_slice().expect("rows are dense");
-                let outcome = world.step(act.row(i).to_slice().expect("rows are dense"), to);
-                returns[i] += outcome.reward as f64;
-                running[i] = !(outcome.terminated || outcome.truncated);
+        policy.act(obs.view(), Some(key.name("act").fold(steps as u64)), act.view_mut());
+        steps += 1;
+        for (episode, world) in worlds.iter_mut().enumerate() {
+            if running[episode] {
+                let obs = obs.row_mut(episode).into_slice().expect("rows are dense");
+                let outcome = world.step(act.row(episode).to_slice().expect("rows are dense"), obs);
+                returns[episode] += outcome.reward as f64;
+                let over = outcome.terminated || outcome.truncated;
+                running[episode] = !over;
+                between(Moment { episode, steps, world: world.as_mut(), obs, over });
             }
         }
     }
-    Ok(returns)
+    returns
 }

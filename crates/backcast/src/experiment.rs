@@ -1,11 +1,10 @@
-use crate::{AlgorithmConfig, preset};
+use crate::data_config::MixOf;
+use crate::{AlgorithmConfig, DataConfig, RobustnessConfig, preset};
 use backcast_algos::romi::Starts;
-use backcast_core::{ConfigError, Direction, Real};
-use backcast_data::Rewards;
+use backcast_core::{ConfigError, Direction};
 use backcast_dynamics::{ActionVaeConfig, EnsembleConfig, GaussianBcConfig};
-use backcast_envs::{maze2d::generate::Quirks, pendulum::generate::Quality};
 use serde::{Deserialize, Serialize};
-use std::{fmt, ops::Range, path::PathBuf};
+use std::{fmt, ops::Range};
 
 /// One reproducible experiment: a task, a log, models of it, and the same learner with and without imagination.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +44,9 @@ pub struct Experiment {
     /// Updates and evaluations.
     #[serde(default)]
     pub training: Training,
+    /// Whether, when all is learnt, the policies are tried from pushed states too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub robustness: Option<RobustnessConfig>,
     /// What is compared.
     #[serde(default = "Arm::three")]
     pub arms: Vec<Arm>,
@@ -79,64 +81,6 @@ impl TryFrom<String> for Seeds {
 impl From<Seeds> for String {
     fn from(seeds: Seeds) -> Self {
         format!("{}..{}", seeds.0.start, seeds.0.end)
-    }
-}
-
-/// A log: read from a file if there is one, else made by the task's own generator.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DataConfig {
-    /// A D4RL-format HDF5 file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<PathBuf>,
-    /// Rows to generate.
-    pub rows: usize,
-    /// Seed of the generator.
-    pub seed: u64,
-    /// Standard deviation of the noise on the controller's actions.
-    pub noise: f64,
-    /// Whether to generate with the oddities of the published files (mazes).
-    pub quirks: Quirks,
-    /// Whose log to generate (pendulum).
-    pub quality: Quality,
-    /// The share of episodes, those with the highest returns, that learners see; none is all. 0.1 is that of 10 % BC.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub best_episodes: Option<Real>,
-    /// What rewards are turned into before models and learners see them. Thresholds elsewhere in an experiment, such as
-    /// `goal_reward`, are of the rewards after this.
-    pub rewards: Rewards,
-    /// Whether to leave out rows that repeat the observation before them across a cut. In maze2d logs such a row spans two
-    /// steps of physics: one row in eighty, and enough to hide a model's real accuracy from itself.
-    pub drop_stale: bool,
-}
-
-impl Default for DataConfig {
-    fn default() -> Self {
-        Self {
-            file: None,
-            rows: 1_000_000,
-            seed: 0,
-            noise: 0.5,
-            quirks: Quirks::Published,
-            quality: Quality::Expert,
-            best_episodes: None,
-            rewards: Rewards::Recorded,
-            drop_stale: true,
-        }
-    }
-}
-
-impl DataConfig {
-    fn check(&self) -> Result<(), ConfigError> {
-        let rows = self.rows;
-        ConfigError::unless(self.file.is_some() || rows >= 1000, "rows", format!("is {rows}; generate at least 1000"))?;
-        let noise = self.noise;
-        let sound = noise >= 0.0 && noise.is_finite();
-        ConfigError::unless(sound, "noise", format!("is {noise}; a deviation is not negative"))?;
-        let share = self.best_episodes.unwrap_or(1.0);
-        let why = format!("is {share}; a share lies in (0, 1]");
-        ConfigError::unless(share > 0.0 && share <= 1.0, "best_episodes", why)?;
-        self.rewards.check()
     }
 }
 
@@ -289,6 +233,10 @@ impl Experiment {
         self.rollout_gaussian.check().map_err(section("rollout_gaussian"))?;
         self.training.check().map_err(section("training"))?;
         self.data.check().map_err(section("data"))?;
+        if let Some(robustness) = &self.robustness {
+            robustness.check(&self.task).map_err(section("robustness"))?;
+            robustness.support.check().map_err(section("robustness.support"))?;
+        }
         let bad = |why: String| Err(ExperimentError(why));
         if self.arms.is_empty() {
             return bad("`arms` is empty; there is nothing to learn".into());
@@ -321,6 +269,11 @@ impl Experiment {
         let weighted = self.imagination.starts == Starts::ReturnPrioritised;
         if weighted && data.best_episodes.is_some() {
             return bad("data: `best_episodes` does not go with starts by return, which weigh every episode");
+        }
+        if weighted && data.mix.is_some_and(|mix| mix.of == MixOf::Rows) {
+            return bad(
+                "data: `mix` of rows does not go with starts by return: a row that was replaced has no episode",
+            );
         }
         let algorithm = self.algorithm_of(arm)?;
         match (arm.imagine == Imagine::Nothing, algorithm.needs_model()) {
@@ -503,6 +456,18 @@ mod tests {
             ),
             (LEAST, vec!["algorithm.name=edac", "algorithm.preset=hoper-medium"], "did you mean `hopper-medium`?"),
             (LEAST, vec!["algorithm.name=bc", "algorithm.preset=hopper-medium"], "`bc` has no presets"),
+            (LEAST, vec!["data.mix={random=1.5}"], "data.`mix` has a share of 1.5"),
+            (LEAST, vec!["data.mix={randm=0.5}"], "did you mean `random`?"),
+            (LEAST, vec!["data.mix={of='rows'}", "data.best_episodes=0.1"], "data.`best_episodes` does not go"),
+            (LEAST, vec!["data.mix={of='rows'}", "imagination.starts=return_prioritised"], "has no episode"),
+            (LEAST, vec!["robustness.at=[50, 100]"], "robustness.`at` has 100, and an episode of `dmsd` has 100 steps"),
+            (LEAST, vec!["robustness.at=[50, 40]"], "robustness.`at`"),
+            (LEAST, vec!["robustness.at=[0]"], "robustness.`at`"),
+            (LEAST, vec!["robustness.levels=['none', 'huge']"], "unknown variant `huge`"),
+            (LEAST, vec!["robustness.levels=['none', 'none']"], "robustness.`levels`"),
+            (LEAST, vec!["robustness.episodes=0"], "robustness.`episodes` is 0"),
+            (LEAST, vec!["robustness.episode=10"], "did you mean `episodes`?"),
+            (LEAST, vec!["robustness.support.quantile=2.0"], "robustness.support.`quantile` is 2"),
             (LEAST, vec!["data.noise=-1.0"], "data.`noise` is -1"),
             (LEAST, vec!["training.batch=0"], "training.`batch` is 0"),
             (LEAST, vec!["seeds=5..5"], "seeds `5..5` are none"),

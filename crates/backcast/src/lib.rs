@@ -39,17 +39,21 @@ pub use backcast_stats as stats;
 
 mod agent;
 mod algorithm;
+mod data_config;
 mod error;
 mod evaluate;
 mod experiment;
 pub mod preset;
+mod robustness;
 pub mod run;
 
 pub use agent::Agent;
 pub use algorithm::AlgorithmConfig;
+pub use data_config::{DataConfig, Mix, MixOf};
 pub use error::Error;
 pub use evaluate::evaluate;
-pub use experiment::{Arm, DataConfig, Experiment, ExperimentError, Imagine, Published, Seeds, Training};
+pub use experiment::{Arm, Experiment, ExperimentError, Imagine, Published, Seeds, Training};
+pub use robustness::{Pushed, Pushes, RobustnessConfig, Wait, evaluate_pushed};
 
 #[cfg(doctest)]
 mod book;

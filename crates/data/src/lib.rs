@@ -81,6 +81,7 @@ mod prioritised;
 mod rewards;
 mod ring;
 mod sum_tree;
+mod support;
 
 pub use check::{Check, Finding, Severity, Show, Summary, check, show};
 pub use dataset::Dataset;
@@ -92,3 +93,4 @@ pub use prioritised::{Priorities, Prioritised};
 pub use rewards::{Rewards, scale_rewards};
 pub use ring::Ring;
 pub use sum_tree::SumTree;
+pub use support::{Support, SupportConfig};

@@ -80,12 +80,17 @@ impl Dmsd {
         self.targets[usize::from(self.steps >= SWITCH)]
     }
 
+    /// The targets before and after step [`SWITCH`], metres.
+    pub fn targets(&self) -> [[f64; 2]; 2] {
+        self.targets
+    }
+
     /// Puts the masses somewhere and fixes the targets before and after step [`SWITCH`]. The step counter goes on.
     pub fn set_state(&mut self, state: DmsdState, targets: [[f64; 2]; 2]) {
         (self.state, self.targets) = (state, targets);
     }
 
-    fn observe(&self, obs: &mut [Real]) {
+    pub(crate) fn observe(&self, obs: &mut [Real]) {
         assert_eq!(obs.len(), 6, "Dmsd: the observation is [6], the buffer [{}]", obs.len());
         let DmsdState { position, velocity } = self.state;
         for (pair, values) in obs.chunks_mut(2).zip([position, velocity, self.target()]) {

@@ -32,6 +32,8 @@
 //!
 //! [`exact`] takes one exact step from an observation, whoever imagined it: the truth that a learnt model is held against.
 //!
+//! All three can also be [pushed](push::Pushable) in the middle of an episode, to see whether a policy comes back.
+//!
 //! What is deliberately absent: files (a log leaves [`maze2d::generate`] as plain columns), rendering, and hidden state. A
 //! world of your own is tried with [`checker::check`].
 //!
@@ -44,6 +46,7 @@ mod error;
 pub mod exact;
 pub mod maze2d;
 pub mod pendulum;
+pub mod push;
 pub mod registry;
 pub mod termination;
 
@@ -54,4 +57,4 @@ struct Readme;
 
 pub use backcast_core::Score;
 pub use error::EnvError;
-pub use registry::{make, score};
+pub use registry::{make, make_pushable, score};

@@ -79,7 +79,7 @@ impl Pendulum {
         self.state = state;
     }
 
-    fn observe(&self, obs: &mut [Real]) {
+    pub(crate) fn observe(&self, obs: &mut [Real]) {
         assert_eq!(obs.len(), 3, "Pendulum: the observation is [3], the buffer [{}]", obs.len());
         obs.copy_from_slice(&self.state.obs().map(|x| x as Real));
     }

@@ -5,6 +5,7 @@
 //! of a dataset's name: `hopper-medium-v2`.
 
 use crate::maze2d::{Layout, Maze2d, Reward};
+use crate::push::Pushable;
 use crate::{EnvError, Score, dmsd, pendulum, termination};
 use backcast_core::{Env, Termination, never};
 
@@ -106,6 +107,14 @@ pub fn canonical(name: &str) -> Option<&'static str> {
 /// # Ok::<(), backcast_envs::EnvError>(())
 /// ```
 pub fn make(name: &str) -> Result<Box<dyn Env + Send>, EnvError> {
+    Ok(make_pushable(name)?)
+}
+
+/// As [`make`], where the world can be [pushed](Pushable), as all of these can.
+///
+/// # Errors
+/// [`EnvError::Unknown`] with the three nearest names.
+pub fn make_pushable(name: &str) -> Result<Box<dyn Pushable + Send>, EnvError> {
     Ok(match canonical(name) {
         Some("pendulum-v1") => Box::new(pendulum::Pendulum::default()),
         Some("dmsd") => Box::new(dmsd::Dmsd::default()),

@@ -11,6 +11,7 @@
 //! 4. [`spearman`], [`kendall`] and [`regret_at`] say how good an order is that an estimate gives: of policies by their value
 //!    without trying them.
 //! 5. [`probability_of_improvement`] compares two methods; [`profile`] shows the whole distribution.
+//! 6. [`Survival`] says how long something took where some were not watched to the end.
 //!
 //! The definitions follow Agarwal, Schwarzer, Castro, Courville & Bellemare, *Deep reinforcement learning at the edge of
 //! the statistical precipice* (NeurIPS 2021). Randomness is an argument, a [`Key`](backcast_core::Key): the same key
@@ -53,6 +54,7 @@ mod compare;
 mod profile;
 mod ranking;
 mod scores;
+mod survival;
 
 pub use backcast_core::Score;
 pub use bootstrap::{Bootstrap, Interval, interval};
@@ -60,6 +62,7 @@ pub use compare::{probability_of_improvement, win_rate};
 pub use profile::{ProfilePoint, profile};
 pub use ranking::{kendall, regret_at, spearman};
 pub use scores::{Metric, Scores, ScoresError, interquartile_mean};
+pub use survival::{Survival, Waited};
 
 /// The README's example, compiled and run with the documentation tests.
 #[cfg(doctest)]

@@ -1,4 +1,5 @@
-use crate::{DataConfig, Error, Experiment};
+use super::mix;
+use crate::{DataConfig, Error, Experiment, MixOf};
 use backcast_core::{Columns, Key, Spec};
 use backcast_data::{Dataset, Log, Options, Row, TerminalRows, d4rl, scale_rewards};
 use backcast_envs::maze2d::{Maze2d, generate as maze};
@@ -99,7 +100,7 @@ pub fn load(experiment: &Experiment, spec: Spec) -> Result<Loaded, Error> {
 
 /// As [`load`], for the `data` of an arm, and with next actions if its learner asks for them.
 pub(crate) fn load_as(config: &DataConfig, task: &str, spec: Spec, next_actions: bool) -> Result<Loaded, Error> {
-    let (log, source) = match &config.file {
+    let (mut log, mut source) = match &config.file {
         Some(file) => (d4rl::read(file)?, file.display().to_string()),
         None => {
             let mut how = format!("generated: {} rows, seed {}, noise {}", config.rows, config.seed, config.noise);
@@ -118,6 +119,13 @@ pub(crate) fn load_as(config: &DataConfig, task: &str, spec: Spec, next_actions:
         )));
     }
     log.finite()?;
+    if let Some(mix) = &config.mix {
+        let of = if mix.of == MixOf::Rows { "rows" } else { "episodes" };
+        source += &format!("; {:.0} % random {of}, seed {}", 100.0 * mix.random, mix.seed);
+        if mix.of == MixOf::Episodes {
+            log = mix::episodes(&log, mix, task)?;
+        }
+    }
     let options = Options {
         act_limit: spec.act_limit,
         clip_actions: true,
@@ -128,6 +136,10 @@ pub(crate) fn load_as(config: &DataConfig, task: &str, spec: Spec, next_actions:
     let (mut dataset, report) = log.transitions(&options)?;
     let for_models = Options { terminals: TerminalRows::KeepKnown, next_actions: false, ..options };
     let mut model_data = log.transitions(&for_models)?.0.into_columns();
+    if let Some(mix) = config.mix.filter(|mix| mix.of == MixOf::Rows) {
+        mix::rows(dataset.columns_mut(), &mix, task, &options)?;
+        mix::rows(&mut model_data, &mix, task, &for_models)?;
+    }
     let in_data = |source| Error::Config { section: "data", source };
     let scale_and_shift = config.rewards.scale_and_shift(&dataset).map_err(in_data)?;
     scale_rewards(scale_and_shift, dataset.columns_mut());

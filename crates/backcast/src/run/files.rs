@@ -1,3 +1,4 @@
+use super::robustness::{self, LevelSummary};
 use super::{LearnResult, Outcome};
 use crate::{Error, Experiment};
 use backcast_core::Key;
@@ -32,6 +33,16 @@ pub struct ArmSummary {
     pub iqm: f64,
     /// Its 95 % stratified bootstrap interval.
     pub ci95: [f64; 2],
+    /// From pushed states, level by level, where the experiment asks for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub robustness: Vec<LevelSummary>,
+}
+
+/// The interquartile mean of one number per repetition, and its 95 % interval.
+pub(crate) fn iqm(values: &[f64]) -> (f64, [f64; 2]) {
+    let table = Scores::one_task(values).expect("every arm has a finite number for each seed");
+    let ci = interval(&table, Metric::Iqm, Bootstrap::default(), Key::new(0).name("summary"));
+    (interquartile_mean(values), [ci.low, ci.high])
 }
 
 impl Summary {
@@ -40,15 +51,15 @@ impl Summary {
         let arms = experiment.arms.iter().map(|arm| {
             let runs: Vec<&LearnResult> = outcome.learners.iter().filter(|l| l.arm == arm.name).collect();
             let scores: Vec<f64> = runs.iter().map(|l| l.score).collect();
-            let table = Scores::one_task(&scores).expect("every arm has a finite score for each seed");
-            let ci = interval(&table, Metric::Iqm, Bootstrap::default(), Key::new(0).name("summary"));
+            let (iqm, ci95) = iqm(&scores);
             ArmSummary {
                 name: arm.name.clone(),
                 task: experiment.task.clone(),
                 seeds: runs.iter().map(|l| l.seed).collect(),
-                iqm: interquartile_mean(&scores),
+                iqm,
                 scores,
-                ci95: [ci.low, ci.high],
+                ci95,
+                robustness: robustness::summary(experiment, &arm.name, &outcome.robustness),
             }
         });
         Self { experiment: experiment.name.clone(), commit: commit.to_owned(), arms: arms.collect() }
@@ -61,15 +72,22 @@ pub fn write_summary(summary: &Summary, out: &Path) -> Result<(), Error> {
     write(&out.join("summary.json"), &text)
 }
 
-/// Writes `metrics.csv` into `out`: `arm,seed,update,metric,value`, one line per number.
-pub fn write_metrics(learners: &[LearnResult], out: &Path) -> Result<(), Error> {
+/// Writes `metrics.csv` into `out`: `arm,seed,update,metric,value`, one line per number. What was measured
+/// from pushed states is there as `slight_score` and so on, at the last update.
+pub fn write_metrics(experiment: &Experiment, outcome: &Outcome, out: &Path) -> Result<(), Error> {
     let mut text = String::from("arm,seed,update,metric,value\n");
-    for l in learners {
+    for l in &outcome.learners {
         for point in &l.curve {
             let score = [("score".to_owned(), point.score)];
             for (metric, value) in score.iter().chain(&point.metrics) {
                 let _ = writeln!(text, "{},{},{},{metric},{value}", l.arm, l.seed, point.update);
             }
+        }
+    }
+    let updates = experiment.training.updates;
+    for r in &outcome.robustness {
+        for (metric, value) in robustness::metrics(experiment, r) {
+            let _ = writeln!(text, "{},{},{updates},{metric},{value}", r.arm, r.seed);
         }
     }
     write(&out.join("metrics.csv"), &text)

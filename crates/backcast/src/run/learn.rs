@@ -5,7 +5,11 @@ use backcast_data::{Mixture, Normaliser, Ring, Scale};
 use backcast_imagination::{Imagined, Summary};
 use backcast_nn::{load, save};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, path::Path, time::Instant};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 /// One learner's way and its end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,11 +109,41 @@ impl State for Learning {
     }
 }
 
+/// Where a learner's files are.
+pub(crate) fn folder(context: &Context<'_>, arm: usize, seed: u64) -> PathBuf {
+    context.out.join("learners").join(format!("{}-seed-{seed}", context.experiment.arms[arm].slug()))
+}
+
+/// The learner of an arm before its first update.
+fn blank(context: &Context<'_>, arm: usize, seed: u64) -> Result<Learning, Error> {
+    let (experiment, log) = (context.experiment, context.log_of(arm).rows());
+    let normaliser = experiment.standardise.then(|| Normaliser::fit(log.batch().obs, Scale::Plus(1e-3)));
+    let algorithm = experiment.algorithm_of(&experiment.arms[arm]).map_err(|e| Error::Mismatch(e.to_string()))?;
+    let init = context.key(seed).name("learner").name("init");
+    let agent = match algorithm.needs_model() {
+        true => Agent::on_model(&algorithm, normaliser, models::world(context, seed)?, init),
+        false => Agent::new(&algorithm, normaliser, log.spec(), init),
+    };
+    let agent = agent.map_err(|source| Error::Config { section: "algorithm", source })?;
+    let own = agent.rollouts().map(|rollouts| Ring::new(log.spec(), rollouts.capacity()));
+    Ok(Learning { agent, own })
+}
+
+/// The agent of an arm as its last checkpoint has it.
+pub(crate) fn trained(context: &Context<'_>, arm: usize, seed: u64) -> Result<Agent, Error> {
+    let mut learning = blank(context, arm, seed)?;
+    load(&mut learning, &folder(context, arm, seed).join(CHECKPOINT))?;
+    Ok(learning.agent)
+}
+
+/// The name of a learner's checkpoint in its folder.
+const CHECKPOINT: &str = "checkpoint.safetensors";
+
 /// Trains one arm on one seed, from its last checkpoint on.
 pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<LearnResult, Error> {
+    let (at, folder) = (arm, folder(context, arm, seed));
     let (experiment, log, arm) = (context.experiment, context.log_of(arm), &context.experiment.arms[arm]);
     let job = format!("{}, seed {seed}", arm.name);
-    let folder = context.out.join("learners").join(format!("{}-seed-{seed}", arm.slug()));
     let result_path = folder.join("result.json");
     if let Some(result) = files::read(&result_path)? {
         context.observer.finished(&job, "kept");
@@ -125,19 +159,10 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
         Some(rows) => rows,
         None => log,
     };
-    let normaliser = experiment.standardise.then(|| Normaliser::fit(log.batch().obs, Scale::Plus(1e-3)));
     let key = context.key(seed).name("learner");
-    let algorithm = experiment.algorithm_of(arm).map_err(|e| Error::Mismatch(e.to_string()))?;
-    let init = key.name("init");
-    let agent = match algorithm.needs_model() {
-        true => Agent::on_model(&algorithm, normaliser, models::world(context, seed)?, init),
-        false => Agent::new(&algorithm, normaliser, spec, init),
-    };
-    let agent = agent.map_err(|source| Error::Config { section: "algorithm", source })?;
-    let own = agent.rollouts().map(|rollouts| Ring::new(spec, rollouts.capacity()));
-    let mut learning = Learning { agent, own };
+    let mut learning = blank(context, at, seed)?;
 
-    let checkpoint = folder.join("checkpoint.safetensors");
+    let checkpoint = folder.join(CHECKPOINT);
     let mut progress = Progress::default();
     if checkpoint.exists() {
         let notes = load(&mut learning, &checkpoint)?;
@@ -218,11 +243,16 @@ fn write_checkpoint(learning: &mut Learning, progress: &Progress, path: &Path) -
 fn score(context: &Context<'_>, agent: &mut Agent, episodes: usize, key: Key) -> Result<(f64, f64), Error> {
     let task = &context.experiment.task;
     let returns = evaluate(&mut agent.as_evaluated(), || backcast_envs::make(task), episodes, key)?;
+    Ok(mean_and_deviation(task, &returns))
+}
+
+/// Mean and standard deviation of returns, normalised where the task has reference scores.
+pub(crate) fn mean_and_deviation(task: &str, returns: &[f64]) -> (f64, f64) {
     let n = returns.len() as f64;
     let mean = returns.iter().sum::<f64>() / n;
     let std = (returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / n).sqrt();
-    Ok(match backcast_envs::score(task) {
+    match backcast_envs::score(task) {
         Some(score) => (score.mean(mean), score.deviation(std)),
         None => (mean, std),
-    })
+    }
 }

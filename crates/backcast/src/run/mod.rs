@@ -8,8 +8,10 @@ mod data;
 mod files;
 mod free_space;
 mod learn;
+mod mix;
 mod models;
 mod pool;
+mod robustness;
 mod selection;
 
 pub use data::{DataSummary, Loaded, generate, load};
@@ -17,6 +19,7 @@ pub use files::{ArmSummary, Summary, write_metrics, write_summary};
 pub use free_space::FreeSpace;
 pub use learn::{LearnResult, Point};
 pub use models::{HorizonPoint, ModelResult};
+pub use robustness::{LevelResult, LevelSummary, RobustnessResult};
 pub use selection::{Judgement, Rule, Selection, SelectionConfig, select};
 
 use crate::{Error, Experiment, Imagine};
@@ -61,6 +64,9 @@ pub struct Outcome {
     pub models: Vec<ModelResult>,
     /// One per seed and arm, arm by arm.
     pub learners: Vec<LearnResult>,
+    /// Where the experiment asks for it, one per seed and arm, arm by arm: how it goes from pushed states.
+    #[serde(default)]
+    pub robustness: Vec<RobustnessResult>,
     /// A few imagined chains of the first seed, for drawing.
     pub chains: Chains,
     /// In mazes, one per seed and direction: how much of what is imagined lies in free space.
@@ -130,6 +136,16 @@ impl Context<'_> {
         self.own.of_arm[arm].map_or(self.log, |place| &self.own.logs[place])
     }
 
+    /// Which of all logs that is: 0 is the experiment's, and [`logs`](Context::logs) their number.
+    pub(crate) fn place_of(&self, arm: usize) -> usize {
+        self.own.of_arm[arm].map_or(0, |place| place + 1)
+    }
+
+    /// The number of different logs.
+    pub(crate) fn logs(&self) -> usize {
+        self.own.logs.len() + 1
+    }
+
     /// The root of all streams of one repetition. The arms of a repetition share models and imagination.
     pub(crate) fn key(&self, seed: u64) -> Key {
         Key::new(seed).name("experiment")
@@ -192,6 +208,11 @@ pub fn carry_out(
     });
     lap("learners");
 
+    let robustness = robustness::measure(&context, &jobs, threads)?;
+    if experiment.robustness.is_some() {
+        lap("robustness");
+    }
+
     let measured = pool::each(&fits, threads, |&(seed, direction)| free_space::measure(&context, seed, direction))?;
     let mut chains = Chains::default();
     for &direction in &directions {
@@ -203,7 +224,7 @@ pub fn carry_out(
     }
     lap("figures");
     let free_space = measured.into_iter().flatten().collect();
-    Ok(Outcome { data: log.summary, models, learners, chains, free_space, stages })
+    Ok(Outcome { data: log.summary, models, learners, robustness, chains, free_space, stages })
 }
 
 /// The weights of the log's trajectories, where real rows and starts are drawn by them.

@@ -236,6 +236,20 @@ impl Layout {
         };
         self.wall_boxes().into_iter().map(distance).fold(f64::INFINITY, f64::min) - super::physics::RADIUS
     }
+
+    /// Where a particle that is shoved straight from `from` towards `to` ends: there, or where a wall stops it, to the
+    /// centimetre (observation coordinates, metres). One that starts a little inside a wall, as soft contacts allow, goes no
+    /// deeper.
+    pub(crate) fn as_far_as(&self, from: [f64; 2], to: [f64; 2]) -> [f64; 2] {
+        let deepest = self.clearance(from).min(0.0);
+        let steps = ((to[0] - from[0]).hypot(to[1] - from[1]) / 0.01).ceil().max(1.0) as usize;
+        let place = |step: usize| {
+            let t = step as f64 / steps as f64;
+            if step == steps { to } else { [0, 1].map(|i| from[i] + t * (to[i] - from[i])) }
+        };
+        let blocked = (1..=steps).find(|&step| self.clearance(place(step)) < deepest);
+        blocked.map_or(to, |step| if step == 1 { from } else { place(step - 1) })
+    }
 }
 
 #[cfg(test)]

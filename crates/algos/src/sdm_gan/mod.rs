@@ -186,7 +186,7 @@ impl SdmGan {
         let (critic, delta, y) = (self.nets.critic, self.config.huber, &self.work.y);
         let (errors_now, q) = errors(critic, self.store.tape_without_history(), batch, rows, y);
         let loss = (huber(errors_now, delta).mean() * 2.0).item();
-        if !self.warming_up() && loss < self.guard.threshold() {
+        if !self.warming_up() && loss < self.guard.threshold {
             let y = &self.work.y;
             self.critic_adam
                 .minimise(&mut self.store, |tape| huber(errors(critic, tape, batch, rows, y).0, delta).mean() * 2.0);
@@ -371,7 +371,7 @@ impl Learner for SdmGan {
             self.guard.end_epoch();
         }
         let mut metrics = Metrics::from([("critic_loss", critic_loss), ("q", q)]);
-        metrics.put("q_size", self.size).put("threshold", self.guard.threshold());
+        metrics.put("q_size", self.size).put("threshold", self.guard.threshold);
         let (told, penalty) = told.map_or((None, None), |(loss, penalty)| (Some(loss), penalty));
         let some = [("actor_loss", actor_loss), ("discriminator_loss", told), ("gradient_penalty", penalty)];
         some.into_iter().filter_map(|(name, x)| Some((name, x?))).for_each(|(name, x)| _ = metrics.put(name, x));
@@ -409,7 +409,8 @@ impl State for SdmGan {
         if let Some(adam) = &mut self.discriminator_adam {
             under("discriminator_adam", adam, f);
         }
-        f("guard", Slot::Tensor(&[4], &mut self.guard.numbers));
+        f("threshold", Slot::Tensor(&[1], std::slice::from_mut(&mut self.guard.threshold)));
+        f("epoch_losses", Slot::Tensor(&[3], &mut self.guard.losses));
         f("q_size", Slot::Tensor(&[1], std::slice::from_mut(&mut self.size)));
         f("updates", Slot::Count(&mut self.updates));
     }

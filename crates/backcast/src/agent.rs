@@ -181,6 +181,7 @@ mod tests {
             ("mopo", "sac = { hidden = [8] }", true, false),
             ("combo", "cql = { hidden = [8] }", true, false),
             ("mobile", "hidden = [8]", true, false),
+            ("sdm_gan", "hidden = [8]", true, true),
         ] {
             let text = format!(
                 "name = 'x'\ntask = 'dmsd'\narms = [{{ name = 'alone' }}]\n[algorithm]\nname = '{name}'\n{options}"

@@ -1,6 +1,6 @@
-//! SDM-GAN, stationary distributions matched by an adversary (Yang, Feng, Zhang & Zhou, *Regularizing a model-based policy stationary
-//! distribution to stabilize offline reinforcement learning*, ICML 2022, arXiv:2206.07166): a policy that is a net of the state
-//! and of noise seeks values, and is held to go where the log goes: pairs of states and its actions, one step of a model further
+//! SDM-GAN, stationary distributions matched by an adversary (Yang, Feng, Zhang & Zhou, ICML 2022, arXiv:2206.07166, *Regularizing
+//! a model-based policy stationary distribution to stabilize offline reinforcement learning*): a policy that is a net of the
+//! state and of noise seeks values, and is held to go where the log goes: pairs of states and its actions, one step of a model further
 //! too, must not be told from pairs of the log.
 //!
 //! | equation | code |

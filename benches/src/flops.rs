@@ -109,6 +109,7 @@ pub fn flops(workload: &str) -> Option<Flops> {
         // An update of MOPO is one of SAC, on other rows.
         "sac" | "mopo" => same(sac(&TWO) + critics(&TWO)),
         "mobile" => same(sac(&TWO) + critics(&TWO) + doubt()),
+        "sdm_gan" => Some(sdm_gan()),
         "rebrac" => same(rebrac()),
         "bear" => Some(bear()),
         "awac" => same(awac()),
@@ -240,6 +241,31 @@ fn doubt() -> f64 {
     Net::member().forward(asked) + value(NEXT_STATES * asked)
 }
 
+/// Rows of a batch of SDM-GAN, a quarter of which have values and from a quarter of which the policy starts, and its samples of
+/// a next state.
+pub(crate) const SDM_GAN_BATCH: usize = 4 * 512;
+const NOISY: usize = 50;
+
+/// The policy sees eight columns of noise besides; a discriminator has the shape of a critic.
+fn sdm_gan_nets() -> [Net; 2] {
+    [Net::new(SHAPE.obs + 8, &[400, 300], SHAPE.act), Net::critic(&[400, 300])]
+}
+
+fn sdm_gan() -> Flops {
+    let ([actor, q], n) = (sdm_gan_nets(), SDM_GAN_BATCH / 4);
+    let both = |net: &Net, rows: usize| net.forward(rows) + net.backward(rows);
+    let slope = |rows: usize| q.to_input(SHAPE.act, rows);
+    let target = actor.forward(NOISY * n) + 2.0 * q.forward(NOISY * n);
+    let critics = 2.0 * both(&q, n);
+    // Twice as many pairs as states to start from, and as many of the log.
+    let (played, discriminator) = (2.0 * actor.forward(n), 2.0 * both(&q, 2 * n));
+    // The policy's own values always, the way back every other time.
+    let step = actor.backward(n) + 2.0 * slope(n) + both(&actor, 2 * n) + q.forward(2 * n) + slope(2 * n);
+    let policy = actor.forward(n) + 2.0 * q.forward(n) + 0.5 * step;
+    let (fixed, asked) = (target + critics + played + discriminator + policy, Net::member().forward(n));
+    Flops { plain: fixed + ELITES as f64 * asked, least: fixed + asked }
+}
+
 /// Ten actions drawn uniformly, ten at s, ten at s′, and the recorded one.
 fn cql(hidden: &[usize]) -> Flops {
     const TRIED: usize = 31;
@@ -311,6 +337,10 @@ pub fn parameters(workload: &str) -> Option<usize> {
             let [encoder, decoder, ..] = bcq_nets().map(|n| n.parameters());
             encoder + decoder + Net::gaussian(&[400; 2]).parameters() + 2 * Net::critic(&[400; 2]).parameters() + 1
         }
+        "sdm_gan" => {
+            let [actor, q] = sdm_gan_nets().map(|n| n.parameters());
+            actor + 3 * q
+        }
         "sac" | "mopo" | "mobile" | "cql" => soft(&TWO),
         "cql3" | "combo" => soft(&THREE),
         "dynamics" => ensemble + bounds,
@@ -373,6 +403,14 @@ mod tests {
         assert_eq!(per_row(flops("bear").unwrap().plain), vae + own);
         let saved = 2.0 * (9.0 + 4.0) * 17.0 * 400.0;
         assert_eq!(per_row(flops("bear").unwrap().least), vae + own - saved);
+        // Per 256 rows: 512 with values, 25 600 next states, 512 to start from and 1024 pairs of each kind.
+        let (noisy, noisy_in) = (25.0 * 400.0 + 120_000.0 + 300.0 * 6.0, 120_000.0 + 300.0 * 6.0);
+        let way_back = 2.0 * noisy_in + 2.0 * noisy + 4.0 * (value_in + 2400.0) + 4.0 * (2.0 * noisy + noisy_in);
+        let way_back = way_back + 4.0 * (value + value_in + 2400.0);
+        let fitted = (4.0 + 8.0) * (2.0 * value + value_in);
+        let own = 104.0 * noisy + 2.0 * noisy + 104.0 * value + 100.0 * value + fitted + 0.5 * way_back;
+        assert_eq!(least("sdm_gan"), own + 2.0 * 131_800.0);
+        assert_eq!(plain("sdm_gan"), own + 10.0 * 131_800.0);
         // 400-400 nets: at s and s′ ten actions of the log's model, forwards, and ten of the policy, both ways.
         let (pi, value) = (17.0 * 400.0 + 160_000.0 + 400.0 * 12.0, 23.0 * 400.0 + 160_000.0 + 400.0);
         let (pi_in, value_in) = (pi - 17.0 * 400.0, value - 23.0 * 400.0);

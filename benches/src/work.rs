@@ -2,10 +2,10 @@
 
 use crate::{
     SHAPE,
-    flops::{BATCH, BCQ_BATCH, IMAGINED, MEMBERS},
+    flops::{BATCH, BCQ_BATCH, IMAGINED, MEMBERS, SDM_GAN_BATCH},
 };
 use backcast::algos::imagines::{ModelBased, World};
-use backcast::algos::{awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, rebrac, sac, td3_bc};
+use backcast::algos::{awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, rebrac, sac, sdm_gan, td3_bc};
 use backcast::core::{Algorithm, Batch, Columns, Direction, Key, Learner, Policy, Real, Source, Spec, never};
 use backcast::dynamics::{Ensemble, EnsembleConfig, Fit};
 use backcast::imagination::{ImagineConfig, Imagined, Imaginer};
@@ -17,7 +17,7 @@ use rayon::ThreadPool;
 /// The workloads that are updates of a [`learner`], by name.
 pub const LEARNERS: &[&str] = &[
     "bc", "td3bc", "rebrac", "bcq", "bear", "iql", "awac", "sac", "sacn", "edac", "cql", "cql3", "mcq", "mopo",
-    "combo", "mobile",
+    "combo", "mobile", "sdm_gan",
 ];
 
 /// Every workload that can be timed, by name. With `:split` or `:bf16` behind it, a workload computes large products in that
@@ -39,6 +39,7 @@ pub const WORKLOADS: &[&str] = &[
     "mopo",
     "combo",
     "mobile",
+    "sdm_gan",
     "dynamics",
     "rollout_mopo",
     "rollout_combo",
@@ -59,7 +60,8 @@ pub fn parse(workload: &str) -> Option<(&str, Precision)> {
 /// Nets are 256-256 and batches 256, as the peers', and CQL has the thirty sampled actions of its default; `cql3` is CQL with
 /// three hidden layers. BCQ and BEAR have their authors' 400-300 nets, 750-750 VAEs and batches of 100, MCQ its authors' 400-400
 /// nets and the same VAE. ReBRAC, AWAC, SAC-N and EDAC, the last two with ten critics, have the three hidden layers of their
-/// defaults, and so does COMBO. MOPO, COMBO and MOBILE have a model of the published size; MOBILE asks its five elites in each update.
+/// defaults, and so does COMBO. MOPO, COMBO and MOBILE have a model of the published size; MOBILE asks its five elites in each update,
+/// and so does SDM-GAN, whose nets are 400-300 and whose batches are four times its authors' 512.
 pub fn learner(workload: &str) -> Option<(Box<dyn Learner>, usize)> {
     let (name, precision) = parse(workload)?;
     fn build<A: Algorithm>(config: A) -> Option<Box<dyn Learner>>
@@ -98,9 +100,15 @@ pub fn learner(workload: &str) -> Option<(Box<dyn Learner>, usize)> {
             build_on(combo::Config { cql, ..Default::default() }, precision)
         }
         "mobile" => build_on(mobile::Config { precision, ..Default::default() }, precision),
+        "sdm_gan" => build_on(sdm_gan::Config { warm_start: 0, precision, ..Default::default() }, precision),
         _ => None,
     };
-    built.map(|learner| (learner, if ["bcq", "bear"].contains(&name) { BCQ_BATCH } else { BATCH }))
+    let batch = match name {
+        "bcq" | "bear" => BCQ_BATCH,
+        "sdm_gan" => SDM_GAN_BATCH,
+        _ => BATCH,
+    };
+    built.map(|learner| (learner, batch))
 }
 
 /// The rows of a workload's batches that its learner's defaults want imagined.
@@ -108,6 +116,8 @@ pub fn imagined(workload: &str) -> usize {
     match parse(workload).map_or(workload, |w| w.0) {
         "mopo" | "mobile" => IMAGINED,
         "combo" => BATCH / 2,
+        // Half of the two mixed batches, which are half of all.
+        "sdm_gan" => SDM_GAN_BATCH / 4,
         _ => 0,
     }
 }

@@ -190,17 +190,25 @@ pub struct Bear {
 const LN_ALPHA: (Real, Real) = (-5.0, 10.0);
 
 // ANCHOR: mmd
-/// mean_{i,j} k(x_i, y_j) of every state, `[1, rows, 1]`, from `m` consecutive rows of each, `[1, rows·m, act]`
-fn kernel_mean<'t>(x: Var<'t>, y: Var<'t>, m: usize, kernel: Kernel, sigma: Real) -> Var<'t> {
-    let Shape { rows, cols: act, .. } = x.shape();
-    // x in the order 11…1 22…2 …, y in the order 12…m 12…m …: every pair once.
-    let beside = y.reshape(Shape::new(1, rows / m, m * act)).repeat_rows(m).reshape(Shape::new(1, rows * m, act));
-    let difference = x.repeat_rows(m) - beside;
+/// y in the order 12…m 12…m …, beside x in the order 11…1 22…2 …: every pair of a state's `m` rows once
+pub(crate) fn beside(y: Var<'_>, m: usize) -> Var<'_> {
+    let Shape { rows, cols, .. } = y.shape();
+    y.reshape(Shape::new(1, rows / m, m * cols)).repeat_rows(m).reshape(Shape::new(1, rows * m, cols))
+}
+
+/// k(x_i, y_j) of every state, `[1, rows, m·m]`, from `m` consecutive rows of each, `[1, rows·m, act]`
+pub(crate) fn kernels<'t>(x: Var<'t>, y: Var<'t>, m: usize, kernel: Kernel, sigma: Real) -> Var<'t> {
+    let difference = x.repeat_rows(m) - beside(y, m);
     let distance = match kernel {
         Kernel::Laplacian => difference.abs().sum_cols(),
         Kernel::Gaussian => difference.square().sum_cols(),
     };
-    (distance * (-0.5 / sigma)).exp().reshape(Shape::new(1, rows / m, m * m)).mean_cols()
+    (distance * (-0.5 / sigma)).exp().reshape(Shape::new(1, x.shape().rows / m, m * m))
+}
+
+/// mean_{i,j} k(x_i, y_j) of every state, `[1, rows, 1]`
+fn kernel_mean<'t>(x: Var<'t>, y: Var<'t>, m: usize, kernel: Kernel, sigma: Real) -> Var<'t> {
+    kernels(x, y, m, kernel, sigma).mean_cols()
 }
 
 /// (4)  MMD(s) = √( mean k(u,u′) − 2 mean k(u,v) + mean k(v,v′) + 10⁻⁶ )

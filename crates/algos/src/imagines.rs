@@ -6,7 +6,7 @@
 //!
 //! 1. every [`Rollouts::every`] updates, [`Imagines::imagine`]: the policy is rolled for a few steps from states of the log, and the
 //!    transitions go to a ring that forgets those of old policies;
-//! 2. [`Learner::update`] on a batch of which the share [`Rollouts::real`] comes from the log and the rest from the ring.
+//! 2. [`Learner::update`] on a batch of which the share [`Imagines::real_share`] comes from the log and the rest from the ring.
 //!
 //! ```
 //! use backcast_algos::{imagines::{Imagines, ModelBased, World}, mopo};
@@ -175,6 +175,10 @@ pub struct Evidence {
     pub initial: Option<Columns>,
     /// The smallest reward of the log.
     pub least_reward: Option<Real>,
+    /// The greatest.
+    pub greatest_reward: Option<Real>,
+    /// The standard deviation of its rewards.
+    pub reward_std: Option<Real>,
 }
 
 impl World {
@@ -217,6 +221,11 @@ pub trait ModelBased: Clone + Default + Serialize + DeserializeOwned {
 pub trait Imagines: Learner {
     /// When to imagine, how much to keep, and how to mix.
     fn rollouts(&self) -> &Rollouts;
+
+    /// The share of the next batch that is to come from the log, where it is not [`Rollouts::real`] always.
+    fn real_share(&self) -> Real {
+        self.rollouts().real
+    }
 
     /// Rolls the policy from states of `log`, which is in the model's units; every transition goes to `sink`, in these too.
     fn imagine(&mut self, log: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary;

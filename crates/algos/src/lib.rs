@@ -22,6 +22,7 @@
 //! | [`mopo`] | SAC on imagined transitions that pay for doubt (Yu et al. 2020) |
 //! | [`combo`] | CQL on real and imagined transitions (Yu et al. 2021) |
 //! | [`mobile`] | SAC whose targets pay for what the model's members would value differently (Sun et al. 2023) |
+//! | [`sdm_gan`] | SDM-GAN, a policy of noise whose occupancy an adversary holds to the log's (Yang et al. 2022) |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
 //!
 //! [`mbpo`] learns online, in a world it can act in (Janner et al. 2019): the loop that imagination comes from.
@@ -73,6 +74,7 @@ pub mod rambo;
 pub mod rebrac;
 pub mod romi;
 pub mod sac;
+pub mod sdm_gan;
 pub mod td3_bc;
 
 mod candidates;

@@ -248,7 +248,7 @@ mod tests {
         let mut model = Ensemble::new(config, SPEC, Direction::Forward, Key::new(2)).expect("sound");
         model.fit(&log, Key::new(3), &mut |_| true).expect("finite rows");
         let holdout = Some(model.holdout(&log, Key::new(3)));
-        let evidence = Evidence { holdout, initial: None, least_reward: Some(-1.0) };
+        let evidence = Evidence { holdout, initial: None, least_reward: Some(-1.0), ..Evidence::default() };
         (log, World::new(model, never).with_evidence(evidence))
     }
 

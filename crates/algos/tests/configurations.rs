@@ -59,6 +59,10 @@ const MAY_BE_ZERO: &[&str] = &[
     "margin",
     "random_starts",
     "value_weight",
+    "gradient_penalty",
+    "state_noise",
+    "reward_margin",
+    "real_step",
 ];
 
 fn cases() -> Vec<Case> {

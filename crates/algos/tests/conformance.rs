@@ -6,7 +6,7 @@ use backcast_core::*;
 use backcast_nn::{Act, Init, Mlp, Store};
 use ndarray::{Array2, Axis, Slice};
 use rayon::prelude::*;
-use shared::{Case, SPEC, columns, every, log, train};
+use shared::{Case, SPEC, columns, every, going_on, log, train};
 use std::collections::BTreeMap;
 
 #[test]
@@ -109,22 +109,33 @@ fn clones(name: &str) -> bool {
 
 /// One state, actions recorded uniformly, the best of them at +½: cloning stays at the mean, every other learner leaves it
 /// for the better.
+///
+/// SDM-GAN resembles the log only where it goes on, so that for it nothing ends and the future is worth nothing instead; and its
+/// batches are four in one.
 #[test]
 fn learners_prefer_what_pays() {
-    let mut rows = columns();
-    for i in 0..512 {
-        let mut a = [0.0; 2];
-        Key::new(10).fold(i).uniform(-1.0, 1.0, &mut a);
-        let reward = -a.iter().map(|a| (a - 0.5) * (a - 0.5)).sum::<Real>();
-        rows.push_followed(&[0.2; 3], &a, 10.0 * reward, &[0.2; 3], true, &[0.0; 2]);
-    }
+    let rows = |terminal| {
+        let mut rows = columns();
+        for i in 0..512 {
+            let mut a = [0.0; 2];
+            Key::new(10).fold(i).uniform(-1.0, 1.0, &mut a);
+            let reward = -a.iter().map(|a| (a - 0.5) * (a - 0.5)).sum::<Real>();
+            rows.push_followed(&[0.2; 3], &a, 10.0 * reward, &[0.2; 3], terminal, &[0.0; 2]);
+        }
+        rows
+    };
+    let [terminal, going_on] = [true, false].map(rows);
     every().into_par_iter().for_each(|case| {
         let case = case.with_each(|key| key.ends_with("_rate") && key != "alpha_rate", 1e-3);
+        let (case, rows, batch) = match case.name {
+            "sdm_gan" => (case.with("gamma", 0.0), &going_on, 4 * 64),
+            _ => (case, &terminal, 64),
+        };
         let (name, mut learner) = (case.name, case.build(Key::new(11)));
         let mut staging = columns();
         for step in 0..900 {
             let key = Key::new(12).fold(step);
-            learner.update(rows.sample(key.name("batch"), 64, &mut staging), key);
+            learner.update(rows.sample(key.name("batch"), batch, &mut staging), key);
         }
         let mut act = Array2::zeros((1, 2));
         learner.act(Array2::from_elem((1, 3), 0.2).view(), None, act.view_mut());
@@ -241,13 +252,13 @@ fn deterministic_actions_do_not_depend_on_the_row() {
     }
 }
 
-/// What acts is the net that learns: the actor's tensors, taken out by name and evaluated on a tape of the test's own. BCQ
-/// and BEAR, which choose among candidates, and NPG, whose actor is another, are checked where their nets can be reached.
+/// What acts is the net that learns: the actor's tensors, taken out by name and evaluated on a tape of the test's own. BCQ, BEAR
+/// and SDM-GAN, which choose among candidates, and NPG, whose actor is another, are checked where their nets can be reached.
 #[test]
 fn acting_is_the_actors_forward_pass_to_the_bit() {
     let obs = log(50).batch().obs.to_owned();
     let mut compared = 0;
-    for case in every().into_iter().filter(|case| !["bcq", "bear", "npg"].contains(&case.name)) {
+    for case in every().into_iter().filter(|case| !["bcq", "bear", "npg", "sdm_gan"].contains(&case.name)) {
         let (name, mut learner) = (case.name, case.build(Key::new(15)));
         train(learner.as_mut(), 0, 6);
         let mut act = Array2::zeros((50, 2));
@@ -283,6 +294,8 @@ fn targets_move_only_by_polyak() {
     for case in every() {
         let (name, tau) = (case.name, 0.02 as Real);
         let case = case.with_each(|key| key == "polyak", 0.02);
+        // Critics that rest leave their targets where they are.
+        let case = if name == "sdm_gan" { case.with("warm_start", 0) } else { case };
         let mut learner = case.build(Key::new(9));
         let (mut moves, mut targets) = (0, 0);
         for step in 0..6 {
@@ -318,26 +331,33 @@ fn targets_move_only_by_polyak() {
 /// advantage would tell.
 ///
 /// Nothing learns (rates too small to move a number), so that all losses of an update are taken at the same parameters. The
-/// weight λ of TD3+BC and its kin is a function of the whole batch, and drops out where all values have one sign.
+/// weight λ of TD3+BC and its kin is a function of the whole batch, and drops out where all values have one sign. SDM-GAN's means
+/// are over the rows that go on, so that all of its do; its MMD and its gradient
+/// penalty are of pairs of rows.
 #[test]
 fn rows_of_two_batches_can_be_exchanged() {
-    let all = log(64);
-    // The second batch is a permutation of the first.
     let order: Vec<usize> = (0..32).map(|i| (i * 11 + 5) % 32).collect();
-    let pick = |from: &dyn Fn(usize) -> usize| {
-        let mut rows = columns();
-        (0..20).for_each(|i| rows.push_row(&all, from(i)));
-        // What is imagined is so by its place.
-        rows.begin_imagined();
-        (20..32).for_each(|i| rows.push_row(&all, from(i)));
-        rows
+    let batches = |all: &Columns| {
+        let pick = |from: &dyn Fn(usize) -> usize| {
+            let mut rows = columns();
+            (0..20).for_each(|i| rows.push_row(all, from(i)));
+            // What is imagined is so by its place.
+            rows.begin_imagined();
+            (20..32).for_each(|i| rows.push_row(all, from(i)));
+            rows
+        };
+        // The second batch is a permutation of the first.
+        let straight = [pick(&|i| i), pick(&|i| order[i])];
+        let exchanged =
+            [pick(&|i| if i % 3 == 0 { order[i] } else { i }), pick(&|i| if i % 3 == 0 { i } else { order[i] })];
+        (straight, exchanged)
     };
-    let straight = [pick(&|i| i), pick(&|i| order[i])];
-    let exchanged =
-        [pick(&|i| if i % 3 == 0 { order[i] } else { i }), pick(&|i| if i % 3 == 0 { i } else { order[i] })];
+    let (some_end, none_ends) = (batches(&log(64)), batches(&going_on(64)));
     for case in every() {
+        let (straight, exchanged) = if case.name == "sdm_gan" { &none_ends } else { &some_end };
         let still = case.with_each(|key| key.ends_with("_rate"), 1e-30);
         let still = still.with_each(|key| key == "polyak", 1e-30).with_each(|key| key == "policy_period", 1);
+        let still = still.with_each(|key| key == "gradient_penalty", 0.0);
         let metrics = |rows: &Columns| {
             let mut learner = still.build(Key::new(17));
             one_sign(learner.as_mut());
@@ -345,7 +365,10 @@ fn rows_of_two_batches_can_be_exchanged() {
         };
         let [a, b] = straight.each_ref().map(metrics);
         let [c, d] = exchanged.each_ref().map(metrics);
-        for (i, (name, x)) in a.iter().enumerate() {
+        // Of pairs of rows.
+        let mmd = case.value("divergence").is_some_and(|d| d.as_str() == Some("mmd"));
+        let mean = |metric: &str| metric != "gradient_penalty" && !(mmd && metric == "actor_loss");
+        for (i, (name, x)) in a.iter().enumerate().filter(|(_, (name, _))| mean(name)) {
             let value = |m: &Metrics| m.iter().nth(i).expect("the same metrics").1 as f64;
             let (before, after) = (x as f64 + value(&b), value(&c) + value(&d));
             let size = [x as f64, value(&b), value(&c), value(&d)].map(f64::abs).into_iter().fold(1.0, f64::max);
@@ -366,7 +389,7 @@ fn drawless(case: &Case, metric: &str) -> bool {
     match case.name {
         "iql" if dropout > 0.0 => metric != "actor_loss",
         // A loss on the real rows alone depends on which rows these are.
-        "npg" => false,
+        "npg" | "sdm_gan" => false,
         "td3_bc" if case.value("clone_real").and_then(|real| real.as_bool()) == Some(true) => metric == "q",
         "bc" | "iql" => true,
         "td3_bc" | "rebrac" => ["actor_loss", "q"].contains(&metric),

@@ -93,6 +93,14 @@ impl Agent {
         }
     }
 
+    /// The share of the next batch that a learner on a model wants from the log; none if it has no model.
+    pub fn real_share(&self) -> Option<Real> {
+        match &self.learner {
+            Kind::Given(_) => None,
+            Kind::Imagining(learner) => Some(learner.real_share()),
+        }
+    }
+
     /// Lets a learner on a model roll its policy out from states of `log`; raw transitions go to `sink`. Nothing happens without
     /// a model.
     pub fn imagine(&mut self, log: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
@@ -173,6 +181,7 @@ mod tests {
             ("mopo", "sac = { hidden = [8] }", true, false),
             ("combo", "cql = { hidden = [8] }", true, false),
             ("mobile", "hidden = [8]", true, false),
+            ("sdm_gan", "hidden = [8]", true, true),
         ] {
             let text = format!(
                 "name = 'x'\ntask = 'dmsd'\narms = [{{ name = 'alone' }}]\n[algorithm]\nname = '{name}'\n{options}"

@@ -1,6 +1,6 @@
 use backcast_algos::imagines::{Imagines, ModelBased, World};
 use backcast_algos::{
-    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, rambo, rebrac, sac, td3_bc,
+    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, rambo, rebrac, sac, sdm_gan, td3_bc,
 };
 use backcast_core::{Algorithm, ConfigError, Key, Learner, Spec};
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,8 @@ pub enum AlgorithmConfig {
     Combo(combo::Config),
     /// MOBILE.
     Mobile(mobile::Config),
+    /// SDM-GAN.
+    SdmGan(sdm_gan::Config),
 }
 
 /// Calls a method of whichever configuration it is: the first value for learners from batches, the second for those that
@@ -67,6 +69,7 @@ macro_rules! each {
             AlgorithmConfig::Npg($on_model) => $model_based,
             AlgorithmConfig::Combo($on_model) => $model_based,
             AlgorithmConfig::Mobile($on_model) => $model_based,
+            AlgorithmConfig::SdmGan($on_model) => $model_based,
         }
     };
 }
@@ -97,10 +100,10 @@ impl AlgorithmConfig {
         matches!(self, Self::Rebrac(config) if config.beta2 > 0.0)
     }
 
-    /// Whether its policy is to choose among fresh candidates at every step, as BCQ and BEAR do when they are evaluated. All others
+    /// Whether its policy is to choose among fresh candidates at every step, as BCQ, BEAR and SDM-GAN do when they are evaluated. All others
     /// are evaluated by their deterministic action.
     pub fn acts_by_candidates(&self) -> bool {
-        matches!(self, Self::Bcq(_) | Self::Bear(_))
+        matches!(self, Self::Bcq(_) | Self::Bear(_) | Self::SdmGan(_))
     }
 
     /// The algorithm's short name.

@@ -25,6 +25,7 @@ const FILES: &[(&str, &str)] = &[
     ("rambo", include_str!("../presets/rambo.toml")),
     ("rebrac", include_str!("../presets/rebrac.toml")),
     ("sac_n", include_str!("../presets/sac_n.toml")),
+    ("sdm_gan", include_str!("../presets/sdm_gan.toml")),
 ];
 
 /// The algorithms that have presets.

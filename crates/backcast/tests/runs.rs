@@ -54,6 +54,9 @@ fn tiny() -> Experiment {
         name = "rambo"
         algorithm = { name = "rambo", lambda = 0.1, model_steps = 3, model_batch = 8, cloning_epochs = 1, rollouts = { every = 70, starts = 20, horizon = 2, keep = 2, real = 0.3 }, sac = { hidden = [8] } }
         [[arms]]
+        name = "sdm-gan"
+        algorithm = { name = "sdm_gan", epoch = 30, warm_start = 2, real_epochs = 1, target_samples = 2, act_samples = 2, hidden = [8], rollouts = { every = 70, starts = 20, horizon = 2, keep = 2 } }
+        [[arms]]
         name = "morel"
         algorithm = { name = "morel", rollouts = { every = 70, starts = 20, horizon = 5, keep = 2, real = 0.3 }, sac = { hidden = [8] } }
         [[arms]]

@@ -45,6 +45,11 @@ impl Adam {
         }
     }
 
+    /// With other rates β₁ and β₂ of the moments' averages.
+    pub fn with_betas(self, beta1: Real, beta2: Real) -> Self {
+        Self { betas: (beta1, beta2), ..self }
+    }
+
     /// With decoupled weight decay λ over the whole range.
     pub fn with_decoupled_decay(self, lambda: Real) -> Self {
         Self { decoupled: lambda, ..self }
@@ -222,14 +227,21 @@ mod tests {
     /// Three steps against the recurrence written out in double precision.
     #[test]
     fn steps_follow_algorithm_1() {
-        let (store, _) = quadratic(|a| a.with_decoupled_decay(0.01), 3);
+        for betas in [(0.9, 0.999), (0.4, 0.99)] {
+            follows_algorithm_1(betas);
+        }
+    }
+
+    fn follows_algorithm_1((beta1, beta2): (f64, f64)) {
+        let betas = |a: Adam| a.with_betas(beta1 as Real, beta2 as Real);
+        let (store, _) = quadratic(|a| betas(a).with_decoupled_decay(0.01), 3);
         for (i, start) in [1.0f64, -2.0].into_iter().enumerate() {
             let (mut x, mut m, mut v) = (start, 0.0, 0.0);
             for t in 1..=3 {
                 let g = 2.0 * x;
-                m = 0.9 * m + 0.1 * g;
-                v = 0.999 * v + 0.001 * g * g;
-                let (m_hat, v_hat) = (m / (1.0 - 0.9f64.powi(t)), v / (1.0 - 0.999f64.powi(t)));
+                m = beta1 * m + (1.0 - beta1) * g;
+                v = beta2 * v + (1.0 - beta2) * g * g;
+                let (m_hat, v_hat) = (m / (1.0 - beta1.powi(t)), v / (1.0 - beta2.powi(t)));
                 x -= 0.1 * 0.01 * x + 0.1 * m_hat / (v_hat.sqrt() + 1e-8);
             }
             assert!((store.params()[i] as f64 - x).abs() < 1e-6, "{} is not {x}", store.params()[i]);

@@ -11,6 +11,8 @@ pub enum Act {
     Identity,
     /// max(x, 0).
     Relu,
+    /// x where x > 0, x/100 elsewhere.
+    LeakyRelu,
     /// tanh x.
     Tanh,
     /// x·sigmoid(x).
@@ -223,6 +225,7 @@ impl Mlp {
                     let z = match self.hidden {
                         Act::Identity => return y,
                         Act::Relu => y.relu(),
+                        Act::LeakyRelu => y.leaky_relu(),
                         Act::Tanh => y.tanh(),
                         Act::Swish => y.swish(),
                     };

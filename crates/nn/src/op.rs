@@ -44,6 +44,8 @@ operations! {
     Offset(Real),
 
     Relu,
+    /// x where x > 0, x/100 elsewhere.
+    LeakyRelu,
     Tanh,
     Swish,
     Exp,
@@ -63,6 +65,8 @@ operations! {
     Inside(Real, Real),
     /// g·relu′ from the output.
     ReluGrad,
+    /// g·leaky_relu′ from the output.
+    LeakyReluGrad,
     /// g·tanh′ from the output.
     TanhGrad,
     /// g·swish′ from the input.
@@ -145,6 +149,7 @@ pub(crate) fn evaluate(op: Op, call: Call<'_>, out: &mut [Real], panels: &mut Ve
         Op::Min => broadcast(kernels::min, x, second(), out, shape),
         Op::Less => broadcast(kernels::less, x, second(), out, shape),
         Op::ReluGrad => kernels::relu_grad(xs, second().0, out),
+        Op::LeakyReluGrad => kernels::leaky_relu_grad(xs, second().0, out),
         Op::TanhGrad => kernels::tanh_grad(xs, second().0, out),
         Op::SwishGrad => kernels::swish_grad(xs, second().0, out),
         Op::LayerNorm => kernels::layer_norm(xs, shape.cols, out),
@@ -152,6 +157,7 @@ pub(crate) fn evaluate(op: Op, call: Call<'_>, out: &mut [Real], panels: &mut Ve
         Op::Scale(k) => kernels::scale(k, xs, out),
         Op::Offset(k) => kernels::offset(k, xs, out),
         Op::Relu => kernels::relu(xs, out),
+        Op::LeakyRelu => kernels::leaky_relu(xs, out),
         Op::Tanh => kernels::tanh(xs, out),
         Op::Swish => kernels::swish(xs, out),
         Op::Exp => kernels::exp(xs, out),
@@ -184,8 +190,10 @@ pub(crate) fn evaluate(op: Op, call: Call<'_>, out: &mut [Real], panels: &mut Ve
         Op::Linear(act) => {
             let epilogue = if act == Act::Relu { Epilogue::Relu } else { Epilogue::None };
             matmul(call, [false, false], epilogue, out, panels);
-            if act == Act::Tanh {
-                in_place(kernels::tanh, out);
+            match act {
+                Act::Tanh => in_place(kernels::tanh, out),
+                Act::LeakyRelu => in_place(kernels::leaky_relu, out),
+                _ => {}
             }
         }
         Op::SumTo => sum_to(x, out, shape),

@@ -17,6 +17,8 @@ macro_rules! methods {
 methods! {
     /// max(x, 0).
     relu => Op::Relu;
+    /// x where x > 0, x/100 elsewhere.
+    leaky_relu => Op::LeakyRelu;
     /// tanh x.
     tanh => Op::Tanh;
     /// x·sigmoid(x).
@@ -90,6 +92,10 @@ impl<'t> Var<'t> {
         self.tape.record(Op::MatMulMasked, [Some(self), Some(weight), Some(y)], y.shape())
     }
 
+    pub(crate) fn leaky_relu_grad(self, y: Self) -> Self {
+        self.binary(Op::LeakyReluGrad, y, "leaky_relu_grad")
+    }
+
     pub(crate) fn tanh_grad(self, y: Self) -> Self {
         self.binary(Op::TanhGrad, y, "tanh_grad")
     }
@@ -112,7 +118,7 @@ impl<'t> Var<'t> {
         self.tape.record(op, [Some(self), Some(other), None], Shape::new(members, m, n))
     }
 
-    /// act(x·W + b): one pass for identity, ReLU and tanh; swish is recorded after the sum, which its derivative needs.
+    /// act(x·W + b): one pass for identity, ReLU, leaky ReLU and tanh; swish is recorded after the sum, which its derivative needs.
     ///
     /// `self` is `[e, rows, in]`, `weight` `[e, in, out]`, `bias` `[e, 1, out]`; a single member serves all. A bias of more
     /// rows, `[e, rows/k, out]`, gives each of its rows to `k` consecutive rows: what those have in common.

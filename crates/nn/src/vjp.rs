@@ -74,6 +74,7 @@ pub(crate) fn pull_back<'t>(
         Op::Offset(_) => when!(a, g),
 
         Op::Relu => when!(a, g.relu_grad(y)),
+        Op::LeakyRelu => when!(a, g.leaky_relu_grad(y)),
         Op::Tanh => when!(a, g.tanh_grad(y)),
         Op::Swish => when!(a, g.swish_grad(x(a))),
         Op::Exp => when!(a, g * y),
@@ -88,6 +89,7 @@ pub(crate) fn pull_back<'t>(
 
         // The derivatives of derivatives, for gradients of gradients.
         Op::ReluGrad => when!(a, g.relu_grad(x(b))),
+        Op::LeakyReluGrad => when!(a, g.leaky_relu_grad(x(b))),
         Op::TanhGrad => {
             when!(a, g.tanh_grad(x(b)));
             when!(b, g * x(a) * x(b) * -2.0);
@@ -131,6 +133,7 @@ pub(crate) fn pull_back<'t>(
                 Act::Relu if marks[id as usize].masked => g,
                 Act::Identity => g,
                 Act::Relu => g.relu_grad(y),
+                Act::LeakyRelu => g.leaky_relu_grad(y),
                 Act::Tanh => g.tanh_grad(y),
                 Act::Swish => unreachable!("swish is recorded as an operation of its own"),
             };

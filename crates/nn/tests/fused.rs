@@ -54,6 +54,10 @@ fn relu(x: Var<'_>) -> Var<'_> {
     x * x.step()
 }
 
+fn leaky(x: Var<'_>) -> Var<'_> {
+    x * (x.step() * 0.99 + 0.01)
+}
+
 fn softplus(x: Var<'_>) -> Var<'_> {
     (x.exp() + 1.0).ln()
 }
@@ -86,6 +90,7 @@ fn pairs() -> Vec<Pair> {
             |x| x[0].linear(x[1], x[2], Act::Relu),
             |x| relu(x[0].matmul(x[1], false, false) + x[2].repeat_rows(3)),
         ),
+        normal("linear, leaky relu", &layer, |x| x[0].linear(x[1], x[2], Act::LeakyRelu), |x| leaky(affine(x))),
         normal("linear, tanh", &layer, |x| x[0].linear(x[1], x[2], Act::Tanh), |x| tanh(affine(x))),
         normal(
             "linear, swish",
@@ -97,6 +102,7 @@ fn pairs() -> Vec<Pair> {
             },
         ),
         normal("relu", &[wide], |x| x[0].relu(), |x| relu(x[0])),
+        normal("leaky relu", &[wide], |x| x[0].leaky_relu(), |x| leaky(x[0])),
         normal("tanh", &[wide], |x| x[0].tanh(), |x| tanh(x[0])),
         normal("swish", &[wide], |x| x[0].swish(), |x| x[0] * sigmoid(x[0])),
         normal("sigmoid", &[wide], |x| x[0].sigmoid(), |x| sigmoid(x[0])),

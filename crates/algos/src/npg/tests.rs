@@ -30,7 +30,7 @@ fn world(spread: Real) -> (Columns, World) {
     let mut model = Ensemble::new(config, POINT, Direction::Forward, Key::new(2)).expect("sound");
     model.fit(&log, Key::new(3), &mut |_| true).expect("finite rows");
     let holdout = Some(model.holdout(&log, Key::new(3)));
-    let evidence = Evidence { holdout, initial: Some(log.clone()), least_reward: Some(0.0) };
+    let evidence = Evidence { holdout, initial: Some(log.clone()), least_reward: Some(0.0), ..Evidence::default() };
     (log, World::new(model, never).with_evidence(evidence))
 }
 
@@ -166,7 +166,8 @@ fn an_iteration_is_that_of_a_second_implementation() {
     let model = Ensemble::new(model, spec, Direction::Forward, Key::new(1)).expect("sound");
     let mut row = Columns::new(spec);
     row.push(&[0.0; 3], &[0.0; 2], 0.0, &[0.0; 3], false);
-    let evidence = Evidence { holdout: Some(row.clone()), initial: Some(row), least_reward: Some(0.0) };
+    let evidence =
+        Evidence { holdout: Some(row.clone()), initial: Some(row), least_reward: Some(0.0), ..Evidence::default() };
     let config = Config {
         paths: 3,
         horizon: 7,

@@ -31,7 +31,7 @@ pub use error::ParityError;
 pub use fixture::{Fixture, Tensor};
 
 use crate::imagines::ModelBased;
-use crate::{awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, rebrac, sac, td3_bc};
+use crate::{awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, rebrac, sac, sdm_gan, td3_bc};
 use backcast_core::*;
 use backcast_nn::{Arena, Replay};
 use compare::{difference, loss_error, relative};
@@ -46,6 +46,11 @@ pub trait Replayed: Learner {
     /// Whether its batches must bring the action recorded at the next state.
     fn needs_next_actions(&self) -> bool {
         false
+    }
+
+    /// β₁ of the optimiser that moves `net`.
+    fn beta1(&self, _net: &str) -> Real {
+        BETA1
     }
 }
 
@@ -68,8 +73,11 @@ const LEARNERS: &[(&str, Build)] = &[
 ];
 
 /// The same, of learners that are built on a model.
-const MODEL_BASED: &[(&str, Build)] =
-    &[(combo::Config::NAME, build_on::<combo::Config>), (mobile::Config::NAME, build_on::<mobile::Config>)];
+const MODEL_BASED: &[(&str, Build)] = &[
+    (combo::Config::NAME, build_on::<combo::Config>),
+    (mobile::Config::NAME, build_on::<mobile::Config>),
+    (sdm_gan::Config::NAME, build_on::<sdm_gan::Config>),
+];
 
 /// The names of what can be replayed: learners, an ensemble as it is fitted, and a roll-out.
 pub fn algorithms() -> impl Iterator<Item = &'static str> {
@@ -106,6 +114,11 @@ trait Subject {
     /// Its tensors by name, as they are in the fixture.
     fn state(&mut self) -> &mut dyn State;
 
+    /// β₁ of the optimiser that moves `net`.
+    fn beta1(&self, _net: &str) -> Real {
+        BETA1
+    }
+
     /// Updates recorded.
     fn updates(&self) -> usize;
 
@@ -126,6 +139,10 @@ struct Taught {
 impl Subject for Taught {
     fn state(&mut self) -> &mut dyn State {
         &mut *self.learner
+    }
+
+    fn beta1(&self, net: &str) -> Real {
+        self.learner.beta1(net)
     }
 
     fn updates(&self) -> usize {
@@ -194,7 +211,7 @@ fn replay_updates(fixture: &Fixture, subject: &mut dyn Subject) -> Result<Vec<Co
         for (name, value) in metrics.iter() {
             losses.entry(name.to_owned()).or_insert_with(|| vec![None; updates])[update] = Some(value);
         }
-        first_gradients(fixture, subject.state(), &mut gradients)?;
+        first_gradients(fixture, subject, &mut gradients)?;
     }
 
     let mut all = compare_losses(fixture, &losses, updates)?;
@@ -234,11 +251,11 @@ fn start(fixture: &Fixture, state: &mut dyn State) -> Result<Vec<(String, Tensor
 /// Adds the gradient of each optimiser that has now taken its one and only step: its first moment is then (1 − β₁)·g.
 fn first_gradients(
     fixture: &Fixture,
-    state: &mut dyn State,
+    subject: &mut dyn Subject,
     gradients: &mut BTreeMap<String, (String, Tensor)>,
 ) -> Result<(), ParityError> {
     let (mut moments, mut stepped, mut shapes) = (Vec::new(), Vec::new(), Vec::new());
-    state.visit(&mut |name, slot| match (optimiser(name), slot) {
+    subject.state().visit(&mut |name, slot| match (optimiser(name), slot) {
         (Some((prefix, "m")), Slot::Tensor(_, m)) => moments.push((prefix.to_owned(), m.to_vec())),
         (Some((prefix, "steps")), Slot::Count(&mut 1)) => stepped.push(prefix.to_owned()),
         (None, Slot::Tensor(shape, _)) => shapes.push((name.to_owned(), shape.to_vec())),
@@ -254,7 +271,7 @@ fn first_gradients(
         let mut rest = m.as_slice();
         for (name, shape) in moved {
             let (now, later) = rest.split_at(shape.iter().product());
-            let g = now.iter().map(|&m| m as f64 / (1.0 - BETA1));
+            let g = now.iter().map(|&m| m as f64 / (1.0 - subject.beta1(prefix) as f64));
             gradients.entry(name.clone()).or_insert_with(|| (prefix.clone(), Tensor::new(shape, g)));
             rest = later;
         }
@@ -262,8 +279,8 @@ fn first_gradients(
     Ok(())
 }
 
-/// β₁ of every optimiser here, rounded as the optimiser rounds it.
-const BETA1: f64 = 0.9 as Real as f64;
+/// β₁ of the optimisers here, but for some learners'.
+const BETA1: Real = 0.9;
 
 /// Losses, and whatever else of an update's metrics the fixture has. A NaN of the fixture is an update without that metric.
 fn compare_losses(

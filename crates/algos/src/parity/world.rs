@@ -1,5 +1,5 @@
 use super::{Fixture, ParityError, Tensor};
-use crate::imagines::{Units, World};
+use crate::imagines::{Evidence, Units, World};
 use backcast_core::{Direction, Key, Real, Slot, State, never};
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 use std::collections::BTreeSet;
@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 /// Where the paths of a model's tensors begin, and those of its units.
 const MODEL: &str = "model/";
 const UNITS: &str = "units/";
+/// The smallest and the greatest reward of the log, and their standard deviation.
+const REWARDS: &str = "evidence/rewards";
 
 impl Fixture {
     /// What a model-based learner is built on: the model that the note `model` configures, with the tensors `model/…`, and, where
-    /// the learner sees standardised observations, `units/mean` and `units/std`. A learner that asks nothing of its model in an
+    /// the learner sees standardised observations, `units/mean` and `units/std`, and, where it asks, `evidence/rewards`. A learner that asks nothing of its model in an
     /// update needs none of them, and is given a model that knows nothing.
     pub(super) fn world(&self) -> Result<World, ParityError> {
         let mut model = self.blank_model()?;
@@ -23,6 +25,13 @@ impl Fixture {
                 Ok(singles(self.tensor(&format!("{UNITS}{name}"), &[self.spec.obs])?).collect())
             };
             world.units = Units::new(&read("mean")?, &read("std")?);
+        }
+        if self.tensors.contains_key(REWARDS) {
+            let [least_reward, greatest_reward, reward_std] = {
+                let mut numbers = singles(self.tensor(REWARDS, &[3])?);
+                [(); 3].map(|()| numbers.next())
+            };
+            world.evidence = Evidence { least_reward, greatest_reward, reward_std, ..Evidence::default() };
         }
         Ok(world)
     }
@@ -57,6 +66,7 @@ impl Fixture {
     /// The paths of every tensor that a [`world`](Fixture::world) is made of.
     pub(super) fn paths_of_world(&self) -> Result<BTreeSet<String>, ParityError> {
         let mut paths: BTreeSet<_> = ["mean", "std"].map(|name| format!("{UNITS}{name}")).into();
+        paths.insert(REWARDS.to_owned());
         if self.model.is_some() {
             self.blank_model()?.visit(&mut |name, _| {
                 paths.insert(format!("{MODEL}{name}"));

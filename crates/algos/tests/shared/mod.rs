@@ -3,7 +3,7 @@
 
 use backcast_algos::imagines::{Evidence, Imagines, ModelBased, World};
 use backcast_algos::{
-    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, rambo, rebrac, sac, td3_bc,
+    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, rambo, rebrac, sac, sdm_gan, td3_bc,
 };
 use backcast_core::*;
 use backcast_dynamics::{Ensemble, EnsembleConfig};
@@ -151,7 +151,13 @@ pub(crate) fn model() -> Ensemble {
 
 /// A world of this model, with all evidence that a learner may ask for.
 fn world() -> World {
-    let evidence = Evidence { holdout: Some(log(50)), initial: Some(log(20)), least_reward: Some(-1.0) };
+    let evidence = Evidence {
+        holdout: Some(log(50)),
+        initial: Some(log(20)),
+        least_reward: Some(-1.0),
+        greatest_reward: Some(2.0),
+        reward_std: Some(10.0),
+    };
     World::new(model(), never).with_evidence(evidence)
 }
 
@@ -206,6 +212,17 @@ pub(crate) fn every() -> Vec<Case> {
             "hidden = [16, 16]\nnon_negative = false\nsamples = 4\ncritics = 4\nmax_backup = true\nentropy_backup = false\n\
              layer_norm = true\nalpha = 0.2\nalpha_rate = 0.0\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),
+        Case::on_model::<sdm_gan::Config>(
+            "hidden = [16, 16]\ntarget_samples = 5\nact_samples = 5\nepoch = 10\nwarm_start = 0\n[rollouts]\nstarts = 20\nhorizon = 3",
+        ),
+        Case::on_model::<sdm_gan::Config>(
+            "hidden = [16, 16]\ndivergence = 'wasserstein'\ntarget_samples = 1\nact_samples = 5\nepoch = 10\nwarm_start = 0\n\
+             policy_period = 1\nnoise_dim = 4\n[rollouts]\nstarts = 20\nhorizon = 3",
+        ),
+        Case::on_model::<sdm_gan::Config>(
+            "hidden = [16, 16]\ndivergence = 'mmd'\nmmd_samples = 4\ntarget_samples = 40\nact_samples = 5\nepoch = 20\n\
+             warm_start = 2\n[rollouts]\nstarts = 20\nhorizon = 3",
+        ),
         Case::on_model::<combo::Config>(
             "[cql]\nhidden = [16, 16]\nactor_rate = 3e-4\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),
@@ -237,6 +254,13 @@ pub(crate) fn log(rows: u64) -> Columns {
         let terminal = key.below(10, 0) == 0;
         log.push_followed(&s, &a, s[0] + a[1], &s2, terminal, if terminal { &[0.0; 2] } else { &a2 });
     }
+    log
+}
+
+/// The same, of which none is terminal.
+pub(crate) fn going_on(rows: u64) -> Columns {
+    let mut log = log(rows);
+    log.values_mut(Column::Terminal).fill(0.0);
     log
 }
 

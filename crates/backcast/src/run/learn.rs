@@ -189,7 +189,7 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
         }
         learning.imagine(real, progress.update, step.name("imagination"), &mut progress, &job)?;
         let Learning { agent, own } = &mut learning;
-        let own = agent.rollouts().zip(own.as_ref()).map(|(how, ring)| Mixture::new(real, ring, 1.0 - how.real));
+        let own = agent.real_share().zip(own.as_ref()).map(|(share, ring)| Mixture::new(real, ring, 1.0 - share));
         let mixture = made.as_ref().map(|made| Mixture::new(real, made, imagination.ratio)).or(own);
         let rows: &dyn Source = match &mixture {
             Some(mixture) => mixture,

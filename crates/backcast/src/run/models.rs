@@ -76,11 +76,16 @@ pub(crate) fn world(context: &Context<'_>, seed: u64) -> Result<World, Error> {
     for first in log.dataset.initial().rows() {
         initial.push(first.as_slice().expect("dense"), &act, 0.0, &obs, false);
     }
-    let rewards = log.model_data.values(Column::Reward).iter().copied();
+    let rewards = log.model_data.values(Column::Reward);
+    let n = rewards.len().max(1) as f64;
+    let mean = rewards.iter().map(|&r| r as f64).sum::<f64>() / n;
+    let var = rewards.iter().map(|&r| (r as f64 - mean).powi(2)).sum::<f64>() / n;
     let evidence = Evidence {
         holdout: Some(model.holdout(&log.model_data, key)),
         initial: Some(initial),
-        least_reward: rewards.reduce(Real::min),
+        least_reward: rewards.iter().copied().reduce(Real::min),
+        greatest_reward: rewards.iter().copied().reduce(Real::max),
+        reward_std: Some(var.sqrt() as Real),
     };
     Ok(World::new(model, context.termination).with_evidence(evidence))
 }

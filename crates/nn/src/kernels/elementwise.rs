@@ -227,6 +227,9 @@ macro_rules! binary {
     };
 }
 
+/// The slope of a leaky ReLU below zero.
+const LEAK: Real = 0.01;
+
 unary! {
     /// eˣ.
     exp(x) = scalar::exp::<FMA>(x);
@@ -242,6 +245,8 @@ unary! {
     swish(x) = x * scalar::sigmoid::<FMA>(x);
     /// max(x, 0), keeping NaN.
     relu(x) = if x <= 0.0 { 0.0 } else { x };
+    /// x where x > 0, x/100 elsewhere, keeping NaN.
+    leaky_relu(x) = if x <= 0.0 { LEAK * x } else { x };
     /// 1 where x > 0.
     step(x) = if x > 0.0 { 1.0 } else { 0.0 };
     /// −1, 0 or 1.
@@ -269,6 +274,8 @@ binary! {
     less(x, y) = if y < x { 1.0 } else { 0.0 };
     /// g·relu′, from the output y.
     relu_grad(g, y) = if y > 0.0 { g } else { 0.0 };
+    /// g·leaky_relu′, from the output y.
+    leaky_relu_grad(g, y) = if y > 0.0 { g } else { LEAK * g };
     /// g·tanh′, from the output y.
     tanh_grad(g, y) = g * (1.0 - y * y);
     /// g·swish′(x) = g·σ(1 + x(1 − σ)), from the input x.

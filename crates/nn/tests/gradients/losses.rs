@@ -123,7 +123,7 @@ fn diversity<'t>(critics: Mlp, tape: Tape<'t>, key: Key) -> Var<'t> {
 /// Functions of the parameters of nets.
 pub(crate) fn modules() -> Vec<Case> {
     let mut cases = vec![];
-    for act in [Act::Identity, Act::Relu, Act::Tanh, Act::Swish] {
+    for act in [Act::Identity, Act::Relu, Act::LeakyRelu, Act::Tanh, Act::Swish] {
         cases.push(module(format!("Mlp, {act:?}"), move |store, key| {
             let net = Mlp::new(store, "net", &[3, 4, 3, 2], 2, act, Init::FanIn, key);
             let x = inputs(3, 3, key.name("x"));
@@ -186,7 +186,7 @@ pub(crate) fn modules() -> Vec<Case> {
     }));
     // These contain a gradient already: their first order is a second order, their second a third.
     // Large weights keep slopes away from zero, where their norms curve too sharply for differences.
-    for act in [Act::Relu, Act::Tanh, Act::Swish] {
+    for act in [Act::Relu, Act::LeakyRelu, Act::Tanh, Act::Swish] {
         cases.push(module(format!("gradient penalty, {act:?}"), move |store, key| {
             let critic = Mlp::new(store, "critic", &[3, 5, 4, 1], 1, act, Init::Xavier(1.5), key);
             Box::new(move |tape| wasserstein_loss(critic, tape, key))

@@ -17,6 +17,7 @@ pub(crate) fn unary() -> Vec<Case> {
         one("x·k", Normal, |x| x * -1.3),
         one("−x", Normal, |x| -x),
         one("relu", Spaced, |x| x.relu()),
+        one("leaky relu", Spaced, |x| x.leaky_relu()),
         one("tanh", Normal, |x| x.tanh()),
         one("swish", Normal, |x| x.swish()),
         one("exp", Normal, |x| x.exp()),
@@ -160,7 +161,7 @@ pub(crate) fn products() -> Vec<Case> {
         let name = format!("matmul, transposed {ta} {tb}, shared {share_a} {share_b}");
         cases.push(case(name, Normal, shapes, move |x| x[0].matmul(x[1], ta, tb)));
     }
-    for act in [Act::Identity, Act::Relu, Act::Tanh, Act::Swish] {
+    for act in [Act::Identity, Act::Relu, Act::LeakyRelu, Act::Tanh, Act::Swish] {
         for sharing in 0..8 {
             let shapes = move |key: Key| {
                 let s = shape(key);

@@ -22,6 +22,7 @@
 //! | [`mopo`] | SAC on imagined transitions that pay for doubt (Yu et al. 2020) |
 //! | [`combo`] | CQL on real and imagined transitions (Yu et al. 2021) |
 //! | [`mobile`] | SAC whose targets pay for what the model's members would value differently (Sun et al. 2023) |
+//! | [`scas`] | TD3 whose policy leads back to the log where that is worth it, by a model (Mao et al. 2024) |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
 //!
 //! [`mbpo`] learns online, in a world it can act in (Janner et al. 2019): the loop that imagination comes from.
@@ -73,9 +74,11 @@ pub mod rambo;
 pub mod rebrac;
 pub mod romi;
 pub mod sac;
+pub mod scas;
 pub mod td3_bc;
 
 mod candidates;
+mod perturbed;
 mod transition;
 
 /// The README's example, compiled and run with the documentation tests.

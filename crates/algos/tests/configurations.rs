@@ -39,6 +39,7 @@ const MAY_BE_ZERO: &[&str] = &[
     "cloning",
     "weight",
     "beta",
+    "sharpness",
     "beta1",
     "beta2",
     "eta",

@@ -190,8 +190,13 @@ fn imagining_is_a_function_of_its_key_and_allocates_nothing() {
     let mut imagining = 0;
     for case in every() {
         let Some(mut learner) = case.imagining(Key::new(19)) else { continue };
+        let Some(rollouts) = learner.rollouts().cloned() else {
+            let mut rows = Columns::new(SPEC);
+            let made = learner.imagine(&log, Key::new(20), &mut rows);
+            assert!(made.stored == 0 && rows.is_empty(), "{}: no roll-outs, and yet rows", case.name);
+            continue;
+        };
         imagining += 1;
-        let rollouts = learner.rollouts().clone();
         let imagined = |threads, key| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut learner = case.imagining(Key::new(19)).expect("it imagined before");
@@ -308,7 +313,7 @@ fn targets_move_only_by_polyak() {
             }
         }
         // TD3's descendants move them every second update.
-        assert_eq!(moves, if ["td3_bc", "rebrac"].contains(&name) { targets / 2 } else { targets }, "{name}");
+        assert_eq!(moves, if ["td3_bc", "rebrac", "scas"].contains(&name) { targets / 2 } else { targets }, "{name}");
         assert_eq!(targets > 0, !clones(name), "{name}");
     }
 }

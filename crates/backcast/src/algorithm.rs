@@ -1,6 +1,6 @@
 use backcast_algos::imagines::{Imagines, ModelBased, World};
 use backcast_algos::{
-    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, rambo, rebrac, sac, td3_bc,
+    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, rambo, rebrac, sac, scas, td3_bc,
 };
 use backcast_core::{Algorithm, ConfigError, Key, Learner, Spec};
 use serde::{Deserialize, Serialize};
@@ -43,10 +43,12 @@ pub enum AlgorithmConfig {
     Combo(combo::Config),
     /// MOBILE.
     Mobile(mobile::Config),
+    /// SCAS.
+    Scas(scas::Config),
 }
 
 /// Calls a method of whichever configuration it is: the first value for learners from batches, the second for those that
-/// imagine in a model.
+/// have a model.
 macro_rules! each {
     ($of:expr, $config:pat => $value:expr, $on_model:pat => $model_based:expr) => {
         match $of {
@@ -67,6 +69,7 @@ macro_rules! each {
             AlgorithmConfig::Npg($on_model) => $model_based,
             AlgorithmConfig::Combo($on_model) => $model_based,
             AlgorithmConfig::Mobile($on_model) => $model_based,
+            AlgorithmConfig::Scas($on_model) => $model_based,
         }
     };
 }
@@ -77,7 +80,7 @@ impl AlgorithmConfig {
         each!(self, config => config.check(), config => config.check())
     }
 
-    /// Whether it learns in a model of what happens next, and imagines there itself.
+    /// Whether it learns with a model of what happens next, and imagines there itself or asks it in its updates.
     pub fn needs_model(&self) -> bool {
         each!(self, _ => false, _ => true)
     }

@@ -57,6 +57,9 @@ fn tiny() -> Experiment {
         name = "morel"
         algorithm = { name = "morel", rollouts = { every = 70, starts = 20, horizon = 5, keep = 2, real = 0.3 }, sac = { hidden = [8] } }
         [[arms]]
+        name = "scas"
+        algorithm = { name = "scas", beta = 0.1, hidden = [8] }
+        [[arms]]
         name = "npg"
         algorithm = { name = "npg", paths = 2, horizon = 5, warm_start = 190, iterations = 3, hidden = [8], value_hidden = [8], random_starts = 0.5 }
     "#;

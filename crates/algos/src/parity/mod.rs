@@ -31,7 +31,7 @@ pub use error::ParityError;
 pub use fixture::{Fixture, Tensor};
 
 use crate::imagines::ModelBased;
-use crate::{awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, rebrac, sac, td3_bc};
+use crate::{awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, rebrac, sac, scas, td3_bc};
 use backcast_core::*;
 use backcast_nn::{Arena, Replay};
 use compare::{difference, loss_error, relative};
@@ -68,8 +68,11 @@ const LEARNERS: &[(&str, Build)] = &[
 ];
 
 /// The same, of learners that are built on a model.
-const MODEL_BASED: &[(&str, Build)] =
-    &[(combo::Config::NAME, build_on::<combo::Config>), (mobile::Config::NAME, build_on::<mobile::Config>)];
+const MODEL_BASED: &[(&str, Build)] = &[
+    (combo::Config::NAME, build_on::<combo::Config>),
+    (mobile::Config::NAME, build_on::<mobile::Config>),
+    (scas::Config::NAME, build_on::<scas::Config>),
+];
 
 /// The names of what can be replayed: learners, an ensemble as it is fitted, and a roll-out.
 pub fn algorithms() -> impl Iterator<Item = &'static str> {

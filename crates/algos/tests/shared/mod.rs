@@ -3,7 +3,7 @@
 
 use backcast_algos::imagines::{Evidence, Imagines, ModelBased, World};
 use backcast_algos::{
-    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, rambo, rebrac, sac, td3_bc,
+    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, rambo, rebrac, sac, scas, td3_bc,
 };
 use backcast_core::*;
 use backcast_dynamics::{Ensemble, EnsembleConfig};
@@ -205,6 +205,10 @@ pub(crate) fn every() -> Vec<Case> {
             "hidden = [16, 16]\nnon_negative = false\nsamples = 4\ncritics = 4\nmax_backup = true\nentropy_backup = false\n\
              layer_norm = true\nalpha = 0.2\nalpha_rate = 0.0\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),
+        Case::on_model::<scas::Config>(&nets("")),
+        Case::on_model::<scas::Config>(&nets(
+            "mean_target = true\ncritics = 3\nelites = 2\nbeta = 0.1\nactor_decay = 0",
+        )),
         Case::on_model::<combo::Config>(
             "[cql]\nhidden = [16, 16]\nactor_rate = 3e-4\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),

@@ -173,6 +173,7 @@ mod tests {
             ("mopo", "sac = { hidden = [8] }", true, false),
             ("combo", "cql = { hidden = [8] }", true, false),
             ("mobile", "hidden = [8]", true, false),
+            ("osr", "cql = { hidden = [8] }", true, false),
             ("scas", "hidden = [8]", false, false),
         ] {
             let text = format!(

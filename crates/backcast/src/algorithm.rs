@@ -1,6 +1,6 @@
 use backcast_algos::imagines::{Imagines, ModelBased, World};
 use backcast_algos::{
-    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, rambo, rebrac, sac, scas, td3_bc,
+    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, osr, rambo, rebrac, sac, scas, td3_bc,
 };
 use backcast_core::{Algorithm, ConfigError, Key, Learner, Spec};
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,8 @@ pub enum AlgorithmConfig {
     Edac(edac::Config),
     /// Mildly conservative Q-learning.
     Mcq(mcq::Config),
+    /// OSR and OSR-v.
+    Osr(osr::Config),
     /// MOPO.
     Mopo(mopo::Config),
     /// RAMBO.
@@ -63,6 +65,7 @@ macro_rules! each {
             AlgorithmConfig::Cql($config) => $value,
             AlgorithmConfig::Edac($config) => $value,
             AlgorithmConfig::Mcq($config) => $value,
+            AlgorithmConfig::Osr($config) => $value,
             AlgorithmConfig::Mopo($on_model) => $model_based,
             AlgorithmConfig::Rambo($on_model) => $model_based,
             AlgorithmConfig::Morel($on_model) => $model_based,

@@ -57,6 +57,9 @@ fn tiny() -> Experiment {
         name = "morel"
         algorithm = { name = "morel", rollouts = { every = 70, starts = 20, horizon = 5, keep = 2, real = 0.3 }, sac = { hidden = [8] } }
         [[arms]]
+        name = "osr"
+        algorithm = { name = "osr", warm_up = 150, inverse = { encoder_hidden = [8], decoder_hidden = [8], latent = 2 }, cql = { hidden = [8], samples = 2 } }
+        [[arms]]
         name = "scas"
         algorithm = { name = "scas", beta = 0.1, hidden = [8] }
         [[arms]]

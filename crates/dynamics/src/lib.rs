@@ -61,7 +61,7 @@
 //! # Actions
 //! Imagination also needs actions to ask about. [`ActionVae`] draws actions like those a log contains near a state: given *s′*
 //! it is ROMI's reverse policy, given *s* the behaviour model for forward imagination. [`GaussianBc`] is the simpler
-//! alternative. Both are a [`Policy`](backcast_core::Policy).
+//! alternative. Both are a [`Policy`](backcast_core::Policy). [`InverseVae`] says what was done between two states (OSR).
 #![forbid(unsafe_code)]
 
 mod action_vae;
@@ -71,6 +71,7 @@ mod ensemble;
 mod fit;
 mod frozen;
 mod gaussian_bc;
+mod inverse_vae;
 mod trainer;
 
 pub use action_vae::{ActionVae, ActionVaeConfig, Condition};
@@ -80,6 +81,7 @@ pub use ensemble::Ensemble;
 pub use fit::{Fit, FitError, FitProgress, FitReport, StoppedBy};
 pub use frozen::Frozen;
 pub use gaussian_bc::{GaussianBc, GaussianBcConfig};
+pub use inverse_vae::{InverseVae, InverseVaeConfig};
 pub use trainer::Trainer;
 
 #[cfg(doctest)]

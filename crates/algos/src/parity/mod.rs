@@ -31,7 +31,7 @@ pub use error::ParityError;
 pub use fixture::{Fixture, Tensor};
 
 use crate::imagines::ModelBased;
-use crate::{awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, rebrac, sac, scas, td3_bc};
+use crate::{awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, osr, rebrac, sac, scas, td3_bc};
 use backcast_core::*;
 use backcast_nn::{Arena, Replay};
 use compare::{difference, loss_error, relative};
@@ -62,6 +62,7 @@ const LEARNERS: &[(&str, Build)] = &[
     (edac::Config::NAME, build::<edac::Config>),
     (iql::Config::NAME, build::<iql::Config>),
     (mcq::Config::NAME, build::<mcq::Config>),
+    (osr::Config::NAME, build::<osr::Config>),
     (rebrac::Config::NAME, build::<rebrac::Config>),
     (sac::Config::NAME, build::<sac::Config>),
     (td3_bc::Config::NAME, build::<td3_bc::Config>),

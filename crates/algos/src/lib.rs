@@ -22,6 +22,7 @@
 //! | [`mopo`] | SAC on imagined transitions that pay for doubt (Yu et al. 2020) |
 //! | [`combo`] | CQL on real and imagined transitions (Yu et al. 2021) |
 //! | [`mobile`] | SAC whose targets pay for what the model's members would value differently (Sun et al. 2023) |
+//! | [`sdc`] | CQL whose policy leads back to the log's distribution of next states (Zhang et al. 2022) |
 //! | [`osr`] | CQL that knows what to do beside the log, by inverse dynamics (Jiang et al. 2023) |
 //! | [`scas`] | TD3 whose policy leads back to the log where that is worth it, by a model (Mao et al. 2024) |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
@@ -77,6 +78,7 @@ pub mod rebrac;
 pub mod romi;
 pub mod sac;
 pub mod scas;
+pub mod sdc;
 pub mod td3_bc;
 
 mod candidates;

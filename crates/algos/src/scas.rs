@@ -1,6 +1,6 @@
-//! SCAS, state correction and OOD action suppression (Mao et al., NeurIPS 2024): [`td3_bc`](crate::td3_bc)'s learner without
-//! cloning, held back by a model instead: from a state a little beside the log the policy's action should lead to where the log
-//! goes on, and more so where that is worth more.
+//! SCAS (Mao, Wang, Chen, Qu & Ji, *Offline reinforcement learning with OOD state correction and OOD action suppression*, NeurIPS
+//! 2024, arXiv:2410.19400): [`td3_bc`](crate::td3_bc)'s learner without cloning, held back by a model instead: from a state a little
+//! beside the log the policy's action should lead to where the log goes on, and more so where that is worth more.
 //!
 //! | equation | code |
 //! |---|---|
@@ -106,8 +106,7 @@ impl Default for Config {
 
 impl ModelBased for Config {
     const NAME: &'static str = "scas";
-    const PAPER: &'static str =
-        "Mao et al., state correction and OOD action suppression in offline reinforcement learning, NeurIPS 2024";
+    const PAPER: &'static str = "Mao et al., Offline reinforcement learning with OOD state correction and OOD action suppression, arXiv:2410.19400";
     type Learner = Scas;
 
     fn check(&self) -> Result<(), ConfigError> {

@@ -28,6 +28,9 @@ const OPTIONAL: &[(&str, &str, f64)] = &[
     ("mobile", "target_entropy", -1.0),
     ("combo", "cql.target_entropy", -1.0),
     ("osr", "cql.target_entropy", -1.0),
+    ("sdc", "cql.target_entropy", -1.0),
+    ("sdc", "width", 1.0),
+    ("sdc", "threshold", 0.1),
 ];
 
 /// Numbers that may be below zero.

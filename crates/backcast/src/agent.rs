@@ -174,6 +174,7 @@ mod tests {
             ("combo", "cql = { hidden = [8] }", true, false),
             ("mobile", "hidden = [8]", true, false),
             ("osr", "cql = { hidden = [8] }", true, false),
+            ("sdc", "cql = { hidden = [8] }", true, false),
             ("scas", "hidden = [8]", false, false),
         ] {
             let text = format!(

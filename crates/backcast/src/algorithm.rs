@@ -1,6 +1,7 @@
 use backcast_algos::imagines::{Imagines, ModelBased, World};
 use backcast_algos::{
-    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, osr, rambo, rebrac, sac, scas, td3_bc,
+    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, osr, rambo, rebrac, sac, scas, sdc,
+    td3_bc,
 };
 use backcast_core::{Algorithm, ConfigError, Key, Learner, Spec};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,8 @@ pub enum AlgorithmConfig {
     Combo(combo::Config),
     /// MOBILE.
     Mobile(mobile::Config),
+    /// SDC.
+    Sdc(sdc::Config),
     /// SCAS.
     Scas(scas::Config),
 }
@@ -72,6 +75,7 @@ macro_rules! each {
             AlgorithmConfig::Npg($on_model) => $model_based,
             AlgorithmConfig::Combo($on_model) => $model_based,
             AlgorithmConfig::Mobile($on_model) => $model_based,
+            AlgorithmConfig::Sdc($on_model) => $model_based,
             AlgorithmConfig::Scas($on_model) => $model_based,
         }
     };

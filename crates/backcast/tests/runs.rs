@@ -60,6 +60,9 @@ fn tiny() -> Experiment {
         name = "osr"
         algorithm = { name = "osr", warm_up = 150, inverse = { encoder_hidden = [8], decoder_hidden = [8], latent = 2 }, cql = { hidden = [8], samples = 2 } }
         [[arms]]
+        name = "sdc"
+        algorithm = { name = "sdc", warm_up = 150, calibration = 90, mmd_samples = 2, transition = { hidden = [8] }, cql = { hidden = [8], samples = 2 } }
+        [[arms]]
         name = "scas"
         algorithm = { name = "scas", beta = 0.1, hidden = [8] }
         [[arms]]

@@ -61,7 +61,8 @@
 //! # Actions
 //! Imagination also needs actions to ask about. [`ActionVae`] draws actions like those a log contains near a state: given *s′*
 //! it is ROMI's reverse policy, given *s* the behaviour model for forward imagination. [`GaussianBc`] is the simpler
-//! alternative. Both are a [`Policy`](backcast_core::Policy). [`InverseVae`] says what was done between two states (OSR).
+//! alternative. Both are a [`Policy`](backcast_core::Policy). [`InverseVae`] says what was done between two
+//! states (OSR), and [`TransitionVae`] where the log goes on from a state, whatever was done (SDC).
 #![forbid(unsafe_code)]
 
 mod action_vae;
@@ -73,6 +74,7 @@ mod frozen;
 mod gaussian_bc;
 mod inverse_vae;
 mod trainer;
+mod transition_vae;
 
 pub use action_vae::{ActionVae, ActionVaeConfig, Condition};
 pub use adversary::{Adversary, Played};
@@ -83,6 +85,7 @@ pub use frozen::Frozen;
 pub use gaussian_bc::{GaussianBc, GaussianBcConfig};
 pub use inverse_vae::{InverseVae, InverseVaeConfig};
 pub use trainer::Trainer;
+pub use transition_vae::{TransitionVae, TransitionVaeConfig};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

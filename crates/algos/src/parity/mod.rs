@@ -31,7 +31,7 @@ pub use error::ParityError;
 pub use fixture::{Fixture, Tensor};
 
 use crate::imagines::ModelBased;
-use crate::{awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, osr, rebrac, sac, scas, td3_bc};
+use crate::{awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, osr, rebrac, sac, scas, sdc, td3_bc};
 use backcast_core::*;
 use backcast_nn::{Arena, Replay};
 use compare::{difference, loss_error, relative};
@@ -73,6 +73,7 @@ const MODEL_BASED: &[(&str, Build)] = &[
     (combo::Config::NAME, build_on::<combo::Config>),
     (mobile::Config::NAME, build_on::<mobile::Config>),
     (scas::Config::NAME, build_on::<scas::Config>),
+    (sdc::Config::NAME, build_on::<sdc::Config>),
 ];
 
 /// The names of what can be replayed: learners, an ensemble as it is fitted, and a roll-out.

@@ -3,7 +3,8 @@
 
 use backcast_algos::imagines::{Evidence, Imagines, ModelBased, World};
 use backcast_algos::{
-    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, osr, rambo, rebrac, sac, scas, td3_bc,
+    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, osr, rambo, rebrac, sac, scas, sdc,
+    td3_bc,
 };
 use backcast_core::*;
 use backcast_dynamics::{Ensemble, EnsembleConfig};
@@ -212,6 +213,13 @@ pub(crate) fn every() -> Vec<Case> {
         Case::on_model::<mobile::Config>(
             "hidden = [16, 16]\nnon_negative = false\nsamples = 4\ncritics = 4\nmax_backup = true\nentropy_backup = false\n\
              layer_norm = true\nalpha = 0.2\nalpha_rate = 0.0\n[rollouts]\nstarts = 20\nhorizon = 3",
+        ),
+        Case::on_model::<sdc::Config>(
+            "warm_up = 2\nmmd_samples = 3\ntransition = { hidden = [8] }\n[cql]\nhidden = [16, 16]\nsamples = 4\nactor_rate = 3e-4",
+        ),
+        Case::on_model::<sdc::Config>(
+            "warm_up = 0\nmmd_samples = 2\nkernel = 'laplacian'\nwidth = 2.0\nthreshold = 0.1\nbeta = 0.1\nalpha = 0.1\n\
+             transition = { hidden = [8], latent = 2 }\n[cql]\nhidden = [16, 16]\nsamples = 2\nactor_rate = 3e-4\ncritics = 3",
         ),
         Case::on_model::<scas::Config>(&nets("")),
         Case::on_model::<scas::Config>(&nets(

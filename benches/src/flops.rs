@@ -124,6 +124,9 @@ pub fn flops(workload: &str) -> Option<Flops> {
             let cql = cql(&THREE);
             Some(Flops { plain: cql.plain + 2.0 * (q.forward(half) + q.backward(half)), ..cql })
         }
+        "osr" => Some(plus(cql(&THREE), osr())),
+        "scas" => same(scas()),
+        "sdc" => Some(plus(cql(&THREE), sdc())),
         "dynamics" => same(MEMBERS as f64 * clone(&Net::member())),
         "rollout_mopo" => same(MEMBERS as f64 * Net::member().forward(1) + Net::gaussian(&TWO).forward(1)),
         "rollout_combo" => {
@@ -266,6 +269,50 @@ fn sdm_gan() -> Flops {
     Flops { plain: fixed + ELITES as f64 * asked, least: fixed + asked }
 }
 
+/// `more` beside whatever is counted.
+fn plus(Flops { plain, least }: Flops, more: f64) -> Flops {
+    Flops { plain: plain + more, least: least + more }
+}
+
+/// OSR's inverse model of an action between two states: encoder and decoder.
+fn osr_nets() -> [Net; 2] {
+    let (states, latent) = (2 * SHAPE.obs, 32);
+    let encoder = Net::new(states + SHAPE.act, &[256; 3], 2 * latent);
+    [encoder, Net::new(states + latent, &[256; 2], 2 * SHAPE.act)]
+}
+
+/// What OSR does besides CQL: the inverse model is asked; the policy it is compared with is the one that the critics see.
+fn osr() -> f64 {
+    osr_nets()[1].forward(BATCH)
+}
+
+/// Four critics; the actor, every other time, through them and through one member of the model.
+fn scas() -> f64 {
+    let (actor, q, member, critics) = (Net::actor(&TWO), Net::critic(&TWO), Net::member(), 4.0);
+    let target = actor.forward(BATCH) + critics * q.forward(BATCH);
+    // The weights: both values, and the policy at s′ and, on another tape, at s.
+    let weights = 2.0 * actor.forward(BATCH) + 2.0 * critics * q.forward(BATCH);
+    let correction = member.forward(BATCH) + member.to_input(SHAPE.act, BATCH);
+    let through = critics * (q.forward(BATCH) + q.to_input(SHAPE.act, BATCH));
+    target + critics * clone(&q) + 0.5 * (weights + correction + clone(&actor) + through)
+}
+
+/// SDC's model of transitions: encoder and decoder.
+fn sdc_nets() -> [Net; 2] {
+    let latent = SHAPE.obs;
+    [Net::new(2 * SHAPE.obs, &TWO, 2 * latent), Net::new(SHAPE.obs + latent, &TWO, SHAPE.obs)]
+}
+
+/// What SDC does besides CQL: five next states of each state by the model of transitions, and five by members of the ensemble, there and
+/// back to the actions; the policy beside the log, on a tape of its own and again where it learns.
+fn sdc() -> f64 {
+    const SAMPLES: usize = 5;
+    let (actor, member, [_, decoder]) = (Net::gaussian(&THREE), Net::member(), sdc_nets());
+    let many = SAMPLES * BATCH;
+    let next = decoder.forward(many) + member.forward(many) + member.to_input(SHAPE.act, many);
+    next + actor.forward(BATCH) + clone(&actor)
+}
+
 /// Ten actions drawn uniformly, ten at s, ten at s′, and the recorded one.
 fn cql(hidden: &[usize]) -> Flops {
     const TRIED: usize = 31;
@@ -343,6 +390,10 @@ pub fn parameters(workload: &str) -> Option<usize> {
         }
         "sac" | "mopo" | "mobile" | "cql" => soft(&TWO),
         "cql3" | "combo" => soft(&THREE),
+        "osr" => soft(&THREE) + osr_nets().iter().map(Net::parameters).sum::<usize>(),
+        "scas" => Net::actor(&TWO).parameters() + 4 * Net::critic(&TWO).parameters(),
+        // The multiplier of the correction is learnt too.
+        "sdc" => soft(&THREE) + 1 + sdc_nets().iter().map(Net::parameters).sum::<usize>(),
         "dynamics" => ensemble + bounds,
         "rollout_mopo" => ensemble + bounds + Net::gaussian(&TWO).parameters(),
         "rollout_combo" => ensemble + bounds + Net::gaussian(&THREE).parameters(),
@@ -426,6 +477,16 @@ mod tests {
         let three = wide + 65_536.0;
         assert_eq!(flops("rollout_combo").unwrap().least, 2.0 * (member + three));
         assert_eq!(flops("rollout_combo").unwrap().plain, 2.0 * (7.0 * member + three));
+        // One member and back to the action; four critics, of which the values at s and s′ weigh.
+        let (through, to_action) = (4.0 * (q + q_in + action), member_in + 6.0 * 200.0);
+        let half = 2.0 * actor + 8.0 * q + member + to_action + (2.0 * actor + actor_in) + through;
+        assert_eq!(plain("scas"), actor + 4.0 * q + 4.0 * (2.0 * q + q_in) + 0.5 * half);
+        // 66·256 + 256·256 + 256·12 is the decoder of OSR; 34·256 + 256·256 + 256·17 that of SDC, five times, as often as a member.
+        let decoder = 66.0 * 256.0 + 65_536.0 + 256.0 * 12.0;
+        assert_eq!(plain("osr"), plain("cql3") + decoder);
+        let decoder = 34.0 * 256.0 + 65_536.0 + 256.0 * 17.0;
+        let again = 3.0 * three + (three - 17.0 * 256.0);
+        assert_eq!(least("sdc"), least("cql3") + 5.0 * (decoder + member + to_action) + again);
         assert_eq!(flops("nonsense"), None);
     }
 

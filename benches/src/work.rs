@@ -5,7 +5,9 @@ use crate::{
     flops::{BATCH, BCQ_BATCH, IMAGINED, MEMBERS, SDM_GAN_BATCH},
 };
 use backcast::algos::imagines::{ModelBased, World};
-use backcast::algos::{awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, rebrac, sac, sdm_gan, td3_bc};
+use backcast::algos::{
+    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, osr, rebrac, sac, scas, sdc, sdm_gan, td3_bc,
+};
 use backcast::core::{Algorithm, Batch, Columns, Direction, Key, Learner, Policy, Real, Source, Spec, never};
 use backcast::dynamics::{Ensemble, EnsembleConfig, Fit};
 use backcast::imagination::{ImagineConfig, Imagined, Imaginer};
@@ -17,7 +19,7 @@ use rayon::ThreadPool;
 /// The workloads that are updates of a [`learner`], by name.
 pub const LEARNERS: &[&str] = &[
     "bc", "td3bc", "rebrac", "bcq", "bear", "iql", "awac", "sac", "sacn", "edac", "cql", "cql3", "mcq", "mopo",
-    "combo", "mobile", "sdm_gan",
+    "combo", "mobile", "osr", "scas", "sdc", "sdm_gan",
 ];
 
 /// Every workload that can be timed, by name. With `:split` or `:bf16` behind it, a workload computes large products in that
@@ -40,6 +42,9 @@ pub const WORKLOADS: &[&str] = &[
     "combo",
     "mobile",
     "sdm_gan",
+    "osr",
+    "scas",
+    "sdc",
     "dynamics",
     "rollout_mopo",
     "rollout_combo",
@@ -62,6 +67,7 @@ pub fn parse(workload: &str) -> Option<(&str, Precision)> {
 /// nets and the same VAE. ReBRAC, AWAC, SAC-N and EDAC, the last two with ten critics, have the three hidden layers of their
 /// defaults, and so does COMBO. MOPO, COMBO and MOBILE have a model of the published size; MOBILE asks its five elites in each update,
 /// and so does SDM-GAN, whose nets are 400-300 and whose batches are four times its authors' 512.
+/// SCAS and SDC ask it in each update too. OSR and SDC have CQL's three layers, and their models of the log are fitted and rest.
 pub fn learner(workload: &str) -> Option<(Box<dyn Learner>, usize)> {
     let (name, precision) = parse(workload)?;
     fn build<A: Algorithm>(config: A) -> Option<Box<dyn Learner>>
@@ -101,6 +107,15 @@ pub fn learner(workload: &str) -> Option<(Box<dyn Learner>, usize)> {
         }
         "mobile" => build_on(mobile::Config { precision, ..Default::default() }, precision),
         "sdm_gan" => build_on(sdm_gan::Config { warm_start: 0, precision, ..Default::default() }, precision),
+        "osr" => {
+            let cql = cql::Config { precision, ..Default::default() };
+            build(osr::Config { cql, warm_up: 0, ..Default::default() })
+        }
+        "scas" => build_on(scas::Config { precision, ..Default::default() }, precision),
+        "sdc" => {
+            let cql = cql::Config { precision, ..Default::default() };
+            build_on(sdc::Config { cql, warm_up: 0, threshold: Some(0.05), ..Default::default() }, precision)
+        }
         _ => None,
     };
     let batch = match name {

@@ -212,7 +212,7 @@ fn kernel_mean<'t>(x: Var<'t>, y: Var<'t>, m: usize, kernel: Kernel, sigma: Real
 }
 
 /// (4)  MMD(s) = √( mean k(u,u′) − 2 mean k(u,v) + mean k(v,v′) + 10⁻⁶ )
-fn mmd<'t>(u: Var<'t>, v: Var<'t>, m: usize, kernel: Kernel, sigma: Real) -> Var<'t> {
+pub(crate) fn mmd<'t>(u: Var<'t>, v: Var<'t>, m: usize, kernel: Kernel, sigma: Real) -> Var<'t> {
     let k = |x, y| kernel_mean(x, y, m, kernel, sigma);
     (k(u, u) - k(u, v) * 2.0 + k(v, v) + 1e-6).sqrt()
 }

@@ -191,8 +191,8 @@ pub struct Combo {
 }
 
 impl Imagines for Combo {
-    fn rollouts(&self) -> &Rollouts {
-        &self.rollouts
+    fn rollouts(&self) -> Option<&Rollouts> {
+        Some(&self.rollouts)
     }
 
     // ANCHOR: imagine

@@ -8,7 +8,7 @@
 //! | (2) y = r + γ(1−d) min_j Q′_j(s′,a′), a′ ~ π(·∣s′) | [`Cql::critic_step`], [`next_value`] |
 //! | (3) LSE_j(s) = ln Σ_k [ exp(Q_j(s,a_k) − ln p(a_k)) ], k = 1 … 3n, a third each from p = uniform, π(·∣s), π(·∣s′) | [`candidates`], [`soft_maximum`] |
 //! | (4) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] + α′(w·gap_j − τ_L), gap_j = E[ LSE_j(s) ] − E[ Q_j(s,a) ] | [`Cql::critic_step`] |
-//! | (5) L_α′ = −½ α′ Σ_j (w·gap_j − τ_L); without a threshold α′ = 1, τ_L = 0 | [`Cql::critic_step`] |
+//! | (5) L_α′ = −(1/N) α′ Σ_j (w·gap_j − τ_L), N critics; without a threshold α′ = 1, τ_L = 0 | [`Cql::critic_step`] |
 //!
 //! Update order: the temperature as in SAC, (1) with it, (2)–(4) with the new π and the old α′, (5), then the targets by
 //! Polyak. The authors' code takes the gradients of actor and critics at the same parameters, then steps both; ROMI's copy of
@@ -21,6 +21,7 @@
 //! Not from the authors' code: initial weights (theirs are smaller in the last layer).
 //!
 //! [`combo`](crate::combo) is this learner on imagined rows too: its `Lowered` says over which rows either mean of a gap is.
+//! [`osr`](crate::osr) holds its policy, or its critics, to something more: see [`Cql::actor_step_with`] and [`Pressed`].
 
 use crate::{
     combo::{Lowered, uniform},
@@ -28,7 +29,7 @@ use crate::{
     transition::{Transition, check_hidden, check_shared, check_weight, sizes},
 };
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
+use backcast_nn::{Act, Adam, Init, Mlp, Precision, Shape, Store, TanhGaussian, Tape, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -41,8 +42,10 @@ pub struct Config {
     pub gamma: Real,
     /// Weight w of the gap. The authors give 5 or 10 for locomotion and 5 for antmaze; CORL has 1 for Adroit.
     pub weight: Real,
-    /// Candidates n from each of the three distributions.
+    /// Candidates n from each of the three distributions. With a `weight` of 0 there may be none: the critics are then SAC's.
     pub samples: usize,
+    /// Critics N; two in the paper.
+    pub critics: usize,
     /// Takes the logarithm in (3) over three candidates at a time, one of each kind, and averages over the n triples: what
     /// OfflineRL-Kit does. The gap is then about ln n smaller and noisier.
     pub three_way: bool,
@@ -83,6 +86,7 @@ impl Default for Config {
             gamma: 0.99,
             weight: 5.0,
             samples: 10,
+            critics: 2,
             three_way: false,
             lagrange: None,
             max_backup: false,
@@ -111,7 +115,9 @@ impl Algorithm for Config {
         check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
         check_temperature(self.alpha, self.alpha_rate, self.target_entropy)?;
         check_weight("weight", self.weight)?;
-        ConfigError::unless(self.samples > 0, "samples", "is 0; the sum over actions needs some")?;
+        let needless = self.weight == 0.0 && self.lagrange.is_none() && !self.max_backup;
+        ConfigError::unless(self.samples > 0 || needless, "samples", "is 0; the sum over actions needs some")?;
+        ConfigError::unless(self.critics > 0, "critics", "is 0; a minimum needs one")?;
         let threshold = self.lagrange.unwrap_or(0.0);
         ConfigError::unless(threshold.is_finite(), "lagrange", format!("is {threshold}; give a threshold or none"))?;
         let both = self.max_backup && self.entropy_backup;
@@ -143,7 +149,7 @@ impl Config {
         let mut store = Store::in_precision(self.precision);
         let actor = Actor::new(&mut store, spec, &self.hidden, key);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let critic = Mlp::new(&mut store, "critic", &dims, 2, Act::Relu, Init::FanIn, key);
+        let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Act::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(self.layer_norm);
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_rate);
@@ -170,8 +176,8 @@ impl Config {
 
 /// Handles of every net.
 #[derive(Clone, Copy)]
-struct Nets {
-    actor: Actor,
+pub(crate) struct Nets {
+    pub(crate) actor: Actor,
     critic: Mlp,
     critic_target: Mlp,
 }
@@ -181,8 +187,8 @@ pub struct Cql {
     spec: Spec,
     config: Config,
     lowered: Lowered,
-    store: Store,
-    nets: Nets,
+    pub(crate) store: Store,
+    pub(crate) nets: Nets,
     temperature: Multiplier,
     multiplier: Option<Multiplier>,
     actor_adam: Adam,
@@ -214,12 +220,24 @@ pub(crate) fn soft_maximum<'t>(q: Var<'t>, log_density: Var<'t>, width: usize) -
 impl Cql {
     // ANCHOR: actor_step
     /// (1)  L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ], at first E[ α ln π(ã∣s) − ln π(a∣s) ];   the temperature as in SAC (2)
-    fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
+    pub(crate) fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
+        self.actor_step_with(batch, batch.obs, key, |_, _| None)
+    }
+
+    /// The same at other `states` than those of the batch, `[rows, obs]`, and with whatever else is added to (1): `more` is given
+    /// the actor, and the policy in those states.
+    pub(crate) fn actor_step_with(
+        &mut self,
+        batch: Batch<'_>,
+        states: ArrayView2<'_, Real>,
+        key: Key,
+        more: impl for<'t> FnOnce(Actor, TanhGaussian<'t>) -> Option<Var<'t>>,
+    ) -> (Real, Real) {
+        let cloning = self.is_cloning();
         let (nets, temperature, limit) = (self.nets, &mut self.temperature, self.spec.act_limit);
         let target_entropy = target_entropy(self.config.target_entropy, self.spec);
-        let cloning = self.updates < self.config.warm_start.unwrap_or(0);
         self.actor_adam.minimise_with(&mut self.store, |tape| {
-            let Transition { s, a, .. } = Transition::on(tape, batch);
+            let (s, a) = (tape.input(states), tape.input(batch.act));
             let pi = nets.actor.at(s);
             let (sampled, log_pi) = pi.sample(key);
             let (alpha, entropy) = temperature.steer(log_pi, target_entropy);
@@ -227,18 +245,34 @@ impl Cql {
                 true => pi.log_prob(a * (1.0 / limit)),
                 false => nets.critic.forward(s.cat(sampled * limit)).min_members(),
             };
-            ((alpha * log_pi - gain).mean(), entropy)
+            let loss = (alpha * log_pi - gain).mean();
+            (more(nets.actor, pi).map_or(loss, |more| loss + more), entropy)
         })
     }
     // ANCHOR_END: actor_step
 
+    /// Whether the actor only clones for now.
+    pub(crate) fn is_cloning(&self) -> bool {
+        self.updates < self.config.warm_start.unwrap_or(0)
+    }
+
+    /// Updates so far.
+    pub(crate) fn updates(&self) -> u64 {
+        self.updates
+    }
+
     // ANCHOR: critic_step
     /// (2)  y = r + γ(1−d) min_j Q′_j(s′,a′),   a′ ~ π(·∣s′)
     /// (4)  L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] + α′(w·gap_j − τ_L),   gap_j = E[ LSE_j(s) ] − E[ Q_j(s,a) ]
-    /// (5)  L_α′ = −½ α′ Σ_j (w·gap_j − τ_L)
-    fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, [Real; 3]) {
-        let (nets, Spec { act, act_limit: limit, .. }) = (self.nets, self.spec);
-        let (rows, real, first_lowered) = (batch.len(), batch.real, self.lowered.first(batch));
+    /// (5)  L_α′ = −(1/N) α′ Σ_j (w·gap_j − τ_L)
+    pub(crate) fn critic_step(&mut self, batch: Batch<'_>, key: Key, pressed: Option<Pressed<'_>>) -> Stepped {
+        let (nets, Spec { obs, act, act_limit: limit }) = (self.nets, self.spec);
+        let rows = batch.len();
+        let (real, first_lowered) = match self.config.samples {
+            0 => (0, rows),
+            _ => (batch.real, self.lowered.first(batch)),
+        };
+        let critics = self.config.critics;
         let (config, lowered, backup) = (&self.config, self.lowered, self.config.backup(self.temperature.log()));
         let (n, count) = (config.samples, self.lowered.actions(config.samples));
         let tried = 1 + count;
@@ -261,10 +295,16 @@ impl Cql {
             let tried = if rows.start < first_lowered { 1 } else { tried };
             Parts { states: (ROWS_AT_ONCE / tried).max(1), rows }
         });
+        let beside = pressed.map_or(0, |p| p.parts(rows));
         let (parts, multiplier) = (log.count() + imagined.count(), &mut self.multiplier);
         let price = multiplier.as_ref().map_or(1.0, |m| m.log().exp().min(MOST_PRICE));
-        let (mut gaps, mut q_sum) = (0.0, 0.0);
-        let mut loss = self.critic_adam.minimise_parts(&mut self.store, parts, |tape, part| {
+        let (mut gaps, mut q_sum, mut pressed_gaps) = (0.0, 0.0, 0.0);
+        let mut loss = self.critic_adam.minimise_parts(&mut self.store, parts + beside, |tape, part| {
+            if let (Some(pressed), Some(part)) = (pressed, part.checked_sub(parts)) {
+                let gap = pressed.gap(tape, nets.critic, [rows, obs, act], part);
+                pressed_gaps += gap.item();
+                return gap * pressed.weight;
+            }
             let (lifted, part) = match part.checked_sub(log.count()) {
                 None => (true, log.part(part)),
                 Some(part) => (false, imagined.part(part)),
@@ -272,8 +312,8 @@ impl Cql {
             let (first, len) = (part.start, part.len());
             let of_part = |of: ArrayView2<'_, Real>| tape.input(of.slice_axis(Axis(0), Slice::from(part.clone())));
             let (s, y) = (of_part(batch.obs), tape.column(&y[part.clone()]));
-            // Their share of a mean over so many rows, of both critics.
-            let share = |of: usize| 2.0 * len as Real / of as Real;
+            // Their share of a mean over so many rows, of all critics.
+            let share = |of: usize| (critics * len) as Real / of as Real;
             let (q, high) = if first < first_lowered {
                 (nets.critic.forward(s.cat(of_part(batch.act))), None)
             } else {
@@ -282,7 +322,7 @@ impl Cql {
                     tape.fill(shape, |out| out.copy_from_slice(&values[from..from + len * width]))
                 };
                 let all = pick(actions, tried * act, Shape::new(1, len * tried, act));
-                let q = nets.critic.forward_pairs(s, all).reshape(Shape::new(2, len, tried));
+                let q = nets.critic.forward_pairs(s, all).reshape(Shape::new(critics, len, tried));
                 let log_density = || pick(log_density, count, Shape::new(1, len, count));
                 let high = lowered.value(q.cols(1, count), log_density, if config.three_way { 3 } else { count });
                 (q.cols(0, 1), Some(high.mean() * share(rows - first_lowered)))
@@ -293,7 +333,7 @@ impl Cql {
                 (high, None) => high,
                 (None, Some(low)) => Some(-low),
             };
-            q_sum += q.mean().item() * share(rows) * 0.5;
+            q_sum += q.mean().item() * share(rows) / critics as Real;
             let error = (q - y).square().mean() * share(rows);
             gap.map_or(error, |gap| {
                 gaps += gap.item();
@@ -301,18 +341,88 @@ impl Cql {
             })
         });
         if first_lowered < rows {
-            let threshold = 2.0 * config.lagrange.unwrap_or(0.0);
+            let threshold = critics as Real * config.lagrange.unwrap_or(0.0);
             let excess = gaps * config.weight - threshold;
             loss -= price * threshold;
             if let Some(multiplier) = multiplier {
-                multiplier.minimise(|ln| ln.exp().clamp(0.0, MOST_PRICE) * (-0.5 * excess));
+                multiplier.minimise(|ln| ln.exp().clamp(0.0, MOST_PRICE) * (-excess / critics as Real));
             }
         }
-        let y = &self.tried.y;
-        (loss, [q_sum, gaps * 0.5, y.iter().sum::<Real>() / y.len() as Real])
+        let (y, of_each) = (&self.tried.y, (critics as Real).recip());
+        let target = y.iter().sum::<Real>() / y.len() as Real;
+        Stepped { loss, q: q_sum, gap: gaps * of_each, target, pressed: pressed_gaps * of_each }
     }
     // ANCHOR_END: critic_step
+
+    // ANCHOR: settle
+    /// The end of an update: the targets by Polyak, and what there is to report.
+    pub(crate) fn settle(&mut self, (actor_loss, entropy): (Real, Real), critics: Stepped) -> Metrics {
+        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
+        self.updates += 1;
+        let Stepped { loss, q, gap, target, .. } = critics;
+        let mut metrics = Metrics::from([("actor_loss", actor_loss), ("critic_loss", loss), ("q", q)]);
+        metrics.put("gap", gap).put("target", target).put("entropy", entropy).put("ln_alpha", self.temperature.log());
+        if let Some(multiplier) = &self.multiplier {
+            metrics.put("ln_multiplier", multiplier.log());
+        }
+        metrics
+    }
+    // ANCHOR_END: settle
 }
+
+/// What the critics' step found, on average over critics.
+#[derive(Clone, Copy)]
+pub(crate) struct Stepped {
+    /// (4), summed over critics.
+    pub(crate) loss: Real,
+    /// The value of the batch's actions.
+    q: Real,
+    /// gap_j.
+    gap: Real,
+    /// y.
+    target: Real,
+    /// The gap in other states.
+    pub(crate) pressed: Real,
+}
+
+// ANCHOR: pressed
+/// States that are not of the batch, and what is to be thought of actions there: beside (4) the critics go down
+/// w·Σ_j E[ ln Σ_{k≥1} exp Q_j(ŝ,a_k) − Q_j(ŝ,a_0) ].
+#[derive(Clone, Copy)]
+pub(crate) struct Pressed<'a> {
+    /// ŝ, `[rows, obs]`.
+    pub(crate) states: &'a [Real],
+    /// The one that is lifted first, then those that are lowered, `[rows, tried, act]`.
+    pub(crate) actions: &'a [Real],
+    /// Actions of each state.
+    pub(crate) tried: usize,
+    /// w.
+    pub(crate) weight: Real,
+}
+
+impl Pressed<'_> {
+    fn states_at_once(self) -> usize {
+        (ROWS_AT_ONCE / self.tried).max(1)
+    }
+
+    fn parts(self, rows: usize) -> usize {
+        rows.div_ceil(self.states_at_once())
+    }
+
+    /// The part's share of Σ_j E[ … ].
+    fn gap<'t>(self, tape: Tape<'t>, critic: Mlp, [rows, obs, act]: [usize; 3], part: usize) -> Var<'t> {
+        let part = Parts { rows: 0..rows, states: self.states_at_once() }.part(part);
+        let (len, tried, critics) = (part.len(), self.tried, critic.members());
+        let pick = |from: &[Real], width: usize, shape| {
+            tape.fill(shape, |out| out.copy_from_slice(&from[part.start * width..part.end * width]))
+        };
+        let s = pick(self.states, obs, Shape::new(1, len, obs));
+        let a = pick(self.actions, tried * act, Shape::new(1, len * tried, act));
+        let q = critic.forward_pairs(s, a).reshape(Shape::new(critics, len, tried));
+        (q.cols(1, tried - 1).log_sum_exp_cols() - q.cols(0, 1)).mean() * ((critics * len) as Real / rows as Real)
+    }
+}
+// ANCHOR_END: pressed
 
 /// The bound of α′, as in the authors' code.
 const MOST_PRICE: Real = 1e6;
@@ -387,16 +497,9 @@ pub(crate) fn next_value<'t>(
 impl Learner for Cql {
     // ANCHOR: update
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
-        let (actor_loss, entropy) = self.actor_step(batch, key.name("actor"));
-        let (critic_loss, [q, gap, target]) = self.critic_step(batch, key.name("critic"));
-        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
-        self.updates += 1;
-        let mut metrics = Metrics::from([("actor_loss", actor_loss), ("critic_loss", critic_loss), ("q", q)]);
-        metrics.put("gap", gap).put("target", target).put("entropy", entropy).put("ln_alpha", self.temperature.log());
-        if let Some(multiplier) = &self.multiplier {
-            metrics.put("ln_multiplier", multiplier.log());
-        }
-        metrics
+        let actor = self.actor_step(batch, key.name("actor"));
+        let critics = self.critic_step(batch, key.name("critic"), None);
+        self.settle(actor, critics)
     }
     // ANCHOR_END: update
 }
@@ -433,168 +536,4 @@ impl crate::parity::Replayed for Cql {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::combo::{Mu, Rho};
-    use backcast_nn::Gaussian;
-    use ndarray::Array2;
-
-    fn rows(limit: Real) -> Columns {
-        let mut rows = Columns::new(Spec::new(2, 2).with_act_limit(limit));
-        for i in 0..64 {
-            let mut x = [0.0; 6];
-            Key::new(1).fold(i).normal(&mut x);
-            rows.push(&x[..2], &[x[2].tanh() * limit, x[3].tanh() * limit], x[0], &x[4..], i % 5 == 0);
-        }
-        rows
-    }
-
-    fn small() -> Config {
-        Config { hidden: vec![16], warm_start: Some(0), ..Default::default() }
-    }
-
-    fn run(config: Config, updates: u64) -> Metrics {
-        let rows = rows(2.0);
-        let mut cql = config.build(rows.spec(), Key::new(2)).expect("a sound configuration");
-        (0..updates).map(|step| cql.update(rows.batch(), Key::new(3).fold(step))).last().expect("an update")
-    }
-
-    /// Q(a) = Σ c_d a_d has ∫ exp Q da = Π 2 sinh(c_d)/c_d over the box, and each of 3n samples estimates it, whatever the
-    /// two policies are.
-    #[test]
-    fn the_sum_over_candidates_estimates_the_integral() {
-        let n = 40_000;
-        for (trial, (c, means)) in
-            [([1.5, -0.7], [0.0, 0.3]), ([0.2, 3.0], [-0.2, 0.1]), ([-2.0, 0.5], [0.4, 0.0])].into_iter().enumerate()
-        {
-            let mut store = Store::default();
-            let tape = store.tape();
-            let policy = |mean: Real, ln_std: Real| {
-                let fill = |x| tape.fill(Shape::new(1, 1, 2), |out| out.fill(x));
-                TanhGaussian { base: Gaussian { mean: fill(mean), log_std: fill(ln_std) } }
-            };
-            let (pi, pi2) = (policy(means[0], 0.1), policy(means[1], 0.0));
-            let (actions, log_density) = candidates(pi, pi2, n, Key::new(4).fold(trial as u64));
-            let slope = tape.fill(Shape::new(1, 1, 2), |out| out.copy_from_slice(&c));
-            let q = (actions.reshape(Shape::new(1, 3 * n, 2)) * slope).sum_cols().reshape(Shape::new(1, 1, 3 * n));
-            let exact: f64 = c.iter().map(|&c| 2.0 * (c as f64).sinh() / c as f64).product::<f64>().ln();
-            let lse = soft_maximum(q, log_density, 3 * n).item() as f64;
-            let error = lse - (3.0 * n as f64).ln() - exact;
-            // The terms' own spread tells how far off their sum may be.
-            let deviation = (q - log_density).exp().read(|x| {
-                let mean = x.iter().map(|&x| x as f64).sum::<f64>() / x.len() as f64;
-                (x.iter().map(|&x| (x as f64 / mean - 1.0).powi(2)).sum::<f64>()).sqrt() / x.len() as f64
-            });
-            assert!(deviation < 0.02, "trial {trial}: weights spread too far to tell: {deviation}");
-            assert!(error.abs() < 5.0 * deviation, "trial {trial}: {error} against a deviation of {deviation}");
-        }
-    }
-
-    /// The loss, the value and the gap of one batch, against the critics evaluated the plain way and, with one candidate of each
-    /// kind, against the definition: in a batch that is all of the log, and in mixed ones in which values are lowered everywhere
-    /// or in imagined states alone, of all actions or of those of one distribution.
-    #[test]
-    fn the_stacked_evaluation_is_the_plain_one() {
-        use {Mu::*, Rho::*};
-        for (real, rho, mu) in [
-            (64, Mixture, SoftMaximum),
-            (23, Mixture, SoftMaximum),
-            (23, Model, SoftMaximum),
-            (50, Mixture, Policy),
-            (50, Model, Uniform),
-            (1, Model, Policy),
-        ] {
-            let log = rows(2.0);
-            let mut rows = Columns::new(log.spec());
-            (0..real).for_each(|i| rows.push_row(&log, i));
-            rows.begin_imagined();
-            (real..64).for_each(|i| rows.push_row(&log, i));
-            let (batch, key, lowered) = (rows.batch(), Key::new(6), Lowered { rho, mu });
-            let config = Config { samples: 1, ..small() };
-            let mut cql = config.lowering(lowered, rows.spec(), Key::new(5)).expect("a sound configuration");
-            cql.actor_step(batch, key.name("first"));
-            let nets = cql.nets;
-            let tape = cql.store.tape();
-            let Transition { s, a, r, s2, alive } = Transition::on(tape, batch);
-            let first = if rho == Model { real } else { 0 };
-            let [pi, pi2] = [s, s2].map(|s| nets.actor.at(s.rows(first, 64 - first)));
-            let (actions, log_density) = candidates(pi, pi2, 1, key.name("candidates"));
-            let below = s.rows(first, 64 - first);
-            let high = match mu {
-                SoftMaximum => {
-                    let sum = (0..3).map(|k| {
-                        let q = nets.critic.forward(below.cat(actions.cols(2 * k, 2) * 2.0));
-                        (q - log_density.cols(k, 1)).exp()
-                    });
-                    sum.reduce(|a, b| a + b).expect("three candidates").ln()
-                }
-                Uniform => nets.critic.forward(below.cat(actions.cols(0, 2) * 2.0)),
-                Policy => nets.critic.forward(below.cat(actions.cols(2, 2) * 2.0)),
-            };
-            let q = nets.critic.forward(s.cat(a));
-            let next =
-                next_value(config.backup(0.0), nets.critic_target, s2, nets.actor.at(s2), 2.0, key.name("target"));
-            let error = (q - (r + alive * next * 0.99)).square().mean().item() * 2.0;
-            let want = [q.mean().item(), (high.mean() - q.rows(0, real).mean()).item()];
-            let (loss, [q, gap, _]) = cql.critic_step(batch, key);
-            let close = |x: Real, y: Real| (x - y).abs() < 1e-5 * y.abs().max(1.0);
-            assert!(close(q, want[0]) && close(gap, want[1]), "{real} {rho:?} {mu:?}: {q} {gap} are not {want:?}");
-            assert!(close(loss, error + 10.0 * want[1]), "{real} {rho:?} {mu:?}: {loss}");
-        }
-    }
-
-    #[test]
-    fn the_multiplier_rises_where_the_gap_exceeds_its_threshold() {
-        let at = |threshold| {
-            let config = Config { lagrange: Some(threshold), critic_rate: 1e-2, ..small() };
-            let learnt = run(config, 20).get("ln_multiplier").expect("a metric");
-            assert_eq!(run(small(), 1).get("ln_multiplier"), None);
-            learnt
-        };
-        let gap = run(small(), 1).get("gap").expect("a metric") * 5.0;
-        let (above, below) = (at(gap - 30.0), at(gap + 30.0));
-        assert!(above > 0.15 && below < -0.15, "{above} above the threshold, {below} below");
-    }
-
-    /// Where the log has a single action, the critics come to prefer it to all others.
-    #[test]
-    fn the_penalty_closes_the_gap() {
-        let mut rows = Columns::new(Spec::new(1, 1));
-        (0..64).for_each(|_| rows.push(&[0.0], &[0.5], 1.0, &[0.0], true));
-        let gap = |weight| {
-            let config = Config { weight, critic_rate: 3e-3, ..small() };
-            let mut cql = config.build(rows.spec(), Key::new(7)).expect("a sound configuration");
-            let metrics = (0..300).map(|step| cql.update(rows.batch(), Key::new(10).fold(step))).last();
-            metrics.expect("an update").get("gap").expect("a metric")
-        };
-        let (free, priced) = (gap(0.0), gap(5.0));
-        assert!(priced < free - 1.0, "{priced} with the penalty, {free} without");
-    }
-
-    /// Over triples the constant in the gap is ln 3, not ln 3n; with one candidate of each kind there is no difference.
-    #[test]
-    fn three_at_a_time_differ_by_their_number() {
-        let gap = |samples, three_way| run(Config { samples, three_way, ..small() }, 1).get("gap").expect("a metric");
-        assert_eq!(gap(1, true), gap(1, false));
-        let difference = gap(10, false) - gap(10, true);
-        // Jensen: a logarithm of few is smaller still.
-        assert!((2.3..2.8).contains(&difference), "{difference} where ln 10 = 2.303 is the least");
-    }
-
-    #[test]
-    fn a_warm_start_clones() {
-        let mut rows = Columns::new(Spec::new(1, 1).with_act_limit(2.0));
-        (0..64).for_each(|i| rows.push(&[0.0], &[-1.2 + 0.2 * (i % 3) as Real], -9.0, &[0.0], true));
-        let config = Config { alpha: 1e-3, warm_start: Some(700), actor_rate: 3e-3, ..small() };
-        let mut cql = config.build(rows.spec(), Key::new(8)).expect("a sound configuration");
-        let mut critic_loss = vec![];
-        for step in 0..700 {
-            critic_loss.extend(cql.update(rows.batch(), Key::new(9).fold(step)).get("q"));
-        }
-        let mut act = Array2::zeros((1, 1));
-        cql.act(Array2::zeros((1, 1)).view(), None, act.view_mut());
-        assert!((act[[0, 0]] + 1.0).abs() < 0.1, "{}", act[[0, 0]]);
-        // The critics learn meanwhile.
-        assert!(critic_loss[699] < critic_loss[0] - 0.5, "{} to {}", critic_loss[0], critic_loss[699]);
-    }
-}
+mod tests;

@@ -8,6 +8,8 @@
 //!    transitions go to a ring that forgets those of old policies;
 //! 2. [`Learner::update`] on a batch of which the share [`Imagines::real_share`] comes from the log and the rest from the ring.
 //!
+//! Some learners only ask the model in their updates, such as [`scas`](crate::scas): they have no roll-outs and learn from the log.
+//!
 //! ```
 //! use backcast_algos::{imagines::{Imagines, ModelBased, World}, mopo};
 //! use backcast_core::{Columns, Direction, Key, Learner, Source, Spec, never};
@@ -43,6 +45,7 @@
 use backcast_core::*;
 use backcast_dynamics::Ensemble;
 use backcast_imagination::{ImagineConfig, Imaginer, Sampling, Sink, Summary};
+use backcast_nn::{Shape, Tape, Var};
 use backcast_penalties::Penalty;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
@@ -138,6 +141,22 @@ impl Units {
         Self { mean: vec![0.0; width], std: vec![1.0; width] }
     }
 
+    /// What the learner sees of the model's `x`, `[members, rows, obs]`.
+    pub(crate) fn seen_by_learner<'t>(&self, x: Var<'t>) -> Var<'t> {
+        let [mean, std] = self.on(x.tape());
+        (x - mean) / std
+    }
+
+    /// What the model sees of the learner's `x`, `[members, rows, obs]`.
+    pub(crate) fn seen_by_model<'t>(&self, x: Var<'t>) -> Var<'t> {
+        let [mean, std] = self.on(x.tape());
+        x * std + mean
+    }
+
+    fn on<'t>(&self, tape: Tape<'t>) -> [Var<'t>; 2] {
+        [&self.mean, &self.std].map(|row| tape.fill(Shape::new(1, 1, row.len()), |out| out.copy_from_slice(row)))
+    }
+
     /// What the learner sees of the model's `rows`, row after row, in place.
     pub fn to_learner(&self, rows: &mut [Real]) {
         for row in rows.chunks_exact_mut(self.mean.len()) {
@@ -217,14 +236,15 @@ pub trait ModelBased: Clone + Default + Serialize + DeserializeOwned {
 }
 
 // ANCHOR: imagines
-/// A learner that rolls its own policy out in its own model, and learns from what comes of it.
+/// A learner with a model of its own, which, as a rule, rolls its policy out in it and learns from what comes of it.
 pub trait Imagines: Learner {
-    /// When to imagine, how much to keep, and how to mix.
-    fn rollouts(&self) -> &Rollouts;
+    /// When to imagine, how much to keep, and how to mix; none for a learner that only asks its model in its updates, which learns
+    /// from the log alone and imagines nothing.
+    fn rollouts(&self) -> Option<&Rollouts>;
 
     /// The share of the next batch that is to come from the log, where it is not [`Rollouts::real`] always.
     fn real_share(&self) -> Real {
-        self.rollouts().real
+        self.rollouts().map_or(1.0, |how| how.real)
     }
 
     /// Rolls the policy from states of `log`, which is in the model's units; every transition goes to `sink`, in these too.

@@ -22,6 +22,9 @@
 //! | [`mopo`] | SAC on imagined transitions that pay for doubt (Yu et al. 2020) |
 //! | [`combo`] | CQL on real and imagined transitions (Yu et al. 2021) |
 //! | [`mobile`] | SAC whose targets pay for what the model's members would value differently (Sun et al. 2023) |
+//! | [`sdc`] | CQL whose policy leads back to the log's distribution of next states (Zhang et al. 2022) |
+//! | [`osr`] | CQL that knows what to do beside the log, by inverse dynamics (Jiang et al. 2023) |
+//! | [`scas`] | TD3 whose policy leads back to the log where that is worth it, by a model (Mao et al. 2024) |
 //! | [`sdm_gan`] | SDM-GAN, a policy of noise whose occupancy an adversary holds to the log's (Yang et al. 2022) |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
 //!
@@ -69,15 +72,19 @@ pub mod mobile;
 pub mod mopo;
 pub mod morel;
 pub mod npg;
+pub mod osr;
 pub mod parity;
 pub mod rambo;
 pub mod rebrac;
 pub mod romi;
 pub mod sac;
+pub mod scas;
+pub mod sdc;
 pub mod sdm_gan;
 pub mod td3_bc;
 
 mod candidates;
+mod perturbed;
 mod transition;
 
 /// The README's example, compiled and run with the documentation tests.

@@ -278,8 +278,8 @@ impl Mobile {
 }
 
 impl Imagines for Mobile {
-    fn rollouts(&self) -> &Rollouts {
-        &self.config.rollouts
+    fn rollouts(&self) -> Option<&Rollouts> {
+        Some(&self.config.rollouts)
     }
 
     // ANCHOR: imagine

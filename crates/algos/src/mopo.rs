@@ -78,8 +78,8 @@ pub struct Mopo {
 }
 
 impl Imagines for Mopo {
-    fn rollouts(&self) -> &Rollouts {
-        &self.rollouts
+    fn rollouts(&self) -> Option<&Rollouts> {
+        Some(&self.rollouts)
     }
 
     // ANCHOR: imagine

@@ -177,8 +177,8 @@ fn halt_of(imagination: &mut Imagination) -> &mut Halt {
 }
 
 impl Imagines for Morel {
-    fn rollouts(&self) -> &Rollouts {
-        &self.rollouts
+    fn rollouts(&self) -> Option<&Rollouts> {
+        Some(&self.rollouts)
     }
 
     // ANCHOR: imagine

@@ -256,8 +256,8 @@ impl Source for InOrder<'_> {
 }
 
 impl Imagines for Rambo {
-    fn rollouts(&self) -> &Rollouts {
-        &self.config.rollouts
+    fn rollouts(&self) -> Option<&Rollouts> {
+        Some(&self.config.rollouts)
     }
 
     // ANCHOR: imagine

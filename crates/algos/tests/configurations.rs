@@ -27,6 +27,10 @@ const OPTIONAL: &[(&str, &str, f64)] = &[
     ("npg", "kl_bound", 0.1),
     ("mobile", "target_entropy", -1.0),
     ("combo", "cql.target_entropy", -1.0),
+    ("osr", "cql.target_entropy", -1.0),
+    ("sdc", "cql.target_entropy", -1.0),
+    ("sdc", "width", 1.0),
+    ("sdc", "threshold", 0.1),
 ];
 
 /// Numbers that may be below zero.
@@ -39,6 +43,7 @@ const MAY_BE_ZERO: &[&str] = &[
     "cloning",
     "weight",
     "beta",
+    "sharpness",
     "beta1",
     "beta2",
     "eta",
@@ -48,6 +53,7 @@ const MAY_BE_ZERO: &[&str] = &[
     "noise_clip",
     "threshold",
     "warm_start",
+    "warm_up",
     "actor_decay",
     "gamma",
     "lambda",
@@ -110,7 +116,10 @@ fn every_number_is_refused_where_it_makes_no_sense() {
                 }
                 Value::Integer(_) => {
                     refused(&case, &field, Value::Integer(-1));
-                    if !MAY_BE_ZERO.contains(&name) {
+                    // CQL needs no candidates where their term weighs nothing.
+                    let weight = case.value(&field.replace("samples", "weight")).and_then(|w| w.as_float());
+                    let needless = name == "samples" && weight == Some(0.0);
+                    if !MAY_BE_ZERO.contains(&name) && !needless {
                         refused(&case, &field, Value::Integer(0));
                     }
                 }
@@ -155,6 +164,16 @@ fn settings_that_contradict_each_other_are_refused() {
     let refused = |error: backcast_core::ConfigError, field| assert_eq!(error.field, field, "{error}");
     let both = cql::Config { max_backup: true, entropy_backup: true, ..Default::default() };
     refused(both.check().expect_err("both"), "entropy_backup");
+    for change in [
+        |c: &mut cql::Config| c.weight = 5.0,
+        |c: &mut cql::Config| c.lagrange = Some(1.0),
+        |c: &mut cql::Config| c.max_backup = true,
+    ] {
+        let mut none = cql::Config { samples: 0, weight: 0.0, ..Default::default() };
+        assert!(none.check().is_ok());
+        change(&mut none);
+        refused(none.check().expect_err("none of what is needed"), "samples");
+    }
     let alone = edac::Config { critics: 1, eta: 1.0 as Real, ..Default::default() };
     refused(alone.check().expect_err("no pair"), "critics");
     assert!(edac::Config { critics: 1, eta: 0.0, ..Default::default() }.check().is_ok());

@@ -85,11 +85,11 @@ impl Agent {
         self.learner.learner_mut().update(batch, key)
     }
 
-    /// How a learner on a model wants to imagine; none if it has no model.
+    /// How a learner on a model wants to imagine; none if it has no model, or only asks it.
     pub fn rollouts(&self) -> Option<&Rollouts> {
         match &self.learner {
             Kind::Given(_) => None,
-            Kind::Imagining(learner) => Some(learner.rollouts()),
+            Kind::Imagining(learner) => learner.rollouts(),
         }
     }
 
@@ -182,6 +182,9 @@ mod tests {
             ("combo", "cql = { hidden = [8] }", true, false),
             ("mobile", "hidden = [8]", true, false),
             ("sdm_gan", "hidden = [8]", true, true),
+            ("osr", "cql = { hidden = [8] }", true, false),
+            ("sdc", "cql = { hidden = [8] }", true, false),
+            ("scas", "hidden = [8]", false, false),
         ] {
             let text = format!(
                 "name = 'x'\ntask = 'dmsd'\narms = [{{ name = 'alone' }}]\n[algorithm]\nname = '{name}'\n{options}"

@@ -1,6 +1,7 @@
 use backcast_algos::imagines::{Imagines, ModelBased, World};
 use backcast_algos::{
-    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, rambo, rebrac, sac, sdm_gan, td3_bc,
+    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, osr, rambo, rebrac, sac, scas, sdc,
+    sdm_gan, td3_bc,
 };
 use backcast_core::{Algorithm, ConfigError, Key, Learner, Spec};
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,8 @@ pub enum AlgorithmConfig {
     Edac(edac::Config),
     /// Mildly conservative Q-learning.
     Mcq(mcq::Config),
+    /// OSR and OSR-v.
+    Osr(osr::Config),
     /// MOPO.
     Mopo(mopo::Config),
     /// RAMBO.
@@ -45,10 +48,14 @@ pub enum AlgorithmConfig {
     Mobile(mobile::Config),
     /// SDM-GAN.
     SdmGan(sdm_gan::Config),
+    /// SDC.
+    Sdc(sdc::Config),
+    /// SCAS.
+    Scas(scas::Config),
 }
 
 /// Calls a method of whichever configuration it is: the first value for learners from batches, the second for those that
-/// imagine in a model.
+/// have a model.
 macro_rules! each {
     ($of:expr, $config:pat => $value:expr, $on_model:pat => $model_based:expr) => {
         match $of {
@@ -63,6 +70,7 @@ macro_rules! each {
             AlgorithmConfig::Cql($config) => $value,
             AlgorithmConfig::Edac($config) => $value,
             AlgorithmConfig::Mcq($config) => $value,
+            AlgorithmConfig::Osr($config) => $value,
             AlgorithmConfig::Mopo($on_model) => $model_based,
             AlgorithmConfig::Rambo($on_model) => $model_based,
             AlgorithmConfig::Morel($on_model) => $model_based,
@@ -70,6 +78,8 @@ macro_rules! each {
             AlgorithmConfig::Combo($on_model) => $model_based,
             AlgorithmConfig::Mobile($on_model) => $model_based,
             AlgorithmConfig::SdmGan($on_model) => $model_based,
+            AlgorithmConfig::Sdc($on_model) => $model_based,
+            AlgorithmConfig::Scas($on_model) => $model_based,
         }
     };
 }
@@ -80,7 +90,7 @@ impl AlgorithmConfig {
         each!(self, config => config.check(), config => config.check())
     }
 
-    /// Whether it learns in a model of what happens next, and imagines there itself.
+    /// Whether it learns with a model of what happens next, and imagines there itself or asks it in its updates.
     pub fn needs_model(&self) -> bool {
         each!(self, _ => false, _ => true)
     }

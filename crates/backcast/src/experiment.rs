@@ -418,7 +418,7 @@ mod tests {
 
     #[test]
     fn every_algorithm_has_a_name_and_reads_back() {
-        let names = "bc td3_bc bcq bear rebrac awac iql sac cql edac mcq mopo morel npg combo rambo mobile sdm_gan";
+        let names = "bc td3_bc bcq bear rebrac awac iql sac cql edac mcq osr mopo morel npg combo rambo mobile scas sdc sdm_gan";
         for name in names.split(' ') {
             for option in ["", "algorithm.cloning=2.5", "algorithm.lagrange=5.0"] {
                 let settings = [format!("algorithm.name={name}"), option.to_owned()];

@@ -22,9 +22,11 @@ const FILES: &[(&str, &str)] = &[
     ("mobile", include_str!("../presets/mobile.toml")),
     ("mopo", include_str!("../presets/mopo.toml")),
     ("npg", include_str!("../presets/npg.toml")),
+    ("osr", include_str!("../presets/osr.toml")),
     ("rambo", include_str!("../presets/rambo.toml")),
     ("rebrac", include_str!("../presets/rebrac.toml")),
     ("sac_n", include_str!("../presets/sac_n.toml")),
+    ("scas", include_str!("../presets/scas.toml")),
     ("sdm_gan", include_str!("../presets/sdm_gan.toml")),
 ];
 
@@ -144,7 +146,7 @@ mod tests {
                 config.check().unwrap_or_else(|e| panic!("{file}, {dataset}: {e}"));
                 // Made, to see that it can be, of nets that cost nothing.
                 let within = ["mopo", "morel", "rambo"].contains(&file).then_some("sac");
-                let nets = match within.or((file == "combo").then_some("cql")) {
+                let nets = match within.or(["combo", "osr"].contains(&file).then_some("cql")) {
                     Some(within) => {
                         let none = || toml::Table::new().into();
                         table.entry(within).or_insert_with(none).as_table_mut().expect("a table")

@@ -60,6 +60,15 @@ fn tiny() -> Experiment {
         name = "morel"
         algorithm = { name = "morel", rollouts = { every = 70, starts = 20, horizon = 5, keep = 2, real = 0.3 }, sac = { hidden = [8] } }
         [[arms]]
+        name = "osr"
+        algorithm = { name = "osr", warm_up = 150, inverse = { encoder_hidden = [8], decoder_hidden = [8], latent = 2 }, cql = { hidden = [8], samples = 2 } }
+        [[arms]]
+        name = "sdc"
+        algorithm = { name = "sdc", warm_up = 150, calibration = 90, mmd_samples = 2, transition = { hidden = [8] }, cql = { hidden = [8], samples = 2 } }
+        [[arms]]
+        name = "scas"
+        algorithm = { name = "scas", beta = 0.1, hidden = [8] }
+        [[arms]]
         name = "npg"
         algorithm = { name = "npg", paths = 2, horizon = 5, warm_start = 190, iterations = 3, hidden = [8], value_hidden = [8], random_starts = 0.5 }
     "#;

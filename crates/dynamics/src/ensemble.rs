@@ -27,6 +27,8 @@ pub struct Ensemble {
     /// Member after member, each with bounds of the log-variance of its own, which are kept equal.
     pub(crate) store: Store,
     pub(crate) head: Head,
+    /// Every member's net, for tapes over the whole store.
+    pub(crate) nets: Vec<Mlp>,
     pub(crate) elites: Vec<usize>,
     pub(crate) holdout_mse: Vec<Real>,
     parallel: bool,
@@ -45,8 +47,8 @@ pub(crate) struct Head {
     given: [Column; 2],
     predicted: &'static [Column],
     anchor: Option<Column>,
-    widths: [usize; 2],
-    spec: Spec,
+    pub(crate) widths: [usize; 2],
+    pub(crate) spec: Spec,
     pub(crate) cols: usize,
     pub(crate) input_mean: Vec<Real>,
     pub(crate) input_std: Vec<Real>,
@@ -90,8 +92,10 @@ impl Ensemble {
             let high = store.tensor(&name("max_log_var"), vector, |x| x.fill(config.max_log_var));
             (net, low, high)
         });
+        let members: Vec<_> = members.collect();
         // Offsets of the first member are offsets from the beginning of any.
-        let (net, low, high) = members.collect::<Vec<_>>()[0];
+        let (net, low, high) = members[0];
+        let nets = members.into_iter().map(|(net, ..)| net).collect();
         let head = Head {
             net,
             len: high + cols,
@@ -108,7 +112,8 @@ impl Ensemble {
         };
         let elites = (0..config.elites).collect();
         let holdout_mse = vec![0.0; config.members];
-        Ok(Self { config, spec, direction, store, head, elites, holdout_mse, parallel: false, work: Work::default() })
+        let (parallel, work) = (false, Work::default());
+        Ok(Self { config, spec, direction, store, head, nets, elites, holdout_mse, parallel, work })
     }
 
     /// The configuration it was made with.
@@ -201,7 +206,12 @@ impl Ensemble {
 impl Head {
     /// The two bounds as values on `tape`.
     pub(crate) fn bounds<'t>(&self, tape: Tape<'t>) -> [Var<'t>; 2] {
-        [self.low, self.high].map(|at| tape.parameter(at, Shape::new(1, 1, self.cols)))
+        self.bounds_of(0, tape)
+    }
+
+    /// Those of `member` on a tape over the parameters of all.
+    fn bounds_of<'t>(&self, member: usize, tape: Tape<'t>) -> [Var<'t>; 2] {
+        [self.low, self.high].map(|at| tape.parameter(member * self.len + at, Shape::new(1, 1, self.cols)))
     }
 
     /// Where both are among a member's parameters.
@@ -211,8 +221,18 @@ impl Head {
 
     /// Mean and log-variance from the output of the net, `[…, rows, 2·cols]`.
     pub(crate) fn split<'t>(&self, y: Var<'t>) -> [Var<'t>; 2] {
-        let [low, high] = self.bounds(y.tape());
+        self.split_of(0, y)
+    }
+
+    /// As [`split`](Head::split), of `member` on a tape over the parameters of all.
+    pub(crate) fn split_of<'t>(&self, member: usize, y: Var<'t>) -> [Var<'t>; 2] {
+        let [low, high] = self.bounds_of(member, y.tape());
         [y.cols(0, self.cols), soft_clamp(y.cols(self.cols, self.cols), low, high)]
+    }
+
+    /// Which of the given columns the predicted state is a change from.
+    pub(crate) fn anchor(&self) -> Option<usize> {
+        self.anchor.and_then(|a| self.given.iter().position(|&g| g == a))
     }
 
     pub(crate) fn inputs(&self) -> usize {
@@ -293,7 +313,7 @@ impl Head {
         let [m, l] = self.split(self.net.forward(x));
         m.read(|m| mean.copy_from_slice(m));
         (l * 0.5).exp().read(|s| std.copy_from_slice(s));
-        let Some(anchor) = self.anchor.and_then(|a| self.given.iter().position(|&g| g == a)) else { return };
+        let Some(anchor) = self.anchor() else { return };
         for (i, mean) in mean.chunks_exact_mut(self.cols).enumerate() {
             // Reward first, the state last.
             let state = &mut mean[self.cols - self.spec.obs..];

@@ -54,10 +54,15 @@
 //! A fitted ensemble can go on being trained: [`Trainer`] takes steps of the fit on rows of the caller's choice, and
 //! [`Adversary`] beside them makes what a policy gained in the model unlikely (RAMBO).
 //!
+//! # Derivatives
+//! Some learners ask which way an action should change for the next state to be a better one: [`Ensemble::frozen`] puts the fitted
+//! nets on a tape, where next states have slopes in the action (SDC, SCAS).
+//!
 //! # Actions
 //! Imagination also needs actions to ask about. [`ActionVae`] draws actions like those a log contains near a state: given *s′*
 //! it is ROMI's reverse policy, given *s* the behaviour model for forward imagination. [`GaussianBc`] is the simpler
-//! alternative. Both are a [`Policy`](backcast_core::Policy).
+//! alternative. Both are a [`Policy`](backcast_core::Policy). [`InverseVae`] says what was done between two
+//! states (OSR), and [`TransitionVae`] where the log goes on from a state, whatever was done (SDC).
 #![forbid(unsafe_code)]
 
 mod action_vae;
@@ -65,16 +70,22 @@ mod adversary;
 mod config;
 mod ensemble;
 mod fit;
+mod frozen;
 mod gaussian_bc;
+mod inverse_vae;
 mod trainer;
+mod transition_vae;
 
 pub use action_vae::{ActionVae, ActionVaeConfig, Condition};
 pub use adversary::{Adversary, Played};
 pub use config::{Criterion, EnsembleConfig};
 pub use ensemble::Ensemble;
 pub use fit::{Fit, FitError, FitProgress, FitReport, StoppedBy};
+pub use frozen::Frozen;
 pub use gaussian_bc::{GaussianBc, GaussianBcConfig};
+pub use inverse_vae::{InverseVae, InverseVaeConfig};
 pub use trainer::Trainer;
+pub use transition_vae::{TransitionVae, TransitionVaeConfig};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

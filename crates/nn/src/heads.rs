@@ -41,6 +41,13 @@ impl<'t> Gaussian<'t> {
         self.mean + self.log_std.exp() * noise
     }
 
+    /// KL(N(μ, σ²) ∥ N(μ₂, σ₂²)) of every element, N(μ₂, σ₂²) being `other`: ln σ₂/σ + (σ² + (μ − μ₂)²)/2σ₂² − ½.
+    pub fn kl_to(&self, other: &Self) -> Var<'t> {
+        let ratio = ((self.log_std - other.log_std) * 2.0).exp();
+        let apart = (self.mean - other.mean) * (-other.log_std).exp();
+        (ratio + apart.square() - 1.0) * 0.5 + other.log_std - self.log_std
+    }
+
     /// KL(N(μ, σ²) ∥ N(0, 1)) of every element.
     pub fn kl_to_standard(&self) -> Var<'t> {
         let variance = (self.log_std * 2.0).exp();
@@ -111,4 +118,45 @@ pub fn expectile_loss(u: Var<'_>, tau: Real) -> Var<'_> {
 /// The standard normal noise of a `[members, rows, cols]` tensor, held in ±`bound`.
 pub fn clipped_normal<'t>(tape: crate::Tape<'t>, shape: Shape, key: Key, bound: Real) -> Var<'t> {
     tape.normal(shape, key).clamp(-bound, bound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Store;
+
+    fn gaussian<'t>(tape: crate::Tape<'t>, mean: &[Real], log_std: &[Real]) -> Gaussian<'t> {
+        let row = |x: &[Real]| tape.fill(Shape::new(1, 1, x.len()), |out| out.copy_from_slice(x));
+        Gaussian { mean: row(mean), log_std: row(log_std) }
+    }
+
+    /// E[ ln p(x) − ln q(x) ] over samples of p, by column; nothing between a Gaussian and itself; and N(0, 1) is a special case.
+    #[test]
+    fn the_divergence_is_what_samples_say() {
+        let (n, mut store) = (200_000, Store::default());
+        for trial in 0..4 {
+            let seed = Key::new(7).fold(trial);
+            let mut x = [0.0; 8];
+            seed.name("parameters").uniform(-1.0, 1.0, &mut x);
+            let tape = store.tape();
+            let (p, q) = (gaussian(tape, &x[..2], &x[2..4]), gaussian(tape, &x[4..6], &x[6..]));
+            let drawn = p.repeat_rows(n).sample(seed.name("samples"));
+            for col in 0..2 {
+                let of = |g: &Gaussian<'_>, drawn| {
+                    let [mean, log_std] = [g.mean, g.log_std].map(|x| x.cols(col, 1).read(|x| x[0]));
+                    gaussian(tape, &[mean], &[log_std]).log_prob(drawn)
+                };
+                let drawn = drawn.cols(col, 1);
+                let ratio = of(&p, drawn) - of(&q, drawn);
+                let (mean, square) = (ratio.mean().item(), ratio.square().mean().item());
+                let bound = 6.0 * ((square - mean * mean) / n as Real).sqrt() + 1e-4;
+                let got = p.kl_to(&q).read(|kl| kl[col]);
+                assert!((got - mean).abs() < bound, "trial {trial}, {x:?}: {got} where samples say {mean} ± {bound}");
+            }
+            p.kl_to(&p).read(|kl| assert!(kl.iter().all(|kl| kl.abs() < 1e-6), "trial {trial}: {kl:?}"));
+            let standard = gaussian(tape, &[0.0; 2], &[0.0; 2]);
+            let off = (p.kl_to(&standard) - p.kl_to_standard()).abs().sum().item();
+            assert!(off < 1e-5, "trial {trial}: {off}");
+        }
+    }
 }

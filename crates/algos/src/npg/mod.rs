@@ -317,14 +317,14 @@ impl Policy for Sampler<'_> {
 }
 
 impl Imagines for Npg {
-    fn rollouts(&self) -> &Rollouts {
-        &self.rollouts[self.is_warm() as usize]
+    fn rollouts(&self) -> Option<&Rollouts> {
+        Some(&self.rollouts[self.is_warm() as usize])
     }
 
     // ANCHOR: imagine
     /// (1)  Paths of π in the p-MDP of every member. While it clones, one step of each.
     fn imagine(&mut self, log: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
-        let (horizon, limit) = (self.rollouts().horizon, self.actor.limit);
+        let (horizon, limit) = (self.rollouts[self.is_warm() as usize].horizon, self.actor.limit);
         let Self { store, actor, chamber, paths, config, halt, .. } = self;
         let Chamber { model, units, imaginer, initial, members, seen, clipped, act } = chamber;
         imaginer.config.horizon = horizon;

@@ -31,7 +31,7 @@ pub use error::ParityError;
 pub use fixture::{Fixture, Tensor};
 
 use crate::imagines::ModelBased;
-use crate::{awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, rebrac, sac, sdm_gan, td3_bc};
+use crate::{awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, osr, rebrac, sac, scas, sdc, sdm_gan, td3_bc};
 use backcast_core::*;
 use backcast_nn::{Arena, Replay};
 use compare::{difference, loss_error, relative};
@@ -67,6 +67,7 @@ const LEARNERS: &[(&str, Build)] = &[
     (edac::Config::NAME, build::<edac::Config>),
     (iql::Config::NAME, build::<iql::Config>),
     (mcq::Config::NAME, build::<mcq::Config>),
+    (osr::Config::NAME, build::<osr::Config>),
     (rebrac::Config::NAME, build::<rebrac::Config>),
     (sac::Config::NAME, build::<sac::Config>),
     (td3_bc::Config::NAME, build::<td3_bc::Config>),
@@ -77,6 +78,8 @@ const MODEL_BASED: &[(&str, Build)] = &[
     (combo::Config::NAME, build_on::<combo::Config>),
     (mobile::Config::NAME, build_on::<mobile::Config>),
     (sdm_gan::Config::NAME, build_on::<sdm_gan::Config>),
+    (scas::Config::NAME, build_on::<scas::Config>),
+    (sdc::Config::NAME, build_on::<sdc::Config>),
 ];
 
 /// The names of what can be replayed: learners, an ensemble as it is fitted, and a roll-out.

@@ -338,8 +338,8 @@ fn x_width(x: &[Real], rows: usize) -> usize {
 }
 
 impl Imagines for SdmGan {
-    fn rollouts(&self) -> &Rollouts {
-        &self.config.rollouts
+    fn rollouts(&self) -> Option<&Rollouts> {
+        Some(&self.config.rollouts)
     }
 
     fn real_share(&self) -> Real {

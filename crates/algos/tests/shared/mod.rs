@@ -3,7 +3,8 @@
 
 use backcast_algos::imagines::{Evidence, Imagines, ModelBased, World};
 use backcast_algos::{
-    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, rambo, rebrac, sac, sdm_gan, td3_bc,
+    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, osr, rambo, rebrac, sac, scas, sdc,
+    sdm_gan, td3_bc,
 };
 use backcast_core::*;
 use backcast_dynamics::{Ensemble, EnsembleConfig};
@@ -123,16 +124,18 @@ fn parse<A: serde::de::DeserializeOwned>(config: &Table) -> Result<A, String> {
     config.clone().try_into().map_err(|e: toml::de::Error| e.to_string())
 }
 
-/// The defaults of `A` under `settings`.
-fn settled<A: Default + serde::Serialize>(settings: &str) -> Table {
-    fn lay(under: &mut Table, over: Table) {
-        for (key, value) in over {
-            match (under.get_mut(&key).and_then(Value::as_table_mut), value) {
-                (Some(under), Value::Table(over)) => lay(under, over),
-                (_, value) => drop(under.insert(key, value)),
-            }
+/// Lays `over` on `under`, key by key, tables within tables too.
+fn lay(under: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key).and_then(Value::as_table_mut), value) {
+            (Some(under), Value::Table(over)) => lay(under, over),
+            (_, value) => drop(under.insert(key, value)),
         }
     }
+}
+
+/// The defaults of `A` under `settings`.
+fn settled<A: Default + serde::Serialize>(settings: &str) -> Table {
     let mut config = Table::try_from(A::default()).expect("a table of plain values");
     lay(&mut config, settings.parse().expect("settings of a test"));
     config
@@ -196,6 +199,12 @@ pub(crate) fn every() -> Vec<Case> {
         Case::new::<mcq::Config>(&with_vae(
             "samples = 4\npolicy_samples = 1\ntarget_pseudo = true\nfloor = 0.0\none_sided = true",
         )),
+        Case::new::<osr::Config>(&osr_with("warm_up = 3")),
+        Case::new::<osr::Config>(&osr_with(
+            "warm_up = 0\ndivergence = 'policy_to_inverse'\nat_perturbed = false\nbeta = 0.1\nlambda = 0.01\n\
+             [inverse]\nencode_action = false\nlog_std_of_mean = true\n[cql]\ncritics = 4\nweight = 0.0\nsamples = 0\nentropy_backup = true",
+        )),
+        Case::new::<osr::Config>(&osr_with("warm_up = 2\nvariant = 'osr_v'\nsamples = 3\nlambda = 0.2\nbeta = 0.1")),
         Case::on_model::<mopo::Config>("[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3"),
         Case::on_model::<rambo::Config>(
             "model_steps = 5\nmodel_batch = 16\ncloning_epochs = 2\n[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3",
@@ -223,6 +232,17 @@ pub(crate) fn every() -> Vec<Case> {
             "hidden = [16, 16]\ndivergence = 'mmd'\nmmd_samples = 4\ntarget_samples = 40\nact_samples = 5\nepoch = 20\n\
              warm_start = 2\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),
+        Case::on_model::<sdc::Config>(
+            "warm_up = 2\nmmd_samples = 3\ntransition = { hidden = [8] }\n[cql]\nhidden = [16, 16]\nsamples = 4\nactor_rate = 3e-4",
+        ),
+        Case::on_model::<sdc::Config>(
+            "warm_up = 0\nmmd_samples = 2\nkernel = 'laplacian'\nwidth = 2.0\nthreshold = 0.1\nbeta = 0.1\nalpha = 0.1\n\
+             transition = { hidden = [8], latent = 2 }\n[cql]\nhidden = [16, 16]\nsamples = 2\nactor_rate = 3e-4\ncritics = 3",
+        ),
+        Case::on_model::<scas::Config>(&nets("")),
+        Case::on_model::<scas::Config>(&nets(
+            "mean_target = true\ncritics = 3\nelites = 2\nbeta = 0.1\nactor_decay = 0",
+        )),
         Case::on_model::<combo::Config>(
             "[cql]\nhidden = [16, 16]\nactor_rate = 3e-4\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),
@@ -239,6 +259,15 @@ pub(crate) fn every() -> Vec<Case> {
              [rollouts]\nstarts = 20\nhorizon = 3",
         ),
     ]
+}
+
+/// `settings` over OSR with small nets.
+fn osr_with(settings: &str) -> String {
+    let mut small: Table = "[inverse]\nencoder_hidden = [8]\ndecoder_hidden = [8, 8]\nlatent = 3\n[cql]\nhidden = [16, 16]\nsamples = 4\nactor_rate = 3e-4"
+        .parse()
+        .expect("a table");
+    lay(&mut small, settings.parse().expect("a table"));
+    small.to_string()
 }
 
 /// Random transitions; one in ten is terminal.

@@ -304,7 +304,7 @@ pub(crate) fn ladder(label: &str, x: &str, y: &str, categories: &[&str], lines: 
             let [middle, low, high] = [middle, low, high].map(|v| axis.at(v));
             let _ = write!(
                 out,
-                "<path class=\"stroke\" d=\"M{x:.1} {low:.1}V{high:.1}\"/><circle class=\"fill\" cx=\"{x:.1}\" cy=\"{middle:.1}\" r=\"2.6\"/>"
+                "<path class=\"stroke\" style=\"stroke-dasharray:none\" d=\"M{x:.1} {low:.1}V{high:.1}\"/><circle class=\"fill\" cx=\"{x:.1}\" cy=\"{middle:.1}\" r=\"2.6\"/>"
             );
         }
         out += "</g>";

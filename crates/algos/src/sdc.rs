@@ -29,7 +29,7 @@
 //! k. Gradients go through x alone, by its mean and its deviation.
 //!
 //! **Through the model**: as in [`scas`](crate::scas). The model's parameters are in a store of their own, frozen. (3) and (4) are evaluated on the
-//! model's tape, where actions are inputs; the slope of E[d] in them comes back as numbers, and [`with_slope`] puts it under the
+//! model's tape, where actions are inputs; the slope of the mean of d in them comes back as numbers, and [`with_slope`] puts it under the
 //! same actions on the actor's tape.
 
 use crate::{

@@ -9,6 +9,18 @@ pub enum EnvError {
         /// The registered names closest to it, closest first.
         near: Vec<String>,
     },
+    /// MuJoCo is not here, or does not do what is asked.
+    #[error("MuJoCo: {why}")]
+    Mujoco {
+        /// What is wrong, and what to do about it where that is known.
+        why: String,
+    },
+    /// A world whose state cannot be pushed.
+    #[error("the states of `{name}` cannot be pushed")]
+    NotPushable {
+        /// The name of the world.
+        name: String,
+    },
     /// A maze drawing that makes no sense.
     #[error("maze layout, row {row}, column {column}: {why}")]
     Layout {

@@ -10,6 +10,9 @@
 //! | [`pendulum`]: swing-up (Gym) | 3 / 1 | recorded logs |
 //! | [`dmsd`]: two masses, three springs (NeoRL-2) | 6 / 2 | recorded logs |
 //!
+//! Where MuJoCo is installed, [`mujoco`] adds hopper, half-cheetah, walker2d, reacher, ant and antmaze; it is loaded at run time, and
+//! nothing here needs it.
+//!
 //! A world is an [`Env`](backcast_core::Env): its next state is a pure function of the key of the reset and the actions since.
 //!
 //! ```
@@ -34,17 +37,18 @@
 //!
 //! All three can also be [pushed](push::Pushable) in the middle of an episode, to see whether a policy comes back.
 //!
-//! What is deliberately absent: files (a log leaves [`maze2d::generate`] as plain columns), rendering, and hidden state. A
+//! What is deliberately absent: files written (a log leaves [`maze2d::generate`] as plain columns), rendering, and hidden state. A
 //! world of your own is tried with [`checker::check`].
 //!
 //! Physics is computed in `f64`; [`Real`](backcast_core::Real) is what goes in and out.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod checker;
 pub mod dmsd;
 mod error;
 pub mod exact;
 pub mod maze2d;
+pub mod mujoco;
 pub mod pendulum;
 pub mod push;
 pub mod registry;

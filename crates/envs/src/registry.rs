@@ -1,12 +1,12 @@
 //! Worlds, terminations and reference scores by name.
 //!
-//! Names are not case-sensitive. A maze's name may say `-sparse` (the default) and leave out its version (the latest).
+//! Names of worlds that MuJoCo simulates are in [`mujoco`]. Names are not case-sensitive. A maze's name may say `-sparse` (the default) and leave out its version (the latest).
 //! Terminations and scores are also known for Gym's MuJoCo tasks and others that are not simulated here, by the first part
 //! of a dataset's name: `hopper-medium-v2`.
 
 use crate::maze2d::{Layout, Maze2d, Reward};
 use crate::push::Pushable;
-use crate::{EnvError, Score, dmsd, pendulum, termination};
+use crate::{EnvError, Score, dmsd, mujoco, pendulum, termination};
 use backcast_core::{Env, Termination, never};
 
 /// The canonical names of every world [`make`] can make.
@@ -95,7 +95,7 @@ pub fn canonical(name: &str) -> Option<&'static str> {
 /// Makes the world called `name`.
 ///
 /// # Errors
-/// [`EnvError::Unknown`] with the three nearest names.
+/// [`EnvError::Unknown`] with the three nearest names; [`EnvError::Mujoco`] if the world needs MuJoCo and it is not there.
 ///
 /// ```
 /// use backcast_envs::registry::make;
@@ -107,14 +107,24 @@ pub fn canonical(name: &str) -> Option<&'static str> {
 /// # Ok::<(), backcast_envs::EnvError>(())
 /// ```
 pub fn make(name: &str) -> Result<Box<dyn Env + Send>, EnvError> {
-    Ok(make_pushable(name)?)
+    mujoco::make(name).unwrap_or_else(|| Ok(make_pushable(name)?))
 }
 
-/// As [`make`], where the world can be [pushed](Pushable), as all of these can.
+/// The release of MuJoCo that [`make`] simulates `name` with, such as `4.0.0`: trajectories, and with them scores, differ between
+/// releases. `None` for worlds that are ours, or where there is no MuJoCo.
+pub fn simulator(name: &str) -> Option<String> {
+    let needed = name.starts_with("mujoco:") || mujoco::canonical(name).is_some();
+    needed.then(mujoco::Install::find)?.ok().map(|install| install.library().version().to_owned())
+}
+
+/// As [`make`], where the world can be [pushed](Pushable): those of this crate's own physics.
 ///
 /// # Errors
-/// [`EnvError::Unknown`] with the three nearest names.
+/// [`EnvError::Unknown`] with the three nearest names, [`EnvError::NotPushable`] for worlds of MuJoCo.
 pub fn make_pushable(name: &str) -> Result<Box<dyn Pushable + Send>, EnvError> {
+    if name.starts_with("mujoco:") || mujoco::canonical(name).is_some() {
+        return Err(EnvError::NotPushable { name: name.to_owned() });
+    }
     Ok(match canonical(name) {
         Some("pendulum-v1") => Box::new(pendulum::Pendulum::default()),
         Some("dmsd") => Box::new(dmsd::Dmsd::default()),
@@ -187,7 +197,8 @@ fn task(name: &str) -> String {
 /// The three registered names with the smallest edit distance to `name`, nearest first.
 fn nearest(name: &str) -> Vec<String> {
     let name = name.to_ascii_lowercase();
-    let mut all: Vec<_> = NAMES.iter().map(|known| (edit_distance(&name, known), *known)).collect();
+    let known = NAMES.iter().chain(&mujoco::NAMES);
+    let mut all: Vec<_> = known.map(|known| (edit_distance(&name, known), *known)).collect();
     all.sort_by_key(|(distance, _)| *distance);
     all.truncate(3);
     all.into_iter().map(|(_, known)| known.to_owned()).collect()

@@ -142,6 +142,18 @@ impl Maze2d {
         let PointState { position: [x, y], velocity: [vx, vy] } = self.state;
         obs.copy_from_slice(&[x as Real, y as Real, vx as Real, vy as Real]);
     }
+
+    /// Ends a step at `state`, whoever computed it: counts it, writes its observation, `[4]`, and pays.
+    pub(crate) fn arrive(&mut self, state: PointState, obs: &mut [Real]) -> Step {
+        self.state = state;
+        self.steps += 1;
+        self.observe(obs);
+        Step {
+            reward: self.reward.at(state.position, self.target) as Real,
+            terminated: false,
+            truncated: self.steps >= self.horizon,
+        }
+    }
 }
 
 /// A point near the integer coordinates of a uniformly drawn open cell: where episodes start and targets are requested.
@@ -175,14 +187,7 @@ impl Env for Maze2d {
 
     fn step(&mut self, act: &[Real], obs: &mut [Real]) -> Step {
         assert_eq!(act.len(), 2, "Maze2d::step: the action is [2], got [{}]", act.len());
-        self.state = advance(&self.layout, self.state, [act[0] as f64, act[1] as f64]);
-        self.steps += 1;
-        self.observe(obs);
-        Step {
-            reward: self.reward.at(self.state.position, self.target) as Real,
-            terminated: false,
-            truncated: self.steps >= self.horizon,
-        }
+        self.arrive(advance(&self.layout, self.state, [act[0] as f64, act[1] as f64]), obs)
     }
 }
 

@@ -3,7 +3,7 @@
     pip install mujoco==4.0.0 "gymnasium[mujoco]" numpy
     python tools/golden/gymnasium_steps.py > crates/envs/tests/fixtures/gymnasium.csv
 
-Each world starts where its reset puts it and is given actions drawn uniformly from its box, some of them beyond it. All numbers are
+Each world starts where its reset puts it and is given actions drawn uniformly from its box. All numbers are
 in double precision, written so that they read back to the same bits.
 """
 
@@ -38,7 +38,7 @@ def main():
         world.set_state(*start)
         row(name.lower(), "start", numbers(start[0]), numbers(start[1]), "", "")
         for _ in range(STEPS):
-            action = rng.uniform(-1.1, 1.1, world.action_space.shape).astype(np.float32)
+            action = rng.uniform(-1.0, 1.0, world.action_space.shape).astype(np.float32)
             observation, reward, ended, _, _ = world.step(action)
             row(name.lower(), "step", numbers(action), numbers(observation), repr(float(reward)), str(int(ended)))
 

@@ -1,4 +1,4 @@
-//! The runner: `run`, `report`, `select`, `data`, `bench`, `calibrate`, `parity`, `test`, `tidy`, `docs`.
+//! The runner: `run`, `report`, `select`, `data`, `bench`, `calibrate`, `parity`, `mujoco`, `test`, `tidy`, `docs`.
 //!
 //! `cargo xtask` is an alias (see `.cargo/config.toml`) for running this program. It is the only place in the workspace
 //! that prints.
@@ -10,6 +10,7 @@ mod calibrate;
 mod data;
 mod docs;
 mod maze;
+mod mujoco;
 mod parity;
 mod progress;
 mod report;
@@ -50,6 +51,8 @@ enum Command {
     Calibrate(calibrate::Args),
     /// Replay recorded updates of other code and compare losses, gradients and parameters
     Parity(parity::Args),
+    /// Fetch MuJoCo, and hold worlds on it against Gymnasium's
+    Mujoco(mujoco::Args),
     /// Unit, integration and documentation tests, then the gradient checks in double precision
     Test(test::Args),
     /// Check what the compiler cannot: layers, front pages, names, spelling, documents that match the code
@@ -95,6 +98,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Command::Bench(args) => bench::main(args),
         Command::Calibrate(args) => calibrate::main(args),
         Command::Parity(args) => parity::main(args),
+        Command::Mujoco(args) => mujoco::main(args),
         Command::Test(args) => test::main(args),
         Command::Tidy => tidy::main(),
         Command::Docs(args) => docs::main(args),

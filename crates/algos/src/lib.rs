@@ -72,6 +72,7 @@ pub mod mobile;
 pub mod mopo;
 pub mod morel;
 pub mod npg;
+pub mod online;
 pub mod osr;
 pub mod parity;
 pub mod rambo;
@@ -81,6 +82,7 @@ pub mod sac;
 pub mod scas;
 pub mod sdc;
 pub mod sdm_gan;
+pub mod td3;
 pub mod td3_bc;
 
 mod candidates;

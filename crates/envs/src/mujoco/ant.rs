@@ -47,7 +47,7 @@ fn compile(install: &Install, name: &str, text: &str) -> Result<(Simulation, Bod
 fn controls(act: &[Real], scale: f64, who: &str) -> [f64; 8] {
     assert_eq!(act.len(), 8, "{who}::step: the action is [8], got [{}]", act.len());
     let mut controls = [0.0; 8];
-    controls.iter_mut().zip(act).for_each(|(control, &a)| *control = scale * a as f64);
+    controls.iter_mut().zip(act).for_each(|(control, &a)| *control = scale * a.clamp(-1.0, 1.0) as f64);
     controls
 }
 
@@ -138,11 +138,7 @@ impl Env for Ant {
 /// Walls `1`, free cells `0`, the start `r` and the goal `g`; rows from y = 0 on, as D4RL draws its mazes for evaluation.
 const MAZES: [(&str, usize, &[&str]); 3] = [
     ("umaze", 700, &["11111", "1r001", "11101", "1g001", "11111"]),
-    (
-        "medium",
-        1000,
-        &["11111111", "1r011001", "10010001", "11000111", "10010001", "10100101", "100010g1", "11111111"],
-    ),
+    ("medium", 1000, &["11111111", "1r011001", "10010001", "11000111", "10010001", "10100101", "100010g1", "11111111"]),
     (
         "large",
         1000,
@@ -242,7 +238,8 @@ impl AntMaze {
 
 /// The walls of a drawing as MJCF, so placed that the cell `r` is at the origin, and the middle of the cell `g`.
 fn walls(rows: &[&str]) -> (String, [f64; 2]) {
-    let cells = || rows.iter().enumerate().flat_map(|(i, row)| row.bytes().enumerate().map(move |(j, cell)| (i, j, cell)));
+    let cells =
+        || rows.iter().enumerate().flat_map(|(i, row)| row.bytes().enumerate().map(move |(j, cell)| (i, j, cell)));
     let find = |wanted| cells().find(|&(.., cell)| cell == wanted).map_or([0.0; 2], |(i, j, _)| [j as f64, i as f64]);
     let (origin, goal) = (find(b'r'), find(b'g'));
     let place = |[x, y]: [f64; 2]| [CELL * (x - origin[0]), CELL * (y - origin[1])];

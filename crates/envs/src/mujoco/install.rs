@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 pub const VARIABLE: &str = "BACKCAST_MUJOCO";
 
 /// What every complaint ends with.
-const ADVICE: &str = "`cargo xtask mujoco setup` fetches it, and the variable BACKCAST_MUJOCO names another folder that has it";
+const ADVICE: &str =
+    "`cargo xtask mujoco setup` fetches it, and the variable BACKCAST_MUJOCO names another folder that has it";
 
 /// An installed MuJoCo.
 #[derive(Clone)]

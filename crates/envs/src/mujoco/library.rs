@@ -126,7 +126,12 @@ impl Library {
         probe.state(&mut position, &mut velocity);
         match controls {
             Some(controls) if understood && position == [1.25] && velocity == [0.0] => library.controls = controls,
-            _ => return Err(refused(format!("MuJoCo {} keeps its states in a way that is not known here", library.version))),
+            _ => {
+                return Err(refused(format!(
+                    "MuJoCo {} keeps its states in a way that is not known here",
+                    library.version
+                )));
+            }
         }
         Ok(library)
     }
@@ -168,7 +173,14 @@ impl Library {
             unsafe { (f.mj_deleteModel)(model.as_ptr()) };
             return Err(refused("there is no memory for its data"));
         };
-        let mut made = Simulation { functions: f.clone(), model, data, sizes: Sizes::default(), controls: self.controls, bodies: Vec::new() };
+        let mut made = Simulation {
+            functions: f.clone(),
+            model,
+            data,
+            sizes: Sizes::default(),
+            controls: self.controls,
+            bodies: Vec::new(),
+        };
         made.sizes = Sizes {
             positions: made.size_of(POSITIONS),
             velocities: made.size_of(VELOCITIES),

@@ -15,7 +15,7 @@
 //! SafetyHalfCheetah observes x too (18 numbers) and loses 100 in every step faster than 3.2096 m/s (NeoRL-2,
 //! arXiv:2503.19267; equations compared with its published rows).
 //!
-//! An action is used as given; MuJoCo clips it to ±1 for the motors, and the price is on what was asked for, as in Gym.
+//! An action is first brought into its box, ±1. (Gym leaves that to the motors, and its price is on what was asked for.)
 
 use super::{Install, Simulation};
 use crate::EnvError;
@@ -214,7 +214,7 @@ impl Env for Locomotion {
         let width = self.spec().act;
         assert_eq!(act.len(), width, "Locomotion::step: the action is [{width}], got [{}]", act.len());
         let mut controls = [0.0; 6];
-        controls.iter_mut().zip(act).for_each(|(control, &a)| *control = a as f64);
+        controls.iter_mut().zip(act).for_each(|(control, &a)| *control = a.clamp(-1.0, 1.0) as f64);
         let (count, seconds) = self.pace();
         let before = self.state.positions[0];
         self.simulation.control(&controls[..width]);

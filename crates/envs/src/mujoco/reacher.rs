@@ -36,7 +36,8 @@ impl Reacher {
     pub fn new(install: &Install, version: Version) -> Result<Self, EnvError> {
         let mut simulation = install.library().compile("reacher.xml", &install.model("reacher.xml")?)?;
         let (tip, target) = (simulation.body(c"fingertip"), simulation.body(c"target"));
-        let (Some(tip), Some(target), 4, 2) = (tip, target, simulation.sizes().positions, simulation.sizes().controls) else {
+        let (Some(tip), Some(target), 4, 2) = (tip, target, simulation.sizes().positions, simulation.sizes().controls)
+        else {
             return Err(EnvError::Mujoco { why: "the model reacher.xml is not Gymnasium's".into() });
         };
         let start = State::of(&simulation);
@@ -105,7 +106,7 @@ impl Env for Reacher {
 
     fn step(&mut self, act: &[Real], obs: &mut [Real]) -> Step {
         assert_eq!(act.len(), 2, "Reacher::step: the action is [2], got [{}]", act.len());
-        let controls = [act[0] as f64, act[1] as f64];
+        let controls = [act[0], act[1]].map(|a| a.clamp(-1.0, 1.0) as f64);
         let distance = |off: [f64; 3]| off.iter().map(|x| x * x).sum::<f64>().sqrt();
         let before = distance(self.off);
         self.simulation.control(&controls);

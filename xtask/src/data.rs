@@ -1,7 +1,7 @@
 //! `cargo xtask data`: look into datasets, and make them.
 
 use anyhow::Context;
-use backcast::{DataConfig, data, run};
+use backcast::{DataConfig, data, online, run};
 use clap::Subcommand;
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
@@ -30,9 +30,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Make a maze2d log with the noisy way-point controller
+    /// Make a log: of a maze with the noisy way-point controller, or of a learner that learns online
     Generate {
-        /// The task, such as maze2d-umaze
+        /// The task, such as maze2d-umaze or hopper-medium-replay
         task: String,
         /// Rows to record
         #[arg(long, default_value_t = 1_000_000)]
@@ -43,6 +43,9 @@ enum Command {
         /// Standard deviation of the noise on the controller's actions
         #[arg(long, default_value_t = 0.5)]
         noise: f64,
+        /// Steps after which an online learner's run ends
+        #[arg(long)]
+        steps: Option<usize>,
         /// Without the oddities of the published files: every observation fresh, every reward for the state it leads to
         #[arg(long)]
         clean: bool,
@@ -65,11 +68,23 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Command::Generate { task, rows, seed, noise, clean, out } => {
+        Command::Generate { task, rows, seed, noise, steps, clean, out } => {
             use backcast::envs::maze2d::generate::Quirks;
             let quirks = if clean { Quirks::Clean } else { Quirks::Published };
             let config = DataConfig { rows, seed, noise, quirks, ..DataConfig::default() };
-            let log = run::generate(&task, &config)?;
+            let log = match online::Recipe::named(&task) {
+                Some((recipe, quality)) => {
+                    let recipe = online::Recipe { seed, steps: steps.unwrap_or(recipe.steps), ..recipe };
+                    match crate::online::generate(&recipe, quality, rows, &out)? {
+                        Some(log) => log,
+                        None => {
+                            println!("Interrupted. The runs are saved; give the same command to go on.");
+                            return Ok(ExitCode::from(crate::run::INTERRUPTED));
+                        }
+                    }
+                }
+                None => run::generate(&task, &config)?,
+            };
             if let Some(folder) = out.parent().filter(|p| !p.as_os_str().is_empty()) {
                 std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
             }

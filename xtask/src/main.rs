@@ -11,6 +11,7 @@ mod data;
 mod docs;
 mod maze;
 mod mujoco;
+mod online;
 mod parity;
 mod progress;
 mod report;

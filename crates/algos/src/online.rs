@@ -124,7 +124,14 @@ impl Replay {
 
 // ANCHOR: choose
 /// *a* ~ U(box) before anything is learnt, then *a* = clip(π(s) + ε), ε ~ N(0, σ²); into `act`, `[act]`.
-fn choose(config: &Config, learner: &mut dyn Learner, step: usize, obs: &[Real], act: &mut [Real], key: Key) {
+fn choose<L: Learner + ?Sized>(
+    config: &Config,
+    learner: &mut L,
+    step: usize,
+    obs: &[Real],
+    act: &mut [Real],
+    key: Key,
+) {
     let limit = learner.spec().act_limit;
     if step < config.explore {
         return key.uniform(-limit, limit, act);
@@ -148,13 +155,13 @@ fn choose(config: &Config, learner: &mut dyn Learner, step: usize, obs: &[Real],
 ///
 /// # Panics
 /// If the widths of learner, world and replay differ.
-pub fn learn(
+pub fn learn<L: Learner + ?Sized>(
     config: &Config,
-    learner: &mut dyn Learner,
+    learner: &mut L,
     env: &mut dyn Env,
     replay: &mut Replay,
     key: Key,
-    watch: &mut dyn FnMut(&mut dyn Learner, &Replay) -> bool,
+    watch: &mut dyn FnMut(&mut L, &Replay) -> bool,
 ) -> Result<(), ConfigError> {
     config.check()?;
     let (spec, horizon) = (env.spec(), env.horizon());

@@ -4,7 +4,8 @@ use anyhow::{Context, bail, ensure};
 use backcast::core::{Env, Key, Policy, Real, Spec, Step};
 use backcast::envs::mujoco::Install;
 use backcast::{envs, evaluate, online};
-use comfy_table::{Table, presets::ASCII_MARKDOWN};
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::Table;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -41,7 +42,8 @@ pub(super) fn main(args: Args) -> anyhow::Result<()> {
     println!("MuJoCo {ours} on both sides; Gymnasium {gymnasium}; {} episodes each\n", args.episodes);
 
     let mut table = Table::new();
-    table.load_preset(ASCII_MARKDOWN).set_header(["world", "policy", "ours", "Gymnasium", "apart, s.e."]);
+    table.load_style(ASCII_MARKDOWN);
+    table.set_header(["world", "policy", "ours", "Gymnasium", "apart, s.e."]);
     for (i, name) in args.worlds.iter().enumerate() {
         let spec = envs::make(name)?.spec();
         let mut policies: Vec<(&str, Box<dyn Policy>)> = vec![("random", Box::new(Uniform(spec)))];
@@ -66,7 +68,8 @@ pub(super) fn main(args: Args) -> anyhow::Result<()> {
     println!("Returns, means of episodes with their standard errors:\n\n{table}\n");
 
     let mut table = Table::new();
-    table.load_preset(ASCII_MARKDOWN).set_header(["world", "ours, steps/s", "Gymnasium, steps/s", "ratio"]);
+    table.load_style(ASCII_MARKDOWN);
+    table.set_header(["world", "ours, steps/s", "Gymnasium, steps/s", "ratio"]);
     for name in &args.worlds {
         let (mut a, mut b) = (Vec::new(), Vec::new());
         for _ in 0..5 {

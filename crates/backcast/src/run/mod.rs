@@ -10,7 +10,7 @@ mod free_space;
 mod learn;
 mod mix;
 mod models;
-mod pool;
+pub(crate) mod pool;
 mod robustness;
 mod selection;
 

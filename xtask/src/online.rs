@@ -1,0 +1,43 @@
+//! `cargo xtask data generate hopper-medium-replay` and its like: logs of a learner that learns online.
+
+use crate::progress::Bars;
+use anyhow::Context;
+use backcast::{
+    Error,
+    data::Log,
+    online::{self, Quality, Recipe},
+};
+use std::path::{Path, PathBuf};
+
+/// Generates the log; none if the person interrupted it.
+pub(crate) fn generate(recipe: &Recipe, quality: Quality, rows: usize, out: &Path) -> anyhow::Result<Option<Log>> {
+    let work = work_folder(out);
+    std::fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
+    // A folder of another recipe holds other runs.
+    let (path, text) = (work.join("recipe.toml"), toml::to_string(recipe)?);
+    match std::fs::read_to_string(&path) {
+        Ok(there) => anyhow::ensure!(
+            there == text,
+            "{}: its runs follow another recipe; delete the folder, or write to another file",
+            work.display()
+        ),
+        Err(_) => std::fs::write(&path, text).with_context(|| path.display().to_string())?,
+    }
+    let bars = Bars::new()?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let made = online::generate(recipe, quality, rows, &work, threads, &bars);
+    bars.clear();
+    match made {
+        Ok(log) => {
+            println!("runs and policies: {}", work.display());
+            Ok(Some(log))
+        }
+        Err(Error::Interrupted) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Where runs are kept: beside the log.
+fn work_folder(out: &Path) -> PathBuf {
+    out.with_extension("runs")
+}

@@ -1,5 +1,6 @@
-use backcast_core::{Env, Key, Policy, Real};
-use ndarray::Array2;
+use backcast_core::{Env, Key, Policy, Real, Step};
+use ndarray::parallel::prelude::*;
+use ndarray::{Array2, Axis};
 
 /// The undiscounted returns of `episodes` episodes, one world each, all stepped side by side.
 ///
@@ -16,6 +17,9 @@ pub fn evaluate<E>(
     Ok(roll(policy, &mut worlds, key, |_| {}))
 }
 
+/// The fewest worlds that are worth a task of their own.
+const WORLDS_A_TASK: usize = 8;
+
 /// A world between two steps of its episode, before the policy is asked again.
 pub(crate) struct Moment<'a, W: ?Sized> {
     pub(crate) episode: usize,
@@ -29,7 +33,7 @@ pub(crate) struct Moment<'a, W: ?Sized> {
 }
 
 /// The returns of one episode in each world; `between` sees every state, the first and the last too.
-pub(crate) fn roll<W: Env + ?Sized>(
+pub(crate) fn roll<W: Env + Send + ?Sized>(
     policy: &mut dyn Policy,
     worlds: &mut [Box<W>],
     key: Key,
@@ -48,15 +52,22 @@ pub(crate) fn roll<W: Env + ?Sized>(
     while running.contains(&true) {
         policy.act(obs.view(), Some(key.name("act").fold(steps as u64)), act.view_mut());
         steps += 1;
-        for (episode, world) in worlds.iter_mut().enumerate() {
-            if running[episode] {
-                let obs = obs.row_mut(episode).into_slice().expect("rows are dense");
-                let outcome = world.step(act.row(episode).to_slice().expect("rows are dense"), obs);
-                returns[episode] += outcome.reward as f64;
-                let over = outcome.terminated || outcome.truncated;
-                running[episode] = !over;
-                between(Moment { episode, steps, world: world.as_mut(), obs, over });
-            }
+        // Worlds do not know each other: those that are slow to step are stepped side by side, to the same bits.
+        let rows = obs.axis_iter_mut(Axis(0)).into_par_iter().zip(act.axis_iter(Axis(0)).into_par_iter());
+        let outcomes = worlds.par_iter_mut().zip(rows).zip(&running).with_min_len(WORLDS_A_TASK);
+        let outcomes: Vec<Option<Step>> = outcomes
+            .map(|((world, (obs, act)), running)| {
+                let obs = obs.into_slice().expect("rows are dense");
+                running.then(|| world.step(act.to_slice().expect("rows are dense"), obs))
+            })
+            .collect();
+        for (episode, outcome) in outcomes.into_iter().enumerate() {
+            let Some(outcome) = outcome else { continue };
+            returns[episode] += outcome.reward as f64;
+            let over = outcome.terminated || outcome.truncated;
+            running[episode] = !over;
+            let obs = obs.row_mut(episode).into_slice().expect("rows are dense");
+            between(Moment { episode, steps, world: worlds[episode].as_mut(), obs, over });
         }
     }
     returns

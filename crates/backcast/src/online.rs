@@ -195,17 +195,25 @@ impl<'a> Run<'a> {
     fn open(recipe: &'a Recipe, work: &Path, seed: u64, spec: Spec) -> Result<Self, Error> {
         let folder = work.join(format!("run-{seed}"));
         std::fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
-        let mut run =
-            Self { recipe, seed, learner: recipe.blank(spec, seed)?, replay: Replay::new(spec), way: Way::default(), folder };
+        let mut run = Self {
+            recipe,
+            seed,
+            learner: recipe.blank(spec, seed)?,
+            replay: Replay::new(spec),
+            way: Way::default(),
+            folder,
+        };
         let path = run.folder.join(LEARNER);
         if path.exists() {
             let notes = load(&mut run.learner, &path)?;
             let text = notes.get("way").map_or("", String::as_str);
-            run.way = serde_json::from_str(text).map_err(|e| Error::Format { path: path.clone(), why: e.to_string() })?;
+            run.way =
+                serde_json::from_str(text).map_err(|e| Error::Format { path: path.clone(), why: e.to_string() })?;
             // The log is written first: it may be ahead of the learner, never behind.
             let steps = run.way.ends.last().copied().unwrap_or(0);
             let log = d4rl::read(&run.folder.join("replay.hdf5"))?;
-            let behind = || Error::Format { path: path.clone(), why: format!("knows {steps} steps, the log {}", log.len()) };
+            let behind =
+                || Error::Format { path: path.clone(), why: format!("knows {steps} steps, the log {}", log.len()) };
             if log.len() < steps || log.widths() != [spec.obs, spec.act] || !log.has_next_obs() {
                 return Err(behind());
             }
@@ -282,7 +290,11 @@ impl<'a> Run<'a> {
         if self.way.done {
             Saved::save(recipe, &mut self.learner, &self.folder.join("expert"))?;
         }
-        let note = self.way.curve.last().map_or_else(String::new, |(steps, mean)| format!("return {mean:.0} after {steps} steps"));
+        let note = self
+            .way
+            .curve
+            .last()
+            .map_or_else(String::new, |(steps, mean)| format!("return {mean:.0} after {steps} steps"));
         observer.finished(&job, &note);
         Ok(self)
     }
@@ -342,7 +354,14 @@ fn roll(policy: &mut dyn Policy, world: &mut dyn Env, rows: usize, key: Key, log
         let step = world.step(a, &mut next);
         begins = step.terminated || step.truncated;
         let timeout = !step.terminated && (step.truncated || t + 1 == rows);
-        log.push(Row { obs: s, act: a, reward: step.reward, terminal: step.terminated, timeout, next_obs: Some(&next) });
+        log.push(Row {
+            obs: s,
+            act: a,
+            reward: step.reward,
+            terminal: step.terminated,
+            timeout,
+            next_obs: Some(&next),
+        });
         obs.as_slice_mut().expect("one row").copy_from_slice(&next);
     }
 }

@@ -30,13 +30,17 @@ pub(super) fn main(args: Args) -> anyhow::Result<()> {
         Some(from) => from,
         None => {
             let into = work.path().join("packages");
-            let wanted = [format!("mujoco=={}", args.release), format!("gymnasium=={}", args.gymnasium)];
+            let wanted =
+                [format!("{}=={}", package(&args.release), args.release), format!("gymnasium=={}", args.gymnasium)];
             println!("pip fetches {}", wanted.join(" and "));
             let mut pip = Command::new(&args.python);
             pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:", "--target"]).arg(&into);
             let done = pip.args(&wanted).output();
             let done = done.with_context(|| {
-                format!("{}: pip is needed to fetch the packages; or name a folder that has them with --from", args.python.display())
+                format!(
+                    "{}: pip is needed to fetch the packages; or name a folder that has them with --from",
+                    args.python.display()
+                )
             })?;
             if !done.status.success() {
                 bail!("pip ended with {}: {}", done.status, String::from_utf8_lossy(&done.stderr).trim());
@@ -58,6 +62,12 @@ pub(super) fn main(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The package that brings the library: release 4 moved it out of the one called `mujoco`.
+fn package(release: &str) -> &'static str {
+    let major = release.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_some_and(|major| major < 4) { "mujoco" } else { "mujoco-core" }
+}
+
 /// Copies the library and the models of `packages` to `into`.
 fn gather(packages: &Path, into: &Path) -> anyhow::Result<()> {
     let models = into.join("models");
@@ -65,11 +75,11 @@ fn gather(packages: &Path, into: &Path) -> anyhow::Result<()> {
     let is_library = |name: &str| name.starts_with("libmujoco.") || name == "mujoco.dll";
     let libraries = copy(&packages.join("mujoco"), into, is_library)?;
     if libraries == 0 {
-        bail!("{}: there is no libmujoco in the package `mujoco`", packages.display());
+        bail!("{}: there is no libmujoco in its folder `mujoco`", packages.display());
     }
     let drawn = copy(&packages.join("gymnasium/envs/mujoco/assets"), &models, |name| name.ends_with(".xml"))?;
     if drawn == 0 {
-        bail!("{}: there are no models in the package `gymnasium`", packages.display());
+        bail!("{}: there are no models in its folder `gymnasium`", packages.display());
     }
     Ok(())
 }
@@ -91,6 +101,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_library_is_where_its_release_has_it() {
+        assert_eq!(["3.2.7", "4.0.0", "10.1"].map(package), ["mujoco", "mujoco-core", "mujoco-core"]);
+    }
+
+    #[test]
     fn what_is_gathered_is_the_library_and_the_models_alone() {
         let work = tempfile::tempdir().unwrap();
         let (from, into) = (work.path().join("from"), work.path().join("into"));
@@ -98,7 +113,12 @@ mod tests {
         std::fs::create_dir_all(from.join("mujoco")).unwrap();
         assert!(gather(&from, &into).is_err());
         std::fs::create_dir_all(&assets).unwrap();
-        for path in [from.join("mujoco/libmujoco.so.4.0.0"), from.join("mujoco/x.py"), assets.join("hopper.xml"), assets.join("y.stl")] {
+        for path in [
+            from.join("mujoco/libmujoco.so.4.0.0"),
+            from.join("mujoco/x.py"),
+            assets.join("hopper.xml"),
+            assets.join("y.stl"),
+        ] {
             std::fs::write(path, "").unwrap();
         }
         gather(&from, &into).unwrap();
@@ -107,6 +127,9 @@ mod tests {
         };
         let mut top = names(into.clone());
         top.sort();
-        assert_eq!((top, names(into.join("models"))), (vec!["libmujoco.so.4.0.0".into(), "models".into()], vec!["hopper.xml".to_owned()]));
+        assert_eq!(
+            (top, names(into.join("models"))),
+            (vec!["libmujoco.so.4.0.0".into(), "models".into()], vec!["hopper.xml".to_owned()])
+        );
     }
 }

@@ -81,7 +81,8 @@ pub const NAMES: [&str; 25] = [
 /// What D4RL's names of datasets say beside the world.
 const DATASETS: [&str; 8] = ["random", "medium", "expert", "replay", "full", "play", "diverse", "simple"];
 
-/// The canonical spelling of a name: lower case, without the words of a dataset, with a version (the latest where none is said).
+/// The canonical spelling of a name: lower case, without the words of a dataset, with a version: where none is said, the latest of a world,
+/// and D4RL's, 2, of a dataset.
 /// `None` if there is no such world.
 ///
 /// ```
@@ -97,11 +98,12 @@ pub fn canonical(name: &str) -> Option<&'static str> {
         Some((rest, digits)) => (rest, Some(digits)),
         None => (name, None),
     };
-    let mut words = name.split('-');
+    let mut words = name.split('-').peekable();
     let mut plain = words.next().unwrap_or_default().to_owned();
     if plain == "antmaze" {
         plain = format!("antmaze-{}", words.next()?);
     }
+    let dataset = words.peek().is_some();
     if words.any(|word| !DATASETS.contains(&word)) {
         return None;
     }
@@ -111,6 +113,8 @@ pub fn canonical(name: &str) -> Option<&'static str> {
     let of_world = NAMES.iter().filter(|known| known.rsplit_once("-v").is_some_and(|(world, _)| world == plain));
     match version {
         Some(digits) => of_world.copied().find(|known| known.ends_with(&format!("-v{digits}"))),
+        // D4RL's files were recorded under the rules of version 2.
+        None if dataset => of_world.copied().find(|known| known.ends_with("-v2")),
         None => of_world.copied().last(),
     }
 }
@@ -166,6 +170,8 @@ mod tests {
             ("antmaze", None),
             ("ant-full-replay-v2", Some("ant-v2")),
             ("SafetyHalfCheetah-v0", Some("safetyhalfcheetah")),
+            ("hopper-medium-replay", Some("hopper-v2")),
+            ("hopper", Some("hopper-v5")),
             ("hopper-jumping", None),
             ("maze2d-umaze", None),
         ];

@@ -1,4 +1,4 @@
-"""TD3+BC (arXiv:2106.06860): TD3, its actor's loss weighed by the size of Q, plus a cloning term."""
+"""TD3+BC (arXiv:2106.06860): TD3, its actor's loss weighed by the size of Q, plus a cloning term; and TD3 (arXiv:1802.09477)."""
 
 import torch
 from torch import nn
@@ -23,45 +23,53 @@ def update_target(target, net):
             old.copy_(TAU * new + (1 - TAU) * old)
 
 
-config = {
-    "gamma": GAMMA, "alpha": ALPHA, "policy_noise": NOISE, "noise_clip": CLIP, "policy_period": PERIOD, "polyak": TAU,
-    "actor_rate": RATE, "critic_rate": RATE, "hidden": [16, 12],
-}
-rec = Recorder("td3_bc", "td3_bc", config, act_limit=LIMIT)
-actor, actor_target = Net(OBS, ACT), Net(OBS, ACT)
-critics, targets = [Net(OBS + ACT, 1) for _ in range(2)], [Net(OBS + ACT, 1) for _ in range(2)]
-with torch.no_grad():
-    # Steeper critics whose mean is zero: neither is the smaller everywhere.
-    probe = torch.randn(500, OBS + ACT)
-    for q in [*critics, *targets]:
-        q[-1].weight *= 3
-        q[-1].bias -= q(probe).mean()
-rec.start({
-    **layers("actor", [actor.linears()]),
-    **layers("critic", [q.linears() for q in critics]),
-    **layers("actor_target", [actor_target.linears()]),
-    **layers("critic_target", [q.linears() for q in targets]),
-})
-actor_adam = torch.optim.Adam(actor.parameters(), lr=RATE)
-critic_adam = torch.optim.Adam([p for q in critics for p in q.parameters()], lr=RATE)
-
-for t in range(1, 11):
-    s, a, r, s2, d = rec.batch()
+def record(name, clones):
+    config = {
+        "gamma": GAMMA, **({"alpha": ALPHA} if clones else {}), "policy_noise": NOISE, "noise_clip": CLIP, "policy_period": PERIOD, "polyak": TAU,
+        "actor_rate": RATE, "critic_rate": RATE, "hidden": [16, 12],
+    }
+    rec = Recorder(name, name, config, act_limit=LIMIT)
+    actor, actor_target = Net(OBS, ACT), Net(OBS, ACT)
+    critics, targets = [Net(OBS + ACT, 1) for _ in range(2)], [Net(OBS + ACT, 1) for _ in range(2)]
     with torch.no_grad():
-        noise = torch.clamp(rec.normal(len(s), ACT) * NOISE * LIMIT, -CLIP * LIMIT, CLIP * LIMIT)
-        a2 = torch.clamp(LIMIT * torch.tanh(actor_target(s2)) + noise, -LIMIT, LIMIT)
-        q1, q2 = (q(torch.cat([s2, a2], 1)) for q in targets)
-        y = r + GAMMA * (1 - d) * torch.minimum(q1, q2)
-    q1, q2 = (q(torch.cat([s, a], 1)) for q in critics)
-    loss = nn.functional.mse_loss(q1, y) + nn.functional.mse_loss(q2, y)
-    rec.report(critic_loss=loss, q=(q1.mean() + q2.mean()) / 2)
-    rec.step(critic_adam, loss)
-    if t % PERIOD == 0:
-        pi = LIMIT * torch.tanh(actor(s))
-        q = critics[0](torch.cat([s, pi], 1))
-        loss = -ALPHA / q.abs().mean().detach() * q.mean() + nn.functional.mse_loss(pi, a)
-        rec.report(actor_loss=loss)
-        rec.step(actor_adam, loss)
-        for old, new in [*zip(targets, critics), (actor_target, actor)]:
-            update_target(old, new)
-rec.save()
+        # Steeper critics whose mean is zero: neither is the smaller everywhere.
+        probe = torch.randn(500, OBS + ACT)
+        for q in [*critics, *targets]:
+            q[-1].weight *= 3
+            q[-1].bias -= q(probe).mean()
+    rec.start({
+        **layers("actor", [actor.linears()]),
+        **layers("critic", [q.linears() for q in critics]),
+        **layers("actor_target", [actor_target.linears()]),
+        **layers("critic_target", [q.linears() for q in targets]),
+    })
+    actor_adam = torch.optim.Adam(actor.parameters(), lr=RATE)
+    critic_adam = torch.optim.Adam([p for q in critics for p in q.parameters()], lr=RATE)
+
+    for t in range(1, 11):
+        s, a, r, s2, d = rec.batch()
+        with torch.no_grad():
+            noise = torch.clamp(rec.normal(len(s), ACT) * NOISE * LIMIT, -CLIP * LIMIT, CLIP * LIMIT)
+            a2 = torch.clamp(LIMIT * torch.tanh(actor_target(s2)) + noise, -LIMIT, LIMIT)
+            q1, q2 = (q(torch.cat([s2, a2], 1)) for q in targets)
+            y = r + GAMMA * (1 - d) * torch.minimum(q1, q2)
+        q1, q2 = (q(torch.cat([s, a], 1)) for q in critics)
+        loss = nn.functional.mse_loss(q1, y) + nn.functional.mse_loss(q2, y)
+        rec.report(critic_loss=loss, q=(q1.mean() + q2.mean()) / 2)
+        rec.step(critic_adam, loss)
+        if t % PERIOD == 0:
+            pi = LIMIT * torch.tanh(actor(s))
+            q = critics[0](torch.cat([s, pi], 1))
+            if clones:
+                loss = -ALPHA / q.abs().mean().detach() * q.mean() + nn.functional.mse_loss(pi, a)
+            else:
+                loss = -q.mean()
+            rec.report(actor_loss=loss)
+            rec.step(actor_adam, loss)
+            for old, new in [*zip(targets, critics), (actor_target, actor)]:
+                update_target(old, new)
+    rec.save()
+
+
+record("td3_bc", True)
+record("td3", False)

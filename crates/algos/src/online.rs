@@ -266,7 +266,8 @@ mod tests {
         for name in ["sac", "td3"] {
             let (mut learner, mut replay) = (learner(name), Replay::new(Spec::new(1, 1).with_act_limit(0.5)));
             let mut world = Point { x: 0.0, steps: 0 };
-            learn(&config(name), &mut *learner, &mut world, &mut replay, Key::new(4), &mut |_, _| true).unwrap();
+            learn::<dyn Learner>(&config(name), &mut *learner, &mut world, &mut replay, Key::new(4), &mut |_, _| true)
+                .unwrap();
             assert_eq!((replay.rows().len(), replay.ends().last()), (900, Some(&900)));
             let returns = returns(&replay);
             let random = replay.ends().iter().take_while(|&&end| end <= 200).count();
@@ -287,9 +288,17 @@ mod tests {
                     backcast_core::restore(&mut *fresh, &snapshot(&mut *learner)).unwrap();
                     learner = fresh;
                     replay = Replay::from_parts(replay.rows().clone(), replay.ends().to_vec()).unwrap();
-                    let mut watch = |_: &mut dyn Learner, replay: &Replay| replay.episodes() < stop;
+                    let mut watch = |_: &mut (dyn Learner + 'static), replay: &Replay| replay.episodes() < stop;
                     let mut world = Point { x: 9.0, steps: 7 };
-                    learn(&config(name), &mut *learner, &mut world, &mut replay, Key::new(4), &mut watch).unwrap();
+                    learn::<dyn Learner>(
+                        &config(name),
+                        &mut *learner,
+                        &mut world,
+                        &mut replay,
+                        Key::new(4),
+                        &mut watch,
+                    )
+                    .unwrap();
                 }
                 (snapshot(&mut *learner), replay.rows().values(Column::Obs).to_vec())
             };

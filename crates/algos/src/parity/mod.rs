@@ -31,7 +31,9 @@ pub use error::ParityError;
 pub use fixture::{Fixture, Tensor};
 
 use crate::imagines::ModelBased;
-use crate::{awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, osr, rebrac, sac, scas, sdc, sdm_gan, td3_bc};
+use crate::{
+    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, osr, rebrac, sac, scas, sdc, sdm_gan, td3, td3_bc,
+};
 use backcast_core::*;
 use backcast_nn::{Arena, Replay};
 use compare::{difference, loss_error, relative};
@@ -70,6 +72,7 @@ const LEARNERS: &[(&str, Build)] = &[
     (osr::Config::NAME, build::<osr::Config>),
     (rebrac::Config::NAME, build::<rebrac::Config>),
     (sac::Config::NAME, build::<sac::Config>),
+    (td3::Config::NAME, build::<td3::Config>),
     (td3_bc::Config::NAME, build::<td3_bc::Config>),
 ];
 

@@ -4,7 +4,7 @@
 use backcast_algos::imagines::{Evidence, Imagines, ModelBased, World};
 use backcast_algos::{
     awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, osr, rambo, rebrac, sac, scas, sdc,
-    sdm_gan, td3_bc,
+    sdm_gan, td3, td3_bc,
 };
 use backcast_core::*;
 use backcast_dynamics::{Ensemble, EnsembleConfig};
@@ -170,6 +170,7 @@ pub(crate) fn every() -> Vec<Case> {
     let with_vae = |settings: &str| format!("hidden = [16, 16]\nvae_hidden = [16, 16]\n{settings}");
     vec![
         Case::new::<bc::Config>(&nets("")),
+        Case::new::<td3::Config>(&nets("")),
         Case::new::<td3_bc::Config>(&nets("")),
         Case::new::<td3_bc::Config>(&nets("clone_real = true")),
         Case::new::<bcq::Config>(&with_vae("act_samples = 5")),

@@ -124,9 +124,10 @@ pub(super) fn unsafe_code(tree: &Tree) -> Vec<String> {
 
 /// Libraries take no time and no randomness from their surroundings, and learners do no input or output.
 pub(super) fn ambient(tree: &Tree) -> Vec<String> {
-    // The facade carries whole experiments out, and says how long each stage took.
+    // The facade carries whole experiments out, and says how long each stage took; a library that was installed has to be found.
+    let excused = ["crates/backcast/src/run/", "crates/envs/src/mujoco/install.rs"];
     let sources = |path: &str| {
-        path.starts_with("crates/") && path.contains("/src/") && !path.starts_with("crates/backcast/src/run/")
+        path.starts_with("crates/") && path.contains("/src/") && !excused.iter().any(|place| path.starts_with(place))
     };
     let mut complaints = lines_where(tree, &[".rs"], |line| {
         let code = line.split("//").next().unwrap_or_default();

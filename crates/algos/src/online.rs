@@ -308,16 +308,14 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_by_field() {
-        let nonsense: [(&str, fn(&mut Config)); 5] = [
-            ("steps", |c| c.steps = 0),
-            ("explore", |c| c.explore = 0),
-            ("updates", |c| c.updates = 0),
-            ("batch", |c| c.batch = 0),
-            ("noise", |c| c.noise = Real::NAN),
-        ];
-        for (field, spoil) in nonsense {
-            let mut config = Config::default();
-            spoil(&mut config);
+        let sound = Config::default();
+        for (field, config) in [
+            ("steps", Config { steps: 0, ..sound.clone() }),
+            ("explore", Config { explore: 0, ..sound.clone() }),
+            ("updates", Config { updates: 0, ..sound.clone() }),
+            ("batch", Config { batch: 0, ..sound.clone() }),
+            ("noise", Config { noise: Real::NAN, ..sound.clone() }),
+        ] {
             assert_eq!(config.check().unwrap_err().field, field);
         }
         let mut rows = Columns::new(Spec::new(1, 1));

@@ -60,7 +60,7 @@
 //! - **No ambient randomness.** Draws take a [`Key`](backcast_core::Key); the same key draws the same rows.
 //! - **No allocation while drawing**, once the staging area has its size.
 //! - **No trust in files.** Whatever bytes are in it, a file yields a log or a [`DataError`] that names it.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 // `Real` is `f64` in some builds, and the casts that others need are then idle.
 #![allow(clippy::unnecessary_cast)]
 
@@ -69,28 +69,42 @@
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
+pub mod arrays;
+mod atomic;
+pub mod card;
 pub mod check;
 pub mod d4rl;
 mod dataset;
 mod error;
+mod format;
 pub mod h5;
 mod log;
+pub mod minari;
 mod mixture;
+pub mod neorl;
 mod normaliser;
+pub mod npz;
 mod prioritised;
+mod recut;
 mod rewards;
 mod ring;
+mod select;
+pub mod store;
 mod sum_tree;
 mod support;
+pub mod trajectories;
 
 pub use check::{Check, Finding, Severity, Show, Summary, check, show};
 pub use dataset::Dataset;
 pub use error::DataError;
+pub use format::{Format, ReadOptions, WriteOptions, read, write};
 pub use log::{BuildReport, End, Episode, Info, Log, Options, Row, TerminalRows, trajectory_weights};
 pub use mixture::Mixture;
 pub use normaliser::{Normaliser, Scale};
 pub use prioritised::{Priorities, Prioritised};
+pub use recut::Cuts;
 pub use rewards::{Rewards, scale_rewards};
 pub use ring::Ring;
+pub use select::Split;
 pub use sum_tree::SumTree;
 pub use support::{Support, SupportConfig};

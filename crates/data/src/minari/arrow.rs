@@ -15,7 +15,7 @@ use arrow_ipc::reader::FileReader;
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{DataType, Field, Fields};
 use backcast_core::Real;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -215,7 +215,7 @@ fn write_file(path: &Path, log: &Log, episode: &crate::Episode) -> Result<(), St
             let array = list(padded(&info.values, info.width), info.width)?;
             fields.push(
                 Field::new(&info.name, array.data_type().clone(), true)
-                    .with_metadata([("shape".into(), info.width.to_string())].into()),
+                    .with_metadata(HashMap::from([("shape".to_string(), info.width.to_string())])),
             );
             arrays.push(array);
         }

@@ -1,4 +1,4 @@
-//! The runner: `run`, `report`, `select`, `data`, `bench`, `calibrate`, `parity`, `test`, `tidy`, `docs`.
+//! The runner: `run`, `report`, `select`, `data`, `bench`, `calibrate`, `parity`, `test`, `fuzz`, `tidy`, `docs`.
 //!
 //! `cargo xtask` is an alias (see `.cargo/config.toml`) for running this program. It is the only place in the workspace
 //! that prints.
@@ -9,6 +9,7 @@ mod bench;
 mod calibrate;
 mod data;
 mod docs;
+mod fuzz;
 mod maze;
 mod parity;
 mod progress;
@@ -54,6 +55,8 @@ enum Command {
     Test(test::Args),
     /// Check what the compiler cannot: layers, front pages, names, spelling, documents that match the code
     Tidy,
+    /// Feed readers of files with bytes, guided by coverage, until one breaks a rule
+    Fuzz(fuzz::Args),
     /// Build the book in docs/ into docs/book/
     Docs(docs::Args),
 }
@@ -97,6 +100,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Command::Parity(args) => parity::main(args),
         Command::Test(args) => test::main(args),
         Command::Tidy => tidy::main(),
+        Command::Fuzz(args) => fuzz::main(args),
         Command::Docs(args) => docs::main(args),
     }?;
     Ok(ExitCode::SUCCESS)

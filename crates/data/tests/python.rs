@@ -160,7 +160,7 @@ for e, n in enumerate([3, 2, 12]):
         flat.append(flatten(obs, one))
     storage.update_episodes([EpisodeBuffer(id=None, seed=7, options=None, observations=whole, actions=np.arange(2 * n).reshape(n, 2).astype(np.float32) / 64,
         rewards=np.arange(n) / 4.0, terminations=np.arange(n) == (n - 1 if e == 0 else -1), truncations=np.arange(n) == (n - 1 if e == 2 else -1),
-        infos={"qpos": np.arange(2.0 * m).reshape(m, 2), "deep": {"x": np.arange(float(m))}, "some": np.arange(5.0)})])
+        infos={"qpos": np.arange(2.0 * m).reshape(m, 2), "deep": {"x": np.arange(float(m))}, **({"some": np.arange(5.0)} if form == "hdf5" else {})})])
 np.savetxt(sys.argv[1] + "/flat.txt", np.array(flat))
 storage.update_metadata({"dataset_id": "toy/all-v0", "minari_version": "0.5.3", "author": {"A"}})
 "#;

@@ -102,7 +102,7 @@ fn build(name: &str, place: &Path) -> anyhow::Result<PathBuf> {
 fn log(next_obs: bool) -> Log {
     let mut log = Log::new(2, 1, next_obs);
     for t in 0..7 {
-        let (x, next) = (t as f32 as _, [t as f32 as _, 2.0]);
+        let (x, next) = (t as f32 as _, [(t + 1) as f32 as _, 1.0]);
         let next_obs = next_obs.then_some(&next[..]);
         log.push(Row { obs: &[x, 1.0], act: &[0.5], reward: x, terminal: t == 2, timeout: t == 4, next_obs });
     }

@@ -195,6 +195,15 @@ pub trait WriteArrays {
     fn finish(self: Box<Self>) -> Result<(), DataError>;
 }
 
+/// What takes bytes, a block at a time.
+pub(crate) type Eat<'a> = dyn FnMut(&[u8]) + 'a;
+
+/// Whether a checksum holds. Under a fuzzer every one does: it would have to guess them before it could try what is behind.
+#[allow(unexpected_cfgs, reason = "set by `cargo xtask fuzz` alone")]
+pub(crate) fn holds(found: u32, expected: u32) -> bool {
+    found == expected || cfg!(fuzzing)
+}
+
 /// Little-endian elements of `kind` as numbers.
 ///
 /// The bytes are given up, so that they and the numbers are never held longer than it takes.

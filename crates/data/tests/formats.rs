@@ -120,7 +120,7 @@ fn there(folder: &Path, format: Format, round: &str) -> PathBuf {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_pair_of_formats_converts_to_the_same_bits(shape in shapes()) {
@@ -291,4 +291,28 @@ fn what_is_no_dataset_says_what_would_be_one() {
     assert!(matches!(read(&directory.path().join("none"), &ReadOptions::default()), Err(DataError::Io { .. })));
     assert!("pickle".parse::<Format>().unwrap_err().contains("trajectories"));
     assert!(Format::ALL.iter().all(|format| format.name().parse() == Ok(*format)));
+}
+
+#[test]
+fn recorded_files_go_round_by_every_format_and_come_back_the_same() {
+    let test = "recorded_files_go_round_by_every_format_and_come_back_the_same";
+    // With stored next observations, with leaking ones, and without any.
+    for name in ["neorl2/DMSD-val.hdf5", "pendulum/pendulum-medium.hdf5", "door/door-human-dapg.hdf5"] {
+        let Some(path) = shared::recorded(test, name) else { return };
+        let directory = tempfile::tempdir().unwrap();
+        let original = read(&path, &ReadOptions::default()).unwrap();
+        let mut log = original.clone();
+        for format in formats() {
+            let options = WriteOptions { repeat_final: true, ..WriteOptions::default() };
+            let path = directory.path().join(format.name());
+            match write(&path, format, &log, &options) {
+                Err(DataError::Unheld { field, .. }) => assert_eq!(field, "next_observations", "{name}, {format}"),
+                done => {
+                    done.unwrap();
+                    log = read(&path, &ReadOptions::default()).unwrap();
+                }
+            }
+        }
+        assert_eq!(log.fingerprint(), original.fingerprint(), "{name}");
+    }
 }

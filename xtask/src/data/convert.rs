@@ -25,7 +25,9 @@ impl Convert {
     pub(super) fn main(self) -> anyhow::Result<()> {
         let log = self.reading.read(&self.from_path)?;
         if self.transitions {
-            return transitions(&self.to, &log);
+            // A limit that actions were pulled back to is the box they live in.
+            let act_limit = self.reading.clip.unwrap_or(1.0) as _;
+            return transitions(&self.to, &log, &Options { act_limit, ..Options::default() });
         }
         self.writing.write(&self.to, &log)?;
         // Seeing is believing: what a program promises about files should not be taken from the program.
@@ -40,8 +42,8 @@ impl Convert {
     }
 }
 
-fn transitions(to: &Path, log: &Log) -> anyhow::Result<()> {
-    let (dataset, report) = log.transitions(&Options::default())?;
+fn transitions(to: &Path, log: &Log, options: &Options) -> anyhow::Result<()> {
+    let (dataset, report) = log.transitions(options)?;
     make_room(to)?;
     Stored::write(to, dataset.columns()).map_err(|e| advise(to, e))?;
     let stored = Stored::open(to).map_err(|e| advise(to, e))?;

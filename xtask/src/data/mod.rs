@@ -209,7 +209,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
             let config = DataConfig { rows, seed, noise, quirks, ..DataConfig::default() };
             let mut log = run::generate(&task, &config)?;
             log.set_note("task", &task);
-            log.set_note("generated", format!("{rows} rows, seed {seed}, noise {noise}, {quirks:?}").to_lowercase());
+            log.set_note("generated", format!("{rows} rows, seed {seed}, noise {noise}"));
             writing.write(&out, &log)?;
         }
     }

@@ -371,7 +371,9 @@ fn describe(path: &Path, format: Format, log: &Log) -> Value {
     for (name, text) in log.notes() {
         // A note that is the JSON of something other than text was that something.
         let value = serde_json::from_str::<Value>(text).ok();
-        let value = value.filter(|v| !TEXT.contains(&name.as_str()) && !v.is_string() && v.to_string() == *text);
+        let value = value.filter(|v| {
+            !TEXT.contains(&name.as_str()) && !v.is_string() && serde_json::to_string(v).as_ref().ok() == Some(text)
+        });
         entries.insert(name.clone(), value.unwrap_or_else(|| text.clone().into()));
     }
     let within = log.act.iter().all(|a| a.abs() <= 1.0);

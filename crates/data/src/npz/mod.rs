@@ -13,7 +13,7 @@
 mod npy;
 mod zip;
 
-use crate::arrays::{Entry, Kind, ReadArrays, WriteArrays};
+use crate::arrays::{Eat, Entry, Kind, ReadArrays, WriteArrays};
 use crate::{DataError, Format, Log, d4rl};
 use backcast_core::Real;
 use std::io::{Read, Seek};
@@ -142,7 +142,7 @@ impl Writer {
         descr: &str,
         shape: &[usize],
         width: usize,
-        chunks: &dyn Fn(&mut dyn FnMut(&[u8])),
+        chunks: &dyn Fn(&mut Eat<'_>),
     ) -> Result<(), DataError> {
         let head = npy::write_head(descr, shape);
         let size = (head.len() + shape.iter().product::<usize>() * width) as u64;
@@ -154,7 +154,7 @@ impl Writer {
 }
 
 /// Hands `values` over as little-endian bytes, a block at a time.
-pub(crate) fn in_blocks<T: Copy, const N: usize>(values: &[T], bytes: fn(T) -> [u8; N], eat: &mut dyn FnMut(&[u8])) {
+pub(crate) fn in_blocks<T: Copy, const N: usize>(values: &[T], bytes: fn(T) -> [u8; N], eat: &mut Eat<'_>) {
     let mut block = Vec::with_capacity(N * values.len().min(8192));
     for values in values.chunks(8192) {
         block.clear();

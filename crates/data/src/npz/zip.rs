@@ -2,6 +2,7 @@
 
 use super::Bytes;
 use crate::DataError;
+use crate::arrays::{Eat, holds};
 use crate::h5::MAX_RATIO;
 use flate2::read::DeflateDecoder;
 use std::fs::File;
@@ -148,7 +149,7 @@ impl Reader {
         if bytes.len() as u64 != count {
             return Err(damaged(format!("{} bytes were read where {count} are declared", bytes.len())));
         }
-        if checksum.finalize() != member.checksum {
+        if !holds(checksum.finalize(), member.checksum) {
             return Err(damaged("its checksum does not hold: bytes have changed since it was written".into()));
         }
         Ok(bytes)
@@ -217,12 +218,7 @@ impl Writer {
     }
 
     /// Adds a stored member of `size` bytes, which `bytes` hands over when it is called; it is called twice.
-    pub(super) fn add(
-        &mut self,
-        name: &str,
-        size: u64,
-        bytes: &dyn Fn(&mut dyn FnMut(&[u8])),
-    ) -> Result<(), DataError> {
+    pub(super) fn add(&mut self, name: &str, size: u64, bytes: &dyn Fn(&mut Eat<'_>)) -> Result<(), DataError> {
         let (mut checksum, mut counted) = (crc32fast::Hasher::new(), 0);
         bytes(&mut |block| {
             checksum.update(block);

@@ -126,10 +126,8 @@ fn seed(target: &str, corpus: &Path) -> anyhow::Result<()> {
         "d4rl" => {
             with(Format::D4rl, "seed-plain", &log(false), &plain)?;
             with(Format::D4rl, "seed-rich", &rich, &plain)?;
-            let fixtures = crate::root().join("crates/data/tests/fixtures");
-            for name in ["h5py_odd.h5"] {
-                std::fs::copy(fixtures.join(name), corpus.join(name))?;
-            }
+            let odd = crate::root().join("crates/data/tests/fixtures/h5py_odd.h5");
+            std::fs::copy(odd, corpus.join("seed-odd"))?;
         }
         "npz" => {
             for (name, format) in [("npz", Format::Npz), ("trajectories", Format::Trajectories)] {

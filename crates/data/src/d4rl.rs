@@ -12,7 +12,7 @@
 //! | `metadata/notes` | bytes of UTF-8, optional | ours: a JSON object of text by name ([`Log::notes`]) |
 //!
 //! Anything else, the rest of `metadata` included, is passed over. D4RL keeps these names in an HDF5 file ([`read`],
-//! [`write`]); the same names in an npz archive or in a column file are read and written by the same two functions,
+//! [`write()`]); the same names in an npz archive or in a column file are read and written by the same two functions,
 //! [`read_from`] and [`write_to`].
 //!
 //! # The three ages of D4RL

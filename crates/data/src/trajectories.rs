@@ -6,7 +6,7 @@
 //!
 //! | | arrays |
 //! |---|---|
-//! | **flat**, what [`write`] makes | D4RL's names (see [`d4rl`]), and `offsets [episodes + 1]`: where each trajectory begins, and the end |
+//! | **flat**, what [`write()`] makes | D4RL's names (see [`d4rl`]), and `offsets [episodes + 1]`: where each trajectory begins, and the end |
 //! | **one by one** | `0/observations`, `0/actions` … `1/observations` …: D4RL's names below the trajectory's number |
 //!
 //! Either way `timeouts`, `next_observations` and (flat) infos are optional. A trajectory whose last row is neither terminal

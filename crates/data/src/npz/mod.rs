@@ -1,6 +1,6 @@
 //! npz as a container of named arrays: a zip archive of `.npy` members, as `numpy.savez` makes them.
 //!
-//! What the arrays mean is the business of a layout; D4RL's names in an npz are read by [`read`] and written by [`write`].
+//! What the arrays mean is the business of a layout; D4RL's names in an npz are read by [`read`] and written by [`write()`].
 //!
 //! - **Reading:** members stored or deflated, archives with 64-bit sizes, `.npy` of versions 1 to 3, numbers and booleans of
 //!   any width and either byte order, in C or Fortran order. A member of pickled objects (`dtype=object`) is an error that

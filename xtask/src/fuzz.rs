@@ -15,7 +15,7 @@ const TARGETS: [(&str, usize); 6] = [
     ("minari", 16_384),
     ("columns", 4096),
     ("checkpoint", 4096),
-    ("experiment", 4096),
+    ("experiment", 8192),
 ];
 
 /// Coverage instrumentation of the stable compiler, in the form that libFuzzer understands.

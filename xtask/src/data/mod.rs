@@ -4,7 +4,7 @@ mod convert;
 mod list;
 
 use anyhow::Context;
-use backcast::data::{self, Cuts, DataError, Format, Log, ReadOptions, WriteOptions};
+use backcast::data::{self, Cuts, DataError, Format, Log, ReadOptions, WriteOptions, store::Stored};
 use backcast::{DataConfig, run};
 use clap::Subcommand;
 use std::io::Write;
@@ -181,6 +181,7 @@ fn advise(path: &Path, error: DataError) -> anyhow::Error {
 pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::List { folder } => list::main(&folder)?,
+        Command::Show { file, .. } | Command::Check { file, .. } if Stored::open(&file).is_ok() => transitions(&file)?,
         Command::Show { file, json } => {
             let shown = data::show(&file).map_err(|e| advise(&file, e))?;
             print(&shown, json)?;
@@ -214,6 +215,18 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A column file of transitions is no log: what can be said of it is its size, and whether its checksums hold.
+fn transitions(path: &Path) -> anyhow::Result<()> {
+    use backcast::core::Source;
+    let stored = Stored::open(path).map_err(|e| advise(path, e))?;
+    stored.verify().map_err(|e| advise(path, e))?;
+    let (spec, rows) = (stored.spec(), stored.len());
+    println!("{}  (transitions)", path.display());
+    println!("  rows      {rows} of {} observations and {} actions within ±{}", spec.obs, spec.act, spec.act_limit);
+    println!("  every checksum holds");
+    Ok(())
 }
 
 fn print<T: serde::Serialize + std::fmt::Display>(value: &T, json: bool) -> anyhow::Result<()> {

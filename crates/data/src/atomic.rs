@@ -20,7 +20,7 @@ pub(crate) fn replace(path: &Path, make: impl FnOnce(&Path) -> Result<(), DataEr
     if done.is_err() {
         // The first error is the one worth reporting.
         let _ = if partial.is_dir() { fs::remove_dir_all(&partial) } else { fs::remove_file(&partial) };
-        return done;
+        return done.map_err(|error| error.meant(&partial, path));
     }
     // On systems where a directory can be opened, the new name is brought to disk as well.
     let _ = sync_folder(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")));

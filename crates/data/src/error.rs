@@ -144,6 +144,26 @@ impl DataError {
         Self::Damaged { file: file.into(), dataset: dataset.into(), row, why: why.to_string() }
     }
 
+    /// The same error about the file that was meant, where it is about the one that was written in its stead.
+    pub(crate) fn meant(mut self, written: &Path, meant: &Path) -> Self {
+        let (Self::Io { file, .. }
+        | Self::Format { file, .. }
+        | Self::Missing { file, .. }
+        | Self::Damaged { file, .. }
+        | Self::Kind { file, .. }
+        | Self::Shape { file, .. }
+        | Self::TooLarge { file, .. }
+        | Self::Value { file, .. }
+        | Self::Unheld { file, .. }
+        | Self::Unknown { file, .. }
+        | Self::Empty { file, .. }) = &mut self;
+        if let Ok(rest) = file.strip_prefix(written) {
+            // `join` with nothing would add a slash.
+            *file = if rest.as_os_str().is_empty() { meant.into() } else { meant.join(rest) };
+        }
+        self
+    }
+
     /// The file the error is about; empty for a log that was never in a file.
     pub fn file(&self) -> &Path {
         match self {

@@ -239,6 +239,19 @@ fn names_that_are_no_paths_and_columns_that_are_not_there_are_refused_everywhere
 }
 
 #[test]
+fn a_write_that_fails_is_about_the_file_that_was_meant() {
+    let directory = tempfile::tempdir().unwrap();
+    let blocked = directory.path().join("blocked");
+    std::fs::write(&blocked, "a file, where a folder should be").unwrap();
+    for format in formats() {
+        let path = blocked.join("log");
+        let options = WriteOptions { without: vec!["infos".into(), "notes".into()], ..WriteOptions::default() };
+        let error = write(&path, format, &simple(Next::True), &options).unwrap_err();
+        assert!(error.file().starts_with(&path) && !error.to_string().contains("partial"), "{format}: {error}");
+    }
+}
+
+#[test]
 fn cuts_are_found_again_where_the_position_jumps() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("antmaze.hdf5");

@@ -1,4 +1,4 @@
-//! The runner: `run`, `report`, `select`, `data`, `bench`, `calibrate`, `parity`, `mujoco`, `test`, `tidy`, `docs`.
+//! The runner: `run`, `report`, `select`, `data`, `bench`, `calibrate`, `parity`, `mujoco`, `test`, `fuzz`, `tidy`, `docs`.
 //!
 //! `cargo xtask` is an alias (see `.cargo/config.toml`) for running this program. It is the only place in the workspace
 //! that prints.
@@ -9,6 +9,7 @@ mod bench;
 mod calibrate;
 mod data;
 mod docs;
+mod fuzz;
 mod maze;
 mod mujoco;
 mod online;
@@ -58,6 +59,8 @@ enum Command {
     Test(test::Args),
     /// Check what the compiler cannot: layers, front pages, names, spelling, documents that match the code
     Tidy,
+    /// Feed readers of files with bytes, guided by coverage, until one breaks a rule
+    Fuzz(fuzz::Args),
     /// Build the book in docs/ into docs/book/
     Docs(docs::Args),
 }
@@ -102,6 +105,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Command::Mujoco(args) => mujoco::main(args),
         Command::Test(args) => test::main(args),
         Command::Tidy => tidy::main(),
+        Command::Fuzz(args) => fuzz::main(args),
         Command::Docs(args) => docs::main(args),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -17,7 +17,7 @@ use std::{
 pub(crate) struct Args {
     /// The experiment's file; without one, a first look at imagining backwards that takes a few minutes
     experiment: Option<PathBuf>,
-    /// Learn from this D4RL-format HDF5 file instead of a generated log
+    /// Learn from this dataset (D4RL, npz, NeoRL, Minari …) instead of a generated log
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
     /// Repetitions, such as 0..5

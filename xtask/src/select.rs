@@ -16,7 +16,7 @@ pub(crate) struct Args {
     /// Folders of runs, all of one task; what is finished there is judged
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Judge by this D4RL-format HDF5 file instead of the first run's log
+    /// Judge by this dataset (D4RL, npz, NeoRL, Minari …) instead of the first run's log
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
     /// Updates of each fit

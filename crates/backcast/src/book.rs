@@ -10,6 +10,7 @@ macro_rules! chapters {
 chapters! {
     Introduction: "introduction.md",
     Journey: "journey.md",
+    Data: "data.md",
     ImaginingBackwards: "imagining-backwards.md",
     Fqe: "algorithms/fqe.md",
     EvaluatingHonestly: "evaluating-honestly.md",

@@ -1,10 +1,10 @@
 //! What is in a file, and what is wrong with it.
 //!
-//! [`show`] describes any HDF5 file and, where it has the D4RL layout, its episodes. [`check()`] adds judgement: a list of
-//! [`Finding`]s. Both serialise for machines and print for people.
+//! [`show`] describes a file of any [`Format`]: its arrays and, where they make a log, its episodes. [`check()`] adds
+//! judgement: a list of [`Finding`]s. Both serialise for machines and print for people.
 
-use crate::h5::{self, Entry, Hdf5Read};
-use crate::{DataError, End, Log, d4rl};
+use crate::arrays::Entry;
+use crate::{DataError, End, Format, Log, ReadOptions};
 use backcast_core::Real;
 use serde::Serialize;
 use std::fmt;
@@ -205,11 +205,13 @@ fn duplicates(log: &Log) -> usize {
 pub struct Show {
     /// The file.
     pub file: PathBuf,
-    /// Its length.
+    /// What it is.
+    pub format: Format,
+    /// Its length; of a folder, that of all files in it.
     pub bytes: u64,
-    /// Every dataset in it.
+    /// Every array in it; of a Minari dataset, those of the first episode.
     pub datasets: Vec<Listing>,
-    /// Its rows, where it has the D4RL layout.
+    /// Its rows, where they make a log.
     pub summary: Option<Summary>,
     /// Why there is no summary.
     pub unreadable: Option<String>,
@@ -247,6 +249,10 @@ pub struct Finding {
 pub struct Check {
     /// The file.
     pub file: PathBuf,
+    /// What it is.
+    pub format: Format,
+    /// The [fingerprint](Log::fingerprint) of the log, as 16 hexadecimal digits: the same for every file of one log.
+    pub fingerprint: Option<String>,
     /// Its rows, where they could be read.
     pub summary: Option<Summary>,
     /// The worst first.
@@ -263,59 +269,83 @@ impl Check {
 /// Describes a file.
 ///
 /// # Errors
-/// If it cannot be opened as HDF5. Datasets that cannot be read, or a layout other than D4RL's, are part of the answer.
+/// If it cannot be opened, or is nothing that is known. Arrays that cannot be read, or that make no log, are part of the
+/// answer.
 pub fn show(path: &Path) -> Result<Show, DataError> {
-    let file = h5::open(path)?;
-    let listing = |name: String| match file.entry(&name) {
-        Ok(entry) => Listing::Readable(entry),
-        Err(error) => Listing::Unreadable { name, why: error.to_string() },
-    };
-    let (summary, unreadable) = match d4rl::read_from(&*file) {
+    let format = Format::detect(path)?;
+    let mut datasets = Vec::new();
+    if format != Format::MinariArrow {
+        let file = crate::format::open(path, format)?;
+        let listing = |name: &String| match file.entry(name) {
+            Ok(entry) => Listing::Readable(entry),
+            Err(error) => Listing::Unreadable { name: name.clone(), why: error.to_string() },
+        };
+        let shown = |name: &&String| format != Format::Minari || name.starts_with("episode_0/");
+        datasets = file.names().iter().filter(shown).map(listing).collect();
+    }
+    let (summary, unreadable) = match read(path, format) {
         Ok(log) => (Some(Summary::of(&log)), None),
         Err(error) => (None, Some(error.to_string())),
     };
-    let bytes = std::fs::metadata(path).map_err(|source| DataError::io(path, source))?.len();
-    Ok(Show {
-        file: path.into(),
-        bytes,
-        datasets: file.names().into_iter().map(listing).collect(),
-        summary,
-        unreadable,
-    })
+    let bytes = length(path).map_err(|source| DataError::io(path, source))?;
+    Ok(Show { file: path.into(), format, bytes, datasets, summary, unreadable })
+}
+
+fn read(path: &Path, format: Format) -> Result<Log, DataError> {
+    crate::read(path, &ReadOptions { format: Some(format), ..ReadOptions::default() })
+}
+
+/// Bytes of a file, or of all files in a folder.
+fn length(path: &Path) -> std::io::Result<u64> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_dir() {
+        return Ok(metadata.len());
+    }
+    std::fs::read_dir(path)?.map(|entry| length(&entry?.path())).sum()
 }
 
 /// Describes a file and judges it.
 ///
 /// # Errors
-/// If it cannot be opened as HDF5. Everything else that is wrong is a finding.
+/// If it cannot be opened, or is nothing that is known. Everything else that is wrong is a finding.
 pub fn check(path: &Path) -> Result<Check, DataError> {
-    let file = h5::open(path)?;
-    let mut findings = Vec::new();
-    let summary = match d4rl::read_from(&*file) {
-        Ok(log) => {
-            let summary = Summary::of(&log);
-            judge(&summary, &*file, &mut findings);
-            Some(summary)
-        }
-        Err(error) => {
-            findings.push(Finding {
-                severity: Severity::Error,
-                name: "unreadable",
-                dataset: None,
-                row: None,
-                message: error.to_string(),
-            });
-            None
-        }
+    let format = Format::detect(path)?;
+    let marked = match format {
+        Format::D4rl | Format::Npz | Format::Columns => crate::format::open(path, format)?.has("timeouts"),
+        Format::NeoRl => crate::format::open(path, format)?.has("index"),
+        _ => true,
     };
+    let mut findings = Vec::new();
+    let (mut fingerprint, mut summary) = (None, None);
+    match read(path, format) {
+        Ok(log) => {
+            findings = self::findings(&log, marked);
+            fingerprint = Some(format!("{:016x}", log.fingerprint()));
+            summary = Some(Summary::of(&log));
+        }
+        Err(error) => findings.push(Finding {
+            severity: Severity::Error,
+            name: "unreadable",
+            dataset: None,
+            row: None,
+            message: error.to_string(),
+        }),
+    }
+    Ok(Check { file: path.into(), format, fingerprint, summary, findings })
+}
+
+/// What there is to say of a log, the worst first; `marked` is whether its file could mark cuts at all.
+pub(crate) fn findings(log: &Log, marked: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    judge(&Summary::of(log), marked, &mut findings);
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    Ok(Check { file: path.into(), summary, findings })
+    findings
 }
 
 /// Two stored copies of one state may differ by this share through rounding alone.
 const ROUNDING: f64 = 1e-4;
 
-fn judge(s: &Summary, file: &dyn Hdf5Read, findings: &mut Vec<Finding>) {
+fn judge(s: &Summary, marked: bool, findings: &mut Vec<Finding>) {
     use Severity::{Error, Info, Warn};
     let mut find = |holds: bool, severity, name, dataset: Option<&str>, row, message: String| {
         if holds {
@@ -396,7 +426,7 @@ fn judge(s: &Summary, file: &dyn Hdf5Read, findings: &mut Vec<Finding>) {
         format!("every reward is {}", s.rewards.min),
     );
     find(
-        !file.has("timeouts"),
+        !marked,
         Warn,
         "no_timeouts",
         Some("timeouts"),
@@ -448,7 +478,7 @@ fn judge(s: &Summary, file: &dyn Hdf5Read, findings: &mut Vec<Finding>) {
 
 impl fmt::Display for Show {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}  ({} bytes)", self.file.display(), self.bytes)?;
+        writeln!(f, "{}  ({}, {} bytes)", self.file.display(), self.format, self.bytes)?;
         for listing in &self.datasets {
             match listing {
                 Listing::Readable(Entry { name, shape, kind, storage }) => {
@@ -460,7 +490,7 @@ impl fmt::Display for Show {
         }
         match (&self.summary, &self.unreadable) {
             (Some(summary), _) => summary.fmt(f),
-            (_, Some(why)) => writeln!(f, "  not in the D4RL layout: {why}"),
+            (_, Some(why)) => writeln!(f, "  no log: {why}"),
             _ => Ok(()),
         }
     }
@@ -505,7 +535,7 @@ impl fmt::Display for Finding {
 
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.file.display())?;
+        writeln!(f, "{}  ({})", self.file.display(), self.format)?;
         if let Some(summary) = &self.summary {
             summary.fmt(f)?;
         }

@@ -12,11 +12,13 @@ pub enum DataError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The file as a whole is not a readable HDF5 file.
-    #[error("{}: not a readable HDF5 file of {bytes} bytes: {why}", file.display())]
+    /// The file as a whole is not readable as what it should be.
+    #[error("{}: not a readable {kind} of {bytes} bytes: {why}", file.display())]
     Format {
         /// The file.
         file: PathBuf,
+        /// What it should be.
+        kind: &'static str,
         /// Its length, the first offset that does not exist.
         bytes: u64,
         /// What the reader said.
@@ -99,6 +101,26 @@ pub enum DataError {
         /// What it should be.
         expected: &'static str,
     },
+    /// A layout has no place for something that the log holds.
+    #[error("{}: the {format} layout cannot hold `{field}`: {why}", file.display())]
+    Unheld {
+        /// The file that was to be written.
+        file: PathBuf,
+        /// The layout.
+        format: crate::Format,
+        /// What it has no place for: `next_observations`, `infos/qpos` …
+        field: String,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// Nothing that is known here.
+    #[error("{}: {why}", file.display())]
+    Unknown {
+        /// The file or folder.
+        file: PathBuf,
+        /// What was looked for, and what to do.
+        why: String,
+    },
     /// There is nothing to learn from.
     #[error("{}: {why}", file.display())]
     Empty {
@@ -122,6 +144,26 @@ impl DataError {
         Self::Damaged { file: file.into(), dataset: dataset.into(), row, why: why.to_string() }
     }
 
+    /// The same error about the file that was meant, where it is about the one that was written in its stead.
+    pub(crate) fn meant(mut self, written: &Path, meant: &Path) -> Self {
+        let (Self::Io { file, .. }
+        | Self::Format { file, .. }
+        | Self::Missing { file, .. }
+        | Self::Damaged { file, .. }
+        | Self::Kind { file, .. }
+        | Self::Shape { file, .. }
+        | Self::TooLarge { file, .. }
+        | Self::Value { file, .. }
+        | Self::Unheld { file, .. }
+        | Self::Unknown { file, .. }
+        | Self::Empty { file, .. }) = &mut self;
+        if let Ok(rest) = file.strip_prefix(written) {
+            // `join` with nothing would add a slash.
+            *file = if rest.as_os_str().is_empty() { meant.into() } else { meant.join(rest) };
+        }
+        self
+    }
+
     /// The file the error is about; empty for a log that was never in a file.
     pub fn file(&self) -> &Path {
         match self {
@@ -133,6 +175,8 @@ impl DataError {
             | Self::Shape { file, .. }
             | Self::TooLarge { file, .. }
             | Self::Value { file, .. }
+            | Self::Unheld { file, .. }
+            | Self::Unknown { file, .. }
             | Self::Empty { file, .. } => file,
         }
     }

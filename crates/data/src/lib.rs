@@ -1,4 +1,4 @@
-//! Datasets in memory and on disk: D4RL files, rings, mixtures, normalisers, checks.
+//! Datasets in memory and on disk: D4RL, Minari, npz, rings, mixtures, normalisers, checks.
 //!
 //! Offline reinforcement learning learns from a log of somebody else's behaviour. Between that log and a minibatch lie a
 //! handful of decisions that are easy to get silently wrong: which state follows which, where an episode ends, whether it
@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use backcast_core::{Columns, Key, Source};
-//! use backcast_data::{Log, Mixture, Options, Ring, Row, d4rl};
+//! use backcast_data::{Format, Log, Mixture, Options, ReadOptions, Ring, Row, WriteOptions, read, write};
 //!
 //! // A log of two short episodes: the first was cut off, the second truly ended.
 //! let mut log = Log::new(1, 1, false);
@@ -17,11 +17,11 @@
 //!     log.push(Row { obs: &[s], act: &[0.5], reward, terminal, timeout, next_obs: None });
 //! }
 //!
-//! // On disk it has the layout of D4RL, which h5py and other tools read.
+//! // On disk it can be D4RL's HDF5, an npz, a Minari dataset …; what a path holds is found out from its content.
 //! # let directory = tempfile::tempdir().unwrap();
 //! # let path = directory.path().join("log.hdf5");
-//! d4rl::write(&path, &log)?;
-//! let log = d4rl::read(&path)?;
+//! write(&path, Format::D4rl, &log, &WriteOptions::default())?;
+//! let log = read(&path, &ReadOptions::default())?;
 //!
 //! // The state after the cut was never recorded, so that row makes no transition, and the report says so.
 //! let (data, report) = log.transitions(&Options::default())?;
@@ -45,10 +45,12 @@
 //!
 //! | step | type | what it decides |
 //! |---|---|---|
-//! | bytes → arrays | [`h5`] | whether a file can be believed: declared sizes against its length, types, panics of the reader |
-//! | arrays → rows | [`d4rl`], [`Log`] | whether shapes agree; nothing is dropped or shifted |
+//! | path → format | [`Format`], [`read()`], [`write()`] | what is there, by its content |
+//! | bytes → arrays | [`arrays`]: [`h5`], [`npz`], [`store`] | whether a file can be believed: declared sizes against its length, types, checksums |
+//! | arrays → rows | [`d4rl`], [`minari`], [`neorl`], [`trajectories`], [`Log`] | whether shapes agree; nothing is dropped or shifted |
+//! | rows → other files | [`write()`], [`Split`], [`card`] | what a format can hold; the rest is an error that names the field |
 //! | rows → transitions | [`Log::transitions`], [`Options`] | which state follows which, and which rows have no successor |
-//! | transitions → draws | [`Dataset`], [`Priorities`], [`Ring`], [`Mixture`] | who is drawn how often |
+//! | transitions → draws | [`Dataset`], [`Priorities`], [`Ring`], [`Mixture`], [`Stored`](store::Stored) | who is drawn how often |
 //! | scales | [`Normaliser`] | the statistics that a policy carries with it |
 //! | judgement | [`check()`], [`show`] | what a person should know before believing a result |
 //!
@@ -60,7 +62,7 @@
 //! - **No ambient randomness.** Draws take a [`Key`](backcast_core::Key); the same key draws the same rows.
 //! - **No allocation while drawing**, once the staging area has its size.
 //! - **No trust in files.** Whatever bytes are in it, a file yields a log or a [`DataError`] that names it.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 // `Real` is `f64` in some builds, and the casts that others need are then idle.
 #![allow(clippy::unnecessary_cast)]
 
@@ -69,28 +71,42 @@
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
+pub mod arrays;
+mod atomic;
+pub mod card;
 pub mod check;
 pub mod d4rl;
 mod dataset;
 mod error;
+mod format;
 pub mod h5;
 mod log;
+pub mod minari;
 mod mixture;
+pub mod neorl;
 mod normaliser;
+pub mod npz;
 mod prioritised;
+mod recut;
 mod rewards;
 mod ring;
+mod select;
+pub mod store;
 mod sum_tree;
 mod support;
+pub mod trajectories;
 
 pub use check::{Check, Finding, Severity, Show, Summary, check, show};
 pub use dataset::Dataset;
 pub use error::DataError;
+pub use format::{Format, ReadOptions, WriteOptions, read, write};
 pub use log::{BuildReport, End, Episode, Info, Log, Options, Row, TerminalRows, trajectory_weights};
 pub use mixture::Mixture;
 pub use normaliser::{Normaliser, Scale};
 pub use prioritised::{Priorities, Prioritised};
+pub use recut::Cuts;
 pub use rewards::{Rewards, scale_rewards};
 pub use ring::Ring;
+pub use select::Split;
 pub use sum_tree::SumTree;
 pub use support::{Support, SupportConfig};

@@ -1,6 +1,7 @@
 use crate::{DataError, Dataset};
 use backcast_core::{Columns, Real, Spec};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Rows exactly as they were recorded: nothing dropped, nothing shifted.
@@ -10,15 +11,16 @@ use std::path::{Path, PathBuf};
 /// action of an episode is known only where `next_obs` was stored. [`Log::transitions`] turns rows into transitions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Log {
-    origin: PathBuf,
-    widths: [usize; 2],
-    obs: Vec<Real>,
-    act: Vec<Real>,
-    reward: Vec<Real>,
-    terminal: Vec<bool>,
-    timeout: Vec<bool>,
-    next_obs: Option<Vec<Real>>,
-    infos: Vec<Info>,
+    pub(crate) origin: PathBuf,
+    pub(crate) widths: [usize; 2],
+    pub(crate) obs: Vec<Real>,
+    pub(crate) act: Vec<Real>,
+    pub(crate) reward: Vec<Real>,
+    pub(crate) terminal: Vec<bool>,
+    pub(crate) timeout: Vec<bool>,
+    pub(crate) next_obs: Option<Vec<Real>>,
+    pub(crate) infos: Vec<Info>,
+    notes: BTreeMap<String, String>,
 }
 
 /// A recorded quantity beside the transition, such as the simulator's `qpos`: `[rows, width]`.
@@ -175,6 +177,7 @@ impl Log {
             timeout: Vec::new(),
             next_obs: next_obs.then(Vec::new),
             infos: Vec::new(),
+            notes: BTreeMap::new(),
         }
     }
 
@@ -211,13 +214,15 @@ impl Log {
         }
     }
 
-    /// Adds a recorded quantity of `width` numbers per row.
+    /// Adds a recorded quantity of `width` numbers per row. They are kept in the order of their names.
     ///
     /// # Panics
     /// If there are not `width` values for every row.
     pub fn push_info(&mut self, name: impl Into<String>, width: usize, values: Vec<Real>) {
         assert_eq!(values.len(), width * self.len(), "Log::push_info: {width} numbers for each of {} rows", self.len());
-        self.infos.push(Info { name: name.into(), width, values });
+        let info = Info { name: name.into(), width, values };
+        let at = self.infos.partition_point(|other| other.name <= info.name);
+        self.infos.insert(at, info);
     }
 
     /// The number of rows.
@@ -250,6 +255,23 @@ impl Log {
         &self.infos
     }
 
+    /// Text by name about the log as a whole: `dataset_id`, `env_spec`, `author` …
+    ///
+    /// Every layout here keeps notes except NeoRL's. Those of a Minari dataset are the entries of its `metadata.json`: text
+    /// as it stands, anything else as JSON.
+    pub fn notes(&self) -> &BTreeMap<String, String> {
+        &self.notes
+    }
+
+    /// Adds a note, or replaces one.
+    pub fn set_note(&mut self, name: impl Into<String>, text: impl Into<String>) {
+        self.notes.insert(name.into(), text.into());
+    }
+
+    pub(crate) fn set_notes(&mut self, notes: BTreeMap<String, String>) {
+        self.notes = notes;
+    }
+
     /// Row `t`.
     pub fn row(&self, t: usize) -> Row<'_> {
         let [_, act] = self.widths;
@@ -274,7 +296,7 @@ impl Log {
         ]
     }
 
-    fn obs_at(&self, t: usize) -> &[Real] {
+    pub(crate) fn obs_at(&self, t: usize) -> &[Real] {
         &self.obs[t * self.widths[0]..][..self.widths[0]]
     }
 
@@ -283,24 +305,8 @@ impl Log {
     }
 
     /// Whether an episode stops at row `t`.
-    fn stops(&self, t: usize) -> bool {
+    pub(crate) fn stops(&self, t: usize) -> bool {
         self.terminal[t] || self.timeout[t]
-    }
-
-    /// Marks a cut after every `horizon` rows of an episode: for old files that store no `timeouts`.
-    ///
-    /// # Panics
-    /// If `horizon` is zero.
-    pub fn cut_at_horizon(&mut self, horizon: usize) {
-        assert!(horizon > 0, "Log::cut_at_horizon: a horizon has at least one row");
-        let mut age = 0;
-        for t in 0..self.len() {
-            age += 1;
-            self.timeout[t] |= age == horizon && !self.terminal[t];
-            if self.stops(t) {
-                age = 0;
-            }
-        }
     }
 
     /// The episodes in order: split after every row that is terminal **or** cut, before anything is dropped.
@@ -471,7 +477,8 @@ impl Log {
         next_obs: Option<Vec<Real>>,
         [terminal, timeout]: [Vec<bool>; 2],
     ) -> Self {
-        Self { origin: PathBuf::new(), widths, obs, act, reward, terminal, timeout, next_obs, infos: Vec::new() }
+        let (origin, infos, notes) = (PathBuf::new(), Vec::new(), BTreeMap::new());
+        Self { origin, widths, obs, act, reward, terminal, timeout, next_obs, infos, notes }
     }
 
     /// Every row's flags: terminal, timeout.

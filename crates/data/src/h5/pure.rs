@@ -4,10 +4,12 @@
 //! the length of the file before anything is allocated. Storage outside the file (external, virtual, linked) is refused.
 //! And every call is made under `catch_unwind`: a panic on a damaged file becomes a typed error.
 
-use super::{Entry, Hdf5Read, Hdf5Write, Kind, MAX_RATIO};
+use super::MAX_RATIO;
 use crate::DataError;
+use crate::arrays::{Entry, Kind, ReadArrays, WriteArrays};
 use backcast_core::Real;
 use rust_hdf5::{ByteOrder, DatatypeMessage, H5Dataset, H5File, HBool, Hdf5Error, LinkClass, StorageLayout};
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -40,7 +42,12 @@ impl Reader {
     pub(super) fn open(path: &Path) -> Result<Self, DataError> {
         let metadata = std::fs::metadata(path).map_err(|source| DataError::io(path, source))?;
         if !metadata.is_file() {
-            return Err(DataError::Format { file: path.into(), bytes: 0, why: "not a regular file".into() });
+            return Err(DataError::Format {
+                file: path.into(),
+                kind: "HDF5 file",
+                bytes: 0,
+                why: "not a regular file".into(),
+            });
         }
         // A lock would be refused on read-only and network file systems, and this file is only read.
         let open = || {
@@ -50,8 +57,12 @@ impl Reader {
             names.sort();
             Ok((file, names))
         };
-        let (file, names) =
-            guarded(open).map_err(|why| DataError::Format { file: path.into(), bytes: metadata.len(), why })?;
+        let (file, names) = guarded(open).map_err(|why| DataError::Format {
+            file: path.into(),
+            kind: "HDF5 file",
+            bytes: metadata.len(),
+            why,
+        })?;
         Ok(Self { path: path.into(), bytes: metadata.len(), names, file })
     }
 
@@ -136,17 +147,13 @@ impl Reader {
     }
 }
 
-impl Hdf5Read for Reader {
+impl ReadArrays for Reader {
     fn path(&self) -> &Path {
         &self.path
     }
 
-    fn names(&self) -> Vec<String> {
-        self.names.clone()
-    }
-
-    fn has(&self, dataset: &str) -> bool {
-        self.names.iter().any(|name| name == dataset)
+    fn names(&self) -> &[String] {
+        &self.names
     }
 
     fn entry(&self, dataset: &str) -> Result<Entry, DataError> {
@@ -220,7 +227,7 @@ fn words(datatype: &DatatypeMessage) -> String {
 
 pub(super) struct Writer {
     path: PathBuf,
-    groups: Vec<String>,
+    groups: HashSet<String>,
     file: H5File,
 }
 
@@ -228,7 +235,7 @@ impl Writer {
     pub(super) fn create(path: &Path) -> Result<Self, DataError> {
         let file = guarded(|| H5File::options().no_locking().create(path))
             .map_err(|why| DataError::io(path, std::io::Error::other(why)))?;
-        Ok(Self { path: path.into(), groups: Vec::new(), file })
+        Ok(Self { path: path.into(), groups: HashSet::new(), file })
     }
 
     /// Calls `write` on a new dataset of `datatype`, chunked and compressed.
@@ -240,16 +247,19 @@ impl Writer {
         values: &[T],
     ) -> Result<(), DataError> {
         let write = || {
-            let root = self.file.root_group();
-            let (group, leaf) = match name.rsplit_once('/') {
-                None => (root, name),
-                Some((group, leaf)) if self.groups.iter().any(|g| g == group) => (root.group(group)?, leaf),
-                Some((group, leaf)) => {
-                    self.groups.push(group.into());
-                    (root.create_group(group)?, leaf)
-                }
-            };
-            let mut dataset = group.new_dataset::<T>().shape(shape).datatype(datatype);
+            let (group, leaf) = name.rsplit_once('/').unwrap_or(("", name));
+            let mut group_of_leaf = self.file.root_group();
+            let levels = group.match_indices('/').map(|(end, _)| end).chain([group.len()]);
+            for level in levels.map(|end| &group[..end]).filter(|level| !level.is_empty()) {
+                let part = level.rsplit('/').next().unwrap_or(level);
+                group_of_leaf = if self.groups.contains(level) {
+                    group_of_leaf.group(part)?
+                } else {
+                    self.groups.insert(level.into());
+                    group_of_leaf.create_group(part)?
+                };
+            }
+            let mut dataset = group_of_leaf.new_dataset::<T>().shape(shape).datatype(datatype);
             // An empty dataset has no chunk to compress.
             if !values.is_empty() {
                 let row = T::element_size() * shape[1..].iter().product::<usize>().max(1);
@@ -264,9 +274,9 @@ impl Writer {
     }
 }
 
-impl Hdf5Write for Writer {
+impl WriteArrays for Writer {
     fn reals(&mut self, dataset: &str, shape: &[usize], values: &[Real]) -> Result<(), DataError> {
-        assert_eq!(shape.iter().product::<usize>(), values.len(), "Hdf5Write::reals: `{dataset}`, shape {shape:?}");
+        assert_eq!(shape.iter().product::<usize>(), values.len(), "WriteArrays::reals: `{dataset}`, shape {shape:?}");
         self.add(dataset, shape, <Real as rust_hdf5::H5Type>::hdf5_type(), values)
     }
 
@@ -278,6 +288,19 @@ impl Hdf5Write for Writer {
         }
         let values: Vec<HBool> = values.iter().map(|&flag| flag.into()).collect();
         self.add(dataset, &[values.len()], datatype, &values)
+    }
+
+    fn counts(&mut self, dataset: &str, values: &[i64]) -> Result<(), DataError> {
+        self.add(dataset, &[values.len()], <i64 as rust_hdf5::H5Type>::hdf5_type(), values)
+    }
+
+    fn text(&mut self, dataset: &str, text: &str) -> Result<(), DataError> {
+        self.add(dataset, &[text.len()], <u8 as rust_hdf5::H5Type>::hdf5_type(), text.as_bytes())
+    }
+
+    fn mark(&mut self, group: &str, name: &str, value: i64) -> Result<(), DataError> {
+        let write = || self.file.root_group().group(group)?.set_attr_numeric(name, &value);
+        guarded(write).map_err(|why| DataError::damaged(&self.path, group, None, why))
     }
 
     fn finish(self: Box<Self>) -> Result<(), DataError> {

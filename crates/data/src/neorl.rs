@@ -1,0 +1,118 @@
+//! The NeoRL layout: an npz of flat arrays with names of its own (Qin et al., arXiv:2102.00714).
+//!
+//! | array | shape | |
+//! |---|---|---|
+//! | `obs` | `[N, obs]` | *s* |
+//! | `action` | `[N, act]` | *a* |
+//! | `reward` | `[N, 1]` or `[N]` | *r* |
+//! | `done` | `[N, 1]` or `[N]` | the episode ended after this row |
+//! | `next_obs` | `[N, obs]` | *s′* |
+//! | `index` | `[episodes]`, integers, optional | the row after each episode; a first 0, as the loader puts it, is passed over |
+//!
+//! **Trap.** `done` does not say why an episode ended. NeoRL's loader counts episodes by it, so files exist where a horizon
+//! sets it. It is taken here for what it says, an end of the environment, unless
+//! [`Cuts::Horizon`](crate::Cuts::Horizon) is asked for: a `done` at that very age is then a cut. An episode that `index`
+//! closes without a `done` was cut. Rows after the last of `index` belong to an episode that the file stops in.
+//!
+//! **What it cannot hold:** a log without next observations, a row that is terminal *and* cut, infos, notes. Writing such a
+//! log is an error that names the field; [`WriteOptions::without`](crate::WriteOptions::without) leaves infos and notes out.
+
+use crate::arrays::{ReadArrays, WriteArrays};
+use crate::{DataError, Format, Log, npz};
+use std::path::Path;
+
+/// Reads an npz with NeoRL's names.
+///
+/// # Errors
+/// As [`d4rl::read`](crate::d4rl::read).
+pub fn read(path: &Path) -> Result<Log, DataError> {
+    read_from(&*npz::open(path)?)
+}
+
+/// [`read`] from any container of arrays.
+pub fn read_from(file: &dyn ReadArrays) -> Result<Log, DataError> {
+    let [rows, obs] = file.matrix("obs", None)?;
+    let [_, act] = file.matrix("action", Some(rows))?;
+    file.vector("reward", rows)?;
+    file.vector("done", rows)?;
+    let [_, width] = file.matrix("next_obs", Some(rows))?;
+    if width != obs {
+        return Err(file.misshapen("next_obs", vec![rows, width], format!("[{rows}, {obs}]")));
+    }
+    if rows == 0 {
+        return Err(DataError::Empty { file: file.path().into(), why: "the arrays have no rows" });
+    }
+    let columns = [file.reals("obs")?, file.reals("action")?, file.reals("reward")?];
+    let next_obs = Some(file.reals("next_obs")?);
+    let done = file.flags("done")?;
+    let mut cuts = vec![false; rows];
+    if file.has("index") {
+        for after in boundaries(file, "index", rows)? {
+            if after > 0 {
+                cuts[after - 1] = !done[after - 1];
+            }
+        }
+    }
+    Ok(Log::from_parts([obs, act], columns, next_obs, [done, cuts]).from_origin(file.path()))
+}
+
+/// The integers of `array`, which must rise and lie in `0..=rows`.
+pub(crate) fn boundaries(file: &dyn ReadArrays, array: &str, rows: usize) -> Result<Vec<usize>, DataError> {
+    let values = file.counts(array)?;
+    let (mut before, mut found) = (-1, Vec::with_capacity(values.len()));
+    for (row, value) in values.into_iter().enumerate() {
+        if value <= before || value > rows as i64 {
+            return Err(DataError::Value {
+                file: file.path().into(),
+                dataset: array.into(),
+                row,
+                column: 0,
+                value: value as f64,
+                expected: "a row of the file, after the one before it",
+            });
+        }
+        found.push(value as usize);
+        before = value;
+    }
+    Ok(found)
+}
+
+/// Writes `log` as an npz with NeoRL's names.
+///
+/// # Errors
+/// If the layout cannot hold the log, the log is empty, or the system refuses.
+pub fn write(path: &Path, log: &Log) -> Result<(), DataError> {
+    crate::write(path, Format::NeoRl, log, &crate::WriteOptions::default())
+}
+
+/// Writes the arrays of a log that fits ([`unheld`]) into a container.
+pub(crate) fn write_to(file: &mut dyn WriteArrays, log: &Log) -> Result<(), DataError> {
+    let [(_, obs, states), (_, act, actions), (_, _, rewards), (_, _, next)] = log.floats();
+    let rows = log.len();
+    file.reals("obs", &[rows, obs], states)?;
+    file.reals("action", &[rows, act], actions)?;
+    file.reals("reward", &[rows, 1], rewards)?;
+    let [terminals, _] = log.ends();
+    let done: Vec<backcast_core::Real> = terminals.iter().map(|&done| done as u8 as backcast_core::Real).collect();
+    file.reals("done", &[rows, 1], &done)?;
+    file.reals("next_obs", &[rows, obs], next)?;
+    let whole = log.episodes().into_iter().filter(|e| e.end != crate::End::Unfinished);
+    file.counts("index", &whole.map(|e| e.after() as i64).collect::<Vec<_>>())
+}
+
+/// What of `log` has no place here, and why.
+pub(crate) fn unheld(log: &Log) -> Option<(String, String)> {
+    let [terminals, timeouts] = log.ends();
+    if !log.has_next_obs() {
+        let why = "every row of this layout has one, and the log stores none";
+        return Some(("next_observations".into(), why.into()));
+    }
+    if let Some(info) = log.infos().first() {
+        return Some((format!("infos/{}", info.name), "there is no place for infos; leave `infos` out".into()));
+    }
+    if let Some(note) = log.notes().keys().next() {
+        return Some((format!("notes/{note}"), "there is no place for notes; leave `notes` out".into()));
+    }
+    let both = terminals.iter().zip(timeouts).position(|(&a, &b)| a && b)?;
+    Some(("timeouts".into(), format!("row {both} is terminal and cut, and there is one flag for both")))
+}

@@ -1,0 +1,165 @@
+//! Parts of a log: some of its episodes, some of its rows, without some of its fields; and a fingerprint of it all.
+
+use crate::{End, Log};
+use backcast_core::{ConfigError, Key, Real};
+use std::ops::Range;
+
+/// Which part of a log is meant.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Split {
+    /// A share of the episodes, drawn by a seed.
+    Random {
+        /// The share, in (0, 1).
+        share: f64,
+        /// Of the draw.
+        seed: u64,
+    },
+    /// The share of the episodes with the highest undiscounted returns.
+    Best(f64),
+    /// The share with the lowest.
+    Worst(f64),
+    /// The first so many rows.
+    Rows(usize),
+}
+
+impl Log {
+    /// Two logs that are this one between them: the part that is meant, and the rest, both in the order of the log.
+    ///
+    /// All but [`Split::Rows`] divide whole episodes; the number of the first part is rounded, and at least one episode
+    /// stays on either side. Of equal returns the earlier counts as better. An episode that the log stops in the middle of
+    /// has no known return and goes to the rest of a split by return.
+    ///
+    /// # Errors
+    /// If a share is not in (0, 1), or either part would be empty.
+    pub fn split(&self, how: Split) -> Result<[Log; 2], ConfigError> {
+        let episodes = self.episodes();
+        let mut order: Vec<usize> = (0..episodes.len()).collect();
+        let share = match how {
+            Split::Rows(rows) => {
+                let why = format!("are {rows}; the log has {}", self.len());
+                ConfigError::unless((1..self.len()).contains(&rows), "rows", why)?;
+                return Ok([0..rows, rows..self.len()].map(|range| self.rows(&[range])));
+            }
+            Split::Random { share, seed } => {
+                Key::new(seed).name("split").shuffle(&mut order);
+                share
+            }
+            Split::Best(share) | Split::Worst(share) => {
+                let worst = matches!(how, Split::Worst(_));
+                order.retain(|&e| episodes[e].end != End::Unfinished);
+                order.sort_by(|&a, &b| episodes[b].total.total_cmp(&episodes[a].total));
+                if worst {
+                    order.reverse();
+                }
+                share
+            }
+        };
+        ConfigError::unless(share > 0.0 && share < 1.0, "share", format!("is {share}; a share lies in (0, 1)"))?;
+        let why = format!("cannot be taken of {} whole episodes", episodes.len());
+        ConfigError::unless(episodes.len() > 1 && !order.is_empty(), "share", why)?;
+        let most = order.len().min(episodes.len() - 1);
+        let count = ((share * episodes.len() as f64).round() as usize).clamp(1, most);
+        let mut chosen = vec![false; episodes.len()];
+        order[..count].iter().for_each(|&e| chosen[e] = true);
+        Ok([true, false].map(|side| {
+            let ranges = episodes.iter().zip(&chosen).filter(|(_, c)| **c == side);
+            self.rows(&ranges.map(|(e, _)| e.first..e.after()).collect::<Vec<_>>())
+        }))
+    }
+
+    /// The rows of `ranges`, one range after another.
+    ///
+    /// Where a cut row stores the *next* episode's first state as its next observation (a leak, see
+    /// [`transitions`](Log::transitions)), other rows may follow it now, and the leak could no longer be told from a truth.
+    /// Such a row is given the first state of what follows it now, so that it is still known for what it is. The last row of
+    /// all is judged by the others, as ever; if it is the only one, nothing would betray it: then a cut row is left out and
+    /// the row before it is cut, and a terminal one has its own state in the place of the next.
+    ///
+    /// # Panics
+    /// If a range reaches beyond the log.
+    pub fn rows(&self, ranges: &[Range<usize>]) -> Log {
+        let last = self.len().saturating_sub(1);
+        let leaky = (0..self.len()).any(|t| self.leaks(t) == Some(true));
+        let leaks = |t: usize| self.leaks(t).unwrap_or(t == last && self.stops(t) && leaky);
+        let mut rows: Vec<usize> = ranges.iter().cloned().flatten().collect();
+        let (mut cut, mut lone) = (None, None);
+        if let Some((&end, others)) = rows.split_last()
+            && self.has_next_obs()
+            && leaks(end)
+            && !others.iter().any(|&t| leaks(t))
+        {
+            if self.terminal[end] {
+                lone = Some(rows.len() - 1);
+            } else {
+                rows.pop();
+                cut = rows.len().checked_sub(1).filter(|&i| rows[i] + 1 == end && !self.stops(rows[i]));
+            }
+        }
+        let pick = |values: &[Real], width: usize| -> Vec<Real> {
+            rows.iter().flat_map(|&t| &values[t * width..][..width]).copied().collect()
+        };
+        let [obs, act] = self.widths;
+        let columns = [pick(&self.obs, obs), pick(&self.act, act), pick(&self.reward, 1)];
+        let mut next_obs = self.next_obs.as_ref().map(|next| pick(next, obs));
+        if let Some(next) = &mut next_obs {
+            for (i, pair) in rows.windows(2).enumerate() {
+                if pair[1] != pair[0] + 1 && leaks(pair[0]) {
+                    next[i * obs..][..obs].copy_from_slice(self.obs_at(pair[1]));
+                }
+            }
+        }
+        if let (Some(next), Some(i)) = (&mut next_obs, lone) {
+            next[i * obs..].copy_from_slice(self.obs_at(rows[i]));
+        }
+        let [terminal, mut timeout] =
+            [&self.terminal, &self.timeout].map(|flags| rows.iter().map(|&t| flags[t]).collect::<Vec<_>>());
+        cut.into_iter().for_each(|i| timeout[i] = true);
+        let mut log = Log::from_parts(self.widths, columns, next_obs, [terminal, timeout]).from_origin(&self.origin);
+        for info in &self.infos {
+            log.push_info(&info.name, info.width, pick(&info.values, info.width));
+        }
+        log.set_notes(self.notes().clone());
+        log
+    }
+
+    /// The log without some of its fields: `infos`, `infos/<name>`, `notes` or `next_observations`; other names change nothing.
+    pub fn without(&self, fields: &[String]) -> Log {
+        let named = |field: &str| fields.iter().any(|f| f == field);
+        let mut log = self.clone();
+        log.infos.retain(|info| !named("infos") && !named(&format!("infos/{}", info.name)));
+        if named("notes") {
+            log.set_notes(Default::default());
+        }
+        if named("next_observations") {
+            log.next_obs = None;
+        }
+        log
+    }
+
+    /// A hash (FNV-1a, 64 bits) of everything the log holds, bit for bit, and of nothing that a file adds: two files of one
+    /// log have one fingerprint, whatever their formats.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hash = 0xCBF2_9CE4_8422_2325_u64;
+        let mut eat = |word: u64| hash = (hash ^ word).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29);
+        let text = |eat: &mut dyn FnMut(u64), text: &str| {
+            eat(text.len() as u64);
+            text.bytes().for_each(|byte| eat(byte as u64));
+        };
+        [self.widths[0], self.widths[1], self.len()].iter().for_each(|&n| eat(n as u64));
+        eat(self.has_next_obs() as u64);
+        for (_, _, values) in self.floats() {
+            values.iter().for_each(|x| eat(x.to_bits() as u64));
+        }
+        let flags = self.terminal.iter().zip(&self.timeout);
+        flags.for_each(|(&a, &b)| eat(a as u64 | (b as u64) << 1));
+        for info in &self.infos {
+            text(&mut eat, &info.name);
+            info.values.iter().for_each(|x| eat(x.to_bits() as u64));
+        }
+        for (name, note) in self.notes() {
+            text(&mut eat, name);
+            text(&mut eat, note);
+        }
+        hash
+    }
+}

@@ -1,0 +1,117 @@
+//! Lists of trajectories, as decision-transformer code exchanges them, without the pickle.
+//!
+//! The published files are pickled lists of dictionaries, one for each trajectory, with `observations`,
+//! `next_observations`, `actions`, `rewards` and `terminals`. Opening a pickle executes it, so none is opened here; an npz
+//! holds the same, in one of two ways:
+//!
+//! | | arrays |
+//! |---|---|
+//! | **flat**, what [`write()`] makes | D4RL's names (see [`d4rl`]), and `offsets [episodes + 1]`: where each trajectory begins, and the end |
+//! | **one by one** | `0/observations`, `0/actions` … `1/observations` …: D4RL's names below the trajectory's number |
+//!
+//! Either way `timeouts`, `next_observations` and (flat) infos are optional. A trajectory whose last row is neither terminal
+//! nor cut was cut, unless it is the last: the list says where trajectories end, and only the last one may have been
+//! unfinished. To make one from a published pickle, in Python:
+//!
+//! ```python
+//! numpy.savez("hopper.npz", **{f"{i}/{k}": v for i, path in enumerate(pickle.load(f)) for k, v in path.items()})
+//! ```
+
+use crate::arrays::{ReadArrays, WriteArrays};
+use crate::neorl::boundaries;
+use crate::{DataError, Format, Log, Row, d4rl, npz};
+use std::path::Path;
+
+/// Reads an npz of trajectories.
+///
+/// # Errors
+/// As [`d4rl::read`].
+pub fn read(path: &Path) -> Result<Log, DataError> {
+    read_from(&*npz::open(path)?)
+}
+
+/// [`read`] from any container of arrays.
+pub fn read_from(file: &dyn ReadArrays) -> Result<Log, DataError> {
+    if !file.has("offsets") {
+        return one_by_one(file);
+    }
+    let mut log = d4rl::read_from(file)?;
+    let offsets = boundaries(file, "offsets", log.len())?;
+    let ends = (offsets.first().copied(), offsets.last().copied());
+    if ends != (Some(0), Some(log.len())) {
+        let expected = format!("[episodes + 1] from 0 to {}", log.len());
+        return Err(file.misshapen("offsets", vec![offsets.len()], expected));
+    }
+    for &after in &offsets[1..offsets.len() - 1] {
+        log.timeout[after - 1] |= !log.terminal[after - 1];
+    }
+    Ok(log)
+}
+
+fn one_by_one(file: &dyn ReadArrays) -> Result<Log, DataError> {
+    let mut log: Option<Log> = None;
+    for episode in 0.. {
+        let name = |array: &str| format!("{episode}/{array}");
+        if !file.has(&name("observations")) {
+            break;
+        }
+        let one = d4rl::read_from(&Below { file, prefix: format!("{episode}/"), names: below(file, episode) })?;
+        let all = log.get_or_insert_with(|| Log::new(one.widths[0], one.widths[1], one.has_next_obs()));
+        if one.widths() != all.widths() || one.has_next_obs() != all.has_next_obs() {
+            let expected = format!("the widths {:?} and fields of trajectory 0", all.widths());
+            return Err(file.misshapen(&name("observations"), one.widths().into(), expected));
+        }
+        if let Some(t) = all.len().checked_sub(1) {
+            all.timeout[t] |= !all.terminal[t];
+        }
+        (0..one.len()).for_each(|t| all.push(Row { ..one.row(t) }));
+    }
+    let missing = || DataError::Missing { file: file.path().into(), dataset: "offsets".into() };
+    log.map(|log| log.from_origin(file.path())).ok_or_else(missing)
+}
+
+/// D4RL's names below one trajectory; infos stay behind.
+fn below(file: &dyn ReadArrays, episode: usize) -> Vec<String> {
+    let names = ["actions", "next_observations", "observations", "rewards", "terminals", "timeouts"];
+    names.iter().filter(|name| file.has(&format!("{episode}/{name}"))).map(|name| name.to_string()).collect()
+}
+
+/// The arrays of one trajectory, by their names without its number.
+struct Below<'a> {
+    file: &'a dyn ReadArrays,
+    prefix: String,
+    names: Vec<String>,
+}
+
+impl ReadArrays for Below<'_> {
+    fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    fn entry(&self, array: &str) -> Result<crate::arrays::Entry, DataError> {
+        self.file.entry(&format!("{}{array}", self.prefix))
+    }
+
+    fn bytes(&self, array: &str) -> Result<Vec<u8>, DataError> {
+        self.file.bytes(&format!("{}{array}", self.prefix))
+    }
+}
+
+/// Writes `log` as an npz of flat arrays and offsets.
+///
+/// # Errors
+/// As [`d4rl::write`].
+pub fn write(path: &Path, log: &Log) -> Result<(), DataError> {
+    crate::write(path, Format::Trajectories, log, &crate::WriteOptions::default())
+}
+
+/// Writes the arrays of `log` and the offsets of its episodes into a container.
+pub(crate) fn write_to(file: &mut dyn WriteArrays, log: &Log) -> Result<(), DataError> {
+    d4rl::write_to(file, log)?;
+    let offsets: Vec<i64> = std::iter::once(0).chain(log.episodes().iter().map(|e| e.after() as i64)).collect();
+    file.counts("offsets", &offsets)
+}

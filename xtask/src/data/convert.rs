@@ -1,0 +1,116 @@
+//! A dataset from one format to another, and one into two.
+
+use super::{Reading, Writing, advise, make_room};
+use anyhow::{Context, bail, ensure};
+use backcast::data::{self, Log, Options, ReadOptions, store::Stored};
+use std::path::{Path, PathBuf};
+
+/// From where to where.
+#[derive(clap::Args)]
+pub(super) struct Convert {
+    /// A file or folder of any format
+    from_path: PathBuf,
+    /// The file or folder to write
+    to: PathBuf,
+    #[command(flatten)]
+    reading: Reading,
+    #[command(flatten)]
+    writing: Writing,
+    /// To a column file: the transitions that learners draw, instead of the rows as recorded
+    #[arg(long, conflicts_with_all = ["format", "repeat_final"])]
+    transitions: bool,
+}
+
+impl Convert {
+    pub(super) fn main(self) -> anyhow::Result<()> {
+        let log = self.reading.read(&self.from_path)?;
+        if self.transitions {
+            // A limit that actions were pulled back to is the box they live in.
+            let act_limit = self.reading.clip.unwrap_or(1.0) as _;
+            return transitions(&self.to, &log, &Options { act_limit, ..Options::default() });
+        }
+        self.writing.write(&self.to, &log)?;
+        // Seeing is believing: what a program promises about files should not be taken from the program.
+        let format = self.writing.format(&self.to)?;
+        let options = ReadOptions { format: Some(format), ..ReadOptions::default() };
+        let again = data::read(&self.to, &options).map_err(|e| advise(&self.to, e))?;
+        let kept = if self.writing.without.is_empty() { log } else { log.without(&self.writing.without) };
+        let (before, after) = (kept.fingerprint(), again.fingerprint());
+        ensure!(before == after, "{}: reads back differently, {after:016x} for {before:016x}", self.to.display());
+        println!("read back to the same bits, fingerprint {after:016x}");
+        Ok(())
+    }
+}
+
+fn transitions(to: &Path, log: &Log, options: &Options) -> anyhow::Result<()> {
+    let (dataset, report) = log.transitions(options)?;
+    make_room(to)?;
+    Stored::write(to, dataset.columns()).map_err(|e| advise(to, e))?;
+    let stored = Stored::open(to).map_err(|e| advise(to, e))?;
+    stored.verify().map_err(|e| advise(to, e))?;
+    let dropped = report.rows - report.kept;
+    println!("{}: {} transitions of {} rows, {dropped} dropped", to.display(), report.kept, report.rows);
+    Ok(())
+}
+
+/// What of what goes where.
+#[derive(clap::Args)]
+pub(super) struct Split {
+    /// A file or folder of any format
+    file: PathBuf,
+    /// The first part
+    part: PathBuf,
+    /// The rest
+    rest: PathBuf,
+    /// The share of the episodes in the first part, in (0, 1), drawn at random
+    #[arg(long, value_name = "SHARE", conflicts_with_all = ["best", "worst", "rows"])]
+    share: Option<f64>,
+    /// Seed of the draw
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// The share with the highest returns instead
+    #[arg(long, value_name = "SHARE", conflicts_with_all = ["worst", "rows"])]
+    best: Option<f64>,
+    /// The share with the lowest returns instead
+    #[arg(long, value_name = "SHARE", conflicts_with = "rows")]
+    worst: Option<f64>,
+    /// The first so many rows instead
+    #[arg(long, value_name = "N")]
+    rows: Option<usize>,
+    #[command(flatten)]
+    reading: Reading,
+    #[command(flatten)]
+    writing: Writing,
+}
+
+impl Split {
+    fn how(&self) -> anyhow::Result<data::Split> {
+        Ok(match (self.share, self.best, self.worst, self.rows) {
+            (Some(share), ..) => data::Split::Random { share, seed: self.seed },
+            (_, Some(share), ..) => data::Split::Best(share),
+            (_, _, Some(share), _) => data::Split::Worst(share),
+            (.., Some(rows)) => data::Split::Rows(rows),
+            _ => bail!("say how to divide it: --share 0.1, --best 0.1, --worst 0.1 or --rows 10000"),
+        })
+    }
+
+    pub(super) fn main(self) -> anyhow::Result<()> {
+        let how = self.how()?;
+        ensure!(self.part != self.rest, "the two parts need two names");
+        [&self.part, &self.rest].into_iter().try_for_each(|path| self.writing.format(path).map(drop))?;
+        let log = self.reading.read(&self.file)?;
+        let parts = log.split(how).with_context(|| {
+            format!("{} has {} rows in {} episodes", self.file.display(), log.len(), log.episodes().len())
+        })?;
+        for (path, part) in [&self.part, &self.rest].into_iter().zip(&parts) {
+            self.writing.write(path, part)?;
+        }
+        let given_up = log.len() - parts[0].len() - parts[1].len();
+        if given_up > 0 {
+            println!(
+                "{given_up} rows are in neither: their stored next state was another episode's, and nothing would show it"
+            );
+        }
+        Ok(())
+    }
+}

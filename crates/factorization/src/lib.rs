@@ -27,6 +27,7 @@
 //! | learning joint values; Weighted QMIX, QTRAN | [`learner`] |
 //! | from a log: MA-CQL, CFCQL | [`conservative`] |
 //! | whose doing it was: COMA's baseline, and the mixer's own | [`credit`] |
+//! | one agent with many parts: DecQN and its CQL, BCQ, IQL and one-step variants | [`factored`] |
 //! | games of which the answer is known | [`games`] |
 //!
 //! What is deliberately absent: recurrent nets (a part sees an observation), environments, files.
@@ -34,6 +35,7 @@
 
 pub mod conservative;
 pub mod credit;
+pub mod factored;
 pub mod games;
 pub mod learner;
 mod lesson;
@@ -42,6 +44,7 @@ pub mod parts;
 
 pub use conservative::{Conservatism, Spread};
 pub use credit::{Credit, counterfactual_advantage};
+pub use factored::{Constraint, Factored, FactoredBatch, FactoredConfig};
 pub use learner::{Config, Joint, JointBatch, Method, Weighting};
 pub use lesson::Lesson;
 pub use mixer::{Mixer, MixerConfig};

@@ -1,4 +1,4 @@
-//! The runner: `run`, `report`, `select`, `data`, `bench`, `calibrate`, `parity`, `mujoco`, `test`, `fuzz`, `tidy`, `docs`.
+//! The runner: `run`, `report`, `select`, `data`, `bench`, `calibrate`, `parity`, `mujoco`, `games`, `test`, `fuzz`, `tidy`, `docs`.
 //!
 //! `cargo xtask` is an alias (see `.cargo/config.toml`) for running this program. It is the only place in the workspace
 //! that prints.
@@ -10,6 +10,7 @@ mod calibrate;
 mod data;
 mod docs;
 mod fuzz;
+mod games;
 mod maze;
 mod mujoco;
 mod online;
@@ -55,6 +56,8 @@ enum Command {
     Parity(parity::Args),
     /// Fetch MuJoCo, and hold worlds on it against Gymnasium's
     Mujoco(mujoco::Args),
+    /// Play games whose answer is known with values made of parts, and draw what comes of it
+    Games(games::Args),
     /// Unit, integration and documentation tests, then the gradient checks in double precision
     Test(test::Args),
     /// Check what the compiler cannot: layers, front pages, names, spelling, documents that match the code
@@ -103,6 +106,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Command::Calibrate(args) => calibrate::main(args),
         Command::Parity(args) => parity::main(args),
         Command::Mujoco(args) => mujoco::main(args),
+        Command::Games(args) => games::main(args),
         Command::Test(args) => test::main(args),
         Command::Tidy => tidy::main(),
         Command::Fuzz(args) => fuzz::main(args),

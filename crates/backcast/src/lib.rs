@@ -32,6 +32,7 @@ pub use backcast_core as core;
 pub use backcast_data as data;
 pub use backcast_dynamics as dynamics;
 pub use backcast_envs as envs;
+pub use backcast_factorization as factorization;
 pub use backcast_imagination as imagination;
 pub use backcast_nn as nn;
 pub use backcast_penalties as penalties;

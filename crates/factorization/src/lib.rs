@@ -1,0 +1,56 @@
+//! Joint values from parts: mixers, counterfactual credit, and learners whose action has many parts.
+//!
+//! Several agents act at once, or one agent acts with several parts, and one number says how it went. With *n* parts of |A| actions
+//! each there are |A|ⁿ joint actions; a table of them is out of the question, and so is asking which is best. *Factorisation* gives each part
+//! a value of its own and makes the whole of them by a *mixer*, so chosen that the best action of each part by itself is the
+//! joint best (individual–global–max).
+//!
+//! ```
+//! use backcast_core::Key;
+//! use backcast_factorization::games::{MatrixGame, non_monotone};
+//! use backcast_factorization::{Config, Lesson, Method, MixerConfig, Weighting};
+//!
+//! // Two parts, three actions each; the best joint action pays 8, and −12 lies on either side of it.
+//! let game: MatrixGame = non_monotone();
+//! let learn = |method| {
+//!     let config = Config { method, rate: 3e-3, hidden: vec![64], ..Config::default() };
+//!     Lesson::new(&game).teach(&config, 2000, Key::new(1)).unwrap().1
+//! };
+//! // A monotone mixer sees −12 beside 8 and stays away; told to care where it promises too little, it dares.
+//! assert_eq!(game.pays(&learn(Method::Mixed { mixer: MixerConfig::QMIX })), 0.0);
+//! assert_eq!(game.pays(&learn(Method::WeightedQmix { weighting: Weighting::Optimistic, alpha: 0.1, star: 32 })), 8.0);
+//! ```
+//!
+//! | what | where |
+//! |---|---|
+//! | VDN, QMIX, QPLEX, a mixer without restrictions | [`mixer`] |
+//! | learning joint values; Weighted QMIX, QTRAN | [`learner`] |
+//! | from a log: MA-CQL, CFCQL | [`conservative`] |
+//! | whose doing it was: COMA's baseline, and the mixer's own | [`credit`] |
+//! | one agent with many parts: DecQN and its CQL, BCQ, IQL and one-step variants | [`factored`] |
+//! | games of which the answer is known | [`games`] |
+//!
+//! What is deliberately absent: recurrent nets (a part sees an observation), environments, files.
+#![forbid(unsafe_code)]
+
+pub mod conservative;
+pub mod credit;
+pub mod factored;
+pub mod games;
+pub mod learner;
+mod lesson;
+pub mod mixer;
+pub mod parts;
+
+pub use conservative::{Conservatism, Spread};
+pub use credit::{Credit, counterfactual_advantage};
+pub use factored::{Constraint, Factored, FactoredBatch, FactoredConfig};
+pub use learner::{Config, Joint, JointBatch, Method, Weighting};
+pub use lesson::Lesson;
+pub use mixer::{Mixer, MixerConfig};
+pub use parts::{Parts, Utilities, Widths};
+
+/// The README's example, compiled and run with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

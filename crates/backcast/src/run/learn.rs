@@ -3,7 +3,7 @@ use crate::{Agent, Error, evaluate};
 use backcast_core::{Columns, Key, Slot, Source, State, first_non_finite, under};
 use backcast_data::{Mixture, Normaliser, Ring, Scale};
 use backcast_imagination::{Imagined, Summary};
-use backcast_nn::{load, save};
+use backcast_nn::{Disk, load_from, save_on};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -132,7 +132,7 @@ fn blank(context: &Context<'_>, arm: usize, seed: u64) -> Result<Learning, Error
 /// The agent of an arm as its last checkpoint has it.
 pub(crate) fn trained(context: &Context<'_>, arm: usize, seed: u64) -> Result<Agent, Error> {
     let mut learning = blank(context, arm, seed)?;
-    load(&mut learning, &folder(context, arm, seed).join(CHECKPOINT))?;
+    load_from(context.disk, &mut learning, &folder(context, arm, seed).join(CHECKPOINT))?;
     Ok(learning.agent)
 }
 
@@ -145,11 +145,11 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
     let (experiment, log, arm) = (context.experiment, context.log_of(arm), &context.experiment.arms[arm]);
     let job = format!("{}, seed {seed}", arm.name);
     let result_path = folder.join("result.json");
-    if let Some(result) = files::read(&result_path)? {
+    if let Some(result) = files::read(context.disk, &result_path)? {
         context.observer.finished(&job, "kept");
         return Ok(result);
     }
-    std::fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
+    files::create_folder(context.disk, &folder)?;
 
     let priorities = priorities(context, log)?;
     let log = log.rows();
@@ -164,8 +164,7 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
 
     let checkpoint = folder.join(CHECKPOINT);
     let mut progress = Progress::default();
-    if checkpoint.exists() {
-        let notes = load(&mut learning, &checkpoint)?;
+    if let Some(notes) = files::restore(context.disk, &mut learning, &checkpoint)? {
         let text = notes.get("progress").map_or("", String::as_str);
         progress = serde_json::from_str(text)
             .map_err(|e| Error::Format { path: checkpoint.clone(), why: format!("`progress`: {e}") })?;
@@ -180,7 +179,7 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
     while progress.update < training.updates {
         if progress.update.is_multiple_of(64) && context.observer.stop() {
             progress.seconds += clock.elapsed().as_secs_f64();
-            write_checkpoint(&mut learning, &progress, &checkpoint)?;
+            write_checkpoint(context.disk, &mut learning, &progress, &checkpoint)?;
             return Err(Error::Interrupted);
         }
         let step = key.name("update").fold(progress.update);
@@ -220,23 +219,23 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
             let metrics =
                 std::mem::take(&mut progress.sums).into_iter().map(|(name, (sum, n))| (name, sum / n as f64)).collect();
             progress.curve.push(Point { update: progress.update, score, metrics });
-            write_checkpoint(&mut learning, &progress, &checkpoint)?;
+            write_checkpoint(context.disk, &mut learning, &progress, &checkpoint)?;
             clock = Instant::now();
         }
     }
     let (score, score_std) =
         score(context, &mut learning.agent, training.final_episodes, context.key(seed).name("final"))?;
-    write_checkpoint(&mut learning, &progress, &checkpoint)?;
+    write_checkpoint(context.disk, &mut learning, &progress, &checkpoint)?;
     let Progress { curve, seconds, .. } = progress;
     let result = LearnResult { arm: arm.name.clone(), seed, score, score_std, curve, seconds };
-    files::write(&result_path, &serde_json::to_string_pretty(&result).expect("plain values"))?;
+    files::write(context.disk, &result_path, &serde_json::to_string_pretty(&result).expect("plain values"))?;
     context.observer.finished(&job, &format!("score {score:.1}"));
     Ok(result)
 }
 
-fn write_checkpoint(learning: &mut Learning, progress: &Progress, path: &Path) -> Result<(), Error> {
+fn write_checkpoint(disk: &dyn Disk, learning: &mut Learning, progress: &Progress, path: &Path) -> Result<(), Error> {
     let progress = serde_json::to_string(progress).expect("plain values");
-    Ok(save(learning, &BTreeMap::from([("progress".into(), progress)]), path)?)
+    Ok(save_on(disk, learning, &BTreeMap::from([("progress".into(), progress)]), path)?)
 }
 
 /// Mean and standard deviation over episodes, normalised where the task has reference scores.

@@ -11,7 +11,7 @@ use crate::{Agent, DataConfig, Error, Experiment};
 use backcast_algos::fqe;
 use backcast_core::{Columns, ConfigError, Key, Policy, Real, Source, Spec, fingerprint};
 use backcast_data::{Normaliser, Scale};
-use backcast_nn::load;
+use backcast_nn::{Local, load};
 use backcast_stats::{kendall, regret_at, spearman};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
@@ -228,7 +228,7 @@ fn candidates_of(run: &Path, experiment: &Experiment, place: usize) -> Result<Ve
     for (i, arm) in experiment.arms.iter().enumerate() {
         for seed in experiment.seeds.0.clone() {
             let folder = run.join("learners").join(format!("{}-seed-{seed}", arm.slug()));
-            if let Some(result) = files::read::<LearnResult>(&folder.join("result.json"))? {
+            if let Some(result) = files::read::<LearnResult>(&Local, &folder.join("result.json"))? {
                 found.push(Candidate { run: run.into(), folder, experiment: place, arm: i, result });
             }
         }
@@ -259,7 +259,7 @@ fn judge(
     let own = fingerprint(&mut agent);
 
     let path = candidate.folder.join(KEPT);
-    let mut kept = files::read::<Vec<Kept>>(&path)?.unwrap_or_default();
+    let mut kept = files::read::<Vec<Kept>>(&Local, &path)?.unwrap_or_default();
     kept.retain(|k| k.fingerprint == own);
     if let Some(old) = kept.iter().find(|k| (&k.data, &k.config) == (source, config)) {
         observer.finished(&job, "kept");
@@ -285,7 +285,7 @@ fn judge(
         seconds: clock.elapsed().as_secs_f64(),
     };
     kept.push(Kept { fingerprint: own, data: source.clone(), config: config.clone(), judgement: judgement.clone() });
-    files::write(&path, &serde_json::to_string_pretty(&kept).expect("plain values"))?;
+    files::write(&Local, &path, &serde_json::to_string_pretty(&kept).expect("plain values"))?;
     observer.finished(&job, &format!("{estimate:.3} ± {spread:.3}"));
     Ok(judgement)
 }

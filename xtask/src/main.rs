@@ -9,6 +9,8 @@ mod bench;
 mod calibrate;
 mod data;
 mod docs;
+mod exit;
+mod manifest;
 mod maze;
 mod parity;
 mod progress;
@@ -24,7 +26,7 @@ mod test;
 mod tidy;
 
 use clap::{Parser, Subcommand};
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 /// Reproduce experiments, test the workspace, build its documents.
 #[derive(Parser)]
@@ -36,7 +38,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run an experiment from its file, and write results and a report
+    /// Run an experiment from its file, or one run of a manifest, and write results and a report
     Run(run::Args),
     /// Build the report of a finished run again, from its report.json
     Report(report::Args),
@@ -64,8 +66,12 @@ fn main() -> ExitCode {
         // Whoever read our output has seen enough, as in `cargo xtask data show FILE | head`.
         Err(error) if broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", in_full(&error));
-            ExitCode::FAILURE
+            let code = exit::code(&error);
+            // With the disk full, whoever reads standard error may have no room for this either.
+            let mut to = std::io::stderr();
+            let _ = writeln!(to, "error: {}", in_full(&error));
+            let _ = exit::advice(code).map(|advice| writeln!(to, "{advice}"));
+            ExitCode::from(code)
         }
     }
 }

@@ -5,7 +5,7 @@ use backcast::run::Observer;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     collections::HashMap,
-    io::IsTerminal,
+    io::{IsTerminal, Write},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -28,7 +28,7 @@ impl Bars {
         ctrlc::set_handler(move || {
             // A second Ctrl-C does not wait: what was saved is safe either way.
             if flag.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
+                std::process::exit(crate::exit::INTERRUPTED.into());
             }
         })
         .context("no handler for Ctrl-C")?;
@@ -48,7 +48,8 @@ impl Bars {
         if self.terminal {
             let _ = self.all.println(line);
         } else {
-            eprintln!("{line}");
+            // A full disk must not bring a run down by way of its messages.
+            let _ = writeln!(std::io::stderr(), "{line}");
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
     fmt,
     fs::{File, TryLockError},
     io::{self, Read, Seek, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// A process at work.
@@ -47,6 +47,7 @@ fn host() -> String {
 /// The right to work in a run's folder, given back when it is dropped.
 #[derive(Debug)]
 pub struct Lock {
+    folder: PathBuf,
     file: File,
     left_by: Option<Holder>,
 }
@@ -55,8 +56,7 @@ impl Lock {
     /// The name of the file.
     pub const FILE: &'static str = "lock";
 
-    /// Takes the lock of the folder `out`, which is made if it is not there, and sweeps up what a process that died there was
-    /// writing.
+    /// Takes the lock of the folder `out`, which is made if it is not there.
     ///
     /// # Errors
     /// [`Error::Busy`] if another process has it.
@@ -82,11 +82,21 @@ impl Lock {
                 }
             }
         }
-        sweep_up(out).map_err(io)?;
         let mine = serde_json::to_string(&Holder::here()).expect("plain values");
         let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(mine.as_bytes()));
         written.map_err(io)?;
-        Ok(Self { file, left_by: named })
+        Ok(Self { folder: out.into(), file, left_by: named })
+    }
+
+    /// Removes what a process that died in this folder, or in a folder within it, was writing. Not to be asked where folders
+    /// within have locks of their own.
+    pub fn sweep_up(&self) -> Result<(), Error> {
+        sweep_up(&self.folder).map_err(|source| Error::Io { path: self.folder.clone(), source })
+    }
+
+    /// Whether somebody is at work in the folder `out` now.
+    pub fn is_taken(out: &Path) -> bool {
+        out.join(Self::FILE).exists() && matches!(Self::take(out), Err(Error::Busy { .. }))
     }
 
     /// The process that had the lock before and ended without giving it back.
@@ -146,6 +156,8 @@ mod tests {
         std::fs::write(&whole, "whole").unwrap();
         let lock = Lock::take(&out).unwrap();
         assert_eq!(lock.left_by(), Some(&dead));
+        assert!(Lock::is_taken(&out) && !Lock::is_taken(&out.join("learners")));
+        lock.sweep_up().unwrap();
         assert!(!half.exists() && whole.exists());
         drop(lock);
         assert_eq!(Lock::take(&out).unwrap().left_by(), None);

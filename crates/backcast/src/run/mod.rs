@@ -169,7 +169,8 @@ pub fn carry_out(
     threads: usize,
     observer: &dyn Observer,
 ) -> Result<Outcome, Error> {
-    let _lock = Lock::take(out)?;
+    let lock = Lock::take(out)?;
+    lock.sweep_up()?;
     carry_out_on(&Local, experiment, out, threads, observer)
 }
 

@@ -1,6 +1,8 @@
+use super::trained::learner_folder;
 use super::{Context, files, imagined, models, priorities};
-use crate::{Agent, Error, evaluate};
-use backcast_core::{Columns, Key, Slot, Source, State, first_non_finite, under};
+use crate::{Agent, AlgorithmConfig, Error, evaluate};
+use backcast_algos::imagines::World;
+use backcast_core::{Columns, Key, Slot, Source, Spec, State, first_non_finite, under};
 use backcast_data::{Mixture, Normaliser, Ring, Scale};
 use backcast_imagination::{Imagined, Summary};
 use backcast_nn::{Disk, load_from, save_on};
@@ -59,12 +61,29 @@ impl Progress {
 }
 
 /// An agent and, if it imagines as it learns, what it has imagined.
-struct Learning {
-    agent: Agent,
+pub(super) struct Learning {
+    pub(super) agent: Agent,
     own: Option<Ring>,
 }
 
 impl Learning {
+    /// The learner of `algorithm` before its first update, in `world` if it is one that needs a model.
+    pub(super) fn new(
+        algorithm: &AlgorithmConfig,
+        normaliser: Option<Normaliser>,
+        world: Option<World>,
+        spec: Spec,
+        init: Key,
+    ) -> Result<Self, Error> {
+        let agent = match world {
+            Some(world) => Agent::on_model(algorithm, normaliser, world, init),
+            None => Agent::new(algorithm, normaliser, spec, init),
+        };
+        let agent = agent.map_err(|source| Error::Config { section: "algorithm", source })?;
+        let own = agent.rollouts().map(|rollouts| Ring::new(spec, rollouts.capacity()));
+        Ok(Self { agent, own })
+    }
+
     /// Before the update after `update` others: rolls the policy out, if that is due.
     fn imagine(
         &mut self,
@@ -111,7 +130,7 @@ impl State for Learning {
 
 /// Where a learner's files are.
 pub(crate) fn folder(context: &Context<'_>, arm: usize, seed: u64) -> PathBuf {
-    context.out.join("learners").join(format!("{}-seed-{seed}", context.experiment.arms[arm].slug()))
+    learner_folder(context.out, &context.experiment.arms[arm], seed)
 }
 
 /// The learner of an arm before its first update.
@@ -120,13 +139,8 @@ fn blank(context: &Context<'_>, arm: usize, seed: u64) -> Result<Learning, Error
     let normaliser = experiment.standardise.then(|| Normaliser::fit(log.batch().obs, Scale::Plus(1e-3)));
     let algorithm = experiment.algorithm_of(&experiment.arms[arm]).map_err(|e| Error::Mismatch(e.to_string()))?;
     let init = context.key(seed).name("learner").name("init");
-    let agent = match algorithm.needs_model() {
-        true => Agent::on_model(&algorithm, normaliser, models::world(context, seed)?, init),
-        false => Agent::new(&algorithm, normaliser, log.spec(), init),
-    };
-    let agent = agent.map_err(|source| Error::Config { section: "algorithm", source })?;
-    let own = agent.rollouts().map(|rollouts| Ring::new(log.spec(), rollouts.capacity()));
-    Ok(Learning { agent, own })
+    let world = algorithm.needs_model().then(|| models::world(context, seed)).transpose()?;
+    Learning::new(&algorithm, normaliser, world, log.spec(), init)
 }
 
 /// The agent of an arm as its last checkpoint has it.
@@ -137,7 +151,7 @@ pub(crate) fn trained(context: &Context<'_>, arm: usize, seed: u64) -> Result<Ag
 }
 
 /// The name of a learner's checkpoint in its folder.
-const CHECKPOINT: &str = "checkpoint.safetensors";
+pub(super) const CHECKPOINT: &str = "checkpoint.safetensors";
 
 /// Trains one arm on one seed, from its last checkpoint on.
 pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<LearnResult, Error> {

@@ -14,6 +14,7 @@ mod models;
 mod pool;
 mod robustness;
 mod selection;
+mod trained;
 
 pub use data::{DataSummary, Loaded, generate, load};
 pub use files::{ArmSummary, Summary, write_metrics, write_summary};
@@ -22,7 +23,8 @@ pub use learn::{LearnResult, Point};
 pub use lock::{Holder, Lock};
 pub use models::{HorizonPoint, ModelResult};
 pub use robustness::{LevelResult, LevelSummary, RobustnessResult};
-pub use selection::{Judgement, Rule, Selection, SelectionConfig, select};
+pub use selection::{Distance, Judgement, Rule, Selection, SelectionConfig, distances, select, select_by};
+pub use trained::{experiment_of, learner_folder, trained};
 
 use crate::{Error, Experiment, Imagine};
 use backcast_algos::romi::{Generator, Starts};

@@ -21,6 +21,7 @@ mod run;
 mod select;
 mod stages;
 mod svg;
+mod sweep;
 mod table;
 mod test;
 mod tidy;
@@ -40,6 +41,8 @@ struct Cli {
 enum Command {
     /// Run an experiment from its file, or one run of a manifest, and write results and a report
     Run(run::Args),
+    /// Vary an experiment: grids, lists, random draws, successive halving; on this machine or by a queue
+    Sweep(sweep::Args),
     /// Build the report of a finished run again, from its report.json
     Report(report::Args),
     /// Order the trained policies of runs by the log alone (FQE), and compare with the order of their scores
@@ -97,6 +100,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Command::Run(args) => return run::main(args),
         Command::Report(args) => report::main(args),
         Command::Select(args) => return select::main(args),
+        Command::Sweep(args) => return sweep::main(args),
         Command::Data(args) => return data::main(args),
         Command::Bench(args) => bench::main(args),
         Command::Calibrate(args) => calibrate::main(args),

@@ -38,6 +38,11 @@ impl Bars {
         Ok(Self { all, stage: Mutex::new(None), jobs: Mutex::default(), stop, terminal })
     }
 
+    /// Set when everything is to stop.
+    pub(crate) fn stopper(&self) -> &AtomicBool {
+        &self.stop
+    }
+
     /// Takes the bars off the screen.
     pub(crate) fn clear(&self) {
         // Nothing depends on whether the terminal obeys.

@@ -4,7 +4,7 @@
 use crate::exit;
 use anyhow::{Context, bail};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     fs::File,
     io::Write,
     path::{Path, PathBuf},
@@ -70,18 +70,26 @@ impl Order<'_> {
 
     fn locally(&self, stop: &AtomicBool) -> anyhow::Result<()> {
         let waiting = Mutex::new(self.runs.iter().copied().collect::<VecDeque<usize>>());
-        let (done, total) = (AtomicUsize::new(0), self.runs.len());
+        let (done, total, told) = (AtomicUsize::new(0), self.runs.len(), Mutex::new(BTreeSet::new()));
         let slot = || -> anyhow::Result<()> {
             loop {
                 let next = waiting.lock().unwrap_or_else(|e| e.into_inner()).pop_front();
                 let Some(index) = next.filter(|_| !stop.load(Ordering::Relaxed)) else { return Ok(()) };
                 let clock = Instant::now();
                 let status = wait(self.run(index)?, stop)?;
+                if status.code() == Some(exit::BUSY.into()) && !stop.load(Ordering::Relaxed) {
+                    // Left over from a sweep that was killed, or of another engine: its end is waited for.
+                    waiting.lock().unwrap_or_else(|e| e.into_inner()).push_back(index);
+                    if told.lock().unwrap_or_else(|e| e.into_inner()).insert(index) {
+                        let _ = writeln!(std::io::stderr(), "run {index}: somebody else is at work on it; waiting");
+                    }
+                    std::thread::sleep(BUSY_PAUSE);
+                    continue;
+                }
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 let how = match status.code().and_then(|code| u8::try_from(code).ok()) {
                     Some(exit::DONE) => "finished".to_owned(),
                     Some(exit::INTERRUPTED) => "interrupted".to_owned(),
-                    Some(exit::BUSY) => "somebody else is at work on it".to_owned(),
                     _ => format!("{status}, see {}", self.log(index).display()),
                 };
                 let seconds = clock.elapsed().as_secs_f64();
@@ -187,6 +195,9 @@ impl Order<'_> {
         Ok(())
     }
 }
+
+/// The time until a run is tried again that somebody else is at work on.
+const BUSY_PAUSE: Duration = Duration::from_millis(300);
 
 /// How long a process that was asked to stop is waited for; being killed does its run no harm.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -43,6 +43,7 @@ mod data_config;
 mod error;
 mod evaluate;
 mod experiment;
+pub mod export;
 pub mod preset;
 mod robustness;
 pub mod run;

@@ -7,9 +7,13 @@
 
 mod bench;
 mod calibrate;
+mod comparison;
 mod data;
 mod docs;
+mod doctor;
 mod exit;
+mod explain;
+mod export;
 mod manifest;
 mod maze;
 mod parity;
@@ -23,6 +27,7 @@ mod stages;
 mod svg;
 mod sweep;
 mod table;
+mod tensorboard;
 mod test;
 mod tidy;
 
@@ -43,8 +48,14 @@ enum Command {
     Run(run::Args),
     /// Vary an experiment: grids, lists, random draws, successive halving; on this machine or by a queue
     Sweep(sweep::Args),
-    /// Build the report of a finished run again, from its report.json
+    /// Build the report of a finished run again, or compare several
     Report(report::Args),
+    /// Write a trained policy as safetensors or ONNX, with a card that says where it comes from
+    Export(export::Args),
+    /// Say what an algorithm does: its equations, and its knobs with their defaults
+    Explain(explain::Args),
+    /// Say what this machine has, and what that means
+    Doctor,
     /// Order the trained policies of runs by the log alone (FQE), and compare with the order of their scores
     Select(select::Args),
     /// Make or inspect datasets
@@ -101,6 +112,9 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Command::Report(args) => report::main(args),
         Command::Select(args) => return select::main(args),
         Command::Sweep(args) => return sweep::main(args),
+        Command::Export(args) => export::main(args),
+        Command::Explain(args) => explain::main(args),
+        Command::Doctor => doctor::main(),
         Command::Data(args) => return data::main(args),
         Command::Bench(args) => bench::main(args),
         Command::Calibrate(args) => calibrate::main(args),

@@ -97,6 +97,10 @@ impl Observer for Bars {
         }
     }
 
+    fn warning(&self, job: &str, what: &str) {
+        self.say(format!("{job:>28}  WARNING: {what}"));
+    }
+
     fn stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }

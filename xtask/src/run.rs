@@ -1,6 +1,6 @@
 //! `cargo xtask run`: an experiment from its file to its report.
 
-use crate::{exit::INTERRUPTED, manifest, progress::Bars, report, results, robustness, table};
+use crate::{exit::INTERRUPTED, manifest, progress::Bars, report, results, robustness, table, tensorboard};
 use anyhow::{Context, bail};
 use backcast::{
     AlgorithmConfig, Error, Experiment,
@@ -128,6 +128,13 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     };
     write("report.json", serde_json::to_string(&made)?)?;
     write("report.html", report::html(&made))?;
+    for learner in &outcome.learners {
+        let arm = experiment.arms.iter().find(|arm| arm.name == learner.arm).context("a learner of no arm")?;
+        let folder = out.join("tensorboard").join(format!("{}-seed-{}", arm.slug(), learner.seed));
+        Local.create_folder(&folder).with_context(|| folder.display().to_string())?;
+        let path = folder.join(tensorboard::FILE);
+        replace(&Local, &path, &tensorboard::events(&learner.curve)).with_context(|| path.display().to_string())?;
+    }
     // Last, since it says that all is there.
     run::write_summary(&summary, &out)?;
     say(&table::table(&made));

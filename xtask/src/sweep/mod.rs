@@ -5,6 +5,7 @@
 
 mod engine;
 mod halving;
+mod page;
 mod plan;
 mod summary;
 
@@ -92,6 +93,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     write(&folder.join("summary.json"), &(serde_json::to_string_pretty(&made)? + "\n"))?;
     let table = made.table();
     write(&folder.join("summary.txt"), &table)?;
+    write(&folder.join("summary.html"), &page::html(&made))?;
     println!("{table}");
     println!("summary: {}", folder.join("summary.json").display());
     Ok(ExitCode::SUCCESS)

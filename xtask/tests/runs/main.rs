@@ -1,5 +1,6 @@
 //! The runner as a process: killed, interrupted, out of room, twice at once, and as many runs of a sweep.
 
+mod exported;
 mod killed;
 mod sweeps;
 

@@ -1,3 +1,4 @@
+use super::divergence::Payable;
 use super::trained::learner_folder;
 use super::{Context, files, imagined, models, priorities};
 use crate::{Agent, AlgorithmConfig, Error, evaluate};
@@ -28,6 +29,9 @@ pub struct LearnResult {
     pub curve: Vec<Point>,
     /// Seconds spent on updates.
     pub seconds: f64,
+    /// What was noticed on the way, such as values that no policy can have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// One evaluation on the way.
@@ -49,6 +53,8 @@ struct Progress {
     /// Sum and count of each metric since the last evaluation.
     sums: BTreeMap<String, (f64, u64)>,
     seconds: f64,
+    #[serde(default)]
+    warnings: Vec<String>,
 }
 
 impl Progress {
@@ -173,6 +179,8 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
         Some(rows) => rows,
         None => log,
     };
+    let discount = experiment.algorithm_of(arm)?.discount();
+    let payable = Payable::of(log, discount);
     let key = context.key(seed).name("learner");
     let mut learning = blank(context, at, seed)?;
 
@@ -230,8 +238,15 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
             // Every arm and every evaluation of a seed meets the same starts.
             let (score, _) =
                 score(context, &mut learning.agent, training.eval_episodes, context.key(seed).name("evaluation"))?;
-            let metrics =
+            let metrics: Vec<(String, f64)> =
                 std::mem::take(&mut progress.sums).into_iter().map(|(name, (sum, n))| (name, sum / n as f64)).collect();
+            let q = metrics.iter().find(|(name, _)| name == "q").map(|(_, q)| *q);
+            let complaint = payable.zip(q).and_then(|(payable, q)| payable.complaint(q, progress.update));
+            // Said once: what diverges goes on diverging.
+            if let Some(complaint) = complaint.filter(|_| progress.warnings.is_empty()) {
+                context.observer.warning(&job, &complaint);
+                progress.warnings.push(complaint);
+            }
             progress.curve.push(Point { update: progress.update, score, metrics });
             write_checkpoint(context.disk, &mut learning, &progress, &checkpoint)?;
             clock = Instant::now();
@@ -240,8 +255,8 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
     let (score, score_std) =
         score(context, &mut learning.agent, training.final_episodes, context.key(seed).name("final"))?;
     write_checkpoint(context.disk, &mut learning, &progress, &checkpoint)?;
-    let Progress { curve, seconds, .. } = progress;
-    let result = LearnResult { arm: arm.name.clone(), seed, score, score_std, curve, seconds };
+    let Progress { curve, seconds, warnings, .. } = progress;
+    let result = LearnResult { arm: arm.name.clone(), seed, score, score_std, curve, seconds, warnings };
     files::write(context.disk, &result_path, &serde_json::to_string_pretty(&result).expect("plain values"))?;
     context.observer.finished(&job, &format!("score {score:.1}"));
     Ok(result)

@@ -5,6 +5,7 @@
 //! that was interrupted, however rudely, is continued by asking for it again.
 
 mod data;
+mod divergence;
 mod files;
 mod free_space;
 mod learn;
@@ -44,6 +45,8 @@ pub trait Observer: Sync {
     fn progress(&self, job: &str, done: u64, total: u64, note: &str);
     /// A job is finished.
     fn finished(&self, job: &str, note: &str);
+    /// Something is to be looked at, and no reason to stop.
+    fn warning(&self, _job: &str, _what: &str) {}
     /// Whether to save everything and stop.
     fn stop(&self) -> bool;
 }

@@ -87,8 +87,8 @@ fn python() -> Finding {
         let means = "nothing needs it; tests that compare with Python's readers say SKIPPED";
         return Finding { what: "Python", found: "none".into(), means: means.into() };
     };
-    let has = |package: &&&str| said(&program, &["-c", &format!("import {package}")]).is_some();
-    let (there, absent): (Vec<&str>, Vec<&str>) = packages.iter().partition(|package| has(&package));
+    let has = |package: &&str| said(&program, &["-c", &format!("import {package}")]).is_some();
+    let (there, absent): (Vec<&str>, Vec<&str>) = packages.iter().partition(|package| has(package));
     let means = match absent.is_empty() {
         true => "every comparison with Python's readers is run".to_owned(),
         false => format!("tests that compare with {} say SKIPPED; nothing else needs it", absent.join(", ")),

@@ -1,4 +1,4 @@
-//! The runner: `run`, `report`, `select`, `data`, `bench`, `calibrate`, `parity`, `test`, `tidy`, `docs`.
+//! The runner: `run`, `sweep`, `watch`, `report`, `export`, `select`, `explain`, `doctor`, `data`, `bench`, `calibrate`, `parity`, `test`, `tidy`, `docs`.
 //!
 //! `cargo xtask` is an alias (see `.cargo/config.toml`) for running this program. It is the only place in the workspace
 //! that prints.
@@ -30,6 +30,7 @@ mod table;
 mod tensorboard;
 mod test;
 mod tidy;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use std::{io::Write, path::PathBuf, process::ExitCode};
@@ -50,6 +51,8 @@ enum Command {
     Sweep(sweep::Args),
     /// Build the report of a finished run again, or compare several
     Report(report::Args),
+    /// Look on while runs are at work: a run, or a sweep and all of its runs
+    Watch(watch::Args),
     /// Write a trained policy as safetensors or ONNX, with a card that says where it comes from
     Export(export::Args),
     /// Say what an algorithm does: its equations, and its knobs with their defaults
@@ -112,6 +115,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Command::Report(args) => report::main(args),
         Command::Select(args) => return select::main(args),
         Command::Sweep(args) => return sweep::main(args),
+        Command::Watch(args) => watch::main(args),
         Command::Export(args) => export::main(args),
         Command::Explain(args) => explain::main(args),
         Command::Doctor => doctor::main(),

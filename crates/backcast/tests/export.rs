@@ -1,6 +1,9 @@
 //! Exported policies answer as their learners do: read back, computed by a small interpreter of ONNX here, and, where Python
 //! has it, by ONNX Runtime.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what was measured is told, and what is skipped")]
+#![allow(clippy::unnecessary_cast, reason = "`as f32` does something in double precision")]
+
 #[path = "export/onnx.rs"]
 mod onnx;
 

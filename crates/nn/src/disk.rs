@@ -101,6 +101,7 @@ const CHUNK: usize = 1 << 20;
 /// What the names of files that are still being written end in; one that is found later was left by a crash.
 pub const UNFINISHED: &str = ".unfinished";
 
+// ANCHOR: replace
 /// Replaces the content of `path` as a whole: after a crash at any moment there is the old file or the new one, and after a
 /// success the new one.
 ///
@@ -130,3 +131,4 @@ pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     disk.sync_folder(&folder)
 }
+// ANCHOR_END: replace

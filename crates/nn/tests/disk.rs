@@ -22,12 +22,15 @@ impl State for Weights {
     }
 }
 
+/// A way to replace the content of a file.
+type Replacement<'a> = &'a dyn Fn(&dyn Disk, &Path, &[u8]) -> io::Result<()>;
+
 /// Ways in which a replacement went wrong: what failed, and what was then there.
 type Losses = Vec<String>;
 
 /// Replaces an old file by a new one by means of `how`, with every fault at every operation and every way of coming back; returns
 /// the cases that were tried, and those after which there was neither of the two, or not the new one after a success.
-fn try_everything(how: &dyn Fn(&dyn Disk, &Path, &[u8]) -> io::Result<()>) -> (usize, Losses) {
+fn try_everything(how: Replacement<'_>) -> (usize, Losses) {
     let path = Path::new("run/checkpoint");
     let [old, new] = [1_u8, 2].map(|byte| vec![byte; 2_500_000]);
     let start = Memory::default();
@@ -99,7 +102,7 @@ fn a_step_left_out_is_noticed() {
         disk.rename(beside, path)
     };
     for (name, how) in [
-        ("in place", &in_place as &dyn Fn(&dyn Disk, &Path, &[u8]) -> io::Result<()>),
+        ("in place", &in_place as Replacement<'_>),
         ("not synced", &unsynced),
         ("folder not synced", &folder_forgotten),
     ] {

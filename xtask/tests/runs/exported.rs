@@ -35,8 +35,8 @@ fn a_policy_is_exported_with_a_card() {
         let obs = Array2::from_shape_fn((9, 3), |(i, j)| 2.0 * Key::new(1).fold(3 * i as u64 + j as u64).unit() - 1.0);
         let mut act = Array2::zeros((9, 1));
         agent.as_evaluated().act(obs.view(), None, act.view_mut());
-        let answer = policy.answer(obs.mapv(|x| x as f32).view());
-        let far = answer.action.iter().zip(&act).map(|(a, b)| (a - *b as f32).abs()).fold(0.0, f32::max);
+        let answer = policy.answer(obs.view());
+        let far = answer.action.iter().zip(&act).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(far < 1e-5, "{}: {far} apart", arm.name);
     }
     let events = run.join("tensorboard/mopo-seed-0/events.out.tfevents.0.backcast");

@@ -115,11 +115,15 @@ fn an_interruption_saves_and_has_a_code_of_its_own() {
             assert!(begin.elapsed() < Duration::from_secs(60), "no checkpoint after a minute");
             std::thread::sleep(Duration::from_millis(20));
         }
+        let look = succeed(&mut xtask(&["watch", "--once", &out.display().to_string()]));
+        assert!(look.contains("at work") && look.contains("/100000"), "{look}");
         signal(name, child.id());
         let (code, text) = said(&child.wait_with_output().expect("a child of ours"));
         assert_eq!(code, Some(130), "{text}");
         assert!(text.contains("Everything so far is saved") && text.contains("--resume"), "{text}");
         assert!(whole_checkpoints(&out) > 0);
+        let look = succeed(&mut xtask(&["watch", "--once", &out.display().to_string()]));
+        assert!(look.contains("nobody is at work"), "{look}");
     }
 }
 

@@ -1,4 +1,5 @@
 //! The runner as a process: killed, interrupted, out of room, twice at once, and as many runs of a sweep.
+#![allow(clippy::print_stdout, reason = "a randomised test tells its seed")]
 
 mod exported;
 mod killed;

@@ -64,6 +64,9 @@ fn a_sweep_has_the_same_summary_whoever_carries_it_out() {
     let lines = std::fs::read_to_string(local.join("runs.jsonl")).expect("a manifest");
     assert_eq!(lines.lines().count(), 8);
 
+    let look = succeed(&mut xtask(&["watch", &local.display().to_string()]));
+    assert!(look.contains("8 of 8 runs finished"), "{look}");
+
     // Asked for again, a finished run does nothing and says so.
     let manifest = local.join("runs.jsonl").display().to_string();
     let before = std::fs::metadata(local.join("p0001-seed-1/report.json")).expect("a report").modified().unwrap();

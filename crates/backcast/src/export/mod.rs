@@ -19,6 +19,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![allow(clippy::unnecessary_cast, reason = "`as f32` does something in double precision")]
+
 mod onnx;
 
 use crate::{Agent, AlgorithmConfig};
@@ -289,7 +291,7 @@ impl ExportedPolicy {
         let Header { algorithm, act_limit, hidden, head } =
             serde_json::from_str(text).map_err(|e| format(format!("`{HEADER}`: {e}")))?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| format(e.to_string()))?;
-        let read = |name: &str| -> Result<Option<(Vec<usize>, Vec<f32>)>, ExportError> {
+        let read = |name: &str| -> Result<Option<Shaped>, ExportError> {
             let Ok(view) = file.tensor(name) else { return Ok(None) };
             if view.dtype() != Dtype::F32 {
                 return Err(format(format!("`{name}` is of type {:?}", view.dtype())));
@@ -312,6 +314,9 @@ impl ExportedPolicy {
         Ok(policy)
     }
 }
+
+/// A shape, and the values in row-major order.
+type Shaped = (Vec<usize>, Vec<f32>);
 
 /// The name of what says what the tensors are.
 const HEADER: &str = "policy";

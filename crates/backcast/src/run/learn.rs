@@ -47,14 +47,14 @@ pub struct Point {
 
 /// What a checkpoint knows beside the agent's state.
 #[derive(Default, Serialize, Deserialize)]
-struct Progress {
-    update: u64,
-    curve: Vec<Point>,
+pub(super) struct Progress {
+    pub(super) update: u64,
+    pub(super) curve: Vec<Point>,
     /// Sum and count of each metric since the last evaluation.
     sums: BTreeMap<String, (f64, u64)>,
-    seconds: f64,
+    pub(super) seconds: f64,
     #[serde(default)]
-    warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
 }
 
 impl Progress {

@@ -25,7 +25,7 @@ pub use lock::{Holder, Lock};
 pub use models::{HorizonPoint, ModelResult};
 pub use robustness::{LevelResult, LevelSummary, RobustnessResult};
 pub use selection::{Distance, Judgement, Rule, Selection, SelectionConfig, distances, select, select_by};
-pub use trained::{experiment_of, learner_folder, trained};
+pub use trained::{Way, experiment_of, learner_folder, trained, way_of};
 
 use crate::{Error, Experiment, Imagine};
 use backcast_algos::romi::{Generator, Starts};

@@ -1,13 +1,17 @@
 //! What a run has left behind: its experiment, and its policies, without the log they learnt from.
 
-use super::learn::{CHECKPOINT, Learning};
+use super::learn::{CHECKPOINT, Learning, Point, Progress};
 use crate::{Agent, Arm, Error, Experiment};
 use backcast_algos::imagines::{Evidence, World};
 use backcast_core::{Columns, Direction, Key, Spec};
 use backcast_data::Normaliser;
 use backcast_dynamics::Ensemble;
 use backcast_nn::load;
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
 /// The experiment whose run `run` is, from its `config.toml`.
 ///
@@ -37,6 +41,43 @@ pub fn trained(run: &Path, experiment: &Experiment, arm: &Arm, seed: u64) -> Res
     let mut learning = Learning::new(&algorithm, normaliser, world, spec, Key::new(0))?;
     load(&mut learning, &learner_folder(run, arm, seed).join(CHECKPOINT))?;
     Ok(learning.agent)
+}
+
+/// How far a learner has come, from the head of its last checkpoint; nothing before the first.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn way_of(run: &Path, arm: &Arm, seed: u64) -> Result<Option<Way>, Error> {
+    let path = learner_folder(run, arm, seed).join(CHECKPOINT);
+    let read = |path: &Path| -> io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let mut size = [0; 8];
+        file.read_exact(&mut size)?;
+        let mut header = Vec::new();
+        file.take(u64::from_le_bytes(size)).read_to_end(&mut header)?;
+        Ok(header)
+    };
+    let header = match read(&path) {
+        Ok(header) => header,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(Error::Io { path, source }),
+    };
+    let header: serde_json::Value = serde_json::from_slice(&header).unwrap_or_default();
+    let progress = header["__metadata__"]["progress"].as_str().and_then(|text| serde_json::from_str(text).ok());
+    Ok(progress.map(|Progress { update, curve, seconds, warnings, .. }| Way { update, curve, seconds, warnings }))
+}
+
+/// How far a learner has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Way {
+    /// Updates done.
+    pub update: u64,
+    /// Its evaluations.
+    pub curve: Vec<Point>,
+    /// Seconds spent on updates.
+    pub seconds: f64,
+    /// What was noticed.
+    pub warnings: Vec<String>,
 }
 
 /// A model that was never fitted, of a log that was never recorded: enough to give a learner its shape.

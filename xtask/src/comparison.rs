@@ -21,29 +21,58 @@ impl Method {
     }
 }
 
-/// Tasks in the order of their runs, and methods: arms of one name are one method, unless two runs of one task have it; then
-/// their experiments' names stand before them.
-fn methods(runs: &[RunReport]) -> (Vec<String>, Vec<Method>) {
+/// A run, and what its arms are called where another's have the same names.
+struct Labelled {
+    label: String,
+    run: RunReport,
+}
+
+impl Labelled {
+    /// Runs by the names of their experiments; by their folders too, where one experiment is there with several settings.
+    fn all(runs: Vec<(String, RunReport)>) -> Vec<Self> {
+        let ambiguous: Vec<bool> = runs
+            .iter()
+            .map(|(_, run)| runs.iter().any(|(_, other)| run.experiment == other.experiment && differ(run, other)))
+            .collect();
+        let label = |((folder, run), ambiguous): ((String, RunReport), bool)| Self {
+            label: if ambiguous { format!("{} ({folder})", run.experiment) } else { run.experiment.clone() },
+            run,
+        };
+        runs.into_iter().zip(ambiguous).map(label).collect()
+    }
+
+    /// What an arm is called: its own name, with the run's before it if another run has tried something else by that name on
+    /// the same task.
+    fn method(&self, arm: &str, all: &[Self]) -> String {
+        let has = |other: &&Self| other.run.arms.iter().any(|own| own.name == arm);
+        match all.iter().filter(has).any(|other| differ(&self.run, &other.run)) {
+            true => format!("{}: {arm}", self.label),
+            false => arm.to_owned(),
+        }
+    }
+}
+
+/// Whether two runs of one task have other settings than their seeds.
+fn differ(a: &RunReport, b: &RunReport) -> bool {
+    let settings = |run: &RunReport| -> Vec<String> {
+        run.config_toml.lines().filter(|line| !line.starts_with("seeds")).map(str::to_owned).collect()
+    };
+    a.task == b.task && (a.experiment != b.experiment || settings(a) != settings(b))
+}
+
+/// Tasks in the order of their runs, and methods: what has one name is one method, on whatever tasks and by whatever seeds.
+fn methods(runs: &[Labelled]) -> (Vec<String>, Vec<Method>) {
     let mut tasks: Vec<String> = Vec::new();
     let mut methods: Vec<Method> = Vec::new();
-    let twice = |name: &str| {
-        let mut of: Vec<&str> = runs
-            .iter()
-            .filter(|run| run.arms.iter().any(|arm| arm.name == name))
-            .map(|run| run.task.as_str())
-            .collect();
-        of.sort_unstable();
-        of.windows(2).any(|pair| pair[0] == pair[1])
-    };
-    for run in runs {
+    for Labelled { run, .. } in runs {
         if !tasks.contains(&run.task) {
             tasks.push(run.task.clone());
         }
     }
-    for run in runs {
-        let task = tasks.iter().position(|task| *task == run.task).expect("all are there");
-        for arm in &run.arms {
-            let name = if twice(&arm.name) { format!("{}: {}", run.experiment, arm.name) } else { arm.name.clone() };
+    for own in runs {
+        let task = tasks.iter().position(|task| *task == own.run.task).expect("all are there");
+        for arm in &own.run.arms {
+            let name = own.method(&arm.name, runs);
             let place = methods.iter().position(|method| method.name == name).unwrap_or_else(|| {
                 methods.push(Method { name: name.clone(), scores: vec![None; tasks.len()] });
                 methods.len() - 1
@@ -59,8 +88,9 @@ fn iqm(scores: &Scores) -> Interval {
 }
 
 /// The whole page.
-pub(crate) fn html(runs: &[RunReport]) -> anyhow::Result<String> {
-    let (tasks, methods) = methods(runs);
+pub(crate) fn html(runs: Vec<(String, RunReport)>) -> anyhow::Result<String> {
+    let runs = Labelled::all(runs);
+    let (tasks, methods) = methods(&runs);
     let whole: Vec<(usize, &Method, Scores)> =
         methods.iter().enumerate().filter_map(|(k, m)| Some((k, m, m.everywhere()?))).collect();
     let page = markup! {
@@ -76,7 +106,7 @@ pub(crate) fn html(runs: &[RunReport]) -> anyhow::Result<String> {
             body { main {
                 header {
                     p.kicker { "Backcast · offline reinforcement learning by imagination" }
-                    h1 { (methods.len()) " methods, " (tasks.len()) @if tasks.len() == 1 { " task" } @else { " tasks" } }
+                    h1 { (methods.len()) @if methods.len() == 1 { " method, " } @else { " methods, " } (tasks.len()) @if tasks.len() == 1 { " task" } @else { " tasks" } }
                 }
                 section {
                     h2 { "Over all tasks" }
@@ -99,12 +129,12 @@ pub(crate) fn html(runs: &[RunReport]) -> anyhow::Result<String> {
                 section {
                     h2 { "Learning" }
                     div.pair { @for task in &tasks {
-                        figure { h3 { (task) } (PreEscaped(curves(task, runs, &methods))) figcaption {
+                        figure { h3 { (task) } (PreEscaped(curves(task, &runs, &methods))) figcaption {
                             "Mean over seeds; the band reaches from the lowest seed to the highest."
                         } }
                     } }
                 }
-                section { h2 { "The runs" } @for run in runs { (origin(run)) } }
+                section { h2 { "The runs" } @for own in &runs { (origin(own)) } }
             } }
         }
     };
@@ -196,19 +226,20 @@ fn by_task(tasks: &[String], methods: &[Method]) -> anyhow::Result<Markup> {
     })
 }
 
-fn curves(task: &str, runs: &[RunReport], methods: &[Method]) -> String {
-    let arms = runs.iter().filter(|run| run.task == task).flat_map(|run| run.arms.iter().map(move |arm| (run, arm)));
-    let series = arms.filter(|(_, arm)| !arm.curve.is_empty()).map(|(run, arm)| {
-        let full = format!("{}: {}", run.experiment, arm.name);
-        let kind = methods.iter().position(|method| method.name == arm.name || method.name == full);
+fn curves(task: &str, runs: &[Labelled], methods: &[Method]) -> String {
+    let of_task = runs.iter().filter(|own| own.run.task == task);
+    let arms = of_task.flat_map(|own| own.run.arms.iter().map(move |arm| (own, arm)));
+    let series = arms.filter(|(_, arm)| !arm.curve.is_empty()).map(|(own, arm)| {
+        let name = own.method(&arm.name, runs);
+        let kind = methods.iter().position(|method| method.name == name).expect("every arm is of a method");
         let points = arm.curve.iter().map(|p| [p.step as f64, p.mean, p.lo, p.hi]).collect();
-        Series { name: kind.map_or(arm.name.as_str(), |k| methods[k].name.as_str()), kind, points }
+        Series { name: &methods[kind].name, kind: Some(kind), points }
     });
     let label = format!("score over updates, {task}");
     Chart { label: &label, x: "updates", y: "score", log: false, series: series.collect(), rules: vec![] }.draw()
 }
 
-fn origin(run: &RunReport) -> Markup {
+fn origin(Labelled { label, run }: &Labelled) -> Markup {
     let facts = [
         ("Task", run.task.clone()),
         ("Seeds", run.seeds.len().to_string()),
@@ -221,7 +252,7 @@ fn origin(run: &RunReport) -> Markup {
     };
     let speeds: Vec<String> = run.arms.iter().filter_map(speed).collect();
     markup! {
-        h3 { (run.experiment) }
+        h3 { (label) }
         dl.facts { @for (name, value) in facts { div { dt { (name) } dd { (value) } } } }
         @if !speeds.is_empty() { p.note { "Updates: " (speeds.join(", ")) } }
         @for warning in &run.warnings { p.warning { strong { "Warning. " } (warning) } }
@@ -236,21 +267,33 @@ mod tests {
 
     #[test]
     fn arms_of_one_name_are_one_method_unless_they_stand_beside_each_other() {
+        let all = |runs: &[&RunReport]| {
+            let named = runs.iter().enumerate().map(|(i, run)| (format!("runs/{i}"), (*run).clone())).collect();
+            methods(&Labelled::all(named))
+        };
         let (a, mut b) = (made_up(), made_up());
         b.task = "dmsd".into();
-        let (tasks, all) = methods(&[a.clone(), b.clone()]);
-        assert_eq!((tasks.len(), all.len()), (2, a.arms.len()));
-        assert!(all.iter().all(|method| method.everywhere().is_some()));
+        let (tasks, found) = all(&[&a, &b]);
+        assert_eq!((tasks.len(), found.len()), (2, a.arms.len()));
+        assert!(found.iter().all(|method| method.everywhere().is_some()));
         b.arms.truncate(1);
-        let (_, all) = methods(&[a.clone(), b.clone()]);
-        assert_eq!(all.iter().filter(|method| method.everywhere().is_some()).count(), 1);
+        let (_, found) = all(&[&a, &b]);
+        assert_eq!(found.iter().filter(|method| method.everywhere().is_some()).count(), 1);
 
-        // Twice on one task: two methods.
+        // Twice on one task with the same settings: more seeds of one method.
         b.task = a.task.clone();
+        let (_, found) = all(&[&a, &b]);
+        assert_eq!(found.len(), a.arms.len());
+        assert_eq!(found[0].scores[0].as_ref().unwrap().len(), 2 * a.arms[0].scores.len());
+        // With others: two methods, which the folder tells apart if the experiment does not.
+        b.config_toml.push_str("another = 1\n");
+        let (_, found) = all(&[&a, &b]);
+        assert_eq!(found.len(), a.arms.len() + 1);
+        assert!(found.iter().any(|method| method.name == format!("{} (runs/1): {}", a.experiment, a.arms[0].name)));
         b.experiment = "another".into();
-        let (tasks, all) = methods(&[a.clone(), b.clone()]);
-        assert_eq!((tasks.len(), all.len()), (1, a.arms.len() + 1));
-        assert!(all.iter().any(|method| method.name == format!("another: {}", a.arms[0].name)));
+        let (tasks, found) = all(&[&a, &b]);
+        assert_eq!((tasks.len(), found.len()), (1, a.arms.len() + 1));
+        assert!(found.iter().any(|method| method.name == format!("another: {}", a.arms[0].name)));
     }
 
     #[test]
@@ -258,7 +301,7 @@ mod tests {
         let (a, mut b) = (made_up(), made_up());
         b.task = "dmsd".into();
         b.commit = "0123456789ab".into();
-        let page = html(&[a.clone(), b]).unwrap();
+        let page = html(vec![("a".into(), a.clone()), ("b".into(), b)]).unwrap();
         for part in [
             "Performance profiles",
             "Probability of improvement",

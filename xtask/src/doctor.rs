@@ -100,7 +100,7 @@ fn python() -> Finding {
 fn queues() -> Finding {
     let there: Vec<&str> = [("sbatch", "Slurm"), ("hq", "HyperQueue")]
         .into_iter()
-        .filter(|(program, _)| said(program, &["--version"]).is_some())
+        .filter(|(program, _)| is_there(program))
         .map(|(_, name)| name)
         .collect();
     match there.is_empty() {
@@ -124,6 +124,12 @@ fn git() -> Finding {
     }
 }
 
+/// Whether there is a program of this name; a queue's own may refuse to say anything without its server.
+fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
 /// What a program says, if it is there and succeeds.
 fn said(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).output().ok()?;
@@ -142,5 +148,6 @@ mod tests {
             assert!(!found.is_empty() && means.len() > 20, "{what}: {found}: {means}");
         }
         assert_eq!(said("a-program-that-does-not-exist", &[]), None);
+        assert!(is_there("sh") && !is_there("a-program-that-does-not-exist"));
     }
 }

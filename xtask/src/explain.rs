@@ -53,16 +53,26 @@ fn explain(name: &str) -> anyhow::Result<String> {
     text.push_str("\n\nSettings, in an experiment under [algorithm]:\n");
     for Knob { name, about } in knobs(config) {
         let default = match defaults.get(&name) {
-            Some(toml::Value::Table(inner)) => {
-                let inner: Vec<String> = inner.iter().map(|(key, value)| format!("{key} = {value}")).collect();
-                format!("{{ {} }}", inner.join(", "))
-            }
-            Some(value) => value.to_string(),
+            Some(value) => written(value),
             None => "nothing".into(),
         };
         text.push_str(&format!("\n  {name} = {default}\n      {about}\n"));
     }
     Ok(text)
+}
+
+/// A default as one would write it.
+fn written(value: &toml::Value) -> String {
+    match value {
+        // Numbers are in single precision, and 0.005 is not 0.004999999888241291.
+        toml::Value::Float(x) => format!("{:?}", *x as f32),
+        toml::Value::Array(all) => format!("[{}]", all.iter().map(written).collect::<Vec<_>>().join(", ")),
+        toml::Value::Table(all) => {
+            let all: Vec<String> = all.iter().map(|(key, value)| format!("{key} = {}", written(value))).collect();
+            format!("{{ {} }}", all.join(", "))
+        }
+        other => other.to_string(),
+    }
 }
 
 /// The essay at the beginning of a source file.
@@ -107,6 +117,6 @@ mod tests {
             }
         }
         assert!(explain("td3bc").unwrap_err().to_string().contains("td3_bc"));
-        assert!(explain("iql").unwrap().contains("beta = "));
+        assert!(explain("iql").unwrap().contains("\n  polyak = 0.005\n"));
     }
 }

@@ -159,9 +159,10 @@ pub(crate) struct Args {
 
 pub(crate) fn main(args: Args) -> anyhow::Result<()> {
     let [folder] = &args.runs[..] else {
-        let runs = args.runs.iter().map(|folder| read(folder)).collect::<anyhow::Result<Vec<_>>>()?;
+        let runs = args.runs.iter().map(|folder| Ok((folder.display().to_string(), read(folder)?)));
+        let runs = runs.collect::<anyhow::Result<Vec<_>>>()?;
         let page = args.out.unwrap_or_else(|| PathBuf::from("comparison.html"));
-        std::fs::write(&page, crate::comparison::html(&runs)?).with_context(|| page.display().to_string())?;
+        std::fs::write(&page, crate::comparison::html(runs)?).with_context(|| page.display().to_string())?;
         println!("{}", page.display());
         return Ok(());
     };

@@ -112,7 +112,11 @@ impl Sweep {
     /// Reads the sweep of a file.
     pub(crate) fn read(file: &Path) -> anyhow::Result<(Self, String)> {
         let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-        let sweep: Self = toml::from_str(&text).with_context(|| file.display().to_string())?;
+        let mut sweep: Self = toml::from_str(&text).with_context(|| file.display().to_string())?;
+        // What the file names beside it is beside it wherever the command is given from.
+        if let Some(Value::String(log)) = sweep.halving.as_mut().and_then(|halving| halving.data.get_mut("file")) {
+            *log = std::path::absolute(file.with_file_name("").join(&log))?.display().to_string();
+        }
         sweep.check().with_context(|| file.display().to_string())?;
         Ok((sweep, text))
     }

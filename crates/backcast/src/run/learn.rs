@@ -179,8 +179,8 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
         Some(rows) => rows,
         None => log,
     };
-    let discount = experiment.algorithm_of(arm)?.discount();
-    let payable = Payable::of(log, discount);
+    let algorithm = experiment.algorithm_of(arm)?;
+    let payable = Payable::of(log, algorithm.discount(), algorithm.needs_model());
     let key = context.key(seed).name("learner");
     let mut learning = blank(context, at, seed)?;
 

@@ -89,11 +89,11 @@ fn a_run_whose_disk_fails_anywhere_is_finished_by_asking_again() {
             Err(error) => assert!(fault != Fault::Full || error.is_disk_full(), "{what}: {error}"),
         }
         let last = disk.survivals().last().expect("at least one").names;
-        let disk = match fault {
-            Fault::Crash => disk.after_crash(Survival { names: 0, contents: Unsynced::Lost }),
-            Fault::Torn => disk.after_crash(Survival { names: last, contents: Unsynced::Half }),
-            _ => disk.mended(),
+        let worst = match fault {
+            Fault::Crash => Survival { names: 0, contents: Unsynced::Lost },
+            _ => Survival { names: last, contents: Unsynced::Half },
         };
+        let disk = if fault.is_crash() { disk.after_crash(worst) } else { disk.mended() };
         let again = carry_out(&disk).unwrap_or_else(|e| panic!("{what}: {e}"));
         assert_eq!(essence(&again), essence(&whole), "{what}");
         assert_eq!(tensors(&disk), tensors(&sound), "{what}");

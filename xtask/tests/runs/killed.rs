@@ -38,7 +38,7 @@ fn killed_at_any_moment_a_run_ends_with_the_same_bits() {
     while killed < kills {
         let out = folder.path().join(format!("killed-{finished}"));
         loop {
-            // Short enough that most runs are killed a dozen times.
+            // Short enough that a run is killed several times on its way.
             let moment = undisturbed.mul_f64(0.02 + 0.25 * moments.fold(killed).unit() as f64);
             let mut child = run(&out).spawn().expect("it starts");
             let begin = Instant::now();

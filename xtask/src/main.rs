@@ -1,4 +1,4 @@
-//! The runner: `run`, `report`, `select`, `data`, `bench`, `calibrate`, `parity`, `mujoco`, `games`, `test`, `fuzz`, `tidy`, `docs`.
+//! The runner: `run`, `sweep`, `watch`, `report`, `export`, `select`, `explain`, `doctor`, `data`, `bench`, `calibrate`, `parity`, `mujoco`, `games`, `test`, `fuzz`, `tidy`, `docs`.
 //!
 //! `cargo xtask` is an alias (see `.cargo/config.toml`) for running this program. It is the only place in the workspace
 //! that prints.
@@ -7,10 +7,16 @@
 
 mod bench;
 mod calibrate;
+mod comparison;
 mod data;
 mod docs;
+mod doctor;
+mod exit;
+mod explain;
+mod export;
 mod fuzz;
 mod games;
+mod manifest;
 mod maze;
 mod mujoco;
 mod online;
@@ -23,12 +29,15 @@ mod run;
 mod select;
 mod stages;
 mod svg;
+mod sweep;
 mod table;
+mod tensorboard;
 mod test;
 mod tidy;
+mod watch;
 
 use clap::{Parser, Subcommand};
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 /// Reproduce experiments, test the workspace, build its documents.
 #[derive(Parser)]
@@ -40,10 +49,20 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run an experiment from its file, and write results and a report
+    /// Run an experiment from its file, or one run of a manifest, and write results and a report
     Run(run::Args),
-    /// Build the report of a finished run again, from its report.json
+    /// Vary an experiment: grids, lists, random draws, successive halving; on this machine or by a queue
+    Sweep(sweep::Args),
+    /// Build the report of a finished run again, or compare several
     Report(report::Args),
+    /// Look on while runs are at work: a run, or a sweep and all of its runs
+    Watch(watch::Args),
+    /// Write a trained policy as safetensors or ONNX, with a card that says where it comes from
+    Export(export::Args),
+    /// Say what an algorithm does: its equations, and its knobs with their defaults
+    Explain(explain::Args),
+    /// Say what this machine has, and what that means
+    Doctor,
     /// Order the trained policies of runs by the log alone (FQE), and compare with the order of their scores
     Select(select::Args),
     /// Make or inspect datasets
@@ -74,8 +93,12 @@ fn main() -> ExitCode {
         // Whoever read our output has seen enough, as in `cargo xtask data show FILE | head`.
         Err(error) if broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", in_full(&error));
-            ExitCode::FAILURE
+            let code = exit::code(&error);
+            // With the disk full, whoever reads standard error may have no room for this either.
+            let mut to = std::io::stderr();
+            let _ = writeln!(to, "error: {}", in_full(&error));
+            let _ = exit::advice(code).map(|advice| writeln!(to, "{advice}"));
+            ExitCode::from(code)
         }
     }
 }
@@ -101,6 +124,11 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Command::Run(args) => return run::main(args),
         Command::Report(args) => report::main(args),
         Command::Select(args) => return select::main(args),
+        Command::Sweep(args) => return sweep::main(args),
+        Command::Watch(args) => watch::main(args),
+        Command::Export(args) => export::main(args),
+        Command::Explain(args) => explain::main(args),
+        Command::Doctor => doctor::main(),
         Command::Data(args) => return data::main(args),
         Command::Bench(args) => bench::main(args),
         Command::Calibrate(args) => calibrate::main(args),

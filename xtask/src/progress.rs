@@ -5,7 +5,7 @@ use backcast::run::Observer;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     collections::HashMap,
-    io::IsTerminal,
+    io::{IsTerminal, Write},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -28,7 +28,7 @@ impl Bars {
         ctrlc::set_handler(move || {
             // A second Ctrl-C does not wait: what was saved is safe either way.
             if flag.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
+                std::process::exit(crate::exit::INTERRUPTED.into());
             }
         })
         .context("no handler for Ctrl-C")?;
@@ -36,6 +36,11 @@ impl Bars {
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let all = MultiProgress::with_draw_target(target);
         Ok(Self { all, stage: Mutex::new(None), jobs: Mutex::default(), stop, terminal })
+    }
+
+    /// Set when everything is to stop.
+    pub(crate) fn stopper(&self) -> &AtomicBool {
+        &self.stop
     }
 
     /// Takes the bars off the screen.
@@ -48,7 +53,8 @@ impl Bars {
         if self.terminal {
             let _ = self.all.println(line);
         } else {
-            eprintln!("{line}");
+            // A full disk must not bring a run down by way of its messages.
+            let _ = writeln!(std::io::stderr(), "{line}");
         }
     }
 }
@@ -89,6 +95,10 @@ impl Observer for Bars {
         if let Some(stage) = &*self.stage.lock().unwrap_or_else(|e| e.into_inner()) {
             stage.inc(1);
         }
+    }
+
+    fn warning(&self, job: &str, what: &str) {
+        self.say(format!("{job:>28}  WARNING: {what}"));
     }
 
     fn stop(&self) -> bool {

@@ -9,7 +9,7 @@ use crate::svg::{Chart, Row, STYLE, Series, standalone, strip};
 use anyhow::Context;
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Everything the report shows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub(crate) struct RunReport {
     pub(crate) stages: Vec<(String, f64)>,
     /// The whole configuration.
     pub(crate) config_toml: String,
+    /// What was noticed on the way.
+    #[serde(default)]
+    pub(crate) warnings: Vec<String>,
 }
 
 /// One method of the comparison.
@@ -65,6 +68,9 @@ pub(crate) struct ArmReport {
     pub(crate) curve: Vec<CurvePoint>,
     /// Mean value of the batch against steps.
     pub(crate) value_curve: Vec<CurvePoint>,
+    /// Updates in a second of one learner, evaluations left out.
+    #[serde(default)]
+    pub(crate) updates_per_second: Option<f64>,
     /// From pushed states, level by level.
     #[serde(default)]
     pub(crate) robustness: Vec<backcast::run::LevelSummary>,
@@ -137,23 +143,33 @@ pub(crate) struct DataReport {
     pub(crate) mean_return: f64,
 }
 
-/// Which run to report on.
+/// Which runs to report on.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The folder of the run, which holds report.json
-    run: PathBuf,
+    /// The folder of a run, which holds report.json; of several, one comparison is made
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// The page; report.html in the run's folder by default, comparison.html for several
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     /// Also write each figure as a file of its own into this folder
     #[arg(long)]
     figures: Option<PathBuf>,
 }
 
 pub(crate) fn main(args: Args) -> anyhow::Result<()> {
-    let from = args.run.join("report.json");
-    let text = std::fs::read_to_string(&from).with_context(|| from.display().to_string())?;
-    let run: RunReport = serde_json::from_str(&text).with_context(|| from.display().to_string())?;
+    let [folder] = &args.runs[..] else {
+        let runs = args.runs.iter().map(|folder| Ok((folder.display().to_string(), read(folder)?)));
+        let runs = runs.collect::<anyhow::Result<Vec<_>>>()?;
+        let page = args.out.unwrap_or_else(|| PathBuf::from("comparison.html"));
+        std::fs::write(&page, crate::comparison::html(runs)?).with_context(|| page.display().to_string())?;
+        println!("{}", page.display());
+        return Ok(());
+    };
+    let run = read(folder)?;
     println!("{}", crate::table::table(&run));
     robustness::table(&run).into_iter().for_each(|table| println!("{table}"));
-    let page = args.run.join("report.html");
+    let page = args.out.unwrap_or_else(|| folder.join("report.html"));
     std::fs::write(&page, html(&run)).with_context(|| page.display().to_string())?;
     println!("{}", page.display());
     if let Some(folder) = args.figures {
@@ -165,6 +181,13 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The report of a run's folder.
+fn read(folder: &Path) -> anyhow::Result<RunReport> {
+    let from = folder.join("report.json");
+    let text = std::fs::read_to_string(&from).with_context(|| from.display().to_string())?;
+    serde_json::from_str(&text).with_context(|| from.display().to_string())
 }
 
 /// Every figure by name: `scores`, `curves`, `values`, `error`, `robustness` and `recovery` where policies were pushed, and `reverse` and `forward` for a maze.
@@ -304,6 +327,7 @@ pub(crate) fn html(run: &RunReport) -> String {
                     }
                     section {
                         h2 { "Learning" }
+                        @for warning in &run.warnings { p.warning { strong { "Warning. " } (warning) } }
                         div.pair {
                             (figure("curves", "Score", markup! { "Mean over seeds; the band reaches from the lowest seed to the highest." }))
                             (figure("values", "Estimated value", markup! {
@@ -381,7 +405,9 @@ fn score_table(run: &RunReport) -> Markup {
                 @for (k, arm) in run.arms.iter().enumerate() {
                     tr.best[Some(arm.iqm) == top] {
                         td { span.chip style=(format!("background:var(--c{})", k % 6)) {} b { (arm.name) }
-                            div.note { (arm.description) }
+                            div.note { (arm.description)
+                                @if let Some(speed) = arm.updates_per_second { ", " (grouped(speed.round() as usize)) " updates/s" }
+                            }
                             div.note.seeds { @for score in &arm.scores { span { (decimal(*score)) } " " } }
                         }
                         td.n { b { (decimal(arm.iqm)) } }
@@ -441,7 +467,7 @@ fn stages(run: &RunReport) -> Markup {
 }
 
 /// Seconds as a person would say them.
-fn clock(seconds: f64) -> String {
+pub(crate) fn clock(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
         0..10 => format!("{seconds:.1} s"),
@@ -463,7 +489,7 @@ fn significant(x: f64) -> String {
 }
 
 /// Thousands set apart by a thin space.
-fn grouped(n: usize) -> String {
+pub(crate) fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, c) in digits.chars().enumerate() {
@@ -475,7 +501,7 @@ fn grouped(n: usize) -> String {
     out
 }
 
-const PAGE: &str = "
+pub(crate) const PAGE: &str = "
 *{box-sizing:border-box}html{-webkit-text-size-adjust:100%}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 Charter,'Bitstream Charter','Sitka Text',Cambria,Georgia,serif}
 main{max-width:62rem;margin:0 auto;padding:2.5rem 1.25rem 4rem}
@@ -498,6 +524,7 @@ th{color:var(--soft);font-size:.75rem;font-weight:500;text-align:left;vertical-a
 th,td{padding:.5rem .75rem .5rem 0;border-bottom:1px solid var(--line)}
 td{vertical-align:top}th:last-child,td:last-child{padding-right:0}
 .n{text-align:right;white-space:nowrap}.plain td:first-child{white-space:nowrap}.plain td.n{white-space:normal;overflow-wrap:anywhere}
+.warning{padding:.6rem .9rem;border-left:4px solid var(--c1);background:var(--card);font-size:.95rem}
 .published td{color:var(--soft)}.best td.n{color:var(--ink)}
 .chip{display:inline-block;width:.65em;height:.65em;margin-right:.45em;border-radius:50%}
 .seeds span,.member{margin-right:.5em;white-space:nowrap}.joined td{border-bottom:0;padding-bottom:0}.joined+tr td{padding-top:.1rem}.elite{color:var(--ink);font-weight:650}

@@ -18,6 +18,7 @@ pub(crate) fn made_up() -> RunReport {
         ci95,
         curve: curve(iqm, 4.0),
         value_curve: curve(value, 0.3),
+        updates_per_second: Some(1234.0),
         robustness: vec![],
     };
     let walk = |i: usize, way: f64| -> Vec<(f64, f64)> {
@@ -104,6 +105,7 @@ pub(crate) fn made_up() -> RunReport {
             .map(|(n, s)| (n.to_owned(), s))
             .to_vec(),
         config_toml: "[learner]\nname = \"bcq\"\nphi = 0.05\n".into(),
+        warnings: vec!["ROMI-BCQ, seed 3: its critics diverge".into()],
     }
 }
 
@@ -179,11 +181,11 @@ fn the_report_command_builds_the_page_and_the_figures_from_the_file() {
     let folder = std::env::temp_dir().join(format!("backcast-report-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("report.json"), serde_json::to_string(&made_up()).unwrap()).unwrap();
-    main(Args { run: folder.clone(), figures: Some(folder.join("figures")) }).unwrap();
+    main(Args { runs: vec![folder.clone()], out: None, figures: Some(folder.join("figures")) }).unwrap();
     assert!(std::fs::read_to_string(folder.join("report.html")).unwrap().contains("ROMI-BCQ"));
     let figure = std::fs::read_to_string(folder.join("figures/reverse.svg")).unwrap();
     assert!(figure.starts_with("<svg") && figure.contains("<style>"));
-    let error = main(Args { run: folder.join("nowhere"), figures: None }).unwrap_err();
+    let error = main(Args { runs: vec![folder.join("nowhere")], out: None, figures: None }).unwrap_err();
     assert!(format!("{error:#}").contains("report.json"));
     std::fs::remove_dir_all(&folder).unwrap();
 }

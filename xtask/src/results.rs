@@ -33,6 +33,7 @@ pub(crate) fn report(
             ci95: (scores.ci95[0], scores.ci95[1]),
             curve: curve(&runs, |p| Some(p.score)),
             value_curve: curve(&runs, |p| p.metrics.iter().find(|(name, _)| name == "q").map(|(_, q)| *q)),
+            updates_per_second: speed(&runs, experiment.training.updates),
             robustness: scores.robustness.clone(),
         }
     });
@@ -58,7 +59,18 @@ pub(crate) fn report(
         },
         stages: outcome.stages.clone(),
         config_toml: experiment.to_toml(),
+        warnings: outcome.learners.iter().flat_map(warnings).collect(),
     })
+}
+
+/// Updates in a second, over all runs; nothing where none took any time.
+fn speed(runs: &[&LearnResult], updates: u64) -> Option<f64> {
+    let seconds = runs.iter().map(|run| run.seconds).sum::<f64>();
+    (seconds > 0.0).then(|| updates as f64 * runs.len() as f64 / seconds)
+}
+
+fn warnings(run: &LearnResult) -> impl Iterator<Item = String> {
+    run.warnings.iter().map(|warning| format!("{}, seed {}: {warning}", run.arm, run.seed))
 }
 
 /// The mean over runs at each evaluation, and the lowest and highest run around it.

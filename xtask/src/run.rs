@@ -1,12 +1,14 @@
 //! `cargo xtask run`: an experiment from its file to its report.
 
-use crate::{progress::Bars, report, results, robustness, table};
+use crate::{exit::INTERRUPTED, manifest, progress::Bars, report, results, robustness, table, tensorboard};
 use anyhow::{Context, bail};
 use backcast::{
     AlgorithmConfig, Error, Experiment,
-    run::{self, Summary},
+    nn::{Disk, Local, replace},
+    run::{self, Lock, Summary},
 };
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Instant,
@@ -40,7 +42,31 @@ pub(crate) struct Args {
     resume: bool,
     /// Jobs at a time; as many as there are cores by default
     #[arg(long, value_name = "N")]
-    jobs: Option<usize>,
+    pub(crate) jobs: Option<usize>,
+    /// Do one run of a manifest (see `sweep`): once it is finished, nothing; if it was interrupted, the rest of it
+    #[arg(long, value_name = "FILE", requires = "index", conflicts_with_all = ["experiment", "data", "seeds", "arms", "set", "out", "quick", "resume"])]
+    manifest: Option<PathBuf>,
+    /// Which run of the manifest
+    #[arg(long, value_name = "N", requires = "manifest")]
+    index: Option<usize>,
+    /// The folder of a shorter run of the same settings to go on from
+    #[arg(skip)]
+    from: Option<PathBuf>,
+}
+
+impl Args {
+    /// What the command line says; of a run of a manifest, what stands there.
+    fn resolve(mut self) -> anyhow::Result<Self> {
+        let (Some(file), Some(index)) = (&self.manifest, self.index) else { return Ok(self) };
+        let entry = manifest::entry(file, index)?;
+        let folder = file.parent().unwrap_or(Path::new(""));
+        self.experiment = Some(folder.join(entry.experiment));
+        self.set = entry.set;
+        self.seeds = Some(format!("{}..{}", entry.seed, entry.seed + 1));
+        self.out = Some(folder.join(entry.out));
+        self.from = entry.from.map(|from| folder.join(from));
+        Ok(self)
+    }
 }
 
 /// What `--quick` changes.
@@ -58,27 +84,34 @@ const QUICK: [&str; 11] = [
     "algorithm.act_samples=10",
 ];
 
-/// The exit code of an interrupted run, as shells have it for Ctrl-C.
-pub(crate) const INTERRUPTED: u8 = 130;
-
 pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
+    let args = args.resolve()?;
     let file = args.experiment.clone().unwrap_or_else(|| crate::root().join("experiments/first-look.toml"));
     let (experiment, out) = prepare(&args, &file)?;
+    let lock = Lock::take(&out)?;
+    if let Some(dead) = lock.left_by() {
+        say(&format!("{dead} left this run unfinished; going on with it"));
+    }
+    lock.sweep_up()?;
+    settle(&args, &experiment, &out)?;
+    if args.manifest.is_some() && out.join("summary.json").exists() {
+        say(&format!("{} is finished", out.display()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(from) = &args.from {
+        go_on_from(from, &out)?;
+    }
+    let experiment = chosen(experiment, &args.arms);
     let (bars, commit) = (Bars::new()?, commit());
     let threads = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    println!(
-        "{} · {} · seeds {} · {}",
-        experiment.name,
-        experiment.task,
-        String::from(experiment.seeds.clone()),
-        out.display()
-    );
-    let outcome = match run::carry_out(&experiment, &out, threads, &bars) {
+    let seeds = String::from(experiment.seeds.clone());
+    say(&format!("{} · {} · seeds {seeds} · {}", experiment.name, experiment.task, out.display()));
+    let outcome = match run::carry_out_on(&Local, &experiment, &out, threads, &bars) {
         Ok(outcome) => outcome,
         Err(Error::Interrupted) => {
             bars.clear();
-            println!("Interrupted. Everything so far is saved; to go on:\n  {} --resume", repeat(&args, &out));
+            say(&format!("Interrupted. Everything so far is saved; to go on:\n  {}", resume(&args, &out)));
             return Ok(ExitCode::from(INTERRUPTED));
         }
         Err(error) => return Err(error.into()),
@@ -86,23 +119,36 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     bars.clear();
 
     let summary = Summary::of(&experiment, &outcome, &commit);
-    run::write_summary(&summary, &out)?;
     run::write_metrics(&experiment, &outcome, &out)?;
     let seconds = start.elapsed().as_secs_f64();
     let made = results::report(&experiment, &outcome, &summary, repeat(&args, &out), seconds)?;
     let write = |name: &str, text: String| {
         let path = out.join(name);
-        std::fs::write(&path, text).with_context(|| path.display().to_string())
+        replace(&Local, &path, text.as_bytes()).with_context(|| path.display().to_string())
     };
     write("report.json", serde_json::to_string(&made)?)?;
     write("report.html", report::html(&made))?;
-    println!("{}", table::table(&made));
-    robustness::table(&made).into_iter().for_each(|table| println!("{table}"));
-    println!("report: {}", out.join("report.html").display());
+    for learner in &outcome.learners {
+        let arm = experiment.arms.iter().find(|arm| arm.name == learner.arm).context("a learner of no arm")?;
+        let folder = out.join("tensorboard").join(format!("{}-seed-{}", arm.slug(), learner.seed));
+        Local.create_folder(&folder).with_context(|| folder.display().to_string())?;
+        let path = folder.join(tensorboard::FILE);
+        replace(&Local, &path, &tensorboard::events(&learner.curve)).with_context(|| path.display().to_string())?;
+    }
+    // Last, since it says that all is there.
+    run::write_summary(&summary, &out)?;
+    say(&table::table(&made));
+    robustness::table(&made).into_iter().for_each(|table| say(&table));
+    say(&format!("report: {}", out.join("report.html").display()));
     Ok(ExitCode::SUCCESS)
 }
 
-/// The experiment with every setting applied, and its folder with `config.toml` in it.
+/// Tells the terminal, or the file it is sent to, which may have no room for it.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// The experiment with every setting applied, and its folder.
 fn prepare(args: &Args, file: &Path) -> anyhow::Result<(Experiment, PathBuf)> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let mut settings: Vec<String> = if args.quick { QUICK.map(String::from).into() } else { vec![] };
@@ -122,7 +168,6 @@ fn prepare(args: &Args, file: &Path) -> anyhow::Result<(Experiment, PathBuf)> {
     if let (false, Some(log)) = (given, &mut experiment.data.file) {
         *log = std::path::absolute(file.with_file_name("").join(&log))?;
     }
-    let resolved = experiment.to_toml();
     let all = experiment.arms.iter().map(|arm| arm.name.as_str()).collect::<Vec<_>>().join(", ");
     let wanted: Vec<&str> = args.arms.iter().map(|name| name.trim()).collect();
     if let Some(stranger) = wanted.iter().find(|name| experiment.arms.iter().all(|arm| arm.name != **name)) {
@@ -132,31 +177,78 @@ fn prepare(args: &Args, file: &Path) -> anyhow::Result<(Experiment, PathBuf)> {
     let name: String = experiment.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
     let config = out.join("config.toml");
+    if args.resume && !config.exists() {
+        bail!("{} is not there; there is no run to go on with", config.display());
+    }
+    Ok((experiment, out))
+}
+
+/// Holds the folder's `config.toml` against the experiment, or writes it.
+fn settle(args: &Args, experiment: &Experiment, out: &Path) -> anyhow::Result<()> {
+    let (config, resolved) = (out.join("config.toml"), experiment.to_toml());
     match std::fs::read_to_string(&config) {
         Ok(old) if old == resolved => {
             if !args.resume && !out.join("summary.json").exists() {
-                println!("an unfinished run of this experiment is here; going on with it");
+                say("an unfinished run of this experiment is here; going on with it");
             }
+            Ok(())
         }
         Ok(_) => bail!(
             "{} is of another experiment or other settings; give --out another folder, or delete this one",
             config.display()
         ),
-        Err(_) if args.resume => bail!("{} is not there; there is no run to go on with", config.display()),
-        Err(_) => {
-            std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
-            std::fs::write(&config, resolved).with_context(|| config.display().to_string())?;
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            replace(&Local, &config, resolved.as_bytes()).with_context(|| config.display().to_string())
         }
+        Err(e) => Err(e).with_context(|| config.display().to_string()),
     }
-    if !wanted.is_empty() {
-        experiment.arms.retain(|arm| wanted.contains(&arm.name.as_str()));
+}
+
+/// The experiment with the arms of these names alone, or with all if none is named. What is chosen is no part of the
+/// configuration: the others can follow in the same folder.
+fn chosen(mut experiment: Experiment, names: &[String]) -> Experiment {
+    let wanted: Vec<&str> = names.iter().map(|name| name.trim()).collect();
+    experiment.arms.retain(|arm| wanted.is_empty() || wanted.contains(&arm.name.as_str()));
+    experiment
+}
+
+/// Takes over the models and checkpoints of a finished run of the same settings and fewer updates.
+fn go_on_from(from: &Path, out: &Path) -> anyhow::Result<()> {
+    let copy = |part: PathBuf| -> anyhow::Result<()> {
+        let (source, to) = (from.join(&part), out.join(&part));
+        if to.exists() {
+            return Ok(());
+        }
+        let bytes = Local.read(&source).with_context(|| source.display().to_string())?;
+        Local.create_folder(to.parent().expect("a part of a folder")).with_context(|| to.display().to_string())?;
+        replace(&Local, &to, &bytes).with_context(|| to.display().to_string())
+    };
+    let names = |folder: &str| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(from.join(folder)).into_iter().flatten().flatten();
+        let mut names: Vec<PathBuf> = entries.map(|entry| Path::new(folder).join(entry.file_name())).collect();
+        names.sort();
+        names
+    };
+    names("models").into_iter().try_for_each(copy)?;
+    let learners = names("learners");
+    anyhow::ensure!(!learners.is_empty(), "{} has no learners to go on from", from.display());
+    learners.into_iter().map(|learner| learner.join("checkpoint.safetensors")).try_for_each(copy)
+}
+
+/// The command that goes on.
+fn resume(args: &Args, out: &Path) -> String {
+    match (&args.manifest, args.index) {
+        (Some(_), Some(_)) => repeat(args, out),
+        _ => format!("{} --resume", repeat(args, out)),
     }
-    Ok((experiment, out))
 }
 
 /// The command that does the same again.
 fn repeat(args: &Args, out: &Path) -> String {
     let mut words = vec!["cargo xtask run".to_owned()];
+    if let (Some(manifest), Some(index)) = (&args.manifest, args.index) {
+        return format!("cargo xtask run --manifest {} --index {index}", manifest.display());
+    }
     words.extend(args.experiment.iter().map(|p| p.display().to_string()));
     words.extend(args.data.iter().map(|p| format!("--data {}", p.display())));
     words.extend(args.seeds.iter().map(|s| format!("--seeds {s}")));
@@ -197,9 +289,16 @@ mod tests {
                 quick: false,
                 resume: false,
                 jobs: None,
+                manifest: None,
+                index: None,
+                from: None,
             };
-            let names = |e: Experiment| e.arms.into_iter().map(|arm| arm.name).collect::<Vec<_>>();
-            prepare(&args, &file).map(|(experiment, _)| names(experiment))
+            let (experiment, out) = prepare(&args, &file)?;
+            let _lock = Lock::take(&out)?;
+            settle(&args, &experiment, &out)?;
+            Ok::<_, anyhow::Error>(
+                chosen(experiment, &args.arms).arms.into_iter().map(|arm| arm.name).collect::<Vec<_>>(),
+            )
         };
         assert_eq!(chosen(&[], "run").unwrap(), ["reverse", "forward", "data alone"]);
         // The same folder: what is chosen is no part of the configuration.

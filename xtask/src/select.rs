@@ -1,6 +1,6 @@
 //! `cargo xtask select`: trained policies in the order that a log alone puts them in, beside the order they deserve.
 
-use crate::{progress::Bars, run::INTERRUPTED};
+use crate::{exit::INTERRUPTED, progress::Bars};
 use anyhow::Context;
 use backcast::{
     Error,

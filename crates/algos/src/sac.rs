@@ -112,7 +112,7 @@ impl Algorithm for Config {
 }
 
 /// Bounds of ln σ, those of rlkit.
-const LOG_STD: (Real, Real) = (-20.0, 2.0);
+pub const LOG_STD: (Real, Real) = (-20.0, 2.0);
 
 // ANCHOR: actor
 /// (1)  π(a∣s): a = limit·tanh(u),   u ~ N(μ(s), σ(s)²): one net for μ and ln σ

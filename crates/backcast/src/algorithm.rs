@@ -116,6 +116,14 @@ impl AlgorithmConfig {
         matches!(self, Self::Bcq(_) | Self::Bear(_) | Self::SdmGan(_))
     }
 
+    /// Its discount γ, if it has one.
+    pub fn discount(&self) -> Option<f64> {
+        let table = toml::Table::try_from(self).ok()?;
+        let gamma = |table: &toml::Table| table.get("gamma").and_then(toml::Value::as_float);
+        let within = |name: &str| table.get(name).and_then(toml::Value::as_table).and_then(gamma);
+        gamma(&table).or_else(|| within("sac")).or_else(|| within("cql"))
+    }
+
     /// The algorithm's short name.
     pub fn name(&self) -> &'static str {
         fn name<A: Algorithm>(_: &A) -> &'static str {

@@ -59,7 +59,26 @@ pub enum Error {
         /// What to do, and where the last good checkpoint is.
         hint: String,
     },
+    /// Somebody else is at work there.
+    #[error("{path}: {holder} is at work here; wait for it, or end it")]
+    Busy {
+        /// The folder of the run.
+        path: PathBuf,
+        /// Who.
+        holder: crate::run::Holder,
+    },
     /// Asked to stop; everything is saved.
     #[error("interrupted; everything so far is saved")]
     Interrupted,
+}
+
+impl Error {
+    /// Whether it failed for want of room on a disk. What was saved before is whole, and the run can go on when there is room.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => backcast_nn::is_disk_full(source),
+            Self::Checkpoint(error) => error.is_disk_full(),
+            _ => false,
+        }
+    }
 }

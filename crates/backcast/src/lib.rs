@@ -44,6 +44,7 @@ mod data_config;
 mod error;
 mod evaluate;
 mod experiment;
+pub mod export;
 pub mod online;
 pub mod preset;
 mod robustness;

@@ -27,7 +27,7 @@ use backcast_algos::online::{self, Replay};
 use backcast_algos::sac;
 use backcast_core::{Algorithm, Column, Columns, Env, Key, Learner, Policy, Real, Spec};
 use backcast_data::{Log, Row, d4rl};
-use backcast_nn::{load, replace, save};
+use backcast_nn::{Local, load, replace, save};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -153,7 +153,7 @@ impl Saved {
         std::fs::create_dir_all(folder).map_err(io(folder.into()))?;
         save(learner, &BTreeMap::new(), &folder.join(LEARNER))?;
         let text = toml::to_string(recipe).expect("plain values");
-        replace(&folder.join(RECIPE), text.as_bytes()).map_err(io(folder.join(RECIPE)))
+        replace(&Local, &folder.join(RECIPE), text.as_bytes()).map_err(io(folder.join(RECIPE)))
     }
 }
 

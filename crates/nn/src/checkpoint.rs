@@ -1,12 +1,12 @@
 //! Any [`State`] to a safetensors file and back. Nothing is ever half written, and nothing damaged is ever restored.
 
 use crate::Real;
+use crate::disk::{Disk, Local, is_disk_full, replace};
 use backcast_core::{State, StateError, Stored, restore, snapshot};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -37,6 +37,13 @@ pub enum CheckpointError {
         /// What does not fit.
         source: StateError,
     },
+}
+
+impl CheckpointError {
+    /// Whether it failed for want of room.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_disk_full(source))
+    }
 }
 
 const REAL: Dtype = if size_of::<Real>() == 4 { Dtype::F32 } else { Dtype::F64 };
@@ -71,13 +78,23 @@ fn checksum(tensors: &BTreeMap<String, Stored>, notes: &BTreeMap<String, String>
     format!("fnv1a64:{hash:016x}")
 }
 
-/// Writes `state` and `notes` (free text by name) to `path`: to a file beside it first, flushed to the disk, then renamed.
+/// Writes `state` and `notes` (free text by name) to `path`, as a whole: see [`replace`].
 ///
 /// The note `checksum` is added, over everything else.
 ///
 /// # Panics
 /// If `notes` has a `checksum` of its own.
 pub fn save(state: &mut dyn State, notes: &BTreeMap<String, String>, path: &Path) -> Result<(), CheckpointError> {
+    save_on(&Local, state, notes, path)
+}
+
+/// As [`save`], on a `disk` of one's own.
+pub fn save_on(
+    disk: &dyn Disk,
+    state: &mut dyn State,
+    notes: &BTreeMap<String, String>,
+    path: &Path,
+) -> Result<(), CheckpointError> {
     let all = snapshot(state);
     let bytes: BTreeMap<&str, (Dtype, Vec<usize>, Vec<u8>)> = all
         .iter()
@@ -105,7 +122,7 @@ pub fn save(state: &mut dyn State, notes: &BTreeMap<String, String>, path: &Path
     let notes = notes.clone().into_iter().chain([sum]).collect();
     let file = safetensors::serialize(views, None).map_err(|e| format(e.to_string()))?;
     let file = annotate(&file, &notes);
-    replace(path, &file).map_err(|source| CheckpointError::Io { path: path.into(), source })
+    replace(disk, path, &file).map_err(|source| CheckpointError::Io { path: path.into(), source })
 }
 
 /// Writes `notes` into the header of a safetensors `file` that has none: `n: u64`, a JSON object of `n` bytes, the tensors.
@@ -123,29 +140,21 @@ fn annotate(file: &[u8], notes: &BTreeMap<String, String>) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), &header[..], tensors].concat()
 }
 
-/// Replaces the content of `path` as a whole: after a crash there is the old file or the new one.
-pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name =
-        path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a path without a file name"))?;
-    let beside = folder.join(format!(".{}.tmp", name.to_string_lossy()));
-    let mut file = File::create(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    // The rename itself must reach the disk. Some systems cannot open a folder; there the rename is as durable as it gets.
-    if let Ok(folder) = File::open(folder) {
-        folder.sync_all()?;
-    }
-    Ok(())
-}
-
 /// Restores `state` from `path` and returns the notes. On an error nothing has changed.
 ///
 /// # Errors
 /// If the file cannot be read, is not a whole checkpoint (cut off, damaged, without its checksum), or is one of another state.
 pub fn load(state: &mut dyn State, path: &Path) -> Result<BTreeMap<String, String>, CheckpointError> {
-    let bytes = std::fs::read(path).map_err(|source| CheckpointError::Io { path: path.into(), source })?;
+    load_from(&Local, state, path)
+}
+
+/// As [`load`], from a `disk` of one's own.
+pub fn load_from(
+    disk: &dyn Disk,
+    state: &mut dyn State,
+    path: &Path,
+) -> Result<BTreeMap<String, String>, CheckpointError> {
+    let bytes = disk.read(path).map_err(|source| CheckpointError::Io { path: path.into(), source })?;
     let format = |why: String| CheckpointError::Format { path: path.into(), why };
     let file = SafeTensors::deserialize(&bytes).map_err(|e| format(e.to_string()))?;
     let mut all = BTreeMap::new();

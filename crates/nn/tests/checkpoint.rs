@@ -1,7 +1,7 @@
 //! A checkpoint restores the same bits, or says why not and changes nothing.
 
 use backcast_core::{Key, Real, Slot, State, StateError, fingerprint, under};
-use backcast_nn::{Act, Adam, CheckpointError, Init, Mlp, Store, load, replace, save};
+use backcast_nn::{Act, Adam, CheckpointError, Disk, Init, Local, Mlp, Store, UNFINISHED, load, replace, save};
 use std::{collections::BTreeMap, path::Path};
 
 /// A net and its optimiser.
@@ -186,23 +186,25 @@ fn foreign_files_are_refused() {
 #[test]
 fn an_interrupted_write_leaves_the_old_file() {
     let (folder, path, bytes) = saved();
-    let beside = folder.path().join(".last.safetensors.tmp");
+    let beside = folder.path().join(format!(".last.safetensors.0{UNFINISHED}"));
     std::fs::write(&beside, &bytes[..bytes.len() / 2]).expect("written");
     let mut learner = Learner::new(5, 7);
     load(&mut learner, &path).expect("the old file is whole");
     learner.step(Key::new(9));
-    save(&mut learner, &notes(), &path).expect("saved over what was left behind");
+    save(&mut learner, &notes(), &path).expect("saved beside what was left behind");
     let mut again = Learner::new(5, 8);
     load(&mut again, &path).expect("loaded");
     assert_eq!(fingerprint(&mut again), fingerprint(&mut learner));
-    assert!(!beside.exists(), "the file beside is still there");
+    // It may as well be somebody else's who is writing this moment.
+    assert_eq!(std::fs::read(&beside).expect("still there"), bytes[..bytes.len() / 2]);
 
-    // A write that cannot even begin says so and leaves the old file.
-    std::fs::create_dir(&beside).expect("a folder in the way");
-    let before = std::fs::read(&path).expect("read");
-    let error = save(&mut learner, &notes(), &path).expect_err("the way is blocked");
+    // A write that cannot come to its end says so and leaves nothing behind.
+    let blocked = folder.path().join("blocked.safetensors");
+    std::fs::create_dir(&blocked).expect("a folder in the way");
+    let before = std::fs::read_dir(folder.path()).expect("listed").count();
+    let error = save(&mut learner, &notes(), &blocked).expect_err("the way is blocked");
     assert!(matches!(error, CheckpointError::Io { .. }), "{error}");
-    assert_eq!(std::fs::read(&path).expect("read"), before);
+    assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), before);
     let absent = folder.path().join("absent").join("last.safetensors");
     assert!(matches!(save(&mut learner, &notes(), &absent), Err(CheckpointError::Io { .. })));
 }
@@ -211,9 +213,15 @@ fn an_interrupted_write_leaves_the_old_file() {
 fn replacing_a_file_is_all_or_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("notes.txt");
-    replace(&path, b"one").expect("written");
-    replace(&path, b"two").expect("written");
+    replace(&Local, &path, b"one").expect("written");
+    replace(&Local, &path, b"two").expect("written");
     assert_eq!(std::fs::read(&path).expect("read"), b"two");
     assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 1);
-    assert!(replace(Path::new("/"), b"x").is_err());
+    assert!(replace(&Local, Path::new("/"), b"x").is_err());
+
+    let deep = folder.path().join("a/b/c");
+    Local.create_folder(&deep).expect("made");
+    Local.create_folder(&deep).expect("there already");
+    assert!(deep.is_dir());
+    assert!(Local.create_folder(&path.join("below a file")).is_err());
 }

@@ -222,7 +222,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
                         Some(log) => (log, how),
                         None => {
                             println!("Interrupted. The runs are saved; give the same command to go on.");
-                            return Ok(ExitCode::from(crate::run::INTERRUPTED));
+                            return Ok(ExitCode::from(crate::exit::INTERRUPTED));
                         }
                     }
                 }

@@ -1,11 +1,11 @@
 use super::robustness::{self, LevelSummary};
 use super::{LearnResult, Outcome};
 use crate::{Error, Experiment};
-use backcast_core::Key;
-use backcast_nn::replace;
+use backcast_core::{Key, State};
+use backcast_nn::{CheckpointError, Disk, Local, load_from, replace};
 use backcast_stats::{Bootstrap, Metric, Scores, interquartile_mean, interval};
 use serde::{Deserialize, Serialize};
-use std::{fmt::Write, path::Path};
+use std::{collections::BTreeMap, fmt::Write, io, path::Path};
 
 /// `summary.json`: the scores of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ impl Summary {
 /// Writes `summary.json` into `out`.
 pub fn write_summary(summary: &Summary, out: &Path) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(summary).expect("a summary is plain values");
-    write(&out.join("summary.json"), &text)
+    write(&Local, &out.join("summary.json"), &text)
 }
 
 /// Writes `metrics.csv` into `out`: `arm,seed,update,metric,value`, one line per number. What was measured
@@ -90,21 +90,39 @@ pub fn write_metrics(experiment: &Experiment, outcome: &Outcome, out: &Path) -> 
             let _ = writeln!(text, "{},{},{updates},{metric},{value}", r.arm, r.seed);
         }
     }
-    write(&out.join("metrics.csv"), &text)
+    write(&Local, &out.join("metrics.csv"), &text)
 }
 
-pub(crate) fn write(path: &Path, text: &str) -> Result<(), Error> {
-    replace(path, text.as_bytes()).map_err(|source| Error::Io { path: path.into(), source })
+pub(crate) fn write(disk: &dyn Disk, path: &Path, text: &str) -> Result<(), Error> {
+    replace(disk, path, text.as_bytes()).map_err(|source| Error::Io { path: path.into(), source })
 }
 
 /// Reads a file of results, if it is there.
-pub(crate) fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => match serde_json::from_str(&text) {
+pub(crate) fn read<T: serde::de::DeserializeOwned>(disk: &dyn Disk, path: &Path) -> Result<Option<T>, Error> {
+    match disk.read(path) {
+        Ok(text) => match serde_json::from_slice(&text) {
             Ok(value) => Ok(Some(value)),
             Err(e) => Err(Error::Format { path: path.into(), why: format!("{e}; delete it to do this job again") }),
         },
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::Io { path: path.into(), source }),
     }
+}
+
+/// Restores `state` from a checkpoint, if it is there, and returns its notes.
+pub(crate) fn restore(
+    disk: &dyn Disk,
+    state: &mut dyn State,
+    path: &Path,
+) -> Result<Option<BTreeMap<String, String>>, Error> {
+    match load_from(disk, state, path) {
+        Ok(notes) => Ok(Some(notes)),
+        Err(CheckpointError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes a folder, if it is not there.
+pub(crate) fn create_folder(disk: &dyn Disk, folder: &Path) -> Result<(), Error> {
+    disk.create_folder(folder).map_err(|source| Error::Io { path: folder.into(), source })
 }

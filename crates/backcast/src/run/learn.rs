@@ -1,9 +1,12 @@
+use super::divergence::Payable;
+use super::trained::learner_folder;
 use super::{Context, files, imagined, models, priorities};
-use crate::{Agent, Error, evaluate};
-use backcast_core::{Columns, Key, Slot, Source, State, first_non_finite, under};
+use crate::{Agent, AlgorithmConfig, Error, evaluate};
+use backcast_algos::imagines::World;
+use backcast_core::{Columns, Key, Slot, Source, Spec, State, first_non_finite, under};
 use backcast_data::{Mixture, Normaliser, Ring, Scale};
 use backcast_imagination::{Imagined, Summary};
-use backcast_nn::{load, save};
+use backcast_nn::{Disk, load_from, save_on};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -26,6 +29,9 @@ pub struct LearnResult {
     pub curve: Vec<Point>,
     /// Seconds spent on updates.
     pub seconds: f64,
+    /// What was noticed on the way, such as values that no policy can have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// One evaluation on the way.
@@ -41,12 +47,14 @@ pub struct Point {
 
 /// What a checkpoint knows beside the agent's state.
 #[derive(Default, Serialize, Deserialize)]
-struct Progress {
-    update: u64,
-    curve: Vec<Point>,
+pub(super) struct Progress {
+    pub(super) update: u64,
+    pub(super) curve: Vec<Point>,
     /// Sum and count of each metric since the last evaluation.
     sums: BTreeMap<String, (f64, u64)>,
-    seconds: f64,
+    pub(super) seconds: f64,
+    #[serde(default)]
+    pub(super) warnings: Vec<String>,
 }
 
 impl Progress {
@@ -59,12 +67,29 @@ impl Progress {
 }
 
 /// An agent and, if it imagines as it learns, what it has imagined.
-struct Learning {
-    agent: Agent,
+pub(super) struct Learning {
+    pub(super) agent: Agent,
     own: Option<Ring>,
 }
 
 impl Learning {
+    /// The learner of `algorithm` before its first update, in `world` if it is one that needs a model.
+    pub(super) fn new(
+        algorithm: &AlgorithmConfig,
+        normaliser: Option<Normaliser>,
+        world: Option<World>,
+        spec: Spec,
+        init: Key,
+    ) -> Result<Self, Error> {
+        let agent = match world {
+            Some(world) => Agent::on_model(algorithm, normaliser, world, init),
+            None => Agent::new(algorithm, normaliser, spec, init),
+        };
+        let agent = agent.map_err(|source| Error::Config { section: "algorithm", source })?;
+        let own = agent.rollouts().map(|rollouts| Ring::new(spec, rollouts.capacity()));
+        Ok(Self { agent, own })
+    }
+
     /// Before the update after `update` others: rolls the policy out, if that is due.
     fn imagine(
         &mut self,
@@ -111,7 +136,7 @@ impl State for Learning {
 
 /// Where a learner's files are.
 pub(crate) fn folder(context: &Context<'_>, arm: usize, seed: u64) -> PathBuf {
-    context.out.join("learners").join(format!("{}-seed-{seed}", context.experiment.arms[arm].slug()))
+    learner_folder(context.out, &context.experiment.arms[arm], seed)
 }
 
 /// The learner of an arm before its first update.
@@ -120,24 +145,19 @@ fn blank(context: &Context<'_>, arm: usize, seed: u64) -> Result<Learning, Error
     let normaliser = experiment.standardise.then(|| Normaliser::fit(log.batch().obs, Scale::Plus(1e-3)));
     let algorithm = experiment.algorithm_of(&experiment.arms[arm]).map_err(|e| Error::Mismatch(e.to_string()))?;
     let init = context.key(seed).name("learner").name("init");
-    let agent = match algorithm.needs_model() {
-        true => Agent::on_model(&algorithm, normaliser, models::world(context, seed)?, init),
-        false => Agent::new(&algorithm, normaliser, log.spec(), init),
-    };
-    let agent = agent.map_err(|source| Error::Config { section: "algorithm", source })?;
-    let own = agent.rollouts().map(|rollouts| Ring::new(log.spec(), rollouts.capacity()));
-    Ok(Learning { agent, own })
+    let world = algorithm.needs_model().then(|| models::world(context, seed)).transpose()?;
+    Learning::new(&algorithm, normaliser, world, log.spec(), init)
 }
 
 /// The agent of an arm as its last checkpoint has it.
 pub(crate) fn trained(context: &Context<'_>, arm: usize, seed: u64) -> Result<Agent, Error> {
     let mut learning = blank(context, arm, seed)?;
-    load(&mut learning, &folder(context, arm, seed).join(CHECKPOINT))?;
+    load_from(context.disk, &mut learning, &folder(context, arm, seed).join(CHECKPOINT))?;
     Ok(learning.agent)
 }
 
 /// The name of a learner's checkpoint in its folder.
-const CHECKPOINT: &str = "checkpoint.safetensors";
+pub(super) const CHECKPOINT: &str = "checkpoint.safetensors";
 
 /// Trains one arm on one seed, from its last checkpoint on.
 pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<LearnResult, Error> {
@@ -145,11 +165,11 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
     let (experiment, log, arm) = (context.experiment, context.log_of(arm), &context.experiment.arms[arm]);
     let job = format!("{}, seed {seed}", arm.name);
     let result_path = folder.join("result.json");
-    if let Some(result) = files::read(&result_path)? {
+    if let Some(result) = files::read(context.disk, &result_path)? {
         context.observer.finished(&job, "kept");
         return Ok(result);
     }
-    std::fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
+    files::create_folder(context.disk, &folder)?;
 
     let priorities = priorities(context, log)?;
     let log = log.rows();
@@ -159,13 +179,14 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
         Some(rows) => rows,
         None => log,
     };
+    let algorithm = experiment.algorithm_of(arm)?;
+    let payable = Payable::of(log, algorithm.discount(), algorithm.needs_model());
     let key = context.key(seed).name("learner");
     let mut learning = blank(context, at, seed)?;
 
     let checkpoint = folder.join(CHECKPOINT);
     let mut progress = Progress::default();
-    if checkpoint.exists() {
-        let notes = load(&mut learning, &checkpoint)?;
+    if let Some(notes) = files::restore(context.disk, &mut learning, &checkpoint)? {
         let text = notes.get("progress").map_or("", String::as_str);
         progress = serde_json::from_str(text)
             .map_err(|e| Error::Format { path: checkpoint.clone(), why: format!("`progress`: {e}") })?;
@@ -180,7 +201,7 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
     while progress.update < training.updates {
         if progress.update.is_multiple_of(64) && context.observer.stop() {
             progress.seconds += clock.elapsed().as_secs_f64();
-            write_checkpoint(&mut learning, &progress, &checkpoint)?;
+            write_checkpoint(context.disk, &mut learning, &progress, &checkpoint)?;
             return Err(Error::Interrupted);
         }
         let step = key.name("update").fold(progress.update);
@@ -217,26 +238,33 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
             // Every arm and every evaluation of a seed meets the same starts.
             let (score, _) =
                 score(context, &mut learning.agent, training.eval_episodes, context.key(seed).name("evaluation"))?;
-            let metrics =
+            let metrics: Vec<(String, f64)> =
                 std::mem::take(&mut progress.sums).into_iter().map(|(name, (sum, n))| (name, sum / n as f64)).collect();
+            let q = metrics.iter().find(|(name, _)| name == "q").map(|(_, q)| *q);
+            let complaint = payable.zip(q).and_then(|(payable, q)| payable.complaint(q, progress.update));
+            // Said once: what diverges goes on diverging.
+            if let Some(complaint) = complaint.filter(|_| progress.warnings.is_empty()) {
+                context.observer.warning(&job, &complaint);
+                progress.warnings.push(complaint);
+            }
             progress.curve.push(Point { update: progress.update, score, metrics });
-            write_checkpoint(&mut learning, &progress, &checkpoint)?;
+            write_checkpoint(context.disk, &mut learning, &progress, &checkpoint)?;
             clock = Instant::now();
         }
     }
     let (score, score_std) =
         score(context, &mut learning.agent, training.final_episodes, context.key(seed).name("final"))?;
-    write_checkpoint(&mut learning, &progress, &checkpoint)?;
-    let Progress { curve, seconds, .. } = progress;
-    let result = LearnResult { arm: arm.name.clone(), seed, score, score_std, curve, seconds };
-    files::write(&result_path, &serde_json::to_string_pretty(&result).expect("plain values"))?;
+    write_checkpoint(context.disk, &mut learning, &progress, &checkpoint)?;
+    let Progress { curve, seconds, warnings, .. } = progress;
+    let result = LearnResult { arm: arm.name.clone(), seed, score, score_std, curve, seconds, warnings };
+    files::write(context.disk, &result_path, &serde_json::to_string_pretty(&result).expect("plain values"))?;
     context.observer.finished(&job, &format!("score {score:.1}"));
     Ok(result)
 }
 
-fn write_checkpoint(learning: &mut Learning, progress: &Progress, path: &Path) -> Result<(), Error> {
+fn write_checkpoint(disk: &dyn Disk, learning: &mut Learning, progress: &Progress, path: &Path) -> Result<(), Error> {
     let progress = serde_json::to_string(progress).expect("plain values");
-    Ok(save(learning, &BTreeMap::from([("progress".into(), progress)]), path)?)
+    Ok(save_on(disk, learning, &BTreeMap::from([("progress".into(), progress)]), path)?)
 }
 
 /// Mean and standard deviation over episodes, normalised where the task has reference scores.

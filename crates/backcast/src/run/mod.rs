@@ -5,22 +5,27 @@
 //! that was interrupted, however rudely, is continued by asking for it again.
 
 mod data;
+mod divergence;
 mod files;
 mod free_space;
 mod learn;
+mod lock;
 mod mix;
 mod models;
 pub(crate) mod pool;
 mod robustness;
 mod selection;
+mod trained;
 
 pub use data::{DataSummary, Loaded, generate, load};
 pub use files::{ArmSummary, Summary, write_metrics, write_summary};
 pub use free_space::FreeSpace;
 pub use learn::{LearnResult, Point};
+pub use lock::{Holder, Lock};
 pub use models::{HorizonPoint, ModelResult};
 pub use robustness::{LevelResult, LevelSummary, RobustnessResult};
-pub use selection::{Judgement, Rule, Selection, SelectionConfig, select};
+pub use selection::{Distance, Judgement, Rule, Selection, SelectionConfig, distances, select, select_by};
+pub use trained::{Way, experiment_of, learner_folder, trained, way_of};
 
 use crate::{Error, Experiment, Imagine};
 use backcast_algos::romi::{Generator, Starts};
@@ -28,6 +33,7 @@ use backcast_core::{Column, Columns, Direction, Dynamics, Key, Real, Source, Spe
 use backcast_data::Priorities;
 use backcast_dynamics::Ensemble;
 use backcast_imagination::RowsWhere;
+use backcast_nn::{Disk, Local};
 use serde::{Deserialize, Serialize};
 use std::{path::Path, time::Instant};
 
@@ -39,6 +45,8 @@ pub trait Observer: Sync {
     fn progress(&self, job: &str, done: u64, total: u64, note: &str);
     /// A job is finished.
     fn finished(&self, job: &str, note: &str);
+    /// Something is to be looked at, and no reason to stop.
+    fn warning(&self, _job: &str, _what: &str) {}
     /// Whether to save everything and stop.
     fn stop(&self) -> bool;
 }
@@ -89,6 +97,7 @@ pub struct Chains {
 pub(crate) struct Context<'a> {
     pub(crate) experiment: &'a Experiment,
     pub(crate) out: &'a Path,
+    pub(crate) disk: &'a dyn Disk,
     pub(crate) observer: &'a dyn Observer,
     /// The experiment's log.
     pub(crate) log: &'a Loaded,
@@ -155,7 +164,24 @@ impl Context<'_> {
 /// Carries `experiment` out in the folder `out` on `threads` threads, or goes on where an earlier call was interrupted.
 ///
 /// The caller has written `config.toml` there; results of jobs that are already in the folder are taken as they are.
+///
+/// # Errors
+/// Whatever hinders it; everything up to then is saved, and the same call goes on. [`Error::Busy`] if somebody else is at
+/// work in the folder.
 pub fn carry_out(
+    experiment: &Experiment,
+    out: &Path,
+    threads: usize,
+    observer: &dyn Observer,
+) -> Result<Outcome, Error> {
+    let lock = Lock::take(out)?;
+    lock.sweep_up()?;
+    carry_out_on(&Local, experiment, out, threads, observer)
+}
+
+/// As [`carry_out`], on a disk of one's own, and without a lock: nobody else may be at work there.
+pub fn carry_out_on(
+    disk: &dyn Disk,
     experiment: &Experiment,
     out: &Path,
     threads: usize,
@@ -177,7 +203,7 @@ pub fn carry_out(
     observer.finished("log", &format!("{} transitions", log.rows().len()));
     lap("log");
 
-    let context = Context { experiment, out, observer, log: &log, own: &own, termination };
+    let context = Context { experiment, out, disk, observer, log: &log, own: &own, termination };
     let seeds: Vec<u64> = experiment.seeds.0.clone().collect();
     let mut directions: Vec<Direction> = Vec::new();
     for arm in &experiment.arms {

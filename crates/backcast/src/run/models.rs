@@ -5,7 +5,7 @@ use backcast_algos::romi::{ReversePolicy, uniform};
 use backcast_core::{Column, Columns, Direction, Dynamics, Key, Policy, Real, State};
 use backcast_dynamics::{ActionVae, ActionVaeConfig, Condition, Ensemble, Fit, GaussianBc, GaussianBcConfig};
 use backcast_imagination::{HorizonConfig, Trace, model_error};
-use backcast_nn::{load as load_state, save};
+use backcast_nn::{load_from, save_on};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
@@ -62,7 +62,7 @@ fn blank(context: &Context<'_>, seed: u64, direction: Direction) -> Result<Ensem
 /// A fitted model from its file.
 pub(crate) fn load(context: &Context<'_>, seed: u64, direction: Direction) -> Result<Ensemble, Error> {
     let mut model = blank(context, seed, direction)?;
-    load_state(&mut model, &path(context, seed, direction, "safetensors"))?;
+    load_from(context.disk, &mut model, &path(context, seed, direction, "safetensors"))?;
     Ok(model)
 }
 
@@ -94,10 +94,10 @@ pub(crate) fn world(context: &Context<'_>, seed: u64) -> Result<World, Error> {
 pub(crate) fn fit(context: &Context<'_>, seed: u64, direction: Direction) -> Result<ModelResult, Error> {
     let job = format!("{} model, seed {seed}", direction.name());
     let folder = context.out.join("models");
-    std::fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder, source })?;
+    files::create_folder(context.disk, &folder)?;
     fit_policy(context, seed, direction)?;
     let result_path = path(context, seed, direction, "json");
-    if let Some(result) = files::read(&result_path)? {
+    if let Some(result) = files::read(context.disk, &result_path)? {
         context.observer.finished(&job, "kept");
         return Ok(result);
     }
@@ -106,8 +106,7 @@ pub(crate) fn fit(context: &Context<'_>, seed: u64, direction: Direction) -> Res
     let mut model = blank(context, seed, direction)?;
     let mut fit = Fit::new(&mut model, &context.log.model_data, key.name("fit"))?;
     let mut before = 0.0;
-    if partial.exists() {
-        let notes = load_state(&mut fit, &partial)?;
+    if let Some(notes) = files::restore(context.disk, &mut fit, &partial)? {
         before = notes.get("seconds").and_then(|s| s.parse().ok()).unwrap_or(0.0);
     }
     let clock = Instant::now();
@@ -120,12 +119,12 @@ pub(crate) fn fit(context: &Context<'_>, seed: u64, direction: Direction) -> Res
         let progress = fit.epoch();
         let best = progress.holdout_mse.iter().copied().fold(Real::INFINITY, Real::min);
         context.observer.progress(&job, progress.epoch as u64, cap, &format!("held-out MSE {best:.2e}"));
-        save(&mut fit, &BTreeMap::from([("seconds".into(), seconds().to_string())]), &partial)?;
+        save_on(context.disk, &mut fit, &BTreeMap::from([("seconds".into(), seconds().to_string())]), &partial)?;
     }
     let holdout = fit.holdout().clone();
     let report = fit.finish();
     let seconds = seconds();
-    save(&mut model, &BTreeMap::new(), &path(context, seed, direction, "safetensors"))?;
+    save_on(context.disk, &mut model, &BTreeMap::new(), &path(context, seed, direction, "safetensors"))?;
     let (one_step_rmse, copy_rmse) = one_step(&holdout, &mut model);
     let horizon = error_by_horizon(context, &mut model, seed);
     let result = ModelResult {
@@ -140,9 +139,9 @@ pub(crate) fn fit(context: &Context<'_>, seed: u64, direction: Direction) -> Res
         copy_rmse,
         horizon,
     };
-    files::write(&result_path, &serde_json::to_string_pretty(&result).expect("plain values"))?;
+    files::write(context.disk, &result_path, &serde_json::to_string_pretty(&result).expect("plain values"))?;
     // The model is safe in its own file now.
-    let _ = std::fs::remove_file(&partial);
+    let _ = context.disk.remove(&partial);
     context.observer.finished(&job, &format!("{} epochs", result.epochs));
     Ok(result)
 }
@@ -217,7 +216,7 @@ pub(crate) fn rollout_policy(context: &Context<'_>, seed: u64, direction: Direct
     match blank_policy(context, seed, direction)? {
         None => Ok(Box::new(uniform(context.log.dataset.columns().spec()))),
         Some(mut policy) => {
-            load_state(policy.as_mut(), &path(context, seed, direction, "policy.safetensors"))?;
+            load_from(context.disk, policy.as_mut(), &path(context, seed, direction, "policy.safetensors"))?;
             Ok(policy)
         }
     }
@@ -246,11 +245,12 @@ fn blank_policy(context: &Context<'_>, seed: u64, direction: Direction) -> Resul
 fn fit_policy(context: &Context<'_>, seed: u64, direction: Direction) -> Result<(), Error> {
     let (done, partial) =
         (path(context, seed, direction, "policy.safetensors"), path(context, seed, direction, "policy.partial"));
-    let Some(mut policy) = blank_policy(context, seed, direction)?.filter(|_| !done.exists()) else { return Ok(()) };
-    let job = format!("{} policy, seed {seed}", direction.name());
-    if partial.exists() {
-        load_state(policy.as_mut(), &partial)?;
+    let Some(mut policy) = blank_policy(context, seed, direction)? else { return Ok(()) };
+    if files::restore(context.disk, policy.as_mut(), &done)?.is_some() {
+        return Ok(());
     }
+    let job = format!("{} policy, seed {seed}", direction.name());
+    files::restore(context.disk, policy.as_mut(), &partial)?;
     let key = context.key(seed).name("rollout policy").name(direction.name()).name("fit");
     let (_, total) = policy.steps();
     policy.go_on(context.log.dataset.columns(), key, &mut |steps| {
@@ -260,11 +260,11 @@ fn fit_policy(context: &Context<'_>, seed: u64, direction: Direction) -> Result<
         !context.observer.stop()
     });
     let finished = policy.steps().0 >= total;
-    save(policy.as_mut(), &BTreeMap::new(), if finished { &done } else { &partial })?;
+    save_on(context.disk, policy.as_mut(), &BTreeMap::new(), if finished { &done } else { &partial })?;
     if !finished {
         return Err(Error::Interrupted);
     }
-    let _ = std::fs::remove_file(&partial);
+    let _ = context.disk.remove(&partial);
     context.observer.finished(&job, &format!("{total} steps"));
     Ok(())
 }

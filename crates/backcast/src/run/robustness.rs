@@ -87,7 +87,7 @@ pub(crate) fn measure(
         let name = &context.experiment.arms[arm].name;
         let job = format!("{name}, seed {seed}, pushed");
         let path = learn::folder(context, arm, seed).join(KEPT);
-        if let Some(result) = files::read(&path)? {
+        if let Some(result) = files::read(context.disk, &path)? {
             context.observer.finished(&job, "kept");
             return Ok(result);
         }
@@ -113,7 +113,7 @@ pub(crate) fn measure(
         }
         let note: Vec<String> = levels.iter().map(|l| format!("{} {:.1}", l.level.name(), l.score)).collect();
         let result = RobustnessResult { arm: name.clone(), seed, radius: support.radius() as f64, levels };
-        files::write(&path, &serde_json::to_string(&result).expect("plain values"))?;
+        files::write(context.disk, &path, &serde_json::to_string(&result).expect("plain values"))?;
         context.observer.finished(&job, &note.join(", "));
         Ok(result)
     })

@@ -6,12 +6,13 @@
 //! number of steps. Each judgement is kept in its learner's folder and taken again as long as the policy, the log and the
 //! settings are what they were.
 
+use super::trained::{experiment_of, learner_folder, trained};
 use super::{DataSummary, LearnResult, Loaded, Observer, data, files, pool};
 use crate::{Agent, DataConfig, Error, Experiment};
 use backcast_algos::fqe;
 use backcast_core::{Columns, ConfigError, Key, Policy, Real, Source, Spec, fingerprint};
 use backcast_data::{Normaliser, Scale};
-use backcast_nn::load;
+use backcast_nn::Local;
 use backcast_stats::{kendall, regret_at, spearman};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
@@ -182,44 +183,105 @@ pub fn select(
     threads: usize,
     observer: &dyn Observer,
 ) -> Result<Selection, Error> {
-    config.check().map_err(|source| Error::Config { section: "selection", source })?;
-    let experiments = runs.iter().map(|run| experiment_of(run)).collect::<Result<Vec<_>, _>>()?;
-    let Some(first) = experiments.first() else { return Err(Error::Mismatch("no run is given".into())) };
-    if let Some(i) = experiments.iter().position(|e| e.task != first.task) {
-        let why = format!("{}: its task is `{}`, not `{}`", runs[i].display(), experiments[i].task, first.task);
-        return Err(Error::Mismatch(why));
-    }
-    let mut candidates = Vec::new();
-    for (i, (run, experiment)) in runs.iter().zip(&experiments).enumerate() {
-        candidates.extend(candidates_of(run, experiment, i)?);
-    }
-    if candidates.is_empty() {
-        return Err(Error::Mismatch(format!("{}: no learner has come to its end yet", runs[0].display())));
-    }
-
-    observer.stage("log", 1);
-    let spec = backcast_envs::make(&first.task)?.spec();
-    let mut source = first.data.clone();
-    // Policies are judged by the whole log, whatever part of it they saw.
-    source.best_episodes = None;
-    source.file = log.map(Path::to_path_buf).or(source.file);
-    let loaded = data::load_as(&source, &first.task, spec, false)?;
-    observer.finished("log", &format!("{} transitions", loaded.dataset.columns().len()));
-
-    observer.stage("policies", candidates.len());
-    let judge = |candidate: &Candidate| {
-        judge(candidate, &experiments[candidate.experiment], &loaded, &source, config, observer)
-    };
-    let mut policies = pool::each(&candidates, threads, judge)?;
-    policies.sort_by(|a, b| b.estimate.total_cmp(&a.estimate));
-    Ok(Selection { task: first.task.clone(), data: loaded.summary, config: config.clone(), policies })
+    let file = |path: &Path| ("file".to_owned(), path.display().to_string().into());
+    select_by(runs, &log.map(file).into_iter().collect(), config, threads, observer)
 }
 
-/// The experiment whose run `run` is, from its `config.toml`.
-fn experiment_of(run: &Path) -> Result<Experiment, Error> {
-    let path = run.join("config.toml");
-    let text = std::fs::read_to_string(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
-    Experiment::parse(&text).map_err(|e| Error::Format { path, why: e.to_string() })
+/// As [`select`], by the log of the first run where `data` has no other keys.
+pub fn select_by(
+    runs: &[PathBuf],
+    data: &toml::Table,
+    config: &SelectionConfig,
+    threads: usize,
+    observer: &dyn Observer,
+) -> Result<Selection, Error> {
+    config.check().map_err(|source| Error::Config { section: "selection", source })?;
+    let field = Field::of(runs, data, observer)?;
+    let Field { candidates, experiments, loaded, source } = &field;
+    observer.stage("policies", candidates.len());
+    let judge =
+        |candidate: &Candidate| judge(candidate, &experiments[candidate.experiment], loaded, source, config, observer);
+    let mut policies = pool::each(candidates, threads, judge)?;
+    policies.sort_by(|a, b| b.estimate.total_cmp(&a.estimate));
+    let (task, data) = (experiments[0].task.clone(), loaded.summary.clone());
+    Ok(Selection { task, data, config: config.clone(), policies })
+}
+
+/// How far a policy's actions are from those of a log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Distance {
+    /// The run's folder, as it was given.
+    pub run: PathBuf,
+    /// The arm.
+    pub arm: String,
+    /// The repetition.
+    pub seed: u64,
+    /// The mean squared difference of actions, per dimension, over all transitions of the log.
+    pub distance: f64,
+}
+
+/// The distances of every policy that is finished in `runs` from a log: that of the first run where `data` has no other keys. On
+/// rows that none of them learnt from, it is the loss of cloning.
+pub fn distances(
+    runs: &[PathBuf],
+    data: &toml::Table,
+    threads: usize,
+    observer: &dyn Observer,
+) -> Result<Vec<Distance>, Error> {
+    let field = Field::of(runs, data, observer)?;
+    observer.stage("policies", field.candidates.len());
+    pool::each(&field.candidates, threads, |candidate| {
+        let experiment = &field.experiments[candidate.experiment];
+        let arm = &experiment.arms[candidate.arm];
+        let mut agent = trained(&candidate.run, experiment, arm, candidate.result.seed)?;
+        let batch = field.loaded.dataset.columns().batch();
+        let here = ask(&mut agent.as_evaluated(), batch.obs, Key::new(0).name("distance"));
+        let square = here.iter().zip(batch.act).map(|(a, b)| (a - b).powi(2) as f64).sum::<f64>();
+        let distance = square / here.len().max(1) as f64;
+        Ok(Distance { run: candidate.run.clone(), arm: arm.name.clone(), seed: candidate.result.seed, distance })
+    })
+}
+
+/// Policies to be judged, and the log that judges them.
+struct Field {
+    candidates: Vec<Candidate>,
+    experiments: Vec<Experiment>,
+    loaded: Loaded,
+    source: DataConfig,
+}
+
+impl Field {
+    fn of(runs: &[PathBuf], data: &toml::Table, observer: &dyn Observer) -> Result<Self, Error> {
+        let experiments = runs.iter().map(|run| experiment_of(run)).collect::<Result<Vec<_>, _>>()?;
+        let Some(first) = experiments.first() else { return Err(Error::Mismatch("no run is given".into())) };
+        if let Some(i) = experiments.iter().position(|e| e.task != first.task) {
+            let why = format!("{}: its task is `{}`, not `{}`", runs[i].display(), experiments[i].task, first.task);
+            return Err(Error::Mismatch(why));
+        }
+        let mut candidates = Vec::new();
+        for (i, (run, experiment)) in runs.iter().zip(&experiments).enumerate() {
+            candidates.extend(candidates_of(run, experiment, i)?);
+        }
+        if candidates.is_empty() {
+            return Err(Error::Mismatch(format!("{}: no learner has come to its end yet", runs[0].display())));
+        }
+
+        observer.stage("log", 1);
+        let spec = backcast_envs::make(&first.task)?.spec();
+        let mut source = first.data.clone();
+        // Policies are judged by the whole log, whatever part of it they saw.
+        source.best_episodes = None;
+        if !data.is_empty() {
+            let mut table = toml::Table::try_from(&source).expect("plain values");
+            table.extend(data.clone());
+            source =
+                table.try_into().map_err(|e: toml::de::Error| Error::Mismatch(format!("data: {}", e.message())))?;
+        }
+        let loaded = data::load_as(&source, &first.task, spec, false)?;
+        observer.finished("log", &format!("{} transitions", loaded.dataset.columns().len()));
+
+        Ok(Self { candidates, experiments, loaded, source })
+    }
 }
 
 /// The learners of `run` that have come to their end.
@@ -227,8 +289,8 @@ fn candidates_of(run: &Path, experiment: &Experiment, place: usize) -> Result<Ve
     let mut found = Vec::new();
     for (i, arm) in experiment.arms.iter().enumerate() {
         for seed in experiment.seeds.0.clone() {
-            let folder = run.join("learners").join(format!("{}-seed-{seed}", arm.slug()));
-            if let Some(result) = files::read::<LearnResult>(&folder.join("result.json"))? {
+            let folder = learner_folder(run, arm, seed);
+            if let Some(result) = files::read::<LearnResult>(&Local, &folder.join("result.json"))? {
                 found.push(Candidate { run: run.into(), folder, experiment: place, arm: i, result });
             }
         }
@@ -247,19 +309,11 @@ fn judge(
     let (arm, result) = (&experiment.arms[candidate.arm], &candidate.result);
     let updates = experiment.training.updates;
     let job = format!("{}, seed {}, {updates} updates", arm.name, result.seed);
-    let rows = log.dataset.columns();
-    let spec = rows.spec();
-
-    // Parameters and normaliser both come from the checkpoint; what they are before that is overwritten.
-    let normaliser = experiment.standardise.then(|| Normaliser::identity(spec.obs));
-    let algorithm = experiment.algorithm_of(arm)?;
-    let mut agent = Agent::new(&algorithm, normaliser, spec, Key::new(0))
-        .map_err(|source| Error::Config { section: "algorithm", source })?;
-    load(&mut agent, &candidate.folder.join("checkpoint.safetensors"))?;
+    let mut agent = trained(&candidate.run, experiment, arm, result.seed)?;
     let own = fingerprint(&mut agent);
 
     let path = candidate.folder.join(KEPT);
-    let mut kept = files::read::<Vec<Kept>>(&path)?.unwrap_or_default();
+    let mut kept = files::read::<Vec<Kept>>(&Local, &path)?.unwrap_or_default();
     kept.retain(|k| k.fingerprint == own);
     if let Some(old) = kept.iter().find(|k| (&k.data, &k.config) == (source, config)) {
         observer.finished(&job, "kept");
@@ -285,7 +339,7 @@ fn judge(
         seconds: clock.elapsed().as_secs_f64(),
     };
     kept.push(Kept { fingerprint: own, data: source.clone(), config: config.clone(), judgement: judgement.clone() });
-    files::write(&path, &serde_json::to_string_pretty(&kept).expect("plain values"))?;
+    files::write(&Local, &path, &serde_json::to_string_pretty(&kept).expect("plain values"))?;
     observer.finished(&job, &format!("{estimate:.3} ± {spread:.3}"));
     Ok(judgement)
 }

@@ -1,0 +1,197 @@
+//! `cargo xtask export`: a trained policy for other programs, and a card that says where it comes from.
+
+use anyhow::{Context, bail};
+use backcast::core::{Column, Columns};
+use backcast::export::{ExportedPolicy, Head, OPSET};
+use backcast::nn::{Local, replace};
+use backcast::run::{self, LearnResult, Summary};
+use backcast::{Arm, Experiment};
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+};
+
+/// Which policy, and where to.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The folder of the run
+    run: PathBuf,
+    /// Whose policy, where there are several arms
+    #[arg(long, value_name = "NAME")]
+    arm: Option<String>,
+    /// Of which repetition; the first by default
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// The form of the file
+    #[arg(long, value_enum)]
+    to: Form,
+    /// The file; a card is written beside it, FILE.md
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// The form of an exported policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// Tensors by name, and in the header what is done with them
+    Safetensors,
+    /// A graph from raw observations to actions, for any inference engine
+    Onnx,
+}
+
+pub(crate) fn main(args: Args) -> anyhow::Result<()> {
+    let experiment = run::experiment_of(&args.run)?;
+    let arm = arm(&experiment, args.arm.as_deref())?;
+    let seed = args.seed.unwrap_or(experiment.seeds.0.start);
+    let algorithm = experiment.algorithm_of(arm)?;
+    let mut agent = run::trained(&args.run, &experiment, arm, seed)?;
+    let policy = ExportedPolicy::of(&mut agent, &algorithm)?;
+    let bytes = match args.to {
+        Form::Safetensors => policy.to_safetensors(),
+        Form::Onnx => policy.to_onnx(),
+    };
+    replace(&Local, &args.out, &bytes).with_context(|| args.out.display().to_string())?;
+    let mut name = args.out.clone().into_os_string();
+    name.push(".md");
+    let path = PathBuf::from(name);
+    let text = card(&args, &experiment, arm, seed, &policy)?;
+    replace(&Local, &path, text.as_bytes()).with_context(|| path.display().to_string())?;
+    println!("{}: {}, seed {seed}, {} bytes\n{}", args.out.display(), arm.name, bytes.len(), path.display());
+    Ok(())
+}
+
+/// The arm of this name, or the only one.
+fn arm<'a>(experiment: &'a Experiment, name: Option<&str>) -> anyhow::Result<&'a Arm> {
+    let all = || experiment.arms.iter().map(|arm| arm.name.as_str()).collect::<Vec<_>>().join(", ");
+    match name {
+        Some(name) => match experiment.arms.iter().find(|arm| arm.name == name) {
+            Some(arm) => Ok(arm),
+            None => bail!("--arm: there is no arm `{name}`; there are: {}", all()),
+        },
+        None if experiment.arms.len() == 1 => Ok(&experiment.arms[0]),
+        None => bail!("say whose policy by --arm: {}", all()),
+    }
+}
+
+/// A file of results, if it is there.
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(serde_json::from_str(&text).with_context(|| path.display().to_string())?)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).with_context(|| path.display().to_string()),
+    }
+}
+
+/// What whoever finds the file must know.
+fn card(args: &Args, experiment: &Experiment, arm: &Arm, seed: u64, policy: &ExportedPolicy) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let (spec, limit) = (policy.spec(), policy.act_limit);
+    let form = match args.to {
+        Form::Safetensors => {
+            "safetensors; what is done with the tensors stands as JSON under `policy` in its header".into()
+        }
+        Form::Onnx => format!(
+            "ONNX, opset {OPSET}; input `obs`, outputs `action`, `mean`{}",
+            match policy.head {
+                Head::Tanh => "",
+                _ => ", `log_std`",
+            }
+        ),
+    };
+    writeln!(text, "# {}: {}, seed {seed}\n", experiment.name, arm.name)?;
+    if !experiment.about.is_empty() {
+        writeln!(text, "{}\n", experiment.about.trim())?;
+    }
+    writeln!(text, "| | |\n|---|---|")?;
+    writeln!(text, "| task | `{}` |", experiment.task)?;
+    writeln!(text, "| algorithm | `{}` |", policy.algorithm)?;
+    writeln!(text, "| file | {form} |")?;
+    writeln!(text, "| observations | `[rows, {}]`, raw: the normaliser is part of the policy |", spec.obs)?;
+    writeln!(
+        text,
+        "| actions | `[rows, {}]` in [−{limit}, {limit}], deterministic: as they are evaluated |",
+        spec.act
+    )?;
+    let mean = match policy.head {
+        Head::Tanh => "the action: there is no distribution",
+        Head::GaussianAroundTanh => "the action; `log_std` is of a Gaussian around it",
+        Head::TanhGaussian { .. } => "of the Gaussian before the tanh, and so is `log_std`: action = limit·tanh(mean)",
+        Head::Clamped => {
+            "of the Gaussian in units of the limit, and so is `log_std`: action = limit·clamp(mean, −1, 1)"
+        }
+    };
+    writeln!(text, "| `mean` | {mean} |")?;
+    let folder = run::learner_folder(&args.run, arm, seed);
+    match read::<LearnResult>(&folder.join("result.json"))? {
+        Some(result) => {
+            let episodes = experiment.training.final_episodes;
+            // Of a mean of so many episodes, as a normal distribution has it.
+            let half = 1.96 * result.score_std / (episodes as f64).sqrt();
+            let (low, high) = (result.score - half, result.score + half);
+            writeln!(
+                text,
+                "| score of this policy | {:.2}, 95 % interval {low:.2} to {high:.2} over {episodes} episodes |",
+                result.score
+            )?;
+            for warning in &result.warnings {
+                writeln!(text, "| warning | {warning} |")?;
+            }
+        }
+        None => writeln!(text, "| score of this policy | none: its training has not come to its end |")?,
+    }
+    if let Some(summary) = read::<Summary>(&args.run.join("summary.json"))? {
+        if let Some(own) = summary.arms.iter().find(|own| own.name == arm.name) {
+            let [low, high] = own.ci95;
+            let seeds = own.seeds.len();
+            writeln!(
+                text,
+                "| score of the method | {:.2} interquartile mean, 95 % interval {low:.2} to {high:.2} over {seeds} seeds |",
+                own.iqm
+            )?;
+        }
+        writeln!(text, "| source | {} |", summary.commit)?;
+    }
+    let data = experiment.data_of(arm)?;
+    let of_arm = Experiment { data, ..experiment.clone() };
+    let world = backcast::envs::make(&experiment.task).map_err(backcast::Error::from)?;
+    match run::load(&of_arm, world.spec()) {
+        Ok(log) => {
+            let (rows, summary) = (log.rows(), &log.summary);
+            writeln!(text, "| data | {}; {} transitions |", summary.source, rows.len())?;
+            writeln!(text, "| hash of the data | `{}` |", hash(rows))?;
+        }
+        Err(error) => writeln!(text, "| data | not read: {error} |")?,
+    }
+    writeln!(
+        text,
+        "\nA score is the mean normalised return of the last policy, 0 for a random policy and 100 for the task's"
+    )?;
+    writeln!(text, "reference, or the mean return where the task has no reference.")?;
+    writeln!(text, "\n## Configuration\n\n```toml\n{}```", experiment.to_toml())?;
+    Ok(text)
+}
+
+/// A hash (FNV-1a, 64 bits) of every number of every transition, in the order of the columns.
+fn hash(rows: &Columns) -> String {
+    let columns = [Column::Obs, Column::Act, Column::Reward, Column::NextObs, Column::Terminal];
+    let bytes = columns.into_iter().flat_map(|column| rows.values(column).iter().flat_map(|x| x.to_le_bytes()));
+    let hash = bytes.fold(0xCBF2_9CE4_8422_2325_u64, |hash, b| (hash ^ b as u64).wrapping_mul(0x0000_0100_0000_01B3));
+    format!("fnv1a64:{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use backcast::core::Spec;
+
+    #[test]
+    fn a_hash_is_of_every_number() {
+        let rows = |reward| {
+            let mut rows = Columns::new(Spec::new(1, 1));
+            rows.push(&[1.0], &[0.5], reward, &[2.0], false);
+            rows
+        };
+        assert_eq!(hash(&rows(0.0)), hash(&rows(0.0)));
+        assert_ne!(hash(&rows(0.0)), hash(&rows(1e-30)));
+    }
+}

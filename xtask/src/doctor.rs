@@ -86,7 +86,10 @@ fn mujoco() -> Finding {
             install.library().version().to_owned(),
             "hopper, half-cheetah, walker2d, reacher, ant and antmaze can be simulated; the release is part of a score",
         ),
-        Err(_) => ("none".to_owned(), "worlds of our own physics need none; `cargo xtask mujoco setup` fetches it for the others"),
+        Err(_) => (
+            "none".to_owned(),
+            "worlds of our own physics need none; `cargo xtask mujoco setup` fetches it for the others",
+        ),
     };
     Finding { what: "MuJoCo", found, means: means.into() }
 }

@@ -44,7 +44,7 @@ pub(crate) fn report(
         commit: summary.commit.clone(),
         seeds: experiment.seeds.0.clone().collect(),
         wall_seconds,
-        hardware: hardware(),
+        hardware: hardware(&experiment.task),
         arms: arms.collect(),
         published: experiment.published.iter().map(|p| (p.label.clone(), p.score, p.note.clone())).collect(),
         maze: maze(experiment, outcome)?,
@@ -184,8 +184,9 @@ fn maze(experiment: &Experiment, outcome: &Outcome) -> anyhow::Result<Option<Maz
     }))
 }
 
-/// Cores and the instruction set in use.
-fn hardware() -> String {
+/// Cores, the instruction set in use, and the release of MuJoCo where the task's world is simulated by it.
+fn hardware(task: &str) -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{cores} cores, {:?} kernels", backcast::nn::isa())
+    let simulator = backcast::envs::registry::simulator(task).map_or_else(String::new, |r| format!(", MuJoCo {r}"));
+    format!("{cores} cores, {:?} kernels{simulator}", backcast::nn::isa())
 }

@@ -159,6 +159,7 @@ pub(crate) struct Nets {
 }
 
 #[derive(Clone, Copy)]
+#[allow(clippy::large_enum_variant, reason = "handles, copied a few times an update; boxes could not be copied")]
 enum Kind {
     Mixed(Mixer),
     Weighted { mixer: Mixer, central: Utilities, star: Unrestricted },

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 /// A mixer of any kind.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant, reason = "handles, copied a few times an update; boxes could not be copied")]
 pub enum Mixer {
     /// A sum.
     Vdn(Vdn),

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail};
 use backcast::AlgorithmConfig;
+use std::io::Write;
 
 /// Which algorithm.
 #[derive(clap::Args)]
@@ -28,13 +29,14 @@ const SOURCES: &[(&str, &str)] = sources! {
 const CONFIGS: &[(&str, &str)] = sources! { "sdm_gan" "sdm_gan/config.rs" };
 
 pub(crate) fn main(args: Args) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
     match args.algorithm {
-        Some(name) => println!("{}", explain(&name)?),
+        Some(name) => writeln!(out, "{}", explain(&name)?)?,
         None => {
             for (name, source) in SOURCES {
-                println!("{name:>8}  {}", head(source).split(['.', '\n']).next().unwrap_or_default());
+                writeln!(out, "{name:>8}  {}", head(source).split(['.', '\n']).next().unwrap_or_default())?;
             }
-            println!("\n`cargo xtask explain NAME` for one of them");
+            writeln!(out, "\n`cargo xtask explain NAME` for one of them")?;
         }
     }
     Ok(())

@@ -20,7 +20,8 @@ pub(crate) fn report(
     let arms = experiment.arms.iter().zip(&summary.arms).map(|(arm, scores)| {
         let runs: Vec<&LearnResult> = outcome.learners.iter().filter(|l| l.arm == arm.name).collect();
         let share = experiment.imagination.ratio * 100.0;
-        let name = experiment.algorithm.name();
+        let own = experiment.algorithm_of(arm);
+        let name = own.as_ref().unwrap_or(&experiment.algorithm).name();
         ArmReport {
             name: arm.name.clone(),
             description: match arm.imagine {
@@ -147,7 +148,8 @@ fn free_space(measured: &[FreeSpace]) -> Vec<ModelErrorSeries> {
 const BINS: usize = 10;
 
 fn maze(experiment: &Experiment, outcome: &Outcome) -> anyhow::Result<Option<MazeReport>> {
-    if !experiment.task.starts_with("maze2d") {
+    let nothing = outcome.chains.forward.is_empty() && outcome.chains.reverse.is_empty();
+    if !experiment.task.starts_with("maze2d") || nothing {
         return Ok(None);
     }
     let world = Maze2d::named(&experiment.task)?;

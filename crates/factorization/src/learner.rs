@@ -7,8 +7,8 @@
 //! | (2) L = E[ (Q_tot(s,u) − y)² ] | [`Joint::update`] |
 //! | (2w) L = E[ w(s,u)·(Q_tot − y)² ] + E[ (Q* − y)² ], y with Q̄* | [`Joint::update`], [`weights`] |
 //! | (2q) L = E[ (Q_jt − y)² ] + L_opt + 0.1·L_nopt | [`Joint::update`], [`constraints`] |
-//! | (3) L += α·E[ ln mean_k exp Q_tot(s, u⁽ᵏ⁾)·\|U\| − Q_tot(s,u) ], u⁽ᵏ⁾ uniform | [`conservative::joint`](crate::conservative::joint) |
-//! | (3′) L += α·E[ Σᵢ λᵢ ln Σ_a exp Q_tot(s,(u₋ᵢ,a)) − Q_tot(s,u) ] | [`conservative::counterfactual`](crate::conservative::counterfactual) |
+//! | (3) L += α·E[ ln mean_k exp Q_tot(s, u⁽ᵏ⁾)·\|U\| − Q_tot(s,u) ], u⁽ᵏ⁾ uniform | [`conservative::joint`] |
+//! | (3′) L += α·E[ Σᵢ λᵢ ln Σ_a exp Q_tot(s,(u₋ᵢ,a)) − Q_tot(s,u) ] | [`conservative::counterfactual`] |
 //!
 //! Greedy actions are the online nets', their value the targets' (double Q). Targets are copied every [`Config::copy_every`] updates.
 //! The published code is recurrent and draws episodes; here a part sees an observation and rows are drawn (see [`Utilities`]).

@@ -13,6 +13,7 @@ use std::{
     fs::{File, TryLockError},
     io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// A process at work.
@@ -44,6 +45,23 @@ fn host() -> String {
     if name.trim().is_empty() { "this host".to_owned() } else { name.trim().to_owned() }
 }
 
+/// How often a lock that another has is asked for again.
+const TRIES: usize = 20;
+/// How long between.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Asks again for a moment. A process that is killed just as it starts another, such as git for the commit, leaves its locks with that one
+/// until the new program takes over; who comes right after would be told that a dead process is at work.
+fn patiently(mut ask: impl FnMut() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
+    for _ in 1..TRIES {
+        match ask() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            answer => return answer,
+        }
+    }
+    ask()
+}
+
 /// The right to work in a run's folder, given back when it is dropped.
 #[derive(Debug)]
 pub struct Lock {
@@ -69,7 +87,7 @@ impl Lock {
         // Nobody has to be able to read it.
         let _ = file.read_to_string(&mut text);
         let named: Option<Holder> = serde_json::from_str(&text).ok();
-        match file.try_lock() {
+        match patiently(|| file.try_lock()) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let nameless = Holder { pid: 0, host: "a host that has not said its name yet".into() };

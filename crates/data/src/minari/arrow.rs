@@ -72,13 +72,16 @@ impl ReadArrays for Reader {
 
     fn bytes(&self, array: &str) -> Result<Vec<u8>, DataError> {
         self.entry(array)?;
+        // The file is read again here, and may have become another since it was listed.
+        let missing = || DataError::Missing { file: self.path.clone(), dataset: array.into() };
         let number = array.strip_prefix("episode_").and_then(|rest| rest.split('/').next()?.parse().ok());
-        let number: u64 = number.expect("every name begins with an episode");
+        let number: u64 = number.ok_or_else(missing)?;
+        let file = self.files.get(&number).ok_or_else(missing)?;
         let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if last.0 != Some(number) {
-            *last = (Some(number), read_file(number, &self.files[&number])?);
+            *last = (Some(number), read_file(number, file)?);
         }
-        let (entry, bytes) = &last.1[array];
+        let (entry, bytes) = last.1.get(array).ok_or_else(missing)?;
         match &entry.kind {
             Kind::Other(found) => Err(self.unexpected(array, found.clone(), "numbers or booleans")),
             _ => Ok(bytes.clone()),

@@ -1,10 +1,11 @@
-//! The runner: `run`, `sweep`, `watch`, `report`, `export`, `select`, `explain`, `doctor`, `data`, `bench`, `calibrate`, `parity`, `mujoco`, `games`, `test`, `fuzz`, `tidy`, `docs`.
+//! The runner: `run`, `sweep`, `watch`, `report`, `export`, `select`, `explain`, `doctor`, `bands`, `data`, `bench`, `calibrate`, `parity`, `mujoco`, `games`, `test`, `fuzz`, `tidy`, `docs`.
 //!
 //! `cargo xtask` is an alias (see `.cargo/config.toml`) for running this program. It is the only place in the workspace
 //! that prints.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal prints")]
 
+mod bands;
 mod bench;
 mod calibrate;
 mod comparison;
@@ -65,6 +66,8 @@ enum Command {
     Doctor,
     /// Order the trained policies of runs by the log alone (FQE), and compare with the order of their scores
     Select(select::Args),
+    /// Make the bands that an experiment's curves are held against, from finished runs of it
+    Bands(bands::Args),
     /// Make or inspect datasets
     Data(data::Args),
     /// Measure throughput
@@ -130,6 +133,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Command::Explain(args) => explain::main(args),
         Command::Doctor => doctor::main(),
         Command::Data(args) => return data::main(args),
+        Command::Bands(args) => bands::main(args),
         Command::Bench(args) => bench::main(args),
         Command::Calibrate(args) => calibrate::main(args),
         Command::Parity(args) => parity::main(args),

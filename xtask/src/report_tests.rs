@@ -106,6 +106,24 @@ pub(crate) fn made_up() -> RunReport {
             .to_vec(),
         config_toml: "[learner]\nname = \"bcq\"\nphi = 0.05\n".into(),
         warnings: vec!["ROMI-BCQ, seed 3: its critics diverge".into()],
+        metrics: vec![MetricReport {
+            name: "critic_loss".into(),
+            curves: vec![curve(2.0, 0.1), vec![], curve(1.0, 0.05), vec![]],
+        }],
+        expected: Some(ExpectedReport {
+            inside: 81,
+            of: 82,
+            level: 0.99,
+            seeds: 4,
+            bands: vec![
+                BandReport {
+                    arm: "BCQ".into(),
+                    metric: "critic_loss".into(),
+                    points: (0..=40).map(|i| (i * 25_000, 0.2, 1.4)).collect(),
+                },
+                BandReport { arm: "an arm left out".into(), metric: "critic_loss".into(), points: vec![(0, 1.0, 2.0)] },
+            ],
+        }),
     }
 }
 
@@ -113,6 +131,7 @@ pub(crate) fn made_up() -> RunReport {
 fn the_page_has_every_piece_and_needs_nothing_else() {
     let run = made_up();
     let page = html(&run);
+    assert!(page.contains("81 of 82 numbers") && page.matches(">expected<").count() == 1);
     for piece in [
         "ROMI-BCQ",
         "FOMI-BCQ",
@@ -139,7 +158,7 @@ fn the_page_has_every_piece_and_needs_nothing_else() {
     ] {
         assert!(page.contains(piece), "`{piece}` is missing");
     }
-    assert_eq!(page.matches("<svg xmlns").count(), 7);
+    assert_eq!(page.matches("<svg xmlns").count(), figures(&run).len() + run.metrics.len());
     assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
     // Self-contained: the only address is the name of the drawing format.
     let alone = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");

@@ -6,7 +6,7 @@ use backcast::{
     Experiment, Imagine,
     core::{Column, Direction},
     envs::maze2d::{Cell, Maze2d},
-    run::{FreeSpace, LearnResult, ModelResult, Outcome, Point, Summary},
+    run::{Bands, FreeSpace, LearnResult, ModelResult, Outcome, Point, Summary},
 };
 
 /// The report of `outcome`.
@@ -14,6 +14,7 @@ pub(crate) fn report(
     experiment: &Experiment,
     outcome: &Outcome,
     summary: &Summary,
+    bands: Option<&Bands>,
     command: String,
     wall_seconds: f64,
 ) -> anyhow::Result<RunReport> {
@@ -60,7 +61,9 @@ pub(crate) fn report(
         },
         stages: outcome.stages.clone(),
         config_toml: experiment.to_toml(),
-        warnings: outcome.learners.iter().flat_map(warnings).collect(),
+        warnings: outcome.learners.iter().flat_map(|run| warnings(run, bands)).collect(),
+        metrics: metrics(experiment, outcome),
+        expected: bands.map(|bands| expected(bands, outcome)),
     })
 }
 
@@ -70,8 +73,46 @@ fn speed(runs: &[&LearnResult], updates: u64) -> Option<f64> {
     (seconds > 0.0).then(|| updates as f64 * runs.len() as f64 / seconds)
 }
 
-fn warnings(run: &LearnResult) -> impl Iterator<Item = String> {
-    run.warnings.iter().map(|warning| format!("{}, seed {}: {warning}", run.arm, run.seed))
+fn warnings(run: &LearnResult, bands: Option<&Bands>) -> Vec<String> {
+    let lengths = 1..=run.curve.len();
+    let off = bands.iter().flat_map(|b| lengths.clone().flat_map(|n| b.complaints(&run.arm, &run.curve[..n])));
+    let all = run.warnings.iter().cloned().chain(off);
+    all.map(|warning| format!("{}, seed {}: {warning}", run.arm, run.seed)).collect()
+}
+
+/// The curves of every metric that some arm has, but for the mean value, which has a figure of its own.
+fn metrics(experiment: &Experiment, outcome: &Outcome) -> Vec<MetricReport> {
+    let mut names: Vec<&str> = Vec::new();
+    let points = outcome.learners.iter().filter_map(|l| l.curve.first());
+    for (name, _) in points.flat_map(|p| &p.metrics) {
+        if name != "q" && !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    let of = |name: &str, arm: &str| {
+        let runs: Vec<&LearnResult> = outcome.learners.iter().filter(|l| l.arm == arm).collect();
+        curve(&runs, |p| p.metrics.iter().find(|(n, _)| n == name).map(|(_, value)| *value))
+    };
+    let arms = |name: &str| experiment.arms.iter().map(|arm| of(name, &arm.name)).collect();
+    names.into_iter().map(|name| MetricReport { name: name.to_owned(), curves: arms(name) }).collect()
+}
+
+/// The bands of what was run, and how much is inside.
+fn expected(bands: &Bands, outcome: &Outcome) -> ExpectedReport {
+    let held = outcome.learners.iter().map(|l| bands.held(&l.arm, &l.curve));
+    let (inside, of) = held.fold((0, 0), |(inside, of), held| (inside + held.inside, of + held.of));
+    let band = |band: &backcast::run::Band| BandReport {
+        arm: band.arm.clone(),
+        metric: band.metric.clone(),
+        points: band.updates.iter().zip(&band.low).zip(&band.high).map(|((&u, &low), &high)| (u, low, high)).collect(),
+    };
+    ExpectedReport {
+        inside,
+        of,
+        level: bands.level,
+        seeds: bands.seeds.len(),
+        bands: bands.bands.iter().map(band).collect(),
+    }
 }
 
 /// The mean over runs at each evaluation, and the lowest and highest run around it.

@@ -1,6 +1,6 @@
 //! `cargo xtask run`: an experiment from its file to its report.
 
-use crate::{exit::INTERRUPTED, manifest, progress::Bars, report, results, robustness, table, tensorboard};
+use crate::{bands, exit::INTERRUPTED, manifest, progress::Bars, report, results, robustness, table, tensorboard};
 use anyhow::{Context, bail};
 use backcast::{
     AlgorithmConfig, Error, Experiment,
@@ -107,7 +107,11 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     let threads = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let seeds = String::from(experiment.seeds.clone());
     say(&format!("{} · {} · seeds {seeds} · {}", experiment.name, experiment.task, out.display()));
-    let outcome = match run::carry_out_on(&Local, &experiment, &out, threads, &bars) {
+    let (bands, word) = bands::beside(&file, &experiment)?;
+    // A quick run is of other settings by its nature.
+    word.filter(|_| !args.quick).into_iter().for_each(|word| say(&word));
+    let watching = bands::Watching { bands: bands.as_ref(), to: &bars };
+    let outcome = match run::carry_out_on(&Local, &experiment, &out, threads, &watching) {
         Ok(outcome) => outcome,
         Err(Error::Interrupted) => {
             bars.clear();
@@ -121,7 +125,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     let summary = Summary::of(&experiment, &outcome, &commit);
     run::write_metrics(&experiment, &outcome, &out)?;
     let seconds = start.elapsed().as_secs_f64();
-    let made = results::report(&experiment, &outcome, &summary, repeat(&args, &out), seconds)?;
+    let made = results::report(&experiment, &outcome, &summary, bands.as_ref(), repeat(&args, &out), seconds)?;
     let write = |name: &str, text: String| {
         let path = out.join(name);
         replace(&Local, &path, text.as_bytes()).with_context(|| path.display().to_string())

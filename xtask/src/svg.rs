@@ -159,7 +159,9 @@ pub(crate) struct Chart<'a> {
 impl Chart<'_> {
     /// The chart as a drawing.
     pub(crate) fn draw(&self) -> String {
-        let names: Vec<(String, &str)> = self.series.iter().map(|s| (s.class(), s.name)).collect();
+        // Several muted references may be of one kind.
+        let mut names: Vec<(String, &str)> = self.series.iter().map(|s| (s.class(), s.name)).collect();
+        names.dedup();
         let (legend, top) = legend(&names);
         let (left, right, height) = (46.0, WIDTH - 10.0, top + 250.0);
         let bottom = height - 40.0;

@@ -12,6 +12,7 @@
 //!    without trying them.
 //! 5. [`probability_of_improvement`] compares two methods; [`profile`] shows the whole distribution.
 //! 6. [`Survival`] says how long something took where some were not watched to the end.
+//! 7. [`prediction_interval`] says where the next run will be found if it is like those before.
 //!
 //! The definitions follow Agarwal, Schwarzer, Castro, Courville & Bellemare, *Deep reinforcement learning at the edge of
 //! the statistical precipice* (NeurIPS 2021). Randomness is an argument, a [`Key`](backcast_core::Key): the same key
@@ -51,6 +52,7 @@
 
 mod bootstrap;
 mod compare;
+mod prediction;
 mod profile;
 mod ranking;
 mod scores;
@@ -59,6 +61,7 @@ mod survival;
 pub use backcast_core::Score;
 pub use bootstrap::{Bootstrap, Interval, interval};
 pub use compare::{probability_of_improvement, win_rate};
+pub use prediction::prediction_interval;
 pub use profile::{ProfilePoint, profile};
 pub use ranking::{kendall, regret_at, spearman};
 pub use scores::{Metric, Scores, ScoresError, interquartile_mean};

@@ -248,6 +248,7 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
                 progress.warnings.push(complaint);
             }
             progress.curve.push(Point { update: progress.update, score, metrics });
+            context.observer.evaluated(&job, &arm.name, &progress.curve);
             write_checkpoint(context.disk, &mut learning, &progress, &checkpoint)?;
             clock = Instant::now();
         }

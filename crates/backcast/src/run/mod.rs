@@ -4,6 +4,7 @@
 //! so a run has the same bits for any number of threads. Each job saves what it has after every epoch or evaluation; a run
 //! that was interrupted, however rudely, is continued by asking for it again.
 
+mod bands;
 mod data;
 mod divergence;
 mod files;
@@ -17,6 +18,7 @@ mod robustness;
 mod selection;
 mod trained;
 
+pub use bands::{Band, Bands, Held};
 pub use data::{DataSummary, Loaded, generate, load};
 pub use files::{ArmSummary, Summary, write_metrics, write_summary};
 pub use free_space::FreeSpace;
@@ -45,6 +47,8 @@ pub trait Observer: Sync {
     fn progress(&self, job: &str, done: u64, total: u64, note: &str);
     /// A job is finished.
     fn finished(&self, job: &str, note: &str);
+    /// A learner has been evaluated; the last point of its curve is new.
+    fn evaluated(&self, _job: &str, _arm: &str, _curve: &[Point]) {}
     /// Something is to be looked at, and no reason to stop.
     fn warning(&self, _job: &str, _what: &str) {}
     /// Whether to save everything and stop.

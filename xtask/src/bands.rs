@@ -1,0 +1,79 @@
+//! `cargo xtask bands`: what an experiment's curves look like when all is well, from finished runs of it.
+
+use anyhow::Context;
+use backcast::{
+    Experiment,
+    nn::{Disk, Local, replace},
+    run::{Bands, Observer, Point},
+};
+use std::path::{Path, PathBuf};
+
+/// Which runs, and where the bands go.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Folders of runs of one experiment with different seeds, three learners an arm at least
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// The file; experiments/bands/NAME.toml by default, where `run` looks for it
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+pub(crate) fn main(args: Args) -> anyhow::Result<()> {
+    let bands = Bands::of(&args.runs)?;
+    let name = format!("experiments/bands/{}.toml", bands.settings.name);
+    let out = args.out.unwrap_or_else(|| crate::root().join(name));
+    if let Some(folder) = out.parent() {
+        Local.create_folder(folder).with_context(|| folder.display().to_string())?;
+    }
+    let head = "# Where the curves of this experiment are expected; made by `cargo xtask bands`.\n\n";
+    replace(&Local, &out, format!("{head}{}", bands.to_toml()).as_bytes()).with_context(|| out.display().to_string())?;
+    println!("{}: {} bands of {} seeds", out.display(), bands.bands.len(), bands.seeds.len());
+    Ok(())
+}
+
+/// The bands that stand beside an experiment's file, if they are of its settings; if they are of others, a word about it.
+pub(crate) fn beside(file: &Path, experiment: &Experiment) -> anyhow::Result<(Option<Bands>, Option<String>)> {
+    let name = file.file_name().unwrap_or_default();
+    let path = file.with_file_name("bands").join(name);
+    Ok(match Bands::read(&path)? {
+        Some(bands) if bands.fits(experiment) => (Some(bands), None),
+        Some(_) => (None, Some(format!("{} is of other settings; curves are not held against it", path.display()))),
+        None => (None, None),
+    })
+}
+
+/// Hands everything on, and says when a curve leaves its band.
+pub(crate) struct Watching<'a> {
+    pub(crate) bands: Option<&'a Bands>,
+    pub(crate) to: &'a dyn Observer,
+}
+
+impl Observer for Watching<'_> {
+    fn stage(&self, name: &str, jobs: usize) {
+        self.to.stage(name, jobs);
+    }
+
+    fn progress(&self, job: &str, done: u64, total: u64, note: &str) {
+        self.to.progress(job, done, total, note);
+    }
+
+    fn finished(&self, job: &str, note: &str) {
+        self.to.finished(job, note);
+    }
+
+    fn evaluated(&self, job: &str, arm: &str, curve: &[Point]) {
+        self.to.evaluated(job, arm, curve);
+        for complaint in self.bands.iter().flat_map(|bands| bands.complaints(arm, curve)) {
+            self.to.warning(job, &complaint);
+        }
+    }
+
+    fn warning(&self, job: &str, what: &str) {
+        self.to.warning(job, what);
+    }
+
+    fn stop(&self) -> bool {
+        self.to.stop()
+    }
+}

@@ -4,7 +4,7 @@
 //! `cargo xtask bench` runs them, `cargo xtask bench regressions td3bc` those whose name contains a word.
 #![allow(missing_docs, reason = "the functions that criterion generates have none")]
 
-use backcast::core::{Columns, Key, Source};
+use backcast::core::{Columns, Key, Source, first_non_finite};
 use backcast::nn::{Act, Adam, Init, Mlp, Store};
 use backcast_benches::{BATCH, LEARNERS, SHAPE, draw, imagined, learner, rows};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -78,11 +78,19 @@ fn draws(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What an evaluation looks for: a parameter that is no longer a number.
+fn guard(criterion: &mut Criterion) {
+    let (mut learner, _) = learner("td3bc").expect("a learner of this name");
+    let mut group = criterion.benchmark_group("guard");
+    group.bench_function("td3bc", |bencher| bencher.iter(|| black_box(first_non_finite(&mut *learner))));
+    group.finish();
+}
+
 /// Few samples: an update of some learners takes tens of milliseconds.
 fn brief() -> Criterion {
     let (warm, time) = (std::time::Duration::from_millis(500), std::time::Duration::from_secs(2));
     Criterion::default().sample_size(20).warm_up_time(warm).measurement_time(time)
 }
 
-criterion_group!(name = all; config = brief(); targets = net, draws, updates);
+criterion_group!(name = all; config = brief(); targets = net, draws, guard, updates);
 criterion_main!(all);

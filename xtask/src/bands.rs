@@ -77,3 +77,31 @@ impl Observer for Watching<'_> {
         self.to.stop()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bands of settings that no experiment has any more would never be looked at again.
+    #[test]
+    fn the_bands_that_are_kept_are_of_the_experiments_beside_them() {
+        let folder = crate::root().join("experiments/bands");
+        let mut kept: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        kept.sort();
+        assert!(kept.len() >= 2, "{kept:?}");
+        for path in kept {
+            let file = crate::root().join("experiments").join(path.file_name().unwrap());
+            let experiment = Experiment::parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
+            let (bands, word) = beside(&file, &experiment).unwrap();
+            let bands = bands.unwrap_or_else(|| panic!("{}: {word:?}", path.display()));
+            for arm in &experiment.arms {
+                let of = bands.bands.iter().filter(|band| band.arm == arm.name);
+                let whole = |band: &backcast::run::Band| {
+                    let n = band.updates.len();
+                    n > 0 && band.low.len() == n && band.high.len() == n
+                };
+                assert!(of.clone().count() >= 2 && of.clone().all(whole), "{}: {}", path.display(), arm.name);
+            }
+        }
+    }
+}

@@ -94,13 +94,11 @@ mod tests {
             let experiment = Experiment::parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
             let (bands, word) = beside(&file, &experiment).unwrap();
             let bands = bands.unwrap_or_else(|| panic!("{}: {word:?}", path.display()));
-            for arm in &experiment.arms {
-                let of = bands.bands.iter().filter(|band| band.arm == arm.name);
-                let whole = |band: &backcast::run::Band| {
-                    let n = band.updates.len();
-                    n > 0 && band.low.len() == n && band.high.len() == n
-                };
-                assert!(of.clone().count() >= 2 && of.clone().all(whole), "{}: {}", path.display(), arm.name);
+            for band in &bands.bands {
+                let named = experiment.arms.iter().any(|arm| arm.name == band.arm);
+                let n = band.updates.len();
+                let whole = n > 0 && band.low.len() == n && band.high.len() == n;
+                assert!(named && whole, "{}: {}, {}", path.display(), band.arm, band.metric);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::learn::{LearnResult, Point};
 use super::trained::{experiment_of, learner_folder};
-use crate::{Error, Experiment, experiment::Seeds};
+use crate::{Arm, Error, Experiment, experiment::Seeds};
 use backcast_nn::{Disk, Local};
 use backcast_stats::prediction_interval;
 use serde::{Deserialize, Serialize};
@@ -124,12 +124,12 @@ impl Bands {
     }
 
     /// Whether they are of the settings of `experiment`: seeds, words about it and published scores may differ, and so may the
-    /// folder of its log; arms may be fewer.
+    /// folder of its log; arms may be fewer, and there may be others, which have no bands.
     pub fn fits(&self, experiment: &Experiment) -> bool {
         let mut other = settings_of(experiment);
-        let known = other.arms.iter().all(|arm| self.settings.arms.contains(arm));
-        other.arms.clone_from(&self.settings.arms);
-        known && other == self.settings
+        let arms = std::mem::replace(&mut other.arms, self.settings.arms.clone());
+        let changed = |arm: &Arm| self.settings.arms.iter().any(|known| known.name == arm.name && known != arm);
+        other == self.settings && !arms.iter().any(changed)
     }
 
     /// What is to be said of a curve as far as it has come, if the last two numbers of a metric are outside its band and the one
@@ -294,9 +294,11 @@ mod tests {
         };
         assert!(bands.fits(&with(&["seeds='7..9'", "about='other words'"])));
         assert!(!bands.fits(&with(&["training.batch=7"])));
-        let mut fewer = with(&[]);
-        fewer.arms.remove(0);
-        assert!(bands.fits(&fewer));
+        let mut others = with(&[]);
+        others.arms[0].name = "three".into();
+        assert!(bands.fits(&others));
+        others.arms[1].algorithm.insert("batch".into(), 7.into());
+        assert!(!bands.fits(&others));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use backcast_core::{ConfigError, Real};
-use backcast_data::Rewards;
+use backcast_data::{Cuts, ReadOptions, Rewards};
 use backcast_envs::{maze2d::generate::Quirks, pendulum::generate::Quality};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -11,6 +11,12 @@ pub struct DataConfig {
     /// A dataset of any format: a file, or the folder of a Minari dataset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
+    /// Where the file was cut into episodes: `"recorded"`, `"jumps"` (antmaze: where the position jumps), or `{ horizon = 1000 }`.
+    #[serde(skip_serializing_if = "is_recorded")]
+    pub cuts: Cuts,
+    /// Pulls the file's actions back into `[−limit, limit]`, as D4RL does with adroit's demonstrations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_actions: Option<Real>,
     /// Rows to generate.
     pub rows: usize,
     /// Seed of the generator.
@@ -39,6 +45,8 @@ impl Default for DataConfig {
     fn default() -> Self {
         Self {
             file: None,
+            cuts: Cuts::Recorded,
+            clip_actions: None,
             rows: 1_000_000,
             seed: 0,
             noise: 0.5,
@@ -52,8 +60,26 @@ impl Default for DataConfig {
     }
 }
 
+fn is_recorded(cuts: &Cuts) -> bool {
+    *cuts == Cuts::Recorded
+}
+
 impl DataConfig {
+    /// How the file is to be read.
+    pub(crate) fn reading(&self) -> ReadOptions {
+        ReadOptions { format: None, cuts: self.cuts, clip_actions: self.clip_actions }
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let of_file = |given: bool, name: &'static str| {
+            ConfigError::unless(self.file.is_some() || !given, name, "is about a file, and there is none")
+        };
+        of_file(!is_recorded(&self.cuts), "cuts")?;
+        of_file(self.clip_actions.is_some(), "clip_actions")?;
+        ConfigError::unless(self.cuts != Cuts::Horizon(0), "cuts", "is after every 0 rows; an episode has one at least")?;
+        let limit = self.clip_actions.unwrap_or(1.0);
+        let why = format!("is {limit}; a limit is a positive number");
+        ConfigError::unless(limit > 0.0 && limit.is_finite(), "clip_actions", why)?;
         let rows = self.rows;
         ConfigError::unless(self.file.is_some() || rows >= 1000, "rows", format!("is {rows}; generate at least 1000"))?;
         let noise = self.noise;

@@ -417,6 +417,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_a_file_reads_back() {
+        for cuts in ["jumps", "{horizon=1000}", "recorded"] {
+            let settings = ["data.file=x.npz".to_owned(), "data.clip_actions=1.0".into(), format!("data.cuts={cuts}")];
+            let experiment = Experiment::parse_with(LEAST, &settings).unwrap();
+            let reading = experiment.data.reading();
+            assert!((reading.cuts == backcast_data::Cuts::Recorded) == (cuts == "recorded") && reading.clip_actions.is_some());
+            assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);
+        }
+    }
+
+    #[test]
     fn every_algorithm_has_a_name_and_reads_back() {
         let names = "bc td3_bc bcq bear rebrac awac iql sac cql edac mcq osr mopo morel npg combo rambo mobile scas sdc sdm_gan";
         for name in names.split(' ') {
@@ -446,6 +457,10 @@ mod tests {
             (LEAST, vec!["arms=[{name='a', algorithm={lambda=2.0}}]"], "arm `a`: algorithm: `lambda` is 2"),
             (LEAST, vec!["arms=[{name='a', data={best_episode=0.1}}]"], "did you mean `best_episodes`?"),
             (LEAST, vec!["arms=[{name='a', data={best_episodes=0.0}}]"], "arm `a`: data: `best_episodes` is 0"),
+            (LEAST, vec!["data.cuts=jumps"], "data.`cuts` is about a file"),
+            (LEAST, vec!["data.file=x.npz", "data.cuts={horizon=0}"], "data.`cuts` is after every 0 rows"),
+            (LEAST, vec!["data.file=x.npz", "data.cuts=jump"], "did you mean `jumps`?"),
+            (LEAST, vec!["data.file=x.npz", "data.clip_actions=-1.0"], "data.`clip_actions` is -1"),
             (LEAST, vec!["arms=[{name='a', imagine='reverse', data={rows=5000}}]"], "arm `a`: data: what imagines"),
             (LEAST, vec!["data.best_episodes=0.1", "arms=[{name='a', imagine='forward'}]"], "whole log"),
             (LEAST, vec!["data.best_episodes=0.1", "imagination.starts=return_prioritised"], "weigh every episode"),

@@ -1,7 +1,7 @@
 use super::mix;
 use crate::{DataConfig, Error, Experiment, MixOf};
 use backcast_core::{Columns, Key, Spec};
-use backcast_data::{Dataset, Log, Options, ReadOptions, Row, TerminalRows, scale_rewards};
+use backcast_data::{Dataset, Log, Options, Row, TerminalRows, scale_rewards};
 use backcast_envs::maze2d::{Maze2d, generate as maze};
 use backcast_envs::{pendulum::generate as pendulum, registry};
 use serde::{Deserialize, Serialize};
@@ -101,7 +101,7 @@ pub fn load(experiment: &Experiment, spec: Spec) -> Result<Loaded, Error> {
 /// As [`load`], for the `data` of an arm, and with next actions if its learner asks for them.
 pub(crate) fn load_as(config: &DataConfig, task: &str, spec: Spec, next_actions: bool) -> Result<Loaded, Error> {
     let (mut log, mut source) = match &config.file {
-        Some(file) => (backcast_data::read(file, &ReadOptions::default())?, file.display().to_string()),
+        Some(file) => (backcast_data::read(file, &config.reading())?, file.display().to_string()),
         None => {
             let mut how = format!("generated: {} rows, seed {}, noise {}", config.rows, config.seed, config.noise);
             if registry::canonical(task) == Some("pendulum-v1") {

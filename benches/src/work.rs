@@ -13,7 +13,7 @@ use backcast::dynamics::{Ensemble, EnsembleConfig, Fit};
 use backcast::imagination::{ImagineConfig, Imagined, Imaginer};
 use backcast::nn::{Act, Gaussian, Init, Mlp, Precision, Store, TanhGaussian};
 use backcast::penalties::{MaxAleatoric, NoPenalty, Penalty};
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use rayon::ThreadPool;
 
 /// The workloads that are updates of a [`learner`], by name.
@@ -207,11 +207,11 @@ pub fn with_steps<R>(
             })])
         }
         "rollout_mopo" => {
-            let (model, actor) = (ensemble(precision, STEPS, threads), Actor::new(precision, &[256; 2]));
+            let (model, actor) = (ensemble(precision, STEPS, threads), Actor::new(precision, &[256; 2], threads));
             then(&mut [roll_out(model, actor, data, MaxAleatoric, 2.5, pool())])
         }
         "rollout_combo" => {
-            let (model, actor) = (ensemble(precision, STEPS, threads), Actor::new(precision, &[256; 3]));
+            let (model, actor) = (ensemble(precision, STEPS, threads), Actor::new(precision, &[256; 3], threads));
             then(&mut [roll_out(model, actor, data, NoPenalty, 0.0, pool())])
         }
         _ => then(&mut (0..threads).map(|thread| updates(workload, data, thread)).collect::<Vec<_>>()),
@@ -274,8 +274,9 @@ struct Actor {
 }
 
 impl Actor {
-    fn new(precision: Precision, hidden: &[usize]) -> Self {
+    fn new(precision: Precision, hidden: &[usize], threads: usize) -> Self {
         let mut store = Store::in_precision(precision);
+        store.arena_mut().set_parallel(threads > 1);
         let sizes = [&[SHAPE.obs], hidden, &[2 * SHAPE.act]].concat();
         let net = Mlp::new(&mut store, "actor", &sizes, 1, Act::Relu, Init::FanIn, Key::new(4));
         Self { store, net }
@@ -288,10 +289,12 @@ impl Policy for Actor {
     }
 
     fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
-        let tape = self.store.tape();
-        let base = Gaussian::from_columns(self.net.forward(tape.input(obs)), -5.0, 2.0);
-        let action = key.map_or_else(|| TanhGaussian { base }.mode(), |key| base.sample(key).tanh());
-        action.write_to(act);
+        let net = self.net;
+        self.store.in_tiles(act, |tape, tile| {
+            let y = net.forward(tape.input(obs.slice_axis(Axis(0), Slice::from(tile.clone()))));
+            let base = Gaussian::from_columns(y, -5.0, 2.0);
+            key.map_or_else(|| TanhGaussian { base }.mode(), |key| base.sample_from(key, tile.start).tanh())
+        });
     }
 }
 

@@ -244,7 +244,7 @@ impl Policy for Mcq {
 
     fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
         let actor = self.nets.actor;
-        actor.act(self.store.tape().input(obs), key, act);
+        actor.act(&mut self.store, obs, key, act);
     }
 }
 

@@ -318,7 +318,7 @@ impl Policy for Acting<'_> {
     }
 
     fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
-        self.actor.act(self.store.tape_without_history().input(obs), key, act);
+        self.actor.act(self.store, obs, key, act);
     }
 }
 

@@ -22,7 +22,7 @@ use crate::td3_bc::cloning;
 use crate::transition::{Transition, check_hidden, check_shared, check_weight, sizes};
 use backcast_core::*;
 use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
 /// One field per symbol; defaults of arXiv:1812.05905, table 1, where it says nothing else.
@@ -133,11 +133,19 @@ impl Actor {
         TanhGaussian { base: Gaussian::from_columns(self.net.forward(s), LOG_STD.0, LOG_STD.1) }
     }
 
-    /// Writes tanh μ, or a sample if there is a key.
-    pub(crate) fn act(&self, s: Var<'_>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
-        let pi = self.at(s);
-        let a = key.map_or_else(|| pi.mode(), |key| pi.sample(key).0);
-        (a * self.limit).write_to(act);
+    /// Writes tanh μ for each of `obs`, or a sample if there is a key.
+    pub(crate) fn act(
+        &self,
+        store: &mut Store,
+        obs: ArrayView2<'_, Real>,
+        key: Option<Key>,
+        act: ArrayViewMut2<'_, Real>,
+    ) {
+        store.in_tiles(act, |tape, tile| {
+            let pi = self.at(tape.input(obs.slice_axis(Axis(0), Slice::from(tile.clone()))));
+            let a = key.map_or_else(|| pi.mode(), |key| pi.base.sample_from(key, tile.start).tanh());
+            a * self.limit
+        });
     }
 }
 // ANCHOR_END: actor
@@ -312,7 +320,7 @@ impl Policy for Sac {
 
     fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
         let actor = self.nets.actor;
-        actor.act(self.store.tape().input(obs), key, act);
+        actor.act(&mut self.store, obs, key, act);
     }
 }
 

@@ -115,6 +115,11 @@ impl Arena {
         self.machine.parallel = parallel;
     }
 
+    /// Whether they may.
+    pub fn is_parallel(&self) -> bool {
+        self.machine.parallel
+    }
+
     /// How large products are computed from now on, forwards and backwards alike.
     ///
     /// Where [`amx_available`](crate::amx_available) is false this is [`Precision::F32`], whatever is asked for;

@@ -41,6 +41,16 @@ impl<'t> Gaussian<'t> {
         self.mean + self.log_std.exp() * noise
     }
 
+    /// As [`sample`](Gaussian::sample) of a larger tensor of a single member, for its rows from row `first` on: to the same bits.
+    ///
+    /// # Panics
+    /// If the rows before hold a number of numbers that is no multiple of four.
+    pub fn sample_from(&self, key: Key, first: usize) -> Var<'t> {
+        let shape = self.mean.shape();
+        let noise = self.mean.tape().normal_from(shape, key, first * shape.cols);
+        self.mean + self.log_std.exp() * noise
+    }
+
     /// KL(N(μ, σ²) ∥ N(μ₂, σ₂²)) of every element, N(μ₂, σ₂²) being `other`: ln σ₂/σ + (σ² + (μ − μ₂)²)/2σ₂² − ½.
     pub fn kl_to(&self, other: &Self) -> Var<'t> {
         let ratio = ((self.log_std - other.log_std) * 2.0).exp();

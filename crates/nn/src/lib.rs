@@ -58,6 +58,7 @@ mod replay;
 mod shape;
 mod store;
 mod tape;
+mod tiles;
 mod vae;
 mod var;
 mod vjp;
@@ -75,6 +76,7 @@ pub use replay::{Draw, Replay, ReplayError};
 pub use shape::Shape;
 pub use store::Store;
 pub use tape::{Tape, Var};
+pub use tiles::TILE_ROWS;
 pub use vae::{LATENT_BOUND, Vae, VaeOutput};
 
 /// The README's example, compiled and run with the documentation tests.

@@ -1,6 +1,6 @@
 use crate::{Arena, Precision, Real, Shape, Tape, arena::History};
 use backcast_core::{Slot, State};
-use std::{cell::RefCell, ops::Range};
+use std::{cell::RefCell, ops::Range, sync::Mutex};
 
 /// Every parameter of one learner in one contiguous allocation, and the arena of the tape that reads it.
 ///
@@ -10,6 +10,8 @@ pub struct Store {
     params: Vec<Real>,
     tensors: Vec<Tensor>,
     arena: RefCell<Arena>,
+    /// One for each thread that shares in [`in_tiles`](Store::in_tiles).
+    spare: Vec<Mutex<RefCell<Arena>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +82,11 @@ impl Store {
     /// Whatever an earlier tape left in `arena` is forgotten; one arena serves one tape at a time.
     pub fn tape_in<'t>(&'t self, arena: &'t RefCell<Arena>) -> Tape<'t> {
         Tape::new(&self.params, arena, History::All)
+    }
+
+    /// The arenas of threads.
+    pub(crate) fn spare_arenas(&mut self) -> &mut Vec<Mutex<RefCell<Arena>>> {
+        &mut self.spare
     }
 
     /// The arena of [`Store::tape`].

@@ -93,7 +93,15 @@ impl<'t> Tape<'t> {
 
     /// Standard normal numbers drawn by `key`.
     pub fn normal(self, shape: Shape, key: backcast_core::Key) -> Var<'t> {
-        self.draw(shape, |out| key.normal(out))
+        self.normal_from(shape, key, 0)
+    }
+
+    /// As [`normal`](Tape::normal), the numbers from number `first` of the draw on: the noise of some rows of many, to the same bits.
+    ///
+    /// # Panics
+    /// If `first` is no multiple of four.
+    pub fn normal_from(self, shape: Shape, key: backcast_core::Key, first: usize) -> Var<'t> {
+        self.draw(shape, |out| key.normal_from(first, out))
     }
 
     /// Numbers uniform in `[low, high)` drawn by `key`.

@@ -240,7 +240,9 @@ pub trait ModelBased: Clone + Default + Serialize + DeserializeOwned {
 pub trait Imagines: Learner {
     /// When to imagine, how much to keep, and how to mix; none for a learner that only asks its model in its updates, which learns
     /// from the log alone and imagines nothing.
-    fn rollouts(&self) -> Option<&Rollouts>;
+    fn rollouts(&self) -> Option<&Rollouts> {
+        None
+    }
 
     /// The share of the next batch that is to come from the log, where it is not [`Rollouts::real`] always.
     fn real_share(&self) -> Real {
@@ -248,7 +250,10 @@ pub trait Imagines: Learner {
     }
 
     /// Rolls the policy from states of `log`, which is in the model's units; every transition goes to `sink`, in these too.
-    fn imagine(&mut self, log: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary;
+    /// One without rollouts has none.
+    fn imagine(&mut self, _log: &dyn Source, _key: Key, _sink: &mut dyn Sink) -> Summary {
+        Summary::default()
+    }
 }
 // ANCHOR_END: imagines
 

@@ -28,14 +28,13 @@
 
 use crate::{
     cql::keep,
-    imagines::{Imagines, ModelBased, Rollouts, Units, World},
+    imagines::{Imagines, ModelBased, Units, World},
     perturbed::{perturbed, rows_of, with_slope},
     td3_bc::{policy, smoothed},
     transition::{Transition, check_hidden, check_shared, check_weight, sizes},
 };
 use backcast_core::*;
 use backcast_dynamics::Ensemble;
-use backcast_imagination::{Sink, Summary};
 use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
@@ -258,15 +257,8 @@ impl Scas {
     }
 }
 
-impl Imagines for Scas {
-    fn rollouts(&self) -> Option<&Rollouts> {
-        None
-    }
-
-    fn imagine(&mut self, _: &dyn Source, _: Key, _: &mut dyn Sink) -> Summary {
-        Summary::default()
-    }
-}
+/// It asks its model in its updates, and imagines nothing.
+impl Imagines for Scas {}
 
 impl Learner for Scas {
     // ANCHOR: update

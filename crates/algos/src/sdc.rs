@@ -35,14 +35,13 @@
 use crate::{
     bear::{Kernel, mmd},
     cql::{self, Cql, keep},
-    imagines::{Imagines, ModelBased, Rollouts, Units, World},
+    imagines::{Imagines, ModelBased, Units, World},
     perturbed::{perturbed, rows_of, with_slope},
     sac::Multiplier,
     transition::check_weight,
 };
 use backcast_core::*;
 use backcast_dynamics::{Ensemble, TransitionVae, TransitionVaeConfig};
-use backcast_imagination::{Sink, Summary};
 use backcast_nn::{Shape, TanhGaussian, Var};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
@@ -317,15 +316,8 @@ impl Sdc {
     // ANCHOR_END: actor_step
 }
 
-impl Imagines for Sdc {
-    fn rollouts(&self) -> Option<&Rollouts> {
-        None
-    }
-
-    fn imagine(&mut self, _: &dyn Source, _: Key, _: &mut dyn Sink) -> Summary {
-        Summary::default()
-    }
-}
+/// It asks its model in its updates, and imagines nothing.
+impl Imagines for Sdc {}
 
 impl Learner for Sdc {
     // ANCHOR: update

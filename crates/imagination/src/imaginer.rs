@@ -174,6 +174,9 @@ pub struct Imaginer<P> {
     work: Work,
 }
 
+/// Rows whose predictions by every member are held at a time. Some are needed for every thread to have its share.
+const ROWS_NEARBY: usize = 4096;
+
 /// The memory of the loop; it grows to the size of the largest call.
 #[derive(Debug)]
 struct Work {
@@ -310,34 +313,44 @@ impl<P: Penalty> Imaginer<P> {
                 None => w.member.extend((0..rows).map(|i| elites[key.name("member").below(elites.len(), i)])),
             }
             let given = [view(&w.from, rows, obs), view(&w.act, rows, act)];
-            // What was predicted, by the drawn member, becomes what happens.
-            let sample = |mean: &mut [Real], std: &[Real], noise: &mut [Real]| {
-                if config.sampling == Sampling::Gaussian {
-                    match recorded {
-                        Some(recorded) => {
-                            for (noise, chain) in noise.chunks_exact_mut(cols).zip(&w.chain) {
-                                noise.copy_from_slice(&recorded.noise[chain * cols..][..cols]);
-                            }
+            if config.sampling == Sampling::Gaussian {
+                match recorded {
+                    Some(recorded) => {
+                        for (noise, chain) in w.noise.chunks_exact_mut(cols).zip(&w.chain) {
+                            noise.copy_from_slice(&recorded.noise[chain * cols..][..cols]);
                         }
-                        None => key.name("noise").normal(noise),
                     }
+                    None => key.name("noise").normal(&mut w.noise),
+                }
+            }
+            // What was predicted, by the drawn member, becomes what happens.
+            let sample = |mean: &mut [Real], std: &[Real], noise: &[Real]| {
+                if config.sampling == Sampling::Gaussian {
                     mean.iter_mut().zip(std).zip(noise).for_each(|((x, s), z)| *x += s * *z);
                 }
             };
             if measured {
-                let p = model.predict(given);
-                for (i, &member) in w.member.iter().enumerate() {
-                    for c in 0..cols {
-                        w.mean[i * cols + c] = p.mean[[member, i, c]];
-                        w.std[i * cols + c] = p.std[[member, i, c]];
+                // What all members say of fifty thousand rows would go to memory and come back: a few rows at a time stay near.
+                for first in (0..rows).step_by(ROWS_NEARBY) {
+                    let block = first..rows.min(first + ROWS_NEARBY);
+                    let from = view(&w.from[block.start * obs..block.end * obs], block.len(), obs);
+                    let act = view(&w.act[block.start * act..block.end * act], block.len(), act);
+                    let p = model.predict([from, act]);
+                    let wide = block.start * cols..block.end * cols;
+                    let (mean, std) = (&mut w.mean[wide.clone()], &mut w.std[wide.clone()]);
+                    for (i, &member) in w.member[block.clone()].iter().enumerate() {
+                        for c in 0..cols {
+                            mean[i * cols + c] = p.mean[[member, i, c]];
+                            std[i * cols + c] = p.std[[member, i, c]];
+                        }
                     }
+                    sample(mean, std, &w.noise[wide]);
+                    self.penalty.penalty(p, view(mean, block.len(), cols), &mut w.penalty[block]);
                 }
-                sample(&mut w.mean, &w.std, &mut w.noise);
-                self.penalty.penalty(p, view(&w.mean, rows, cols), &mut w.penalty);
             } else {
                 let (mean, std) = (view_mut(&mut w.mean, rows, cols), view_mut(&mut w.std, rows, cols));
                 model.predict_elite(given, &w.member, mean, std);
-                sample(&mut w.mean, &w.std, &mut w.noise);
+                sample(&mut w.mean, &w.std, &w.noise);
             }
             if let Some(check) = &mut self.cycle {
                 w.to.clear();

@@ -29,6 +29,7 @@
 //! | whose doing it was: COMA's baseline, and the mixer's own | [`credit`] |
 //! | one agent with many parts: DecQN and its CQL, BCQ, IQL and one-step variants | [`factored`] |
 //! | games of which the answer is known | [`games`] |
+//! | agents whose actions are continuous, from a log: MA-CQL, OMAR, CFCQL, ICQ; and online, MATD3 | [`team`] |
 //!
 //! What is deliberately absent: recurrent nets (a part sees an observation), environments, files.
 #![forbid(unsafe_code)]
@@ -41,6 +42,7 @@ pub mod learner;
 mod lesson;
 pub mod mixer;
 pub mod parts;
+pub mod team;
 
 pub use conservative::{Conservatism, Spread};
 pub use credit::{Credit, counterfactual_advantage};

@@ -325,7 +325,8 @@ mod tests {
             assert_eq!(obs[18..28], other[..10], "seed {seed}");
             // x → 3 − x for places, −x for forces.
             let mirror = |[x, y]: [f64; 2]| [3.0 - x, y];
-            let mirrored: Vec<Particle> = agents.iter().map(|a| Particle { position: mirror(a.position), ..*a }).collect();
+            let mirrored: Vec<Particle> =
+                agents.iter().map(|a| Particle { position: mirror(a.position), ..*a }).collect();
             let places: Vec<[f64; 2]> = landmarks.iter().copied().map(mirror).collect();
             world.set_state(&mirrored, &places);
             let reflected = world.step(&[-act[0], act[1], -act[2], act[3], -act[4], act[5]], &mut other);

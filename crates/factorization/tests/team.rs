@@ -3,9 +3,7 @@
 use backcast_core::{Algorithm, Batch, Columns, Key, Learner, Metrics, Policy, Real, Spec, restore, snapshot};
 use backcast_factorization::team::cfcql::Lambda;
 use backcast_factorization::team::omar::Search;
-use backcast_factorization::team::{
-    Scope, Shared, bc, cfcql, icq, ma_cql, macql, matd3, omar, online, rows, td3_bc,
-};
+use backcast_factorization::team::{Scope, Shared, bc, cfcql, icq, ma_cql, macql, matd3, omar, online, rows, td3_bc};
 use backcast_nn::{Gaussian, Shape, Store};
 use ndarray::{Array2, Axis};
 
@@ -82,9 +80,8 @@ fn the_search_finds_the_top_of_a_function_that_is_known() {
     let mut apart = |search: Search| {
         let tape = store.tape();
         let top = tape.uniform(shape, -0.8, 0.8, Key::new(5));
-        let (found, best) = search.best(tape, shape, 1.0, Key::new(6), |u| {
-            (u - top_of(u, Key::new(5), shape)).square().sum_cols() * -20.0
-        });
+        let (found, best) = search
+            .best(tape, shape, 1.0, Key::new(6), |u| (u - top_of(u, Key::new(5), shape)).square().sum_cols() * -20.0);
         let off = (found - top).square().sum_cols().sqrt().mean().item();
         let same = ((found - top).square().sum_cols() * -20.0 - best).abs().sum().item();
         assert!(same < 1e-3, "the value it says is that of what it found: {same}");
@@ -111,7 +108,8 @@ fn weights_average_to_one_and_go_with_the_advantage() {
         for agent in 0..3 {
             let mean = weights.member(agent).mean().item();
             assert!((mean - 1.0).abs() < 1e-4, "{temperature}, agent {agent}: {mean}");
-            let largest = |x: backcast_nn::Var<'_>| x.read(|x| (1..40).fold(0, |at, i| if x[i] > x[at] { i } else { at }));
+            let largest =
+                |x: backcast_nn::Var<'_>| x.read(|x| (1..40).fold(0, |at, i| if x[i] > x[at] { i } else { at }));
             assert_eq!(largest(weights.member(agent)), largest(advantage.member(agent)));
         }
     }
@@ -156,7 +154,7 @@ fn those_that_improve_find_what_pays() {
         let pays = act.iter().zip(top).map(|(u, t)| -(u - t) * (u - t)).sum::<Real>();
         log.push(&obs, &act, pays, &obs, true);
     }
-    let shared = Shared { rate: 0.01, ..shared(2) };
+    let shared = shared(2);
     let cql = ma_cql::Config { shared: shared.clone(), alpha: 0.05, ..Default::default() };
     let learners: Vec<(&str, Box<dyn Learner>)> = vec![
         ("matd3, own", boxed(&matd3::Config { shared: shared.clone(), scope: Scope::Own })),
@@ -171,12 +169,13 @@ fn those_that_improve_find_what_pays() {
         let mut staging = Columns::new(log.spec());
         for t in 0..300 {
             let key = Key::new(12).fold(t);
-            learner.update(backcast_core::Source::sample(&log, key.name("rows"), 64, &mut staging), key);
+            learner.update(backcast_core::Source::sample(&log, key.name("rows"), 256, &mut staging), key);
         }
         let mut act = Array2::zeros((1, 4));
         learner.act(Array2::zeros((1, 4)).view(), None, act.view_mut());
-        let apart = act.iter().zip(top).map(|(u, t)| (u - t).abs()).fold(0.0, Real::max);
-        assert!(apart < 0.25, "{name}: {act}");
+        // Standing still costs 1, acting at random 2.3.
+        let cost = act.iter().zip(top).map(|(u, t)| (u - t) * (u - t)).sum::<Real>();
+        assert!(cost < 0.4, "{name}: {cost} by {act}");
     }
 }
 
@@ -222,11 +221,14 @@ fn learners_save_and_go_on_to_the_same_bits() {
     continues(&log, &bc::Config { shared: own.clone() });
     continues(&log, &td3_bc::Config { shared: own.clone(), alpha: 2.5 });
     continues(&log, &matd3::Config { shared: own.clone(), scope: Scope::Central });
-    continues(&log, &omar::Config {
-        cql: ma_cql::Config { shared: own.clone(), ..Default::default() },
-        coefficient: 0.7,
-        search: Search::default(),
-    });
+    continues(
+        &log,
+        &omar::Config {
+            cql: ma_cql::Config { shared: own.clone(), ..Default::default() },
+            coefficient: 0.7,
+            search: Search::default(),
+        },
+    );
     continues(&log, &macql::Config { shared: central, alone: false, ..Default::default() });
     continues(&log, &near);
     continues(&log, &icq::Config { shared: own, ..Default::default() });

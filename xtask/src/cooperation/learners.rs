@@ -7,9 +7,17 @@ use backcast::envs::registry;
 use backcast::evaluate;
 use backcast::factorization::team::cfcql::Lambda;
 use backcast::factorization::team::preset::{Preset, Quality, Repository, Task};
-use backcast::factorization::team::{bc, icq, td3_bc};
+use backcast::factorization::team::{Shared, bc, cfcql, icq, ma_cql, macql, td3_bc};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
+
+/// Whose settings, and what is otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) repository: Repository,
+    pub(crate) rate: Option<Real>,
+    pub(crate) alpha: Option<Real>,
+}
 
 /// Who learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -41,24 +49,58 @@ impl Kind {
         self == Self::Icq
     }
 
+    /// The name it has on the command line.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Bc => "bc",
+            Self::Td3Bc => "td3_bc",
+            Self::Icq => "icq",
+            Self::MaCql => "ma_cql",
+            Self::Omar => "omar",
+            Self::Macql => "macql",
+            Self::Cfcql => "cfcql",
+            Self::CfcqlNear => "cfcql_near",
+        }
+    }
+
     /// The learner for a log, and its settings in words, by which results are told apart.
     pub(crate) fn build(
         self,
-        repository: Repository,
+        settings: Settings,
         quality: Quality,
         spec: Spec,
         key: Key,
     ) -> Result<(Box<dyn Learner>, String), ConfigError> {
-        let preset = Preset::of(repository, Task::Spread, quality);
+        let mut preset = Preset::of(settings.repository, Task::Spread, quality);
+        preset.alpha = settings.alpha.unwrap_or(preset.alpha);
+        let own = |shared: Shared| Shared { rate: settings.rate.unwrap_or(shared.rate), ..shared };
         match self {
-            Self::Bc => made(bc::Config::default(), spec, key),
-            Self::Td3Bc => made(td3_bc::Config::default(), spec, key),
-            Self::Icq => made(icq::Config { policy_temperature: 1.0, ..Default::default() }, spec, key),
-            Self::MaCql => made(preset.ma_cql(), spec, key),
-            Self::Omar => made(preset.omar(), spec, key),
-            Self::Macql => made(preset.macql(), spec, key),
-            Self::Cfcql => made(preset.cfcql(Lambda::Even), spec, key),
-            Self::CfcqlNear => made(preset.cfcql(Lambda::Near(1.0)), spec, key),
+            Self::Bc => made(bc::Config { shared: own(bc::Config::default().shared) }, spec, key),
+            Self::Td3Bc => {
+                let config = td3_bc::Config::default();
+                made(td3_bc::Config { shared: own(config.shared), ..config }, spec, key)
+            }
+            Self::Icq => {
+                let config = icq::Config { policy_temperature: 1.0, ..Default::default() };
+                made(icq::Config { shared: own(config.shared), ..config }, spec, key)
+            }
+            Self::MaCql => {
+                let config = preset.ma_cql();
+                made(ma_cql::Config { shared: own(config.shared), ..config }, spec, key)
+            }
+            Self::Omar => {
+                let mut config = preset.omar();
+                config.cql.shared = own(config.cql.shared);
+                made(config, spec, key)
+            }
+            Self::Macql => {
+                let config = preset.macql();
+                made(macql::Config { shared: own(config.shared), ..config }, spec, key)
+            }
+            Self::Cfcql | Self::CfcqlNear => {
+                let config = preset.cfcql(if self == Self::Cfcql { Lambda::Even } else { Lambda::Near(1.0) });
+                made(cfcql::Config { shared: own(config.shared), ..config }, spec, key)
+            }
         }
     }
 }

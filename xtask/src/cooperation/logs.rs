@@ -31,7 +31,7 @@ pub(crate) struct Recipe {
 
 impl Recipe {
     pub(crate) fn new(world: &str, quick: bool) -> Self {
-        let online = online::Config { rounds: if quick { 12 } else { 400 }, ..Default::default() };
+        let online = online::Config { rounds: if quick { 40 } else { 800 }, ..Default::default() };
         Self {
             world: world.to_owned(),
             worlds: if quick { 10 } else { 25 },
@@ -79,12 +79,7 @@ impl Policy for Anything {
         self.0
     }
 
-    fn act(
-        &mut self,
-        _: ndarray::ArrayView2<'_, Real>,
-        key: Option<Key>,
-        mut act: ndarray::ArrayViewMut2<'_, Real>,
-    ) {
+    fn act(&mut self, _: ndarray::ArrayView2<'_, Real>, key: Option<Key>, mut act: ndarray::ArrayViewMut2<'_, Real>) {
         let limit = self.0.act_limit;
         key.expect("a key").uniform(-limit, limit, act.as_slice_mut().expect("dense"));
     }
@@ -119,16 +114,23 @@ pub(crate) fn make(recipe: &Recipe, folder: &Path) -> anyhow::Result<Made> {
     let mut learner = recipe.learner.build(spec, key.name("learner"))?;
     let mut replay = Replay::new(spec);
     let (mut curve, mut kept, mut failed) = (Vec::new(), Vec::new(), None);
-    online::learn(&recipe.online, &mut learner, &mut worlds, &mut replay, key.name("online"), |learner, replay, round| {
-        if round % recipe.look_every == 0 || round == recipe.online.rounds {
-            match returns(learner, &recipe.world, recipe.episodes, looked) {
-                Ok(value) => curve.push((round, value)),
-                Err(error) => failed = Some(error),
+    online::learn(
+        &recipe.online,
+        &mut learner,
+        &mut worlds,
+        &mut replay,
+        key.name("online"),
+        |learner, replay, round| {
+            if round % recipe.look_every == 0 || round == recipe.online.rounds {
+                match returns(learner, &recipe.world, recipe.episodes, looked) {
+                    Ok(value) => curve.push((round, value)),
+                    Err(error) => failed = Some(error),
+                }
+                kept.push((snapshot(learner), replay.ends.len(), replay.rows.len()));
             }
-            kept.push((snapshot(learner), replay.ends.len(), replay.rows.len()));
-        }
-        failed.is_none()
-    });
+            failed.is_none()
+        },
+    );
     failed.map_or(Ok(()), Err)?;
     let expert = returns(&mut learner, &recipe.world, 10 * recipe.episodes, looked)?;
     let half = 0.5 * (random + expert);
@@ -170,16 +172,14 @@ pub(crate) fn make(recipe: &Recipe, folder: &Path) -> anyhow::Result<Made> {
     let medium = returns(&mut learner, &recipe.world, 10 * recipe.episodes, looked)?;
     let medium_log = played(Some(&mut learner), "medium");
     let random_log = played(None, "random");
-    for ((name, quality), _) in Quality::ALL.iter().zip(0..) {
-        write(
-            name,
-            match quality {
-                Quality::Random => &random_log,
-                Quality::MediumReplay => &until,
-                Quality::Medium => &medium_log,
-                Quality::Expert => &expert_log,
-            },
-        )?;
+    for (name, quality) in Quality::ALL {
+        let replay = match quality {
+            Quality::Random => &random_log,
+            Quality::MediumReplay => &until,
+            Quality::Medium => &medium_log,
+            Quality::Expert => &expert_log,
+        };
+        write(name, replay)?;
     }
     let made = Made { recipe: recipe.clone(), random, expert, medium_round: curve[at].0, medium, curve, logs };
     std::fs::write(&note, serde_json::to_string_pretty(&made)?).with_context(|| note.display().to_string())?;

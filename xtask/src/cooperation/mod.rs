@@ -12,7 +12,7 @@ use backcast::factorization::team::preset::{Quality, Repository};
 use backcast::stats::interquartile_mean;
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
-use learners::{Kind, Training};
+use learners::{Kind, Settings, Training};
 use logs::{Made, Recipe, mean};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -36,6 +36,18 @@ pub(crate) struct Args {
     /// Rows of a batch
     #[arg(long, default_value_t = 256)]
     batch: usize,
+    /// These logs alone, such as medium,expert
+    #[arg(long, value_name = "LOGS", value_delimiter = ',')]
+    from: Vec<String>,
+    /// These learners alone, such as bc,omar
+    #[arg(long, value_name = "LEARNERS", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Another learning rate than the settings'
+    #[arg(long)]
+    rate: Option<f32>,
+    /// Another weight of the conservative penalty than the settings'
+    #[arg(long)]
+    alpha: Option<f32>,
     /// Make the logs and stop
     #[arg(long)]
     logs: bool,
@@ -80,9 +92,13 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
         false => Training { updates: args.updates, batch: args.batch, looks: 8, episodes: 100 },
     };
     let repository = if args.retuned { Repository::Cfcql } else { Repository::Omar };
-    let all = results(&args, &folder, repository, training)?;
+    let settings = Settings { repository, rate: args.rate, alpha: args.alpha };
+    let all = results(&args, &folder, settings, training)?;
     println!("{}", table(&made, &all, |f| last(f)));
-    println!("Change over the last quarter of the updates:\n\n{}", table(&made, &all, |f| last(f) - earlier(f) + made.random));
+    println!(
+        "Change over the last quarter of the updates:\n\n{}",
+        table(&made, &all, |f| last(f) - earlier(f) + made.random)
+    );
     let drawn = folder.join("cooperation.svg");
     std::fs::write(&drawn, standalone(&figure(&made, &all))).with_context(|| drawn.display().to_string())?;
     println!("figure: {}", drawn.display());
@@ -105,7 +121,12 @@ fn described(made: &Made) -> String {
     table.load_style(ASCII_MARKDOWN);
     table.set_header(["log", "rows", "mean return", "score"]);
     for ((name, _), (value, rows)) in Quality::ALL.iter().zip(&made.logs) {
-        table.add_row([(*name).to_owned(), rows.to_string(), format!("{value:.1}"), format!("{:.1}", made.score(*value))]);
+        table.add_row([
+            (*name).to_owned(),
+            rows.to_string(),
+            format!("{value:.1}"),
+            format!("{:.1}", made.score(*value)),
+        ]);
     }
     let curve: Vec<String> = made.curve.iter().map(|(round, value)| format!("{round}: {value:.1}")).collect();
     format!(
@@ -121,14 +142,14 @@ fn described(made: &Made) -> String {
 }
 
 /// What is finished, and what is not done now.
-fn results(args: &Args, folder: &Path, repository: Repository, training: Training) -> anyhow::Result<Vec<Finished>> {
+fn results(args: &Args, folder: &Path, settings: Settings, training: Training) -> anyhow::Result<Vec<Finished>> {
     let path = folder.join("results.jsonl");
-    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
     // A line that was cut off is no result.
-    let known: Vec<Finished> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let known: Vec<Finished> = before.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
     let file = file.as_mut().map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
-    if !text.is_empty() && !text.ends_with('\n') {
+    if !before.is_empty() && !before.ends_with('\n') {
         writeln!(file).with_context(|| path.display().to_string())?;
     }
     let mut read = HashMap::new();
@@ -136,6 +157,10 @@ fn results(args: &Args, folder: &Path, repository: Repository, training: Trainin
     for seed in 0..args.seeds {
         for (name, quality) in Quality::ALL {
             for (kind, shown) in Kind::ALL {
+                let wanted = |list: &[String], name: &str| list.is_empty() || list.iter().any(|one| one == name);
+                if !wanted(&args.from, name) || !wanted(&args.only, kind.word()) {
+                    continue;
+                }
                 let key = Key::new(seed).name("cooperation");
                 let rows = match read.entry((name, kind.next_actions())) {
                     std::collections::hash_map::Entry::Occupied(rows) => rows.into_mut(),
@@ -143,14 +168,14 @@ fn results(args: &Args, folder: &Path, repository: Repository, training: Trainin
                         empty.insert(logs::read(folder, name, kind.next_actions())?)
                     }
                 };
-                let (mut learner, settings) = kind.build(repository, quality, rows.spec(), key.name("learner"))?;
-                if let Some(done) = known.iter().find(|f| f.is(kind, name, seed, &settings, training)) {
+                let (mut learner, text) = kind.build(settings, quality, rows.spec(), key.name("learner"))?;
+                if let Some(done) = known.iter().find(|f| f.is(kind, name, seed, &text, training)) {
                     all.push(done.clone());
                     continue;
                 }
                 let begun = std::time::Instant::now();
                 let curve = learners::train(&mut *learner, rows, &args.world, training, key)?;
-                let done = Finished { learner: kind, log: name.to_owned(), seed, settings, training, curve };
+                let done = Finished { learner: kind, log: name.to_owned(), seed, settings: text, training, curve };
                 writeln!(file, "{}", serde_json::to_string(&done)?).with_context(|| path.display().to_string())?;
                 let seconds = begun.elapsed().as_secs_f64();
                 println!("seed {seed}, {name}, {shown}: {:.2} in {seconds:.1} s", last(&done));

@@ -78,9 +78,7 @@ impl Config {
     fn lambda<'t>(&self, nets: Nets, rows: Rows<'t>) -> Var<'t> {
         let Shape { members: agents, rows: count, .. } = rows.u.shape();
         match self.lambda {
-            Lambda::Even => {
-                rows.u.tape().fill(Shape::new(1, count, agents), |out| out.fill((agents as Real).recip()))
-            }
+            Lambda::Even => rows.u.tape().fill(Shape::new(1, count, agents), |out| out.fill((agents as Real).recip())),
             Lambda::Near(tau) => {
                 let near = nets.ln_behaviour(rows.s, nets.act(rows.s)).detach() * tau;
                 let near = super::together(near);

@@ -77,8 +77,7 @@ impl Method for Config {
 
 impl Algorithm for Config {
     const NAME: &'static str = "ma_cql";
-    const PAPER: &'static str =
-        "Kumar et al., Conservative Q-learning for offline reinforcement learning, arXiv:2006.04779, for each agent by itself";
+    const PAPER: &'static str = "Kumar et al., Conservative Q-learning for offline reinforcement learning, arXiv:2006.04779, for each agent by itself";
     type Learner = Team<Self>;
 
     fn check(&self) -> Result<(), ConfigError> {

@@ -55,9 +55,8 @@ impl Replay {
     /// The undiscounted returns of the episodes.
     pub fn returns(&self) -> Vec<f64> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        let total = |(from, to): (usize, usize)| {
-            self.rows.values(Column::Reward)[from..to].iter().map(|&r| r as f64).sum()
-        };
+        let total =
+            |(from, to): (usize, usize)| self.rows.values(Column::Reward)[from..to].iter().map(|&r| r as f64).sum();
         starts.zip(self.ends.iter().copied()).map(total).collect()
     }
 }

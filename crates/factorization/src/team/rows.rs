@@ -95,7 +95,8 @@ mod tests {
         assert_eq!(u.shape().dims(), [3, 2, 2]);
         u.read(|x| assert_eq!(x, [1.0, 2.0, 7.0, 8.0, 3.0, 4.0, 9.0, 10.0, 5.0, 6.0, 11.0, 12.0]));
         together(u).read(|x| assert_eq!(x, joint.as_slice().unwrap()));
-        let alone = tape.fill(Shape::new(1, 4, 2), |out| out.iter_mut().enumerate().for_each(|(i, x)| *x = -(i as Real)));
+        let alone =
+            tape.fill(Shape::new(1, 4, 2), |out| out.iter_mut().enumerate().for_each(|(i, x)| *x = -(i as Real)));
         let deviating = deviating(u, 1, alone);
         assert_eq!(deviating.shape().dims(), [1, 4, 6]);
         deviating.read(|x| assert_eq!(x[6..12], [1.0, 2.0, -2.0, -3.0, 5.0, 6.0]));

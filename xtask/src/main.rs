@@ -1,4 +1,4 @@
-//! The runner: `run`, `sweep`, `watch`, `report`, `export`, `select`, `explain`, `doctor`, `bands`, `data`, `bench`, `calibrate`, `parity`, `mujoco`, `games`, `test`, `fuzz`, `tidy`, `docs`.
+//! The runner: `run`, `sweep`, `watch`, `report`, `export`, `select`, `explain`, `doctor`, `bands`, `data`, `bench`, `calibrate`, `parity`, `mujoco`, `games`, `cooperation`, `test`, `fuzz`, `tidy`, `docs`.
 //!
 //! `cargo xtask` is an alias (see `.cargo/config.toml`) for running this program. It is the only place in the workspace
 //! that prints.
@@ -9,6 +9,7 @@ mod bands;
 mod bench;
 mod calibrate;
 mod comparison;
+mod cooperation;
 mod data;
 mod docs;
 mod doctor;
@@ -80,6 +81,8 @@ enum Command {
     Mujoco(mujoco::Args),
     /// Play games whose answer is known with values made of parts, and draw what comes of it
     Games(games::Args),
+    /// Agents that act together, from logs of a team that learnt online: who learns how much from which
+    Cooperation(cooperation::Args),
     /// Unit, integration and documentation tests, then the gradient checks in double precision
     Test(test::Args),
     /// Check what the compiler cannot: layers, front pages, names, spelling, documents that match the code
@@ -139,6 +142,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Command::Parity(args) => parity::main(args),
         Command::Mujoco(args) => mujoco::main(args),
         Command::Games(args) => games::main(args),
+        Command::Cooperation(args) => cooperation::main(args),
         Command::Test(args) => test::main(args),
         Command::Tidy => tidy::main(),
         Command::Fuzz(args) => fuzz::main(args),

@@ -1,7 +1,7 @@
 //! Environments in pure Rust, their terminations and reference scores.
 //!
 //! Offline reinforcement learning trains on logs, but somebody has to say how good the trained policy is, and has to make
-//! the logs. This crate does both without a simulator to install: three worlds whose physics fits in a page each, the
+//! the logs. This crate does both without a simulator to install: four worlds whose physics fits in a page each, the
 //! generator of the maze logs, and the tables that turn a return into the score papers print.
 //!
 //! | world | observation / action | physics checked against |
@@ -9,6 +9,7 @@
 //! | [`maze2d`]: a sphere in a maze (D4RL), 20 registered tasks | 4 / 2 | MuJoCo 4.0.0, contacts included |
 //! | [`pendulum`]: swing-up (Gym) | 3 / 1 | recorded logs |
 //! | [`dmsd`]: two masses, three springs (NeoRL-2) | 6 / 2 | recorded logs |
+//! | [`spread`]: three particles share out three landmarks (MPE) | 3·18 / 3·2 | steps computed by hand |
 //!
 //! Where MuJoCo is installed, [`mujoco`] adds hopper, half-cheetah, walker2d, reacher, ant and antmaze; it is loaded at run time, and
 //! nothing here needs it.
@@ -35,7 +36,7 @@
 //!
 //! [`exact`] takes one exact step from an observation, whoever imagined it: the truth that a learnt model is held against.
 //!
-//! All three can also be [pushed](push::Pushable) in the middle of an episode, to see whether a policy comes back.
+//! The first three can also be [pushed](push::Pushable) in the middle of an episode, to see whether a policy comes back.
 //!
 //! What is deliberately absent: files written (a log leaves [`maze2d::generate`] as plain columns), rendering, and hidden state. A
 //! world of your own is tried with [`checker::check`].
@@ -52,6 +53,7 @@ pub mod mujoco;
 pub mod pendulum;
 pub mod push;
 pub mod registry;
+pub mod spread;
 pub mod termination;
 
 /// The README's example, compiled and run.

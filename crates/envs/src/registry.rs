@@ -1,12 +1,12 @@
 //! Worlds, terminations and reference scores by name.
 //!
-//! Names of worlds that MuJoCo simulates are in [`mujoco`]. Names are not case-sensitive. A maze's name may say `-sparse` (the default) and leave out its version (the latest).
+//! Names of worlds that MuJoCo simulates are in [`mujoco`], those of worlds with several agents in [`spread`]. Names are not case-sensitive. A maze's name may say `-sparse` (the default) and leave out its version (the latest).
 //! Terminations and scores are also known for Gym's MuJoCo tasks and others that are not simulated here, by the first part
 //! of a dataset's name: `hopper-medium-v2`.
 
 use crate::maze2d::{Layout, Maze2d, Reward};
 use crate::push::Pushable;
-use crate::{EnvError, Score, dmsd, mujoco, pendulum, termination};
+use crate::{EnvError, Score, dmsd, mujoco, pendulum, spread, termination};
 use backcast_core::{Env, Termination, never};
 
 /// The canonical names of every world [`make`] can make.
@@ -107,7 +107,20 @@ pub fn canonical(name: &str) -> Option<&'static str> {
 /// # Ok::<(), backcast_envs::EnvError>(())
 /// ```
 pub fn make(name: &str) -> Result<Box<dyn Env + Send>, EnvError> {
+    if let Some(world) = spread::Spread::named(name) {
+        return Ok(Box::new(world));
+    }
     mujoco::make(name).unwrap_or_else(|| Ok(make_pushable(name)?))
+}
+
+/// How many agents act in the world called `name`. Observations and actions are the agents' own, of equal width, one after the other.
+///
+/// ```
+/// use backcast_envs::registry::agents;
+/// assert_eq!((agents("spread-v0"), agents("pendulum-v1")), (3, 1));
+/// ```
+pub fn agents(name: &str) -> usize {
+    spread::Spread::named(name).map_or(1, |world| world.agents())
 }
 
 /// The release of MuJoCo that [`make`] simulates `name` with, such as `4.0.0`: trajectories, and with them scores, differ between
@@ -120,9 +133,9 @@ pub fn simulator(name: &str) -> Option<String> {
 /// As [`make`], where the world can be [pushed](Pushable): those of this crate's own physics.
 ///
 /// # Errors
-/// [`EnvError::Unknown`] with the three nearest names, [`EnvError::NotPushable`] for worlds of MuJoCo.
+/// [`EnvError::Unknown`] with the three nearest names, [`EnvError::NotPushable`] for worlds of MuJoCo and of several agents.
 pub fn make_pushable(name: &str) -> Result<Box<dyn Pushable + Send>, EnvError> {
-    if name.starts_with("mujoco:") || mujoco::canonical(name).is_some() {
+    if name.starts_with("mujoco:") || mujoco::canonical(name).is_some() || spread::Spread::named(name).is_some() {
         return Err(EnvError::NotPushable { name: name.to_owned() });
     }
     Ok(match canonical(name) {
@@ -157,7 +170,7 @@ pub(crate) fn maze2d(name: &str) -> Result<Maze2d, EnvError> {
 /// end; hopper, walker2d, ant and humanoid end when they fall, Adroit's pen when it is dropped.
 /// (Antmaze ends at its goal, which no observation shows and every reset draws anew: not known here.)
 pub fn termination(name: &str) -> Option<Termination> {
-    if canonical(name).is_some() {
+    if canonical(name).is_some() || spread::Spread::named(name).is_some() {
         return Some(never);
     }
     match task(name).as_str() {
@@ -197,7 +210,7 @@ fn task(name: &str) -> String {
 /// The three registered names with the smallest edit distance to `name`, nearest first.
 fn nearest(name: &str) -> Vec<String> {
     let name = name.to_ascii_lowercase();
-    let known = NAMES.iter().chain(&mujoco::NAMES);
+    let known = NAMES.iter().chain(&spread::NAMES).chain(&mujoco::NAMES);
     let mut all: Vec<_> = known.map(|known| (edit_distance(&name, known), *known)).collect();
     all.sort_by_key(|(distance, _)| *distance);
     all.truncate(3);

@@ -21,6 +21,27 @@
 //! assert_eq!(game.pays(&learn(Method::WeightedQmix { weighting: Weighting::Optimistic, alpha: 0.1, star: 32 })), 8.0);
 //! ```
 //!
+//! That is for discrete actions. Where each agent chooses numbers, [`team`] has decentralised policies with values of an agent's own or
+//! of all together, as learners on joint batches:
+//!
+//! ```
+//! use backcast_core::{Algorithm, Columns, Key, Learner, Source, Spec};
+//! use backcast_factorization::team::{Shared, cfcql};
+//!
+//! // Two agents that see a number each and choose one.
+//! let mut log = Columns::new(Spec::new(2, 2));
+//! for i in 0..50 {
+//!     let x = i as f32 / 50.0;
+//!     log.push(&[x, -x], &[-x, x], -x, &[x / 2.0, -x / 2.0], false);
+//! }
+//! let shared = Shared { agents: 2, hidden: vec![16], ..Shared::central() };
+//! let mut team = cfcql::Config { shared, alpha: 0.5, ..Default::default() }.build(log.spec(), Key::new(0))?;
+//! let mut staging = Columns::new(log.spec());
+//! let metrics = team.update(log.sample(Key::new(1), 32, &mut staging), Key::new(2));
+//! assert!(metrics.get("penalty").unwrap().is_finite());
+//! # Ok::<(), backcast_core::ConfigError>(())
+//! ```
+//!
 //! | what | where |
 //! |---|---|
 //! | VDN, QMIX, QPLEX, a mixer without restrictions | [`mixer`] |
@@ -29,6 +50,7 @@
 //! | whose doing it was: COMA's baseline, and the mixer's own | [`credit`] |
 //! | one agent with many parts: DecQN and its CQL, BCQ, IQL and one-step variants | [`factored`] |
 //! | games of which the answer is known | [`games`] |
+//! | agents whose actions are continuous, from a log: MA-CQL, OMAR, CFCQL, ICQ; and online, MATD3 | [`team`] |
 //!
 //! What is deliberately absent: recurrent nets (a part sees an observation), environments, files.
 #![forbid(unsafe_code)]
@@ -41,6 +63,7 @@ pub mod learner;
 mod lesson;
 pub mod mixer;
 pub mod parts;
+pub mod team;
 
 pub use conservative::{Conservatism, Spread};
 pub use credit::{Credit, counterfactual_advantage};

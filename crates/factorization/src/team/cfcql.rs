@@ -1,0 +1,131 @@
+//! CFCQL for continuous actions (Shao, Qu, Chen, Zhang & Ji, *Counterfactual conservative Q learning for offline multi-agent reinforcement
+//! learning*, NeurIPS 2023, arXiv:2309.12696); that for discrete ones is [`conservative`](crate::conservative).
+//!
+//! One agent at a time deviates from what was done, while the others did what they did:
+//!
+//! | equation | code |
+//! |---|---|
+//! | (1), (2) as all teams, one value for all | [`Team`] |
+//! | (2+) α·Σ_j E[ Σᵢ λᵢ(s)·ln Σ_k exp( Q_j(s, (aᵏ, u₋ᵢ)) − ln p(aᵏ) ) − Q_j(s, u) ], aᵏ uniform in agent *i*'s box | [`Config::press`] |
+//! | (2λ) λ = 1/n, or softmaxᵢ of −τ·ln( πᵢ/βᵢ ) at πᵢ(oᵢ): more where a policy is nearer to the log | [`Config::lambda`] |
+//! | (3) L_π = −meanᵢ E[ Q₁(s, (πᵢ(oᵢ), u₋ᵢ)) ] | [`macql::improved`](super::macql) |
+//!
+//! In the code βᵢ is what a conditional variational autoencoder of the joint action says by importance sampling, trained beforehand; here a
+//! normal policy of each agent's own, cloned beside. πᵢ is a normal distribution of constant width around a deterministic policy, so that its
+//! density there is the same for all and drops out of the softmax.
+//!
+//! For one agent λ is one, and this is CQL.
+
+use super::macql::improved;
+use super::rows::{Rows, deviating};
+use super::{Method, Nets, Scope, Shared, Team, check_weight, pressed};
+use backcast_core::*;
+use backcast_nn::{Shape, Var};
+use serde::{Deserialize, Serialize};
+
+/// One field per symbol.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What all teams have.
+    pub shared: Shared,
+    /// α; see the [presets](super::preset).
+    pub alpha: Real,
+    /// K, actions drawn for each row and agent.
+    pub samples: usize,
+    /// λ.
+    pub lambda: Lambda,
+}
+
+/// How the penalty is spread over the agents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lambda {
+    /// 1/n.
+    #[default]
+    Even,
+    /// softmaxᵢ of τ·ln βᵢ(πᵢ(oᵢ)), with this τ.
+    Near(Real),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { shared: Shared::central(), alpha: 1.0, samples: 10, lambda: Lambda::Even }
+    }
+}
+
+impl Config {
+    // ANCHOR: press
+    /// (2+)  Σ_j E[ Σᵢ λᵢ(s)·ln Σ_k exp( Q_j(s, (aᵏ, u₋ᵢ)) − ln p(aᵏ) ) − Q_j(s, u) ]
+    fn press<'t>(&self, nets: Nets, rows: Rows<'t>, q: [Var<'t>; 2], key: Key) -> Var<'t> {
+        let Shape { members: agents, rows: count, cols: width } = rows.u.shape();
+        let shape = Shape::new(agents, count * self.samples, width);
+        let drawn = rows.u.tape().uniform(shape, -1.0, 1.0, key) * nets.limit();
+        let lambda = self.lambda(nets, rows);
+        let gap = |j: usize| {
+            let own = |i: usize| {
+                let q = nets.q_of_many(j, rows.s, deviating(rows.u, i, drawn.member(i)));
+                pressed(q, self.samples, width, nets.limit()) * lambda.cols(i, 1)
+            };
+            ((1..agents).fold(own(0), |sum, i| sum + own(i)) - q[j]).mean()
+        };
+        gap(0) + gap(1)
+    }
+    // ANCHOR_END: press
+
+    // ANCHOR: lambda
+    /// (2λ)  λ = 1/n, or softmaxᵢ of τ·ln βᵢ(πᵢ(oᵢ)), `[1, rows, agents]`; it gets no gradient
+    fn lambda<'t>(&self, nets: Nets, rows: Rows<'t>) -> Var<'t> {
+        let Shape { members: agents, rows: count, .. } = rows.u.shape();
+        match self.lambda {
+            Lambda::Even => rows.u.tape().fill(Shape::new(1, count, agents), |out| out.fill((agents as Real).recip())),
+            Lambda::Near(tau) => {
+                let near = nets.ln_behaviour(rows.s, nets.act(rows.s)).detach() * tau;
+                let near = super::together(near);
+                (near - near.log_sum_exp_cols()).exp()
+            }
+        }
+    }
+    // ANCHOR_END: lambda
+}
+
+impl Method for Config {
+    fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    fn values(&self) -> Option<Scope> {
+        Some(Scope::Central)
+    }
+
+    fn clones(&self) -> bool {
+        self.lambda != Lambda::Even
+    }
+
+    fn penalty<'t>(&self, nets: Nets, rows: Rows<'t>, q: [Var<'t>; 2], key: Key) -> Option<(Real, Var<'t>)> {
+        Some((self.alpha, self.press(nets, rows, q, key)))
+    }
+
+    fn policy_loss<'t>(&self, nets: Nets, rows: Rows<'t>, _: Batch<'_>, _: Key) -> Var<'t> {
+        improved(nets, rows, true)
+    }
+}
+
+impl Algorithm for Config {
+    const NAME: &'static str = "cfcql";
+    const PAPER: &'static str = "Shao et al., Counterfactual conservative Q learning, NeurIPS 2023, arXiv:2309.12696";
+    type Learner = Team<Self>;
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.shared.check()?;
+        check_weight("alpha", self.alpha)?;
+        ConfigError::unless(self.samples > 0, "samples", "is 0; nothing would be pressed down")?;
+        let sound = !matches!(self.lambda, Lambda::Near(tau) if !tau.is_finite());
+        ConfigError::unless(sound, "lambda", "needs a finite temperature")
+    }
+
+    fn build(&self, spec: Spec, key: Key) -> Result<Team<Self>, ConfigError> {
+        self.check()?;
+        Team::new(self, spec, key)
+    }
+}

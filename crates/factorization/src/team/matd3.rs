@@ -1,0 +1,59 @@
+//! MATD3 (Ackermann et al., *Reducing overestimation bias in multi-agent domains using double centralized critics*, arXiv:1910.01465) on
+//! MADDPG (Lowe et al., NeurIPS 2017, arXiv:1706.02275): policies of agents that see each their own, values that are the smaller of two.
+//! For learning [`online`](super::online); OMAR's logs were made by it.
+//!
+//! | equation | code |
+//! |---|---|
+//! | (1), (2) as all teams | [`Team`] |
+//! | (3) L_π = −Σᵢ E[ Q₁(oᵢ, πᵢ(oᵢ)) ], or −E[ Q₁(s, π(s)) ] where the value is of all together | [`Config::policy_loss`](Method::policy_loss) |
+//!
+//! Values are an agent's own unless asked (as OMAR's code has them; the papers' are central, one for each agent: with one reward for all
+//! they would learn the same, and one serves here).
+
+use super::rows::Rows;
+use super::{Method, Nets, Scope, Shared, Team};
+use backcast_core::*;
+use backcast_nn::Var;
+use serde::{Deserialize, Serialize};
+
+/// One field per symbol.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What all teams have.
+    pub shared: Shared,
+    /// What values look at.
+    pub scope: Scope,
+}
+
+impl Method for Config {
+    fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    fn values(&self) -> Option<Scope> {
+        Some(self.scope)
+    }
+
+    /// (3)  L_π = −Σᵢ E[ Q₁(oᵢ, πᵢ(oᵢ)) ]
+    fn policy_loss<'t>(&self, nets: Nets, rows: Rows<'t>, _: Batch<'_>, _: Key) -> Var<'t> {
+        let q = nets.q(0, rows.s, nets.act(rows.s));
+        -q.mean() * q.shape().members as Real
+    }
+}
+
+impl Algorithm for Config {
+    const NAME: &'static str = "matd3";
+    const PAPER: &'static str =
+        "Ackermann et al., Reducing overestimation bias in multi-agent domains, arXiv:1910.01465";
+    type Learner = Team<Self>;
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.shared.check()
+    }
+
+    fn build(&self, spec: Spec, key: Key) -> Result<Team<Self>, ConfigError> {
+        self.check()?;
+        Team::new(self, spec, key)
+    }
+}

@@ -1,0 +1,222 @@
+//! The four logs of a team that learns online, and what it takes to read them: who is 0 and who is 100.
+
+use anyhow::Context;
+use backcast::core::{Algorithm, Column, Env, Key, Learner, Policy, Real, restore, snapshot};
+use backcast::data::{self, Log, Options, Row};
+use backcast::envs::registry;
+use backcast::evaluate;
+use backcast::factorization::team::online::{self, Replay};
+use backcast::factorization::team::preset::Quality;
+use backcast::factorization::team::{Scope, Shared, matd3};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// How logs are made. Whatever else there is in a folder was made by another recipe, and is made again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Recipe {
+    pub(crate) world: String,
+    /// Worlds side by side.
+    pub(crate) worlds: usize,
+    pub(crate) online: online::Config,
+    pub(crate) learner: matd3::Config,
+    /// Rounds between two looks at how good it is.
+    pub(crate) look_every: usize,
+    /// Episodes of each look; of the returns that are 0 and 100, ten times as many.
+    pub(crate) episodes: usize,
+    /// Episodes of each log but the replay.
+    pub(crate) log_episodes: usize,
+    /// Deviation of the noise on the actions of medium and expert.
+    pub(crate) noise: Real,
+}
+
+impl Recipe {
+    pub(crate) fn new(world: &str, quick: bool) -> Self {
+        let online = online::Config { rounds: if quick { 40 } else { 800 }, ..Default::default() };
+        Self {
+            world: world.to_owned(),
+            worlds: if quick { 10 } else { 25 },
+            online,
+            learner: matd3::Config { shared: Shared { rate: 3e-3, ..Shared::default() }, scope: Scope::Own },
+            look_every: 4,
+            episodes: if quick { 10 } else { 100 },
+            log_episodes: if quick { 40 } else { 4000 },
+            noise: 0.1,
+        }
+    }
+}
+
+/// What is known of a set of logs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Made {
+    pub(crate) recipe: Recipe,
+    /// Mean returns of uniform actions and of the trained team: 0 and 100.
+    pub(crate) random: f64,
+    pub(crate) expert: f64,
+    /// The first look at which it was half-way, in rounds, and the return of that team.
+    pub(crate) medium_round: usize,
+    pub(crate) medium: f64,
+    /// Rounds and mean return of each look.
+    pub(crate) curve: Vec<(usize, f64)>,
+    /// Mean return of each log and its rows, in the order of [`Quality::ALL`].
+    pub(crate) logs: Vec<(f64, usize)>,
+}
+
+impl Made {
+    pub(crate) fn score(&self, value: f64) -> f64 {
+        100.0 * (value - self.random) / (self.expert - self.random)
+    }
+}
+
+pub(crate) fn path(folder: &Path, quality: &str) -> PathBuf {
+    folder.join(format!("{quality}.npz"))
+}
+
+/// Uniform actions.
+struct Anything(backcast::core::Spec);
+
+impl Policy for Anything {
+    fn spec(&self) -> backcast::core::Spec {
+        self.0
+    }
+
+    fn act(&mut self, _: ndarray::ArrayView2<'_, Real>, key: Option<Key>, mut act: ndarray::ArrayViewMut2<'_, Real>) {
+        let limit = self.0.act_limit;
+        key.expect("a key").uniform(-limit, limit, act.as_slice_mut().expect("dense"));
+    }
+}
+
+pub(crate) fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+fn returns(policy: &mut dyn Policy, world: &str, episodes: usize, key: Key) -> anyhow::Result<f64> {
+    Ok(mean(&evaluate(policy, || registry::make(world), episodes, key)?))
+}
+
+/// Makes the logs in `folder`, unless they are there.
+pub(crate) fn make(recipe: &Recipe, folder: &Path) -> anyhow::Result<Made> {
+    let note = folder.join("logs.json");
+    if let Ok(text) = std::fs::read_to_string(&note)
+        && let Ok(made) = serde_json::from_str::<Made>(&text)
+        && made.recipe == *recipe
+        && Quality::ALL.iter().all(|(name, _)| path(folder, name).is_file())
+    {
+        return Ok(made);
+    }
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let key = Key::new(0).name("cooperation").name(&recipe.world);
+    let make = || registry::make(&recipe.world);
+    let mut worlds = (0..recipe.worlds).map(|_| make()).collect::<Result<Vec<_>, _>>()?;
+    let spec = worlds[0].spec();
+    let looked = key.name("look");
+    let random = returns(&mut Anything(spec), &recipe.world, 10 * recipe.episodes, looked)?;
+
+    let mut learner = recipe.learner.build(spec, key.name("learner"))?;
+    let mut replay = Replay::new(spec);
+    let (mut curve, mut kept, mut failed) = (Vec::new(), Vec::new(), None);
+    online::learn(
+        &recipe.online,
+        &mut learner,
+        &mut worlds,
+        &mut replay,
+        key.name("online"),
+        |learner, replay, round| {
+            if round % recipe.look_every == 0 || round == recipe.online.rounds {
+                match returns(learner, &recipe.world, recipe.episodes, looked) {
+                    Ok(value) => curve.push((round, value)),
+                    Err(error) => failed = Some(error),
+                }
+                kept.push((snapshot(learner), replay.ends.len(), replay.rows.len()));
+            }
+            failed.is_none()
+        },
+    );
+    failed.map_or(Ok(()), Err)?;
+    let expert = returns(&mut learner, &recipe.world, 10 * recipe.episodes, looked)?;
+    let half = 0.5 * (random + expert);
+    let at = curve.iter().position(|(_, value)| *value >= half).context("the team never came half-way")?;
+
+    let mut logs = Vec::new();
+    let mut write = |name: &str, replay: &Replay| -> anyhow::Result<()> {
+        data::npz::write(&path(folder, name), &log(replay))?;
+        logs.push((mean(&replay.returns()), replay.rows.len()));
+        Ok(())
+    };
+    let mut played = |learner: Option<&mut dyn Learner>, name: &str| {
+        let mut replay = Replay::new(spec);
+        let (key, mut learner) = (key.name(name), learner);
+        for round in 0..recipe.log_episodes.div_ceil(worlds.len()) {
+            let key = key.fold(round as u64);
+            online::round(&mut worlds, &mut replay, key, |t, obs, act| {
+                let key = key.name("act").fold(t as u64);
+                match &mut learner {
+                    None => online::uniform(act, spec.act_limit, key),
+                    Some(learner) => {
+                        learner.act(obs.view(), None, act.view_mut());
+                        let mut noise = vec![0.0; act.len()];
+                        key.normal(&mut noise);
+                        let (limit, sigma) = (spec.act_limit, recipe.noise * spec.act_limit);
+                        act.iter_mut().zip(noise).for_each(|(u, e)| *u = (*u + sigma * e).clamp(-limit, limit));
+                    }
+                }
+            });
+        }
+        replay
+    };
+    let (state, episodes, rows) = &kept[at];
+    let mut until = replay.clone();
+    until.rows.truncate(*rows);
+    until.ends.truncate(*episodes);
+    let expert_log = played(Some(&mut learner), "expert");
+    restore(&mut learner, state)?;
+    let medium = returns(&mut learner, &recipe.world, 10 * recipe.episodes, looked)?;
+    let medium_log = played(Some(&mut learner), "medium");
+    let random_log = played(None, "random");
+    for (name, quality) in Quality::ALL {
+        let replay = match quality {
+            Quality::Random => &random_log,
+            Quality::MediumReplay => &until,
+            Quality::Medium => &medium_log,
+            Quality::Expert => &expert_log,
+        };
+        write(name, replay)?;
+    }
+    let made = Made { recipe: recipe.clone(), random, expert, medium_round: curve[at].0, medium, curve, logs };
+    std::fs::write(&note, serde_json::to_string_pretty(&made)?).with_context(|| note.display().to_string())?;
+    Ok(made)
+}
+
+/// The log as files have it.
+fn log(replay: &Replay) -> Log {
+    let (rows, spec) = (&replay.rows, replay.rows.spec());
+    let mut log = Log::new(spec.obs, spec.act, true);
+    let mut ends = replay.ends.iter().peekable();
+    for t in 0..rows.len() {
+        let terminal = rows.row(Column::Terminal, t)[0] > 0.5;
+        let last = ends.next_if_eq(&&(t + 1)).is_some();
+        log.push(Row {
+            obs: rows.row(Column::Obs, t),
+            act: rows.row(Column::Act, t),
+            reward: rows.row(Column::Reward, t)[0],
+            terminal,
+            timeout: last && !terminal,
+            next_obs: Some(rows.row(Column::NextObs, t)),
+        });
+    }
+    log
+}
+
+/// The transitions of a log, with the actions recorded at next states if asked.
+pub(crate) fn read(folder: &Path, quality: &str, next_actions: bool) -> anyhow::Result<backcast::core::Columns> {
+    let log = data::npz::read(&path(folder, quality))?;
+    let (dataset, _) = log.transitions(&Options { next_actions, ..Options::default() })?;
+    Ok(dataset.into_columns())
+}
+
+/// A world that is there, with several agents.
+pub(crate) fn agents(world: &str) -> anyhow::Result<usize> {
+    let made: Box<dyn Env + Send> = registry::make(world)?;
+    let agents = registry::agents(world);
+    anyhow::ensure!(agents > 1, "in `{world}` nobody has to cooperate: {agents} agent, {:?}", made.spec());
+    Ok(agents)
+}

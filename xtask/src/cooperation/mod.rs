@@ -1,0 +1,230 @@
+//! `cargo xtask cooperation`: agents that act together, from a log: makes the logs, learns from each with everybody, and prints the table.
+//!
+//! Whatever is finished is kept in the folder and not done again.
+
+mod learners;
+mod logs;
+
+use crate::svg::{Rungs, ladder, standalone};
+use anyhow::Context;
+use backcast::core::Key;
+use backcast::factorization::team::preset::{Quality, Repository};
+use backcast::stats::interquartile_mean;
+use comfy_table::Table;
+use comfy_table::presets::ASCII_MARKDOWN;
+use learners::{Kind, Settings, Training};
+use logs::{Made, Recipe, mean};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The folder for logs, results and figures
+    #[arg(long, value_name = "DIR", default_value = "runs/cooperation")]
+    out: PathBuf,
+    /// The world, of several agents
+    #[arg(long, default_value = "spread-v0")]
+    world: String,
+    /// Repetitions
+    #[arg(long, default_value_t = 5)]
+    seeds: u64,
+    /// Updates of a learner
+    #[arg(long, default_value_t = 2000)]
+    updates: u64,
+    /// Rows of a batch
+    #[arg(long, default_value_t = 256)]
+    batch: usize,
+    /// These logs alone, such as medium,expert
+    #[arg(long, value_name = "LOGS", value_delimiter = ',')]
+    from: Vec<String>,
+    /// These learners alone, such as bc,omar
+    #[arg(long, value_name = "LEARNERS", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Another learning rate than the settings'
+    #[arg(long)]
+    rate: Option<f32>,
+    /// Another weight of the conservative penalty than the settings'
+    #[arg(long)]
+    alpha: Option<f32>,
+    /// Make the logs and stop
+    #[arg(long)]
+    logs: bool,
+    /// Settings of CFCQL's authors instead of OMAR's
+    #[arg(long)]
+    retuned: bool,
+    /// A moment's learning, to see that everything works
+    #[arg(long)]
+    quick: bool,
+}
+
+/// One learner on one log with one seed, finished.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Finished {
+    learner: Kind,
+    log: String,
+    seed: u64,
+    settings: String,
+    training: Training,
+    /// Updates and mean returns.
+    curve: Vec<(u64, f64)>,
+}
+
+impl Finished {
+    fn is(&self, learner: Kind, log: &str, seed: u64, settings: &str, training: Training) -> bool {
+        (self.learner, self.log.as_str(), self.seed) == (learner, log, seed)
+            && self.settings == settings
+            && self.training == training
+    }
+}
+
+pub(crate) fn main(args: Args) -> anyhow::Result<()> {
+    logs::agents(&args.world)?;
+    let folder = args.out.join(&args.world);
+    let made = logs::make(&Recipe::new(&args.world, args.quick), &folder)?;
+    println!("{}", described(&made));
+    if args.logs {
+        return Ok(());
+    }
+    let training = match args.quick {
+        true => Training { updates: 20, batch: 32, looks: 2, episodes: 5 },
+        false => Training { updates: args.updates, batch: args.batch, looks: 8, episodes: 100 },
+    };
+    let repository = if args.retuned { Repository::Cfcql } else { Repository::Omar };
+    let settings = Settings { repository, rate: args.rate, alpha: args.alpha };
+    let all = results(&args, &folder, settings, training)?;
+    println!("{}", table(&made, &all, |f| last(f)));
+    println!(
+        "Change over the last quarter of the updates:\n\n{}",
+        table(&made, &all, |f| last(f) - earlier(f) + made.random)
+    );
+    let drawn = folder.join("cooperation.svg");
+    std::fs::write(&drawn, standalone(&figure(&made, &all))).with_context(|| drawn.display().to_string())?;
+    println!("figure: {}", drawn.display());
+    Ok(())
+}
+
+/// The return at the end.
+fn last(f: &Finished) -> f64 {
+    f.curve.last().map_or(f64::NAN, |(_, value)| *value)
+}
+
+/// The return when three quarters of the updates were done.
+fn earlier(f: &Finished) -> f64 {
+    let updates = f.curve.last().map_or(0, |(update, _)| *update);
+    f.curve.iter().rev().find(|(update, _)| 4 * update <= 3 * updates).map_or(f64::NAN, |(_, value)| *value)
+}
+
+fn described(made: &Made) -> String {
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN);
+    table.set_header(["log", "rows", "mean return", "score"]);
+    for ((name, _), (value, rows)) in Quality::ALL.iter().zip(&made.logs) {
+        table.add_row([
+            (*name).to_owned(),
+            rows.to_string(),
+            format!("{value:.1}"),
+            format!("{:.1}", made.score(*value)),
+        ]);
+    }
+    let curve: Vec<String> = made.curve.iter().map(|(round, value)| format!("{round}: {value:.1}")).collect();
+    format!(
+        "{}: random {:.2}, expert {:.2}; medium after round {} of {}, {:.2}\n\n{table}\n\nonline, round: return: {}\n",
+        made.recipe.world,
+        made.random,
+        made.expert,
+        made.medium_round,
+        made.recipe.online.rounds,
+        made.medium,
+        curve.join(", ")
+    )
+}
+
+/// What is finished, and what is not done now.
+fn results(args: &Args, folder: &Path, settings: Settings, training: Training) -> anyhow::Result<Vec<Finished>> {
+    let path = folder.join("results.jsonl");
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
+    // A line that was cut off is no result.
+    let known: Vec<Finished> = before.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+    let file = file.as_mut().map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
+    if !before.is_empty() && !before.ends_with('\n') {
+        writeln!(file).with_context(|| path.display().to_string())?;
+    }
+    let mut read = HashMap::new();
+    let mut all = Vec::new();
+    for seed in 0..args.seeds {
+        for (name, quality) in Quality::ALL {
+            for (kind, shown) in Kind::ALL {
+                let wanted = |list: &[String], name: &str| list.is_empty() || list.iter().any(|one| one == name);
+                if !wanted(&args.from, name) || !wanted(&args.only, kind.word()) {
+                    continue;
+                }
+                let key = Key::new(seed).name("cooperation");
+                let rows = match read.entry((name, kind.next_actions())) {
+                    std::collections::hash_map::Entry::Occupied(rows) => rows.into_mut(),
+                    std::collections::hash_map::Entry::Vacant(empty) => {
+                        empty.insert(logs::read(folder, name, kind.next_actions())?)
+                    }
+                };
+                let (mut learner, text) = kind.build(settings, quality, rows.spec(), key.name("learner"))?;
+                if let Some(done) = known.iter().find(|f| f.is(kind, name, seed, &text, training)) {
+                    all.push(done.clone());
+                    continue;
+                }
+                let begun = std::time::Instant::now();
+                let curve = learners::train(&mut *learner, rows, &args.world, training, key)?;
+                let done = Finished { learner: kind, log: name.to_owned(), seed, settings: text, training, curve };
+                writeln!(file, "{}", serde_json::to_string(&done)?).with_context(|| path.display().to_string())?;
+                let seconds = begun.elapsed().as_secs_f64();
+                println!("seed {seed}, {name}, {shown}: {:.2} in {seconds:.1} s", last(&done));
+                all.push(done);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Scores of a learner on a log, seed by seed.
+fn scores(made: &Made, all: &[Finished], kind: Kind, log: &str, of: &dyn Fn(&Finished) -> f64) -> Vec<f64> {
+    all.iter().filter(|f| f.learner == kind && f.log == log).map(|f| made.score(of(f))).collect()
+}
+
+/// Standard error of the mean.
+fn error(values: &[f64]) -> f64 {
+    let (n, middle) = (values.len() as f64, mean(values));
+    (values.iter().map(|v| (v - middle).powi(2)).sum::<f64>() / (n - 1.0).max(1.0) / n).sqrt()
+}
+
+fn table(made: &Made, all: &[Finished], of: impl Fn(&Finished) -> f64) -> Table {
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN);
+    let names = Quality::ALL.map(|(name, _)| name);
+    table.set_header(["learner"].into_iter().chain(names));
+    for (kind, shown) in Kind::ALL {
+        let cells = names.map(|log| {
+            let values = scores(made, all, kind, log, &of);
+            format!("{:.1} ± {:.1} ({:.1})", mean(&values), error(&values), interquartile_mean(&values))
+        });
+        table.add_row([shown.to_owned()].into_iter().chain(cells));
+    }
+    table
+}
+
+fn figure(made: &Made, all: &[Finished]) -> String {
+    let names = Quality::ALL.map(|(name, _)| name);
+    let shown = [Kind::Bc, Kind::Icq, Kind::MaCql, Kind::Omar, Kind::Macql, Kind::Cfcql];
+    let line = |(at, kind): (usize, Kind)| {
+        let points = names.map(|log| {
+            let values = scores(made, all, kind, log, &last);
+            let (middle, aside) = (mean(&values), error(&values));
+            Some([middle, middle - aside, middle + aside])
+        });
+        let name = Kind::ALL.iter().find(|(k, _)| *k == kind).map_or("", |(_, name)| *name);
+        Rungs { name, kind: at, points: points.to_vec() }
+    };
+    let lines: Vec<Rungs<'_>> = shown.into_iter().enumerate().map(line).collect();
+    let label = "Scores of six learners on the four logs, 0 being random and 100 the team that made the expert log";
+    ladder(label, "log", "score", &names, &lines)
+}

@@ -21,7 +21,7 @@
 
 use crate::parts::one_hot;
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Real, Shape, Store, Tape, Var, expectile_loss};
+use backcast_nn::{Act, Adam, Arena, Init, Mlp, Real, Shape, Store, Tape, Var, expectile_loss};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
@@ -273,6 +273,11 @@ impl Factored {
         backcast_nn::polyak(store, &nets.target, &nets.critic, config.polyak);
         metrics.put("critic_loss", loss).put("q", q);
         metrics
+    }
+
+    /// What its tapes draw from.
+    pub(crate) fn arena(&mut self) -> &mut Arena {
+        self.store.arena_mut()
     }
 
     /// Q̄(s,a) of what was done, `[1, rows, 1]`.

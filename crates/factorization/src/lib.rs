@@ -29,6 +29,7 @@
 //! | whose doing it was: COMA's baseline, and the mixer's own | [`credit`] |
 //! | one agent with many parts: DecQN and its CQL, BCQ, IQL and one-step variants | [`factored`] |
 //! | games of which the answer is known | [`games`] |
+//! | whether all of it is what its equations say, number for number | [`parity`] |
 //!
 //! What is deliberately absent: recurrent nets (a part sees an observation), environments, files.
 #![forbid(unsafe_code)]
@@ -40,6 +41,7 @@ pub mod games;
 pub mod learner;
 mod lesson;
 pub mod mixer;
+pub mod parity;
 pub mod parts;
 
 pub use conservative::{Conservatism, Spread};

@@ -15,10 +15,14 @@
 
 pub use backcast_nn::parity::{Compared, Fixture, Kind, ParityError, Tensor};
 
+use crate::cloning::{CloneConfig, Cloned};
+use crate::coma::{Coma, ComaConfig, Paths};
 use crate::factored::{Constraint, Factored, FactoredBatch, FactoredConfig};
+use crate::fqe::{FqeBatch, FqeConfig, JointFqe};
+use crate::groups::{Groups, GroupsConfig};
 use crate::learner::{Config, Joint, JointBatch};
 use crate::parts::Widths;
-use backcast_core::{Key, Metrics, Real, State};
+use backcast_core::{Batch, Key, Learner, Metrics, Real, Spec, State};
 use backcast_nn::parity::{Subject, replay as replay_updates, replaying};
 use ndarray::{ArrayD, ArrayView, ArrayViewD, Axis, Dimension};
 use serde::Deserialize;
@@ -28,7 +32,14 @@ use std::collections::BTreeMap;
 type Build = fn(&Fixture) -> Result<Box<dyn Subject>, ParityError>;
 
 /// What a fixture may name as its algorithm.
-const LEARNERS: &[(&str, Build)] = &[("joint", joint), ("factored", factored)];
+const LEARNERS: &[(&str, Build)] = &[
+    ("joint", joint),
+    ("factored", factored),
+    ("coma", coma),
+    ("clone", clone),
+    ("joint_fqe", joint_fqe),
+    ("groups", groups),
+];
 
 /// The names of what can be replayed.
 pub fn algorithms() -> impl Iterator<Item = &'static str> {
@@ -57,6 +68,12 @@ struct Noted<C> {
     learner: C,
 }
 
+impl<C> Noted<C> {
+    fn widths(&self, fixture: &Fixture) -> Widths {
+        Widths { parts: fixture.spec.act, actions: self.actions, obs: fixture.spec.obs, state: self.state }
+    }
+}
+
 impl<C: for<'d> Deserialize<'d>> Noted<C> {
     fn of(fixture: &Fixture) -> Result<Self, ParityError> {
         serde_json::from_str(&fixture.config).map_err(|e| fixture.note("config", e.to_string()))
@@ -80,7 +97,7 @@ impl Batches {
     ) -> Result<Self, ParityError> {
         let missing = || ParityError::Missing { file: fixture.file.clone(), tensor: "batch/reward".into() };
         let sizes = &fixture.tensors.get("batch/reward").ok_or_else(missing)?.shape;
-        let [updates, rows] = sizes[..] else {
+        let ([updates, rows] | [updates, rows, 1]) = sizes[..] else {
             return Err(fixture.note("batch/reward", format!("has shape {sizes:?}, not [updates, rows]")));
         };
         let tensor = |name: &str, shape: &[usize]| {
@@ -221,5 +238,117 @@ impl Learns for Factored {
             next_act: batches.actions.contains_key("next_act").then(|| batches.act("next_act", update)),
             terminal: batches.real("terminal", update),
         })
+    }
+}
+
+fn coma(fixture: &Fixture) -> Result<Box<dyn Subject>, ParityError> {
+    let noted = Noted::<ComaConfig>::of(fixture)?;
+    let widths = noted.widths(fixture);
+    let learner = noted.learner.build(widths, Key::new(0)).map_err(|e| fixture.note("config", e.to_string()))?;
+    let Widths { parts, actions, obs, state } = widths;
+    let numbers: [(_, &[usize]); 5] =
+        [("state", &[0, state]), ("obs", &[parts, 0, obs]), ("reward", &[0]), ("terminal", &[0]), ("cut", &[0])];
+    let batches = Batches::read(fixture, actions, &numbers, &[("act", &[0, parts])])?;
+    Ok(Box::new(Taught { learner, batches }))
+}
+
+impl Learns for Coma {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.arena()
+    }
+
+    fn learn(&mut self, batches: &Batches, update: usize) -> Metrics {
+        self.update(Paths {
+            state: batches.real("state", update),
+            obs: batches.real("obs", update),
+            act: batches.act("act", update),
+            reward: batches.real("reward", update),
+            terminal: batches.real("terminal", update),
+            cut: batches.real("cut", update),
+        })
+    }
+}
+
+fn clone(fixture: &Fixture) -> Result<Box<dyn Subject>, ParityError> {
+    let noted = Noted::<CloneConfig>::of(fixture)?;
+    let widths = noted.widths(fixture);
+    let learner = noted.learner.build(widths, Key::new(0)).map_err(|e| fixture.note("config", e.to_string()))?;
+    let numbers: [(_, &[usize]); 2] = [("obs", &[widths.parts, 0, widths.obs]), ("reward", &[0])];
+    let batches = Batches::read(fixture, widths.actions, &numbers, &[("act", &[0, widths.parts])])?;
+    Ok(Box::new(Taught { learner, batches }))
+}
+
+impl Learns for Cloned {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.arena()
+    }
+
+    fn learn(&mut self, batches: &Batches, update: usize) -> Metrics {
+        self.update(batches.real("obs", update), batches.act("act", update))
+    }
+}
+
+fn joint_fqe(fixture: &Fixture) -> Result<Box<dyn Subject>, ParityError> {
+    let noted = Noted::<FqeConfig>::of(fixture)?;
+    let widths = noted.widths(fixture);
+    let learner = noted.learner.build(widths, Key::new(0)).map_err(|e| fixture.note("config", e.to_string()))?;
+    let Widths { parts, actions, state, .. } = widths;
+    let numbers: [(_, &[usize]); 5] = [
+        ("state", &[0, state]),
+        ("reward", &[0]),
+        ("next_state", &[0, state]),
+        ("next_policy", &[parts, 0, actions]),
+        ("terminal", &[0]),
+    ];
+    let batches = Batches::read(fixture, actions, &numbers, &[("act", &[0, parts])])?;
+    Ok(Box::new(Taught { learner, batches }))
+}
+
+impl Learns for JointFqe {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.arena()
+    }
+
+    fn learn(&mut self, batches: &Batches, update: usize) -> Metrics {
+        self.update(FqeBatch {
+            state: batches.real("state", update),
+            act: batches.act("act", update),
+            reward: batches.real("reward", update),
+            next_state: batches.real("next_state", update),
+            next_policy: batches.real("next_policy", update),
+            terminal: batches.real("terminal", update),
+        })
+    }
+}
+
+fn groups(fixture: &Fixture) -> Result<Box<dyn Subject>, ParityError> {
+    let complain = |why: String| fixture.note("config", why);
+    let config: GroupsConfig = serde_json::from_str(&fixture.config).map_err(|e| complain(e.to_string()))?;
+    let learner = config.build(fixture.spec, Key::new(0)).map_err(|e| complain(e.to_string()))?;
+    let Spec { obs, act, .. } = fixture.spec;
+    let numbers: [(_, &[usize]); 5] =
+        [("obs", &[0, obs]), ("act", &[0, act]), ("reward", &[0, 1]), ("next_obs", &[0, obs]), ("terminal", &[0, 1])];
+    let batches = Batches::read(fixture, 0, &numbers, &[])?;
+    Ok(Box::new(Taught { learner, batches }))
+}
+
+impl Learns for Groups {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.arena()
+    }
+
+    fn learn(&mut self, batches: &Batches, update: usize) -> Metrics {
+        let obs: ndarray::ArrayView2<'_, Real> = batches.real("obs", update);
+        let batch = Batch {
+            spec: backcast_core::Policy::spec(self),
+            obs,
+            act: batches.real("act", update),
+            reward: batches.real("reward", update),
+            next_obs: batches.real("next_obs", update),
+            terminal: batches.real("terminal", update),
+            next_act: None,
+            real: obs.nrows(),
+        };
+        self.update(batch, Key::new(0))
     }
 }

@@ -70,6 +70,14 @@ fn one_number_nudged_is_refused() {
         ("decqn-iql", "gradients/policy.1.bias", 1e-2, Some(Kind::Gradient)),
         ("decqn-bcq", "final/critic_target.0.weight", 1e-3, Some(Kind::Change)),
         ("decqn", "batch/reward", 1e-1, None),
+        ("coma", "losses/policy_loss", 3e-4, Some(Kind::Loss)),
+        ("coma", "gradients/policy.0.weight", 1e-2, Some(Kind::Gradient)),
+        ("coma", "final/critic_target.0.weight", 1e-2, Some(Kind::Change)),
+        ("coma", "batch/obs", 1e-1, None),
+        ("groups", "gradients/actor.1.0.weight", 1e-2, Some(Kind::Gradient)),
+        ("groups", "batch/act", 1e-1, None),
+        ("joint-fqe", "batch/next_policy", 1e-1, None),
+        ("clone", "losses/loss", 3e-4, Some(Kind::Loss)),
     ] {
         let (_, name) = path.split_once('/').expect("a folder");
         let mut f = fixture(file);
@@ -127,6 +135,13 @@ fn a_configuration_that_is_not_the_recorded_one_is_refused() {
         ("decqn-cql", r#""weight": 0.6"#, r#""weight": 0.61"#),
         ("decqn-bcq", r#""threshold": 0.5"#, r#""threshold": 0.3"#),
         ("decqn-iql", r#""expectile": 0.8"#, r#""expectile": 0.79"#),
+        ("coma", r#""lambda": 0.8"#, r#""lambda": 0.79"#),
+        ("coma", r#""anneal": 6"#, r#""anneal": 7"#),
+        ("coma", r#""copy_every": 4"#, r#""copy_every": 5"#),
+        ("groups", r#""cloning": 0.9"#, r#""cloning": 0.91"#),
+        ("clone", r#""decay": 0.5"#, r#""decay": 0.4"#),
+        ("joint-fqe", r#""layer_norm": true"#, r#""layer_norm": false"#),
+        ("joint-fqe", r#""gamma": 0.97"#, r#""gamma": 0.96"#),
         ("decqn-iql", r#""inverse_temperature": 12.0"#, r#""inverse_temperature": 12.1"#),
     ] {
         let mut f = fixture(file);

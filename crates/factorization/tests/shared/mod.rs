@@ -2,8 +2,9 @@
 
 use backcast_core::*;
 use backcast_factorization::{
-    Config, Conservatism, Constraint, Factored, FactoredBatch, FactoredConfig, Joint, JointBatch, Method, MixerConfig,
-    Spread, Weighting, Widths,
+    CloneConfig, Cloned, Coma, ComaConfig, Config, Conservatism, Constraint, Factored, FactoredBatch, FactoredConfig,
+    FqeBatch, FqeConfig, Group, Groups, GroupsConfig, Joint, JointBatch, JointFqe, Method, MixerConfig, Spread,
+    Weighting, Widths, coma,
 };
 use ndarray::{Array1, Array2, Array3, Axis};
 
@@ -96,10 +97,86 @@ impl Learns for Factored {
     }
 }
 
+impl Learns for Coma {
+    /// The rows one after the other, in the hope that one ends.
+    fn learn(&mut self, rows: &Rows, _: Key) -> Metrics {
+        let n = rows.reward.len();
+        let cut = Array1::from_shape_fn(n, |row| if row + 1 == n { 1.0 - rows.terminal[row] } else { 0.0 });
+        self.update(coma::Paths {
+            state: rows.state.view(),
+            obs: rows.obs.view(),
+            act: rows.act.view(),
+            reward: rows.reward.view(),
+            terminal: rows.terminal.view(),
+            cut: cut.view(),
+        })
+    }
+}
+
+impl Learns for Cloned {
+    fn learn(&mut self, rows: &Rows, _: Key) -> Metrics {
+        self.update(rows.obs.view(), rows.act.view())
+    }
+}
+
+impl Learns for JointFqe {
+    fn learn(&mut self, rows: &Rows, _: Key) -> Metrics {
+        // A policy that depends on what is seen: of two actions the one or the other, the third never.
+        let first = |part: usize, row: usize| (rows.next_obs[[part, row, 0]] > 0.0) as u8 as Real;
+        let policy =
+            Array3::from_shape_fn((WIDTHS.parts, rows.reward.len(), WIDTHS.actions), |(part, row, a)| match a {
+                0 => first(part, row),
+                1 => 1.0 - first(part, row),
+                _ => 0.0,
+            });
+        self.update(FqeBatch {
+            state: rows.state.view(),
+            act: rows.act.view(),
+            reward: rows.reward.view(),
+            next_state: rows.next_state.view(),
+            next_policy: policy.view(),
+            terminal: rows.terminal.view(),
+        })
+    }
+}
+
+impl Learns for Groups {
+    /// Actions in the middle of their bins.
+    fn learn(&mut self, rows: &Rows, key: Key) -> Metrics {
+        let act = rows.act.map(|&a| (a as Real - 1.0) * 0.7);
+        let column = |x: &Array1<Real>| x.clone().insert_axis(Axis(1));
+        let (reward, terminal) = (column(&rows.reward), column(&rows.terminal));
+        let batch = Batch {
+            spec: self.spec(),
+            obs: rows.state.view(),
+            act: act.view(),
+            reward: reward.view(),
+            next_obs: rows.next_state.view(),
+            terminal: terminal.view(),
+            next_act: None,
+            real: rows.reward.len(),
+        };
+        self.update(batch, key)
+    }
+}
+
+/// What a learner makes of rows.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Looks {
+    /// Transitions: what comes next stands beside.
+    Beside,
+    /// Paths: what comes next is the row after.
+    After,
+    /// At the row alone; it has no targets.
+    Nowhere,
+}
+
 /// A learner's name and how it is made.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) widths: Widths,
+    /// Where it looks for what comes next.
+    pub(crate) looks: Looks,
     /// Whether an update draws.
     pub(crate) draws: bool,
     /// How its targets follow; none is copies.
@@ -134,14 +211,23 @@ fn joint(name: &'static str, method: Method, conservatism: Conservatism) -> Case
     };
     let build = move |key| Box::new(config.build(WIDTHS, key).expect("sound")) as Box<dyn Learns>;
     let draws = matches!(conservatism, Conservatism::Joint { .. });
-    Case { name, widths: WIDTHS, draws, polyak: None, build: Box::new(build) }
+    Case { name, widths: WIDTHS, looks: Looks::Beside, draws, polyak: None, build: Box::new(build) }
 }
 
 fn factored(name: &'static str, constraint: Constraint) -> Case {
     let config = FactoredConfig { constraint, rate: 3e-3, polyak: 0.02, hidden: vec![16], ..FactoredConfig::default() };
     let Widths { parts, actions, state, .. } = WIDTHS;
     let build = move |key| Box::new(config.build(state, parts, actions, key).expect("sound")) as Box<dyn Learns>;
-    Case { name, widths: WIDTHS, draws: false, polyak: Some(0.02), build: Box::new(build) }
+    Case { name, widths: WIDTHS, looks: Looks::Beside, draws: false, polyak: Some(0.02), build: Box::new(build) }
+}
+
+fn other(
+    name: &'static str,
+    looks: Looks,
+    polyak: Option<Real>,
+    build: impl Fn(Key) -> Box<dyn Learns> + Send + Sync + 'static,
+) -> Case {
+    Case { name, widths: WIDTHS, looks, draws: false, polyak, build: Box::new(build) }
 }
 
 /// Every learner.
@@ -169,5 +255,30 @@ pub(crate) fn every() -> Vec<Case> {
         factored("decqn bcq", Constraint::Bcq { threshold: 0.5 }),
         factored("decqn one step", Constraint::OneStep { threshold: 0.5 }),
         factored("decqn iql", Constraint::Iql { expectile: 0.8, inverse_temperature: 3.0 }),
+        other("coma", Looks::After, None, |key| {
+            let (hidden, critic_hidden) = (vec![16], vec![16]);
+            let config = ComaConfig {
+                critic_rate: 3e-3,
+                copy_every: COPY_EVERY,
+                hidden,
+                critic_hidden,
+                ..ComaConfig::default()
+            };
+            Box::new(config.build(WIDTHS, key).expect("sound"))
+        }),
+        other("clone", Looks::Nowhere, None, |key| {
+            let config = CloneConfig { rate: 3e-3, decay: 0.01, hidden: vec![16] };
+            Box::new(config.build(WIDTHS, key).expect("sound"))
+        }),
+        other("groups", Looks::Beside, Some(0.02), |key| {
+            let groups = [2, 1].map(|columns| Group { columns, cloning: 0.4 }).to_vec();
+            let (critic_rate, hidden) = (3e-3, vec![16]);
+            let config = GroupsConfig { groups, critic_rate, polyak: 0.02, hidden, ..GroupsConfig::default() };
+            Box::new(config.build(Spec::new(WIDTHS.state, WIDTHS.parts), key).expect("sound"))
+        }),
+        other("joint fqe", Looks::Beside, Some(0.02), |key| {
+            let config = FqeConfig { rate: 3e-3, polyak: 0.02, hidden: vec![16], ..FqeConfig::default() };
+            Box::new(config.build(WIDTHS, key).expect("sound"))
+        }),
     ]
 }

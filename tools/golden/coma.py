@@ -41,7 +41,7 @@ def record(name):
     for update in range(10):
         r = rec.random
         terminal, cut = r.uniform(size=ROWS) < 0.2, r.uniform(size=ROWS) < 0.2
-        terminal[2], cut[5] = True, True
+        terminal[2], cut[5], terminal[0], cut[0] = True, True, False, False
         terminal[5] = False
         cut &= ~terminal
         cut[-1] |= not terminal[-1]

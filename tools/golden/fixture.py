@@ -14,7 +14,7 @@ import torch
 
 torch.set_default_dtype(torch.float64)
 
-FOLDER = os.path.join(os.path.dirname(__file__), "..", "..", "crates", "algos", "tests", "golden")
+CRATES = os.path.join(os.path.dirname(__file__), "..", "..", "crates")
 
 
 def single(x):
@@ -39,7 +39,9 @@ def plain(name, parameter):
 class Recorder:
     """One recording: `batch()` begins an update."""
 
-    def __init__(self, name, algorithm, config, obs=3, act=2, act_limit=1.0, rows=16, seed=0, followed=False, real=None):
+    def __init__(self, name, algorithm, config, obs=3, act=2, act_limit=1.0, rows=16, seed=0, followed=False, real=None,
+                 crate="algos"):
+        self.crate = crate
         self.name, self.algorithm, self.config = name, algorithm, config
         self.spec = {"obs": obs, "act": act, "act_limit": act_limit}
         self.rows, self.followed, self.update, self.number = rows, followed, -1, 0
@@ -73,6 +75,17 @@ class Recorder:
             columns["next_act"] = single((1 - d) * self.random.uniform(-0.95 * limit, 0.95 * limit, size=(self.rows, act)))
         self.batches.append(columns)
         return [torch.from_numpy(x) for x in columns.values()]
+
+    def rows_of(self, **columns):
+        """The next batch, of whatever columns."""
+        self.update, self.number = self.update + 1, 0
+        self.losses.append({})
+        self.batches.append({name: single(x) for name, x in columns.items()})
+        return [torch.from_numpy(x) for x in self.batches[-1].values()]
+
+    def joint_actions(self, parts, rows, actions):
+        """Uniform joint actions, 1 where taken, written down."""
+        return self._draw(np.eye(actions)[self.random.integers(0, actions, size=(parts, rows))])
 
     def _draw(self, x):
         self.tensors[f"draws/{self.update}/{self.number}"] = x.astype(np.float32)
@@ -143,7 +156,7 @@ class Recorder:
             "source": f"tools/golden/{self.algorithm}.py, PyTorch in double precision",
             **self.notes,
         }
-        path = os.path.join(FOLDER, f"{self.name}.safetensors")
+        path = os.path.join(CRATES, self.crate, "tests", "golden", f"{self.name}.safetensors")
         with open(path, "wb") as file:
             file.write(safetensors(notes, self.tensors))
         print(f"{self.name}: {os.path.getsize(path)} bytes")

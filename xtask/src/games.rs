@@ -1,4 +1,5 @@
 //! `cargo xtask games`: values made of parts, on games whose answer is known; the tables and figures of the book's page on credit.
+//! `cargo xtask games overcooked` is in a file of its own.
 
 use crate::svg::{Chart, Series, standalone};
 use anyhow::Context;
@@ -13,7 +14,10 @@ use ndarray::{Array1, Array2, Array3, Axis};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// The folder for figures
     #[arg(long, value_name = "DIR", default_value = "runs/games")]
     out: PathBuf,
@@ -25,7 +29,17 @@ pub(crate) struct Args {
     quick: bool,
 }
 
+/// Games that people played.
+#[derive(clap::Subcommand)]
+enum Other {
+    /// Learn from some recorded games of two people who cook together, and judge what was learnt by the others
+    Overcooked(crate::overcooked::Args),
+}
+
 pub(crate) fn main(args: Args) -> anyhow::Result<()> {
+    if let Some(Other::Overcooked(args)) = &args.other {
+        return crate::overcooked::main(args);
+    }
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let (seeds, updates) = if args.quick { (2, 50) } else { (args.seeds, 6000) };
     for (name, game) in [("Not monotone", games::non_monotone()), ("Climbing", games::climbing())] {
@@ -45,7 +59,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
 }
 
 /// Runs `work` for each seed, on all cores; results in the order of the seeds.
-fn each_seed<T: Send>(seeds: u64, work: impl Fn(u64) -> anyhow::Result<T> + Sync) -> anyhow::Result<Vec<T>> {
+pub(crate) fn each_seed<T: Send>(seeds: u64, work: impl Fn(u64) -> anyhow::Result<T> + Sync) -> anyhow::Result<Vec<T>> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     let mut results: Vec<(u64, anyhow::Result<T>)> = std::thread::scope(|scope| {
         let work = &work;

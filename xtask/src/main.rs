@@ -22,6 +22,7 @@ mod manifest;
 mod maze;
 mod mujoco;
 mod online;
+mod overcooked;
 mod parity;
 mod progress;
 mod report;

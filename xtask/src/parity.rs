@@ -1,7 +1,8 @@
 //! `cargo xtask parity`: recorded updates of other code, replayed and compared number for number.
 
 use anyhow::Context;
-use backcast::algos::parity::{Compared, Fixture, Kind, replay};
+use backcast::algos;
+use backcast::factorization::parity::{self as parts, Compared, Fixture, Kind};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 use std::{collections::BTreeMap, path::Path, path::PathBuf};
@@ -9,7 +10,7 @@ use std::{collections::BTreeMap, path::Path, path::PathBuf};
 /// What to replay.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Files in the format of crates/algos/tests/golden/README.md; none is every one committed there
+    /// Files in the format of crates/algos/tests/golden/README.md; none is every one committed in this workspace
     #[arg(value_name = "FIXTURE")]
     fixtures: Vec<PathBuf>,
     /// One line of Markdown for each fixture, with the largest error of each kind, instead of a table of everything
@@ -37,22 +38,30 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every fixture of the workspace, by name.
+/// Where fixtures are kept.
+const FOLDERS: [&str; 2] = ["crates/algos/tests/golden", "crates/factorization/tests/golden"];
+
+/// Every fixture of the workspace: one folder after the other, by name.
 fn committed() -> anyhow::Result<Vec<PathBuf>> {
-    let folder = crate::root().join("crates/algos/tests/golden");
-    let entries = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
-    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
-    paths.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
-    paths.sort();
-    anyhow::ensure!(!paths.is_empty(), "{}: there are no fixtures", folder.display());
-    Ok(paths)
+    let mut all = Vec::new();
+    for folder in FOLDERS {
+        let folder = crate::root().join(folder);
+        let entries = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+        let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+        paths.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
+        paths.sort();
+        anyhow::ensure!(!paths.is_empty(), "{}: there are no fixtures", folder.display());
+        all.append(&mut paths);
+    }
+    Ok(all)
 }
 
 fn compare(path: &Path) -> anyhow::Result<(Fixture, Vec<Compared>)> {
     let file = path.display().to_string();
     let bytes = std::fs::read(path).with_context(|| file.clone())?;
     let fixture = Fixture::parse(&file, &bytes)?;
-    let compared = replay(&fixture)?;
+    let of_parts = parts::algorithms().any(|name| name == fixture.algorithm);
+    let compared = if of_parts { parts::replay(&fixture) } else { algos::parity::replay(&fixture) }?;
     Ok((fixture, compared))
 }
 

@@ -51,6 +51,7 @@
 //! | rows → other files | [`write()`], [`Split`], [`card`] | what a format can hold; the rest is an error that names the field |
 //! | rows → transitions | [`Log::transitions`], [`Options`] | which state follows which, and which rows have no successor |
 //! | transitions → draws | [`Dataset`], [`Priorities`], [`Ring`], [`Mixture`], [`Stored`](store::Stored) | who is drawn how often |
+//! | games of several agents | [`JointLog`] | who saw and did what; actions that there are |
 //! | scales | [`Normaliser`] | the statistics that a policy carries with it |
 //! | judgement | [`check()`], [`show`] | what a person should know before believing a result |
 //!
@@ -80,6 +81,7 @@ mod dataset;
 mod error;
 mod format;
 pub mod h5;
+pub mod joint;
 mod log;
 pub mod minari;
 mod mixture;
@@ -100,6 +102,7 @@ pub use check::{Check, Finding, Severity, Show, Summary, check, show};
 pub use dataset::Dataset;
 pub use error::DataError;
 pub use format::{Format, ReadOptions, WriteOptions, read, write};
+pub use joint::{JointLog, JointTransitions};
 pub use log::{BuildReport, End, Episode, Info, Log, Options, Row, TerminalRows, trajectory_weights};
 pub use mixture::Mixture;
 pub use normaliser::{Normaliser, Scale};

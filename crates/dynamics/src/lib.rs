@@ -61,12 +61,13 @@
 //! # Actions
 //! Imagination also needs actions to ask about. [`ActionVae`] draws actions like those a log contains near a state: given *s′*
 //! it is ROMI's reverse policy, given *s* the behaviour model for forward imagination. [`GaussianBc`] is the simpler
-//! alternative. Both are a [`Policy`](backcast_core::Policy). [`InverseVae`] says what was done between two
+//! alternative, and [`BinnedClone`] draws the parts of an action one by one. All are a [`Policy`](backcast_core::Policy). [`InverseVae`] says what was done between two
 //! states (OSR), and [`TransitionVae`] where the log goes on from a state, whatever was done (SDC).
 #![forbid(unsafe_code)]
 
 mod action_vae;
 mod adversary;
+mod binned;
 mod config;
 mod ensemble;
 mod fit;
@@ -78,6 +79,7 @@ mod transition_vae;
 
 pub use action_vae::{ActionVae, ActionVaeConfig, Condition};
 pub use adversary::{Adversary, Played};
+pub use binned::{BinnedClone, BinnedConfig, Factors};
 pub use config::{Criterion, EnsembleConfig};
 pub use ensemble::Ensemble;
 pub use fit::{Fit, FitError, FitProgress, FitReport, StoppedBy};

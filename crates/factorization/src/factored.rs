@@ -21,8 +21,8 @@
 
 use crate::parts::one_hot;
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Real, Shape, Store, Tape, Var, expectile_loss};
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use backcast_nn::{Act, Adam, Arena, Init, Mlp, Real, Shape, Store, Tape, Var, expectile_loss};
+use ndarray::{Array2, Array3, ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 /// Transitions of an agent whose action has parts, borrowed.
@@ -275,6 +275,11 @@ impl Factored {
         metrics
     }
 
+    /// What its tapes draw from.
+    pub(crate) fn arena(&mut self) -> &mut Arena {
+        self.store.arena_mut()
+    }
+
     /// Q̄(s,a) of what was done, `[1, rows, 1]`.
     fn recorded<'t>(tape: Tape<'t>, nets: Nets, batch: FactoredBatch<'_>) -> Var<'t> {
         let taken = one_hot(tape, batch.act, nets.actions);
@@ -312,6 +317,20 @@ impl Factored {
                 best(&values[(row * parts + d) * actions..][..actions])
             })
         })
+    }
+
+    /// π_d(·∣s) of the IQL variant, or the cloned β_d(·∣s) of BCQ's and the one-step variant, `[parts, rows, actions]`. The others
+    /// have no policy beside their values, and these are of a net that nobody trained.
+    pub fn probabilities(&mut self, obs: ArrayView2<'_, Real>) -> Array3<Real> {
+        let (nets, rows) = (self.nets, obs.nrows());
+        let tape = self.store.tape_without_history();
+        let logits = nets.policy.forward(tape.input(obs));
+        let mut all = Array3::zeros((nets.parts, rows, nets.actions));
+        for (d, mut of) in all.outer_iter_mut().enumerate() {
+            let own = logits.cols(d * nets.actions, nets.actions);
+            (own - own.log_sum_exp_cols()).exp().write_to(of.view_mut());
+        }
+        all
     }
 
     /// Q(s,a), `[rows]`, the mean of both nets.

@@ -17,7 +17,7 @@ use crate::conservative::{self, Conservatism};
 use crate::mixer::{Mixer, MixerConfig, Unrestricted};
 use crate::parts::{Parts, Utilities, Widths, greedy, one_hot};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Shape, Store, Tape, Var};
+use backcast_nn::{Act, Adam, Arena, Init, Mlp, Shape, Store, Tape, Var};
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayView3};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -92,6 +92,10 @@ pub struct Config {
     pub copy_every: u64,
     /// Units of the hidden layers of each part's net; none makes it a table of a constant observation.
     pub hidden: Vec<usize>,
+    /// Units of Weighted QMIX's mixing layer.
+    pub embed: usize,
+    /// Hidden units of the nets that make its weights, and of QTRAN's joint value.
+    pub hyper: usize,
 }
 
 impl Default for Config {
@@ -103,6 +107,8 @@ impl Default for Config {
             rate: 5e-4,
             copy_every: 200,
             hidden: vec![64, 64],
+            embed: 32,
+            hyper: 64,
         }
     }
 }
@@ -119,6 +125,8 @@ impl Config {
         ConfigError::unless(sound, "rate", format!("is {}; a learning rate is positive", self.rate))?;
         ConfigError::unless(self.copy_every > 0, "copy_every", "is 0; targets would never move")?;
         ConfigError::unless(!self.hidden.contains(&0), "hidden", "has a layer without units")?;
+        ConfigError::unless(self.embed > 0, "embed", "is 0; a layer has units")?;
+        ConfigError::unless(self.hyper > 0, "hyper", "is 0; a layer has units")?;
         let positive = |x: usize| x > 0;
         let method = match self.method {
             Method::Mixed { mixer: MixerConfig::Vdn } => true,
@@ -171,13 +179,18 @@ impl Nets {
         let hidden = &config.hidden;
         let utilities = Utilities::new(store, &format!("{name}.utilities"), widths, hidden, key.name("utilities"));
         let net = |store: &mut Store, what: &str, inputs: usize| {
-            let dims = [inputs, 64, 64, 1];
+            let dims = [inputs, config.hyper, config.hyper, 1];
             Mlp::new(store, &format!("{name}.{what}"), &dims, 1, Act::Relu, Init::FanIn, key)
         };
         let kind = match config.method {
             Method::Mixed { mixer } => Kind::Mixed(mixer.build(store, &format!("{name}.mixer"), widths, key)),
             Method::WeightedQmix { star, .. } => Kind::Weighted {
-                mixer: MixerConfig::QMIX.build(store, &format!("{name}.mixer"), widths, key),
+                mixer: MixerConfig::Qmix { embed: config.embed, hyper: config.hyper }.build(
+                    store,
+                    &format!("{name}.mixer"),
+                    widths,
+                    key,
+                ),
                 central: Utilities::new(store, &format!("{name}.central"), widths, hidden, key.name("central")),
                 star: Unrestricted::new(store, &format!("{name}.star"), widths, star, key),
             },
@@ -322,6 +335,11 @@ impl Joint {
         f(nets.utilities.all(tape.input3(obs)), nets)
     }
 
+    /// What its tapes draw from.
+    pub(crate) fn arena(&mut self) -> &mut Arena {
+        self.store.arena_mut()
+    }
+
     /// How wide things are.
     pub fn widths(&self) -> Widths {
         self.widths
@@ -373,8 +391,8 @@ fn constraints<'t>(joint: Mlp, value: Mlp, all: Var<'t>, parts: Parts<'t>, q: Va
 impl State for Joint {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         self.store.visit(f);
-        under("adam", &mut self.adam, f);
-        under("cloning_adam", &mut self.cloning, f);
+        under("online_adam", &mut self.adam, f);
+        under("behaviour_adam", &mut self.cloning, f);
         f("updates", Slot::Count(&mut self.updates));
     }
 }

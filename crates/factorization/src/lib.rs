@@ -46,28 +46,41 @@
 //! |---|---|
 //! | VDN, QMIX, QPLEX, a mixer without restrictions | [`mixer`] |
 //! | learning joint values; Weighted QMIX, QTRAN | [`learner`] |
-//! | from a log: MA-CQL, CFCQL | [`conservative`] |
+//! | online, by policies of their own: COMA | [`coma`] |
+//! | from a log: cloning, MA-CQL, CFCQL | [`cloning`], [`conservative`] |
+//! | judging a joint policy by a log of others | [`fqe`] |
 //! | whose doing it was: COMA's baseline, and the mixer's own | [`credit`] |
 //! | one agent with many parts: DecQN and its CQL, BCQ, IQL and one-step variants | [`factored`] |
+//! | one agent with continuous parts, an actor for each | [`groups`] |
 //! | games of which the answer is known | [`games`] |
 //! | agents whose actions are continuous, from a log: MA-CQL, OMAR, CFCQL, ICQ; and online, MATD3 | [`team`] |
+//! | whether all of it is what its equations say, number for number | [`parity`] |
 //!
 //! What is deliberately absent: recurrent nets (a part sees an observation), environments, files.
 #![forbid(unsafe_code)]
 
+pub mod cloning;
+pub mod coma;
 pub mod conservative;
 pub mod credit;
 pub mod factored;
+pub mod fqe;
 pub mod games;
+pub mod groups;
 pub mod learner;
 mod lesson;
 pub mod mixer;
+pub mod parity;
 pub mod parts;
 pub mod team;
 
+pub use cloning::{CloneConfig, Cloned};
+pub use coma::{Coma, ComaConfig};
 pub use conservative::{Conservatism, Spread};
 pub use credit::{Credit, counterfactual_advantage};
 pub use factored::{Constraint, Factored, FactoredBatch, FactoredConfig};
+pub use fqe::{FqeBatch, FqeConfig, JointFqe};
+pub use groups::{Group, Groups, GroupsConfig};
 pub use learner::{Config, Joint, JointBatch, Method, Weighting};
 pub use lesson::Lesson;
 pub use mixer::{Mixer, MixerConfig};

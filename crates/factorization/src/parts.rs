@@ -70,7 +70,7 @@ pub fn one_hot<'t>(tape: Tape<'t>, act: ArrayView2<'_, usize>, actions: usize) -
 
 /// Joint actions drawn uniformly, 1 where taken, `[parts, rows, actions]`.
 pub fn drawn<'t>(tape: Tape<'t>, shape: Shape, key: Key) -> Var<'t> {
-    tape.fill(shape, |out| {
+    tape.draw(shape, |out| {
         out.fill(0.0);
         for (i, row) in out.chunks_mut(shape.cols).enumerate() {
             row[key.below(shape.cols, i)] = 1.0;

@@ -7,8 +7,16 @@ use backcast_factorization::{
     counterfactual_advantage,
 };
 use ndarray::{Array1, Array2, Array3};
+use rayon::prelude::*;
 
 const SCALED: MixerConfig = MixerConfig::Qplex { heads: 10, hyper: 64, scaled: true };
+/// The same kinds, small, for where nothing depends on their width.
+const NARROW: [MixerConfig; 4] = [
+    MixerConfig::Vdn,
+    MixerConfig::Qmix { embed: 8, hyper: 16 },
+    MixerConfig::Qplex { heads: 3, hyper: 16, scaled: false },
+    MixerConfig::Qplex { heads: 3, hyper: 16, scaled: true },
+];
 const MIXERS: [MixerConfig; 4] = [MixerConfig::Vdn, MixerConfig::QMIX, MixerConfig::QPLEX, SCALED];
 
 fn config(method: Method) -> Config {
@@ -47,15 +55,15 @@ fn who_finds_the_best_action_of_the_game_that_is_not_monotone() {
         Method::WeightedQmix { weighting: Weighting::Central, alpha: 0.1, star: 32 },
         Method::Qtran { other: 1.0 },
     ];
-    for (method, pays) in monotone.into_iter().chain(others.map(|method| (method, 8.0))) {
-        for seed in 0..2 {
-            // Utilities of a hidden layer at a moderate rate: with others QMIX may also end in a fit that is the better of two and takes
-            // the best action, see the page on credit.
-            let config = Config { rate: 3e-3, copy_every: 100, hidden: vec![64], ..config(method) };
-            let (_, act) = Lesson::new(&game).teach(&config, 2000, Key::new(seed)).unwrap();
-            assert_eq!(game.pays(&act), pays, "{method:?}, seed {seed}: {act:?}");
-        }
-    }
+    let every = monotone.into_iter().chain(others.map(|method| (method, 8.0)));
+    let jobs: Vec<_> = every.flat_map(|(method, pays)| [0, 1].map(|seed| (method, pays, seed))).collect();
+    jobs.into_par_iter().for_each(|(method, pays, seed)| {
+        // Utilities of a hidden layer at a moderate rate: with others QMIX may also end in a fit that is the better of two and takes
+        // the best action, see the page on credit.
+        let config = Config { rate: 3e-3, copy_every: 100, hidden: vec![64], ..config(method) };
+        let (_, act) = Lesson::new(&game).teach(&config, 2000, Key::new(seed)).unwrap();
+        assert_eq!(game.pays(&act), pays, "{method:?}, seed {seed}: {act:?}");
+    });
 }
 
 #[test]
@@ -181,17 +189,23 @@ fn values_are_kept_to_what_was_done() {
     // Half of the joint actions were never tried; all that were paid the same.
     let game = MatrixGame::new(ndarray::ArrayD::zeros(ndarray::IxDyn(&[4, 4])));
     let seen = Array2::from_shape_vec((3, 2), vec![0, 0, 0, 1, 1, 0]).unwrap();
-    for conservatism in [
-        Conservatism::Joint { weight: 0.5, samples: 50 },
+    let kinds = [
+        Conservatism::Joint { weight: 0.5, samples: 16 },
         Conservatism::Counterfactual { weight: 0.5, spread: Spread::Even },
         Conservatism::Counterfactual { weight: 0.5, spread: Spread::Softmax(1.0) },
-    ] {
-        for mixer in MIXERS {
-            let config = Config { conservatism, ..config(Method::Mixed { mixer }) };
-            let (_, act) = Lesson::of(&game, seen.clone()).teach(&config, 600, Key::new(4)).unwrap();
-            assert!(act.iter().all(|&a| a < 2), "{conservatism:?}, {mixer:?}: {act:?}");
-        }
-    }
+    ];
+    let act = |conservatism, mixer| {
+        let config = Config { conservatism, ..config(Method::Mixed { mixer }) };
+        Lesson::of(&game, seen.clone()).teach(&config, 300, Key::new(4)).unwrap().1
+    };
+    let pairs = kinds.into_iter().flat_map(|kind| NARROW.map(|mixer| (kind, mixer)));
+    pairs.collect::<Vec<_>>().into_par_iter().for_each(|(conservatism, mixer)| {
+        let act = act(conservatism, mixer);
+        assert!(act.iter().all(|&a| a < 2), "{conservatism:?}, {mixer:?}: {act:?}");
+    });
+    // Left to themselves they hope for something of what nobody tried.
+    let free = NARROW.map(|mixer| act(Conservatism::None, mixer));
+    assert!(free.iter().all(|act| act.iter().any(|&a| a >= 2)), "nothing was tempting: {free:?}");
 }
 
 /// Two steps: the first part's first action chooses between a game that pays 7 whatever one does, and one that pays 8 if both take

@@ -3,6 +3,7 @@
 use backcast_core::{
     Column, Columns, Direction, Dynamics, Key, Policy, Prediction, Real, Slot, Source, Spec, State, never,
 };
+use backcast_dynamics::{BinnedClone, BinnedConfig, Factors};
 use backcast_imagination::{
     Anchor, CycleCheck, Drive, Halt, HorizonConfig, ImagineConfig, Imagined, Imaginer, RowsWhere, Sampling, StopRule,
     Summary, Trace, Uniform, model_error,
@@ -148,6 +149,32 @@ fn chains_are_continuous_and_end_in_real_states() {
                 }
             }
         }
+    }
+}
+
+/// A reverse policy that draws factor by factor is a policy like any other: its chains end in real states, its actions are the log's.
+#[test]
+fn chains_of_a_policy_of_factors_end_in_real_states() {
+    let log = log(100);
+    for factors in [Factors::Independent, Factors::Chained] {
+        let config = BinnedConfig { factors, bins: 4, hidden: vec![8], steps: 50, ..BinnedConfig::default() };
+        let mut policy = BinnedClone::new(config, SPEC, Key::new(1)).unwrap();
+        policy.fit(&log, Key::new(2), &mut |_, _| true);
+        let mut trace = Trace::new(SPEC);
+        let mut world = World::new(Direction::Reverse);
+        let summary = imaginer(|_| {}, never).imagine(&mut world, &log, &mut policy, Key::new(5), &mut trace);
+        assert_eq!(summary.stored, 4 * 50);
+        for chain in trace.chains() {
+            assert_eq!(chain.len(), 4);
+            // From the recorded state backwards: it is where the chain ends.
+            assert!(has_row(&log, Column::Obs, trace.columns.row(Column::NextObs, chain[0])), "{factors:?}");
+            for pair in chain.windows(2) {
+                let (earlier, later) =
+                    (trace.columns.row(Column::NextObs, pair[1]), trace.columns.row(Column::Obs, pair[0]));
+                assert_eq!(earlier, later, "{factors:?}");
+            }
+        }
+        assert!(trace.columns.values(Column::Act).iter().all(|a| a.abs() <= SPEC.act_limit));
     }
 }
 

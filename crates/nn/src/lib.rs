@@ -54,6 +54,7 @@ mod init;
 mod kernels;
 mod mlp;
 mod op;
+pub mod parity;
 mod replay;
 mod shape;
 mod store;

@@ -1,5 +1,6 @@
 //! An ensemble as it is fitted: steps of maximum likelihood on recorded rows of each member.
 
+use super::transitions::{Transitions, columns_of};
 use super::{Fixture, ParityError, Subject};
 use backcast_core::*;
 use backcast_dynamics::{Ensemble, EnsembleConfig, Trainer};
@@ -53,7 +54,7 @@ impl Subject for Fitted {
     }
 
     fn inputs(&self) -> Vec<String> {
-        Fixture::columns_of("batch", false)
+        columns_of("batch", false)
     }
 
     fn update(&mut self, _: &Fixture, update: usize) -> Result<Metrics, ParityError> {

@@ -1,5 +1,6 @@
 //! RAMBO: in each update a step of its model on recorded transitions and rows of the log, then one of its policy on a batch.
 
+use super::transitions::{Transitions, columns_of};
 use super::{Fixture, ParityError, Subject, ensemble::shared_out, learn};
 use crate::{
     imagines::{ModelBased, World},
@@ -58,7 +59,7 @@ impl Subject for Players {
     }
 
     fn inputs(&self) -> Vec<String> {
-        ["batch", "played", "log"].iter().flat_map(|folder| Fixture::columns_of(folder, false)).collect()
+        ["batch", "played", "log"].iter().flat_map(|folder| columns_of(folder, false)).collect()
     }
 
     fn update(&mut self, fixture: &Fixture, update: usize) -> Result<Metrics, ParityError> {

@@ -1,9 +1,11 @@
 //! Steps of a roll-out with recorded actions, members and noise.
 
-use super::{Compared, Fixture, Kind, ParityError, Tensor, difference, relative, start};
+use super::transitions::{Transitions, columns_of};
+use super::{Compared, Fixture, Kind, ParityError, Tensor};
 use backcast_core::*;
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 use backcast_imagination::{ImagineConfig, Imagined, Imaginer, StepDraws};
+use backcast_nn::parity::{difference, relative, start};
 use backcast_penalties::MaxAleatoric;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::Deserialize;
@@ -107,7 +109,7 @@ pub(super) fn replay(fixture: &Fixture) -> Result<Vec<Compared>, ParityError> {
         let error = relative(off, theirs.norm(), 0.0);
         all.push(Compared { kind: Kind::Transition, name: name.into(), update: None, error });
     }
-    let mut inputs = Fixture::columns_of("batch", false);
+    let mut inputs = columns_of("batch", false);
     inputs.extend(first.iter().map(|(name, _)| format!("params/{name}")));
     fixture.check_all_compared(&all, &inputs, horizon)?;
     Ok(all)

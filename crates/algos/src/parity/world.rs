@@ -10,14 +10,22 @@ const UNITS: &str = "units/";
 /// The smallest and the greatest reward of the log, and their standard deviation.
 const REWARDS: &str = "evidence/rewards";
 
-impl Fixture {
+/// What a fixture says of the model that a learner asks.
+pub(super) trait OfWorld {
     /// What a model-based learner is built on: the model that the note `model` configures, with the tensors `model/…`, and, where
     /// the learner sees standardised observations, `units/mean` and `units/std`, and, where it asks, `evidence/rewards`. A learner that asks nothing of its model in an
     /// update needs none of them, and is given a model that knows nothing.
-    pub(super) fn world(&self) -> Result<World, ParityError> {
-        let mut model = self.blank_model()?;
+    fn world(&self) -> Result<World, ParityError>;
+
+    /// The paths of every tensor that a [`world`](OfWorld::world) is made of.
+    fn paths_of_world(&self) -> Result<BTreeSet<String>, ParityError>;
+}
+
+impl OfWorld for Fixture {
+    fn world(&self) -> Result<World, ParityError> {
+        let mut model = blank_model(self)?;
         if self.model.is_some() {
-            self.fill(&mut model)?;
+            fill(self, &mut model)?;
         }
         let mut world = World::new(model, never);
         if self.tensors.keys().any(|path| path.starts_with(UNITS)) {
@@ -36,44 +44,41 @@ impl Fixture {
         Ok(world)
     }
 
-    fn blank_model(&self) -> Result<Ensemble, ParityError> {
-        let complain = |why: String| self.note("model", why);
-        let config: EnsembleConfig = match &self.model {
-            Some(config) => serde_json::from_str(config).map_err(|e| complain(e.to_string()))?,
-            None => {
-                EnsembleConfig { members: 1, elites: 1, hidden: vec![1], decay: vec![0.0; 2], ..Default::default() }
-            }
-        };
-        Ensemble::new(config, self.spec, Direction::Forward, Key::new(0)).map_err(|e| complain(e.to_string()))
-    }
-
-    /// Every tensor of the model, and every count as a tensor of one number.
-    fn fill(&self, model: &mut Ensemble) -> Result<(), ParityError> {
-        let mut fault = None;
-        model.visit(&mut |name, slot| {
-            let path = format!("{MODEL}{name}");
-            let read = match slot {
-                Slot::Tensor(shape, values) => self.tensor(&path, shape).map(|found| {
-                    values.iter_mut().zip(singles(found)).for_each(|(to, x)| *to = x);
-                }),
-                Slot::Count(count) => self.tensor(&path, &[1]).map(|found| *count = found.values[0] as u64),
-            };
-            fault = fault.take().or(read.err());
-        });
-        fault.map_or(Ok(()), Err)
-    }
-
-    /// The paths of every tensor that a [`world`](Fixture::world) is made of.
-    pub(super) fn paths_of_world(&self) -> Result<BTreeSet<String>, ParityError> {
+    fn paths_of_world(&self) -> Result<BTreeSet<String>, ParityError> {
         let mut paths: BTreeSet<_> = ["mean", "std"].map(|name| format!("{UNITS}{name}")).into();
         paths.insert(REWARDS.to_owned());
         if self.model.is_some() {
-            self.blank_model()?.visit(&mut |name, _| {
+            blank_model(self)?.visit(&mut |name, _| {
                 paths.insert(format!("{MODEL}{name}"));
             });
         }
         Ok(paths)
     }
+}
+
+fn blank_model(fixture: &Fixture) -> Result<Ensemble, ParityError> {
+    let complain = |why: String| fixture.note("model", why);
+    let config: EnsembleConfig = match &fixture.model {
+        Some(config) => serde_json::from_str(config).map_err(|e| complain(e.to_string()))?,
+        None => EnsembleConfig { members: 1, elites: 1, hidden: vec![1], decay: vec![0.0; 2], ..Default::default() },
+    };
+    Ensemble::new(config, fixture.spec, Direction::Forward, Key::new(0)).map_err(|e| complain(e.to_string()))
+}
+
+/// Every tensor of the model, and every count as a tensor of one number.
+fn fill(fixture: &Fixture, model: &mut Ensemble) -> Result<(), ParityError> {
+    let mut fault = None;
+    model.visit(&mut |name, slot| {
+        let path = format!("{MODEL}{name}");
+        let read = match slot {
+            Slot::Tensor(shape, values) => fixture.tensor(&path, shape).map(|found| {
+                values.iter_mut().zip(singles(found)).for_each(|(to, x)| *to = x);
+            }),
+            Slot::Count(count) => fixture.tensor(&path, &[1]).map(|found| *count = found.values[0] as u64),
+        };
+        fault = fault.take().or(read.err());
+    });
+    fault.map_or(Ok(()), Err)
 }
 
 fn singles(tensor: &Tensor) -> impl Iterator<Item = Real> + '_ {

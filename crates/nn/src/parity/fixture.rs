@@ -1,6 +1,6 @@
 use super::{Compared, Kind, ParityError};
-use backcast_core::{Columns, Real, Spec};
-use backcast_nn::{Draw, ReplayError};
+use crate::{Draw, ReplayError};
+use backcast_core::{Real, Spec};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ impl Tensor {
     }
 
     /// ‖·‖₂ of all numbers.
-    pub(super) fn norm(&self) -> f64 {
+    pub fn norm(&self) -> f64 {
         self.values.iter().map(|x| x * x).sum::<f64>().sqrt()
     }
 }
@@ -32,7 +32,7 @@ pub struct Fixture {
     pub file: String,
     /// The short name of the algorithm, such as `cql`.
     pub algorithm: String,
-    /// Widths of the batches.
+    /// Widths of the batches: columns of an observation, columns of an action.
     pub spec: Spec,
     /// The algorithm's configuration in JSON; what it leaves out has its default.
     pub config: String,
@@ -82,12 +82,15 @@ impl Fixture {
     }
 
     /// A complaint about a note.
-    pub(super) fn note(&self, note: &str, why: String) -> ParityError {
+    pub fn note(&self, note: &str, why: String) -> ParityError {
         ParityError::Note { file: self.file.clone(), note: note.into(), why }
     }
 
     /// The tensor at `path`, which must have this shape.
-    pub(super) fn tensor(&self, path: &str, expected: &[usize]) -> Result<&Tensor, ParityError> {
+    ///
+    /// # Errors
+    /// If it is not there, or has another.
+    pub fn tensor(&self, path: &str, expected: &[usize]) -> Result<&Tensor, ParityError> {
         let (file, tensor) = (self.file.clone(), path.to_owned());
         match self.tensors.get(path) {
             None => Err(ParityError::Missing { file, tensor }),
@@ -98,63 +101,8 @@ impl Fixture {
         }
     }
 
-    /// That a learner can be made for the spec.
-    pub(super) fn check_spec(&self) -> Result<(), ParityError> {
-        let Spec { obs, act, act_limit } = self.spec;
-        match obs > 0 && act > 0 && act_limit > 0.0 && act_limit.is_finite() {
-            true => Ok(()),
-            false => {
-                Err(self.note("spec", format!("obs {obs}, act {act}, act_limit {act_limit} are not all positive")))
-            }
-        }
-    }
-
-    /// The paths of the transitions in `folder`, with the action recorded at the next state if `next_actions`.
-    pub(super) fn columns_of(folder: &str, next_actions: bool) -> Vec<String> {
-        let columns = ["obs", "act", "reward", "next_obs", "terminal", "next_act"];
-        columns[..if next_actions { 6 } else { 5 }].iter().map(|column| format!("{folder}/{column}")).collect()
-    }
-
-    /// The transitions in `folder`, some rows for each update; with the action recorded at the next state if `next_actions`.
-    pub(super) fn columns(&self, folder: &str, next_actions: bool) -> Result<Vec<Columns>, ParityError> {
-        let Spec { obs: width, act, .. } = self.spec;
-        let missing = || ParityError::Missing { file: self.file.clone(), tensor: format!("{folder}/obs") };
-        let obs = self.tensors.get(&format!("{folder}/obs")).ok_or_else(missing)?;
-        let (updates, rows) = match obs.shape[..] {
-            [updates, rows, _] if rows > 0 => (updates, rows),
-            // Neither fits: the error says what was expected.
-            _ => (1, 1),
-        };
-        if let Some(real) = self.real.filter(|&real| real > rows) {
-            return Err(self.note("real", format!("{real} of {rows} rows")));
-        }
-        let column = |name: &str, width| self.tensor(&format!("{folder}/{name}"), &[updates, rows, width]);
-        let (s, a, r) = (column("obs", width)?, column("act", act)?, column("reward", 1)?);
-        let (s2, d) = (column("next_obs", width)?, column("terminal", 1)?);
-        let a2 = next_actions.then(|| column("next_act", act)).transpose()?;
-        let row = |of: &Tensor, i: usize, cols: usize| -> Vec<Real> {
-            of.values[i * cols..][..cols].iter().map(|&x| x as Real).collect()
-        };
-        let batch = |update: usize| {
-            let mut columns = Columns::new(self.spec).with_next_actions(next_actions);
-            for i in update * rows..(update + 1) * rows {
-                if self.real == Some(columns.len()) {
-                    columns.begin_imagined();
-                }
-                let (s, a, r, s2) = (row(s, i, width), row(a, i, act), r.values[i] as Real, row(s2, i, width));
-                let terminal = d.values[i] != 0.0;
-                match a2 {
-                    Some(a2) => columns.push_followed(&s, &a, r, &s2, terminal, &row(a2, i, act)),
-                    None => columns.push(&s, &a, r, &s2, terminal),
-                }
-            }
-            columns
-        };
-        Ok((0..updates).map(batch).collect())
-    }
-
     /// The draws of one update: `draws/<update>/0` and on, until one is not there.
-    pub(super) fn draws(&self, update: usize) -> Vec<Draw> {
+    pub fn draws(&self, update: usize) -> Vec<Draw> {
         let draw = |number: usize| {
             let Tensor { shape, values } = self.tensors.get(&format!("draws/{update}/{number}"))?;
             Some(Draw { shape: shape.clone(), values: values.iter().map(|&x| x as Real).collect() })
@@ -163,13 +111,16 @@ impl Fixture {
     }
 
     /// A complaint about a draw.
-    pub(super) fn draw_error(&self, update: usize, source: ReplayError) -> ParityError {
+    pub fn draw_error(&self, update: usize, source: ReplayError) -> ParityError {
         let tensor = format!("draws/{update}/{}", source.number());
         ParityError::Draw { file: self.file.clone(), tensor, source }
     }
 
     /// That nothing of the fixture was left without a look at it: all but `inputs` and draws is compared.
-    pub(super) fn check_all_compared(
+    ///
+    /// # Errors
+    /// The first tensor that was.
+    pub fn check_all_compared(
         &self,
         compared: &[Compared],
         inputs: &[String],

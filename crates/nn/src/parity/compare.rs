@@ -49,12 +49,14 @@ impl Compared {
 }
 
 /// ‖ours − theirs‖ of two tensors of one shape.
-pub(super) fn difference(ours: &Tensor, theirs: &Tensor) -> f64 {
+///
+/// Only the numbers both have are compared: shapes are checked before.
+pub fn difference(ours: &Tensor, theirs: &Tensor) -> f64 {
     ours.values.iter().zip(&theirs.values).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
 }
 
 /// `off` in units of `size`, but of `floor` at least. Nothing is off by nothing, whatever the unit.
-pub(super) fn relative(off: f64, size: f64, floor: f64) -> f64 {
+pub fn relative(off: f64, size: f64, floor: f64) -> f64 {
     if off == 0.0 { 0.0 } else { off / size.max(floor) }
 }
 

@@ -1,0 +1,169 @@
+//! Logs of several agents: the recorded games of two cooks, and files that are wrong.
+#![allow(clippy::unnecessary_cast)] // `Real` is `f64` in some builds.
+
+mod shared;
+
+use backcast_core::{Key, Real};
+use backcast_data::{DataError, JointLog, h5};
+use shared::recorded;
+use std::path::{Path, PathBuf};
+
+/// Two agents, two numbers each, three actions; two episodes of three rows, the first ended and the second cut.
+fn write(path: &Path, change: impl Fn(&str, &mut Vec<usize>, &mut Vec<Real>) -> bool) {
+    let mut file = h5::create(path).unwrap();
+    let numbers = |n: usize| (0..n).map(|i| i as Real).collect::<Vec<_>>();
+    let actions = (0..12).map(|i| (i % 3) as Real).collect::<Vec<_>>();
+    for (name, shape, values) in [
+        ("observations", vec![6, 2, 2], numbers(24)),
+        ("actions", vec![6, 2], actions),
+        ("rewards", vec![6], numbers(6)),
+        ("terminals", vec![6], vec![0.0, 0.0, 1.0, 0.0, 0.0, 0.0]),
+        ("timeouts", vec![6], vec![0.0, 0.0, 0.0, 0.0, 0.0, 1.0]),
+        ("next_observations", vec![6, 2, 2], numbers(24).iter().map(|x| x + 100.0).collect()),
+        ("state", vec![6, 3], numbers(18)),
+        ("next_state", vec![6, 3], numbers(18)),
+    ] {
+        let (mut shape, mut values) = (shape, values);
+        if change(name, &mut shape, &mut values) {
+            file.reals(name, &shape, &values).unwrap();
+        }
+    }
+    file.finish().unwrap();
+}
+
+fn written(change: impl Fn(&str, &mut Vec<usize>, &mut Vec<Real>) -> bool) -> (Result<JointLog, DataError>, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("joint.hdf5");
+    write(&path, change);
+    (JointLog::read(&path, 3), path)
+}
+
+#[test]
+fn a_log_is_read_and_cut_into_transitions() {
+    let log = written(|_, _, _| true).0.unwrap();
+    assert_eq!((log.len(), log.agents(), log.episodes()), (6, 2, vec![0..3, 3..6]));
+    let all = log.transitions(&[0, 1]);
+    assert_eq!(all.rows, [0, 1, 2, 3, 4, 5]);
+    assert_eq!(all.first, [true, false, false, true, false, false]);
+    assert_eq!(all.terminal.to_vec(), [0.0, 0.0, 1.0, 0.0, 0.0, 0.0], "a cut is no terminal");
+    assert_eq!(all.next_obs[[5, 1, 1]], 123.0);
+    assert_eq!(all.next_act.row(3), log.act.row(4));
+    assert_eq!(log.transitions(&[1]).rows, [3, 4, 5]);
+
+    // Without what comes next it is the row after; a cut has none, an end needs none.
+    let log = written(|name, _, _| name != "next_observations" && !name.ends_with("state")).0.unwrap();
+    let all = log.transitions(&[0, 1]);
+    assert_eq!((all.rows, log.states), (vec![0, 1, 2, 3, 4], None));
+    assert_eq!(all.next_obs.index_axis(ndarray::Axis(0), 3), log.obs.index_axis(ndarray::Axis(0), 4));
+}
+
+#[test]
+fn episodes_are_split_whole() {
+    let log = written(|_, _, _| true).0.unwrap();
+    for seed in 0..4 {
+        for share in [0.0, 0.5, 1.0] {
+            let [mut one, other] = log.split(share, Key::new(seed));
+            assert!(!one.is_empty() && !other.is_empty());
+            one.extend(other);
+            one.sort_unstable();
+            assert_eq!(one, [0, 1]);
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    for (dataset, what) in [
+        ("observations", "missing"),
+        ("actions", "missing"),
+        ("next_state", "missing"),
+        ("observations", "flat"),
+        ("actions", "turned"),
+        ("next_observations", "turned"),
+        ("rewards", "turned"),
+        ("next_state", "turned"),
+    ] {
+        let (result, _) = written(|name, shape, _| match (name == dataset, what) {
+            (true, "missing") => false,
+            (true, "flat") => {
+                *shape = vec![6, 4];
+                true
+            }
+            (true, _) => {
+                shape.reverse();
+                shape.push(1);
+                if name == "rewards" {
+                    *shape = vec![2, 3];
+                }
+                true
+            }
+            _ => true,
+        });
+        let error = result.expect_err(what).to_string();
+        assert!(error.contains(&format!("`{dataset}`")) && error.contains("joint.hdf5"), "{dataset} {what}: {error}");
+    }
+    for (dataset, at, wrong) in [
+        ("actions", 7, 3.0),
+        ("actions", 7, -1.0),
+        ("actions", 7, 0.5),
+        ("observations", 13, Real::NAN),
+        ("rewards", 3, Real::INFINITY),
+    ] {
+        let (result, path) = written(|name, _, values| {
+            if name == dataset {
+                values[at] = wrong;
+            }
+            true
+        });
+        let width = match dataset {
+            "actions" => 2,
+            "observations" => 4,
+            _ => 1,
+        };
+        match result.expect_err(dataset) {
+            DataError::Value { file, dataset: found, row, column, .. } => {
+                assert_eq!((file, found.as_str(), row, column), (path, dataset, at / width, at % width));
+            }
+            other => panic!("{other}"),
+        }
+    }
+}
+
+/// Two cooks in five kitchens.
+#[test]
+fn the_recorded_games_are_whole() {
+    let mut games = 0;
+    for (layout, rows, episodes, best) in [
+        ("asymmetric_advantages", 20_385, 17, 205.0),
+        ("coordination_ring", 19_181, 16, 105.0),
+        ("cramped_room", 19_190, 16, 120.0),
+        ("random0", 14_375, 12, 120.0),
+        ("random3", 17_971, 15, 85.0),
+    ] {
+        let Some(path) = recorded("the_recorded_games_are_whole", &format!("overcooked/{layout}.hdf5")) else { return };
+        let log = JointLog::read(&path, 6).unwrap_or_else(|error| panic!("{error}"));
+        let all = log.episodes();
+        assert_eq!((log.len(), all.len(), log.agents()), (rows, episodes, 2), "{layout}");
+        let returns = all.iter().map(|e| log.reward.slice(ndarray::s![e.clone()]).sum());
+        assert_eq!(returns.fold(0.0, Real::max), best, "{layout}");
+        assert!(log.terminal.iter().all(|end| !end), "{layout}: games are cut, none ends");
+        let next = log.next_obs.as_ref().expect("recorded");
+        for game in &all {
+            assert!(game.len() > 1000, "{layout}: {game:?}");
+            for row in game.start..game.end - 1 {
+                let (after, own) =
+                    (log.obs.index_axis(ndarray::Axis(0), row + 1), next.index_axis(ndarray::Axis(0), row));
+                assert_eq!(after, own, "{layout}: row {row}");
+            }
+            // The last row's successor is its own game's: games begin where the cooks stand, and none ends there.
+            if game.end < log.len() {
+                let (leak, own) =
+                    (log.obs.index_axis(ndarray::Axis(0), game.end), next.index_axis(ndarray::Axis(0), game.end - 1));
+                assert_ne!(leak, own, "{layout}: row {} leaks into the next game", game.end - 1);
+            }
+        }
+        games += all.len();
+        assert!(matches!(JointLog::read(&path, 5), Err(DataError::Value { .. })), "{layout}: six actions, not five");
+    }
+    assert_eq!(games, 76);
+}

@@ -289,7 +289,7 @@ impl<M: Method> Team<M> {
         });
         let scope = method.values().unwrap_or_default();
         let nets = Nets { scope, limit: spec.act_limit, actor, actor_target, critics, behaviour };
-        let clipped = |nets: &[Mlp]| Clipped::new(nets, &[], rate, clip);
+        let clipped = |nets: &[Mlp]| Clipped::new(nets, None, rate, clip);
         let (critics, behaviour) = (online.map(|nets| clipped(&nets)), behaviour.map(|net| clipped(&[net])));
         Ok(Self { method: method.clone(), spec, store, nets, actor: clipped(&[actor]), critics, behaviour, updates: 0 })
     }

@@ -1,6 +1,8 @@
 //! Learners of teams: what their terms are, where they agree, and that a step is the same on any machine.
 
-use backcast_core::{Algorithm, Batch, Columns, Key, Learner, Metrics, Policy, Real, Spec, restore, snapshot};
+use backcast_core::{
+    Algorithm, Batch, Columns, Key, Learner, Metrics, Policy, Real, Spec, fingerprint, restore, snapshot,
+};
 use backcast_factorization::team::cfcql::Lambda;
 use backcast_factorization::team::omar::Search;
 use backcast_factorization::team::{Scope, Shared, bc, cfcql, icq, ma_cql, macql, matd3, omar, online, rows, td3_bc};
@@ -246,6 +248,24 @@ fn continues(log: &Columns, config: &impl Algorithm) {
     teach(&mut one, 10..20);
     teach(&mut other, 10..20);
     assert!(snapshot(&mut one) == snapshot(&mut other), "{}", std::any::type_name_of_val(config));
+}
+
+/// Products large enough to be shared out among threads.
+#[test]
+fn an_update_is_the_same_bits_on_any_number_of_threads() {
+    let log = log(2, 384, 22);
+    let shared = Shared { hidden: vec![128, 128], ..shared(2) };
+    let cql = ma_cql::Config { shared, samples: 4, ..Default::default() };
+    let config = omar::Config { cql, coefficient: 0.5, search: Search { samples: 4, ..Search::default() } };
+    let taught = |threads: usize| {
+        let mut learner = config.build(log.spec(), Key::new(23)).unwrap();
+        learner.arena_mut().set_parallel(true);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| (0..3).for_each(|t| _ = learner.update(log.batch(), Key::new(24).fold(t))));
+        fingerprint(&mut learner)
+    };
+    let alone = taught(1);
+    assert!([2, 4].into_iter().all(|threads| taught(threads) == alone));
 }
 
 /// One point on a line for each agent, which is to go to 0; the episode lasts five steps.

@@ -94,7 +94,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
     let repository = if args.retuned { Repository::Cfcql } else { Repository::Omar };
     let settings = Settings { repository, rate: args.rate, alpha: args.alpha };
     let all = results(&args, &folder, settings, training)?;
-    println!("{}", table(&made, &all, |f| last(f)));
+    println!("{}", table(&made, &all, last));
     println!(
         "Change over the last quarter of the updates:\n\n{}",
         table(&made, &all, |f| last(f) - earlier(f) + made.random)
@@ -141,12 +141,16 @@ fn described(made: &Made) -> String {
     )
 }
 
-/// What is finished, and what is not done now.
+/// The results in a file; a line that was cut off is none.
+fn finished(text: &str) -> Vec<Finished> {
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// What was finished before, and what is done now.
 fn results(args: &Args, folder: &Path, settings: Settings, training: Training) -> anyhow::Result<Vec<Finished>> {
     let path = folder.join("results.jsonl");
     let before = std::fs::read_to_string(&path).unwrap_or_default();
-    // A line that was cut off is no result.
-    let known: Vec<Finished> = before.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let known = finished(&before);
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
     let file = file.as_mut().map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
     if !before.is_empty() && !before.ends_with('\n') {
@@ -227,4 +231,48 @@ fn figure(made: &Made, all: &[Finished]) -> String {
     let lines: Vec<Rungs<'_>> = shown.into_iter().enumerate().map(line).collect();
     let label = "Scores of six learners on the four logs, 0 being random and 100 the team that made the expert log";
     ladder(label, "log", "score", &names, &lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some(seed: u64) -> Finished {
+        let training = Training { updates: 80, batch: 4, looks: 4, episodes: 2 };
+        let curve = vec![(20, -4.0), (40, -3.0), (60, -2.0), (80, -1.5)];
+        Finished { learner: Kind::Omar, log: "medium".into(), seed, settings: "{}".into(), training, curve }
+    }
+
+    #[test]
+    fn what_is_finished_is_known_again_and_a_line_cut_off_is_not() {
+        let line = |seed| serde_json::to_string(&some(seed)).unwrap();
+        let text = format!("{}\n{}\n{}", line(0), line(1), &line(2)[..40]);
+        let known = finished(&text);
+        assert_eq!(known.len(), 2);
+        let [first, second] = &known[..] else { unreachable!() };
+        let is = |f: &Finished, seed, settings| f.is(Kind::Omar, "medium", seed, settings, some(0).training);
+        assert!(is(first, 0, "{}") && is(second, 1, "{}") && !is(first, 1, "{}") && !is(first, 0, "{\"alpha\":1}"));
+        let longer = Training { updates: 81, ..some(0).training };
+        assert!(
+            !first.is(Kind::Omar, "medium", 0, "{}", longer) && !first.is(Kind::Bc, "medium", 0, "{}", first.training)
+        );
+    }
+
+    #[test]
+    fn change_is_of_the_last_quarter_and_errors_are_of_the_mean() {
+        assert_eq!((last(&some(0)), earlier(&some(0))), (-1.5, -2.0));
+        assert!((error(&[1.0, 2.0, 3.0]) - (1.0f64 / 3.0).sqrt()).abs() < 1e-12 && error(&[4.0]) == 0.0);
+    }
+
+    #[test]
+    fn every_learner_has_a_word_and_is_built_from_every_preset() {
+        let settings = Settings { repository: Repository::Omar, rate: Some(0.002), alpha: None };
+        for (kind, _) in Kind::ALL {
+            for (_, quality) in Quality::ALL {
+                let (learner, text) =
+                    kind.build(settings, quality, backcast::core::Spec::new(54, 6), Key::new(1)).unwrap();
+                assert!(learner.spec().act == 6 && text.contains("0.002"), "{}: {text}", kind.word());
+            }
+        }
+    }
 }

@@ -19,13 +19,13 @@ pub(crate) struct Clipped {
 }
 
 impl Clipped {
-    /// For `nets` and, behind them in the store, `beside`: further tensors, `[members, …]`.
+    /// For `nets` and, behind them in the store, `beside`: a further tensor, `[members, …]`.
     ///
     /// # Panics
     /// If they do not stand one after the other, or differ in their members.
-    pub(crate) fn new(nets: &[Mlp], beside: &[Range<usize>], rate: Real, bound: Real) -> Self {
+    pub(crate) fn new(nets: &[Mlp], beside: Option<Range<usize>>, rate: Real, bound: Real) -> Self {
         let members = nets[0].members();
-        let ends = || nets.iter().map(|net| net.range()).chain(beside.iter().cloned());
+        let ends = || nets.iter().map(|net| net.range()).chain(beside.clone());
         let range = nets[0].range().start..ends().map(|part| part.end).max().unwrap_or_default();
         let whole: usize = ends().map(|part| part.len()).sum();
         assert!(whole == range.len() && nets.iter().all(|net| net.members() == members), "Clipped::new: nets apart");
@@ -34,7 +34,7 @@ impl Clipped {
                 let weight = layer.weight_range();
                 [weight.clone(), weight.end..layer.range().end]
             });
-            let own = tensors.chain(beside.iter().cloned()).map(|t| {
+            let own = tensors.chain(beside.clone()).map(|t| {
                 let (each, first) = (t.len() / members, t.start - range.start);
                 first + member * each..first + (member + 1) * each
             });
@@ -97,7 +97,7 @@ mod tests {
         let mut store = Store::default();
         let net = Mlp::new(&mut store, "net", &[2, 3, 1], 2, Act::Identity, Init::FanIn, Key::new(1));
         let at = store.tensor("beside", Shape::new(2, 1, 1), |x| x.fill(1.0));
-        let mut clipped = Clipped::new(&[net], &[at..at + 2], 0.1, 0.5);
+        let mut clipped = Clipped::new(&[net], Some(at..at + 2), 0.1, 0.5);
         // The first member's loss is 100·x, the second's x/10, x being what stands beside; the nets have none.
         clipped.minimise_with(&mut store, |tape| {
             let weights = tape.fill(Shape::new(2, 1, 1), |w| w.copy_from_slice(&[100.0, 0.1]));

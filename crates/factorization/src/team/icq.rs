@@ -84,7 +84,7 @@ impl Algorithm for Config {
             bias: bias.duplicate(&mut store, "bias_target"),
         };
         let nets = Nets { actor, log_std, mixed, target, limit: spec.act_limit };
-        let actor_adam = Clipped::new(&[actor], &[log_std..log_std + n * act], rate, clip);
+        let actor_adam = Clipped::new(&[actor], Some(log_std..log_std + n * act), rate, clip);
         let critic_adam = Clipped::joint(&[critic, credit, bias], rate, clip);
         Ok(Icq { config: self.clone(), spec, store, nets, actor_adam, critic_adam })
     }

@@ -4,7 +4,7 @@
 //! | equation | code |
 //! |---|---|
 //! | (1), (2) as all teams, values an agent's own | [`Team`] |
-//! | (2+) α·Σᵢ Σ_j E[ ln Σ_k exp( Q_j(oᵢ, aᵏ) − ln p(aᵏ) ) − Q_j(oᵢ, uᵢ) ], aᵏ uniform, K of them, p their density | [`press`] |
+//! | (2+) α·Σᵢ Σ_j E[ ln Σ_k exp( Q_j(oᵢ, aᵏ) − ln p(aᵏ) ) − Q_j(oᵢ, uᵢ) ], aᵏ uniform, K of them, p their density | [`Config::press`] |
 //! | (3) L_π = −Σᵢ E[ Q₁(oᵢ, πᵢ(oᵢ)) ] | [`Config::policy_loss`](Method::policy_loss) |
 //!
 //! Uniform actions alone, as the code has it for particles; for MuJoCo it adds the policy's own at both states.

@@ -22,7 +22,7 @@
 //! |---|---|
 //! | (1) y = r + γ(1−d) min_j Q̄_j(s′, ū′), ū′ᵢ = clip(π̄ᵢ(o′ᵢ) + ε) | [`Nets::target`] |
 //! | (2) L_Q = Σ_j E[ (Q_j(s,u) − y)² ] + α·penalty, summed over the agents where values are their own | [`Team::critic_step`] |
-//! | (3) L_π = the method's + 10⁻³·Σᵢ E[ πᵢ² ] | [`Team::actor_step`] |
+//! | (3) L_π = the method's + 10⁻³·Σᵢ E[ ‖πᵢ‖² ] | [`Team::actor_step`] |
 //!
 //! Update order: (1), (2); every [`Shared::period`]-th update (3), then all targets by Polyak. Two values always (MATD3). Gradients are
 //! held to a norm of ½ for each agent's values and each agent's policy, as if each had an optimiser of its own; agents are members of one
@@ -69,7 +69,7 @@ pub struct Shared {
     pub hidden: Vec<usize>,
     /// The norm that gradients are held to.
     pub clip: Real,
-    /// Weight of E[πᵢ²] in the policies' loss.
+    /// Weight of E‖πᵢ‖² in the policies' loss.
     pub action_cost: Real,
     /// Deviation of the noise on target actions, in units of the action limit.
     pub noise: Real,
@@ -289,7 +289,7 @@ impl<M: Method> Team<M> {
         });
         let scope = method.values().unwrap_or_default();
         let nets = Nets { scope, limit: spec.act_limit, actor, actor_target, critics, behaviour };
-        let clipped = |nets: &[Mlp]| Clipped::new(nets, &[], rate, clip);
+        let clipped = |nets: &[Mlp]| Clipped::new(nets, None, rate, clip);
         let (critics, behaviour) = (online.map(|nets| clipped(&nets)), behaviour.map(|net| clipped(&[net])));
         Ok(Self { method: method.clone(), spec, store, nets, actor: clipped(&[actor]), critics, behaviour, updates: 0 })
     }
@@ -319,7 +319,7 @@ impl<M: Method> Team<M> {
     // ANCHOR_END: critic_step
 
     // ANCHOR: actor_step
-    /// (3)  L_π = the method's + 10⁻³·Σᵢ E[ πᵢ² ]
+    /// (3)  L_π = the method's + 10⁻³·Σᵢ E[ ‖πᵢ‖² ]
     fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> Real {
         let (method, nets) = (&self.method, self.nets);
         let &Shared { agents, action_cost, .. } = method.shared();

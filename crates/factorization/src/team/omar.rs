@@ -6,8 +6,8 @@
 //!
 //! | equation | code |
 //! |---|---|
-//! | (1), (2), (2+) as [`ma_cql`](super::ma_cql) | [`ma_cql::Config`](super::ma_cql::Config) |
-//! | (3a) aᵏ ~ clip(N(μ, σ²)); μ ← Σ_k softmax_k(Q)·aᵏ; σ² ← mean_k (aᵏ − μ)²; from μ = 0, σ = 2 | [`search`] |
+//! | (1), (2), (2+) as [`ma_cql`] | [`ma_cql::Config`] |
+//! | (3a) aᵏ ~ clip(N(μ, σ²)); μ ← Σ_k softmax_k(Q)·aᵏ; σ² ← mean_k (aᵏ − μ)²; from μ = 0, σ = 2 | [`Search::best`] |
 //! | (3b) u*ᵢ = argmax of Q₁ over πᵢ(oᵢ) and the last draws | [`Config::rectified`] |
 //! | (3) L_π = Σᵢ ( c·E[ ‖πᵢ(oᵢ) − u*ᵢ‖² ] − (1−c)·E[ Q₁(oᵢ, πᵢ(oᵢ)) ] ) | [`Config::policy_loss`](Method::policy_loss) |
 //!

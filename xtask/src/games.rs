@@ -6,7 +6,8 @@ use anyhow::Context;
 use backcast::core::{Key, Real};
 use backcast::factorization::games::{self, MatrixGame};
 use backcast::factorization::{
-    Config, Conservatism, Constraint, FactoredBatch, FactoredConfig, Lesson, Method, MixerConfig, Spread, Weighting,
+    ComaConfig, Config, Conservatism, Constraint, FactoredBatch, FactoredConfig, Lesson, Method, MixerConfig, Spread,
+    Weighting,
 };
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
@@ -50,6 +51,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
         );
     }
     println!("Credit, implicit beside counterfactual:\n\n{}\n", credit(seeds, updates)?);
+    println!("Nats beyond what must be, of reverse policies:\n\n{}\n", crate::reverse::table(seeds.min(5))?);
     for (name, figure) in [("penalty-by-parts", penalties(seeds)?), ("coverage", coverage(seeds, updates)?)] {
         let path = args.out.join(format!("{name}.svg"));
         std::fs::write(&path, standalone(&figure)).with_context(|| path.display().to_string())?;
@@ -113,6 +115,19 @@ fn found(game: &MatrixGame, seeds: u64, updates: u64) -> anyhow::Result<Table> {
         let pays: Vec<String> = runs.iter().map(|(pays, _)| pays.to_string()).collect();
         table.add_row([name.to_owned(), pays.join(", "), format!("{best:.1}"), format!("{error:.2}")]);
     }
+    // It has no value of the whole, and learns from what it plays itself.
+    let config = ComaConfig {
+        critic_rate: 3e-3,
+        policy_rate: 3e-3,
+        copy_every: 100,
+        anneal: updates / 2,
+        hidden: vec![64],
+        critic_hidden: vec![64],
+        ..ComaConfig::default()
+    };
+    let runs = each_seed(seeds, |seed| Ok(game.pays(&config.practise(game, updates, 32, Key::new(seed))?.1)))?;
+    let pays: Vec<String> = runs.iter().map(ToString::to_string).collect();
+    table.add_row(["COMA, by its own play".to_owned(), pays.join(", "), "–".to_owned(), "–".to_owned()]);
     Ok(table)
 }
 

@@ -27,6 +27,7 @@ mod parity;
 mod progress;
 mod report;
 mod results;
+mod reverse;
 mod robustness;
 mod run;
 mod select;

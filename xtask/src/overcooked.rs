@@ -116,9 +116,9 @@ impl Side {
 /// Whoever has probabilities of actions.
 enum Player {
     Always([f64; ACTIONS]),
-    Cloned { clone: Cloned, reminded: bool },
-    Factored(Factored),
-    Joint(Joint),
+    Cloned { clone: Box<Cloned>, reminded: bool },
+    Factored(Box<Factored>),
+    Joint(Box<Joint>),
 }
 
 fn certain(act: &Array2<usize>) -> Array3<Real> {
@@ -208,7 +208,7 @@ fn cloned(games: &Games, reminded: bool, effort: Effort, key: Key) -> anyhow::Re
         let rows = drawn(games, effort, key.name("rows").fold(update));
         clone.update(seen.select(Axis(1), &rows).view(), games.act.select(Axis(0), &rows).view());
     }
-    Ok(Player::Cloned { clone, reminded })
+    Ok(Player::Cloned { clone: Box::new(clone), reminded })
 }
 
 fn factored(games: &Games, constraint: Constraint, effort: Effort, key: Key) -> anyhow::Result<Player> {
@@ -229,7 +229,7 @@ fn factored(games: &Games, constraint: Constraint, effort: Effort, key: Key) -> 
             terminal: terminal.view(),
         });
     }
-    Ok(Player::Factored(learner))
+    Ok(Player::Factored(Box::new(learner)))
 }
 
 fn joint(games: &Games, conservatism: Conservatism, effort: Effort, key: Key) -> anyhow::Result<Player> {
@@ -254,7 +254,7 @@ fn joint(games: &Games, conservatism: Conservatism, effort: Effort, key: Key) ->
         };
         learner.update(batch, key);
     }
-    Ok(Player::Joint(learner))
+    Ok(Player::Joint(Box::new(learner)))
 }
 
 /// V̂ of a policy, by games that it was not learnt from.

@@ -61,7 +61,7 @@ fn who_finds_the_best_action_of_the_game_that_is_not_monotone() {
         // Utilities of a hidden layer at a moderate rate: with others QMIX may also end in a fit that is the better of two and takes
         // the best action, see the page on credit.
         let config = Config { rate: 3e-3, copy_every: 100, hidden: vec![64], ..config(method) };
-        let (_, act) = Lesson::new(&game).teach(&config, 2000, Key::new(seed)).unwrap();
+        let (_, act) = Lesson::new(&game).teach(&config, 1200, Key::new(seed)).unwrap();
         assert_eq!(game.pays(&act), pays, "{method:?}, seed {seed}: {act:?}");
     });
 }

@@ -27,7 +27,8 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
         Local.create_folder(folder).with_context(|| folder.display().to_string())?;
     }
     let head = "# Where the curves of this experiment are expected; made by `cargo xtask bands`.\n\n";
-    replace(&Local, &out, format!("{head}{}", bands.to_toml()).as_bytes()).with_context(|| out.display().to_string())?;
+    replace(&Local, &out, format!("{head}{}", bands.to_toml()).as_bytes())
+        .with_context(|| out.display().to_string())?;
     println!("{}: {} bands of {} seeds", out.display(), bands.bands.len(), bands.seeds.len());
     Ok(())
 }

@@ -76,7 +76,11 @@ impl DataConfig {
         };
         of_file(!is_recorded(&self.cuts), "cuts")?;
         of_file(self.clip_actions.is_some(), "clip_actions")?;
-        ConfigError::unless(self.cuts != Cuts::Horizon(0), "cuts", "is after every 0 rows; an episode has one at least")?;
+        ConfigError::unless(
+            self.cuts != Cuts::Horizon(0),
+            "cuts",
+            "is after every 0 rows; an episode has one at least",
+        )?;
         let limit = self.clip_actions.unwrap_or(1.0);
         let why = format!("is {limit}; a limit is a positive number");
         ConfigError::unless(limit > 0.0 && limit.is_finite(), "clip_actions", why)?;

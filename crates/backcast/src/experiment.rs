@@ -422,7 +422,10 @@ mod tests {
             let settings = ["data.file=x.npz".to_owned(), "data.clip_actions=1.0".into(), format!("data.cuts={cuts}")];
             let experiment = Experiment::parse_with(LEAST, &settings).unwrap();
             let reading = experiment.data.reading();
-            assert!((reading.cuts == backcast_data::Cuts::Recorded) == (cuts == "recorded") && reading.clip_actions.is_some());
+            assert!(
+                (reading.cuts == backcast_data::Cuts::Recorded) == (cuts == "recorded")
+                    && reading.clip_actions.is_some()
+            );
             assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);
         }
     }

@@ -18,6 +18,7 @@ mod explain;
 mod export;
 mod fuzz;
 mod games;
+mod losses;
 mod manifest;
 mod maze;
 mod mujoco;

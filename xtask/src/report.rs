@@ -3,6 +3,7 @@
 //! [`html`] is a pure function of a [`RunReport`]: no script, no network, nothing to install; light and dark; readable on a
 //! telephone. The same data are kept beside the page as `report.json`, from which `cargo xtask report` builds it again.
 
+use crate::losses::{self, ExpectedReport, MetricReport};
 use crate::maze::{self, Panel};
 use crate::robustness;
 use crate::svg::{Chart, Row, STYLE, Series, standalone, strip};
@@ -56,36 +57,6 @@ pub(crate) struct RunReport {
     /// Where the curves were expected, if the experiment has bands.
     #[serde(default)]
     pub(crate) expected: Option<ExpectedReport>,
-}
-
-/// One metric of the learners.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct MetricReport {
-    pub(crate) name: String,
-    /// In the order of the arms; empty where an arm has no such metric.
-    pub(crate) curves: Vec<Vec<CurvePoint>>,
-}
-
-/// What the curves were held against.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ExpectedReport {
-    /// Numbers of this run inside their bands, of how many.
-    pub(crate) inside: usize,
-    pub(crate) of: usize,
-    /// With what probability a band holds a number of one more run.
-    pub(crate) level: f64,
-    /// How many repetitions the bands were made of.
-    pub(crate) seeds: usize,
-    pub(crate) bands: Vec<BandReport>,
-}
-
-/// The band of one metric of one arm.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct BandReport {
-    pub(crate) arm: String,
-    pub(crate) metric: String,
-    /// Updates, lower and upper end.
-    pub(crate) points: Vec<(u64, f64, f64)>,
 }
 
 /// One method of the comparison.
@@ -273,39 +244,6 @@ fn curves(run: &RunReport, label: &str, y: &str, of: fn(&ArmReport) -> &Vec<Curv
     Chart { label, x: "updates", y, log: false, series, rules: vec![] }.draw()
 }
 
-/// What a learner measures of itself, and where it was expected.
-fn metric(run: &RunReport, metric: &MetricReport) -> String {
-    let bands = run.expected.iter().flat_map(|expected| &expected.bands).filter(|band| band.metric == metric.name);
-    let bands = bands.filter(|band| run.arms.iter().any(|arm| arm.name == band.arm)).map(|band| Series {
-        name: "expected",
-        kind: None,
-        points: band.points.iter().map(|&(u, low, high)| [u as f64, 0.5 * (low + high), low, high]).collect(),
-    });
-    let arms = run.arms.iter().zip(&metric.curves).enumerate().map(|(k, (arm, curve))| Series {
-        name: &arm.name,
-        kind: Some(k),
-        points: curve.iter().map(|p| [p.step as f64, p.mean, p.lo, p.hi]).collect(),
-    });
-    let series = bands.chain(arms).filter(|s| !s.points.is_empty()).collect();
-    let label = format!("{} over updates", metric.name);
-    Chart { label: &label, x: "updates", y: &metric.name, log: false, series, rules: vec![] }.draw()
-}
-
-/// Losses and other metrics, and how many numbers are where they were expected.
-fn metrics(run: &RunReport) -> Markup {
-    markup! {
-        @if let Some(expected) = &run.expected {
-            p { "Held against " (expected.seeds) " earlier repetitions of the same settings, " (expected.inside) " of " (expected.of)
-                " numbers of these curves are inside the bands that hold " (format!("{:.0}", 100.0 * expected.level)) " of 100." }
-        }
-        @if !run.metrics.is_empty() {
-            details { summary { "Losses and whatever else was measured" }
-                div.pair { @for m in &run.metrics { figure { h3 { (m.name) } (PreEscaped(metric(run, m))) } } }
-            }
-        }
-    }
-}
-
 fn error(run: &RunReport) -> String {
     let (label, y) = ("model error over the length of imagination", "distance to the true state");
     Chart { label, x: "imagined steps", y, log: true, series: by_direction(&run.model_error), rules: vec![] }.draw()
@@ -403,7 +341,7 @@ pub(crate) fn html(run: &RunReport) -> String {
                                 "A value that climbs past what the task can pay is a learner believing its own inventions."
                             }))
                         }
-                        (metrics(run))
+                        (losses::metrics(run))
                     }
                     @if !run.model_error.is_empty() || !run.model_report.is_empty() {
                         section {

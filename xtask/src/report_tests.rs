@@ -1,4 +1,5 @@
 use super::*;
+use crate::losses::BandReport;
 
 /// A run that never happened, with every piece a report can have.
 pub(crate) fn made_up() -> RunReport {

@@ -1,5 +1,6 @@
 //! From what a run found out to what its report shows.
 
+use crate::losses::{BandReport, ExpectedReport, MetricReport};
 use crate::report::*;
 use anyhow::Context;
 use backcast::{

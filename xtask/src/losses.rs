@@ -1,0 +1,69 @@
+//! Losses and whatever else learners measure of themselves, in a report: their curves, and where these were expected.
+
+use crate::report::{CurvePoint, RunReport};
+use crate::svg::{Chart, Series};
+use maud::{Markup, PreEscaped, html as markup};
+use serde::{Deserialize, Serialize};
+
+/// One metric of the learners.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct MetricReport {
+    pub(crate) name: String,
+    /// In the order of the arms; empty where an arm has no such metric.
+    pub(crate) curves: Vec<Vec<CurvePoint>>,
+}
+
+/// What the curves were held against.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ExpectedReport {
+    /// Numbers of this run inside their bands, of how many.
+    pub(crate) inside: usize,
+    pub(crate) of: usize,
+    /// With what probability a band holds a number of one more run.
+    pub(crate) level: f64,
+    /// How many repetitions the bands were made of.
+    pub(crate) seeds: usize,
+    pub(crate) bands: Vec<BandReport>,
+}
+
+/// The band of one metric of one arm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct BandReport {
+    pub(crate) arm: String,
+    pub(crate) metric: String,
+    /// Updates, lower and upper end.
+    pub(crate) points: Vec<(u64, f64, f64)>,
+}
+
+/// What a learner measures of itself, and where it was expected.
+fn metric(run: &RunReport, metric: &MetricReport) -> String {
+    let bands = run.expected.iter().flat_map(|expected| &expected.bands).filter(|band| band.metric == metric.name);
+    let bands = bands.filter(|band| run.arms.iter().any(|arm| arm.name == band.arm)).map(|band| Series {
+        name: "expected",
+        kind: None,
+        points: band.points.iter().map(|&(u, low, high)| [u as f64, 0.5 * (low + high), low, high]).collect(),
+    });
+    let arms = run.arms.iter().zip(&metric.curves).enumerate().map(|(k, (arm, curve))| Series {
+        name: &arm.name,
+        kind: Some(k),
+        points: curve.iter().map(|p| [p.step as f64, p.mean, p.lo, p.hi]).collect(),
+    });
+    let series = bands.chain(arms).filter(|s| !s.points.is_empty()).collect();
+    let label = format!("{} over updates", metric.name);
+    Chart { label: &label, x: "updates", y: &metric.name, log: false, series, rules: vec![] }.draw()
+}
+
+/// Losses and other metrics, and how many numbers are where they were expected.
+pub(crate) fn metrics(run: &RunReport) -> Markup {
+    markup! {
+        @if let Some(expected) = &run.expected {
+            p { "Held against " (expected.seeds) " earlier repetitions of the same settings, " (expected.inside) " of " (expected.of)
+                " numbers of these curves are inside the bands that hold " (format!("{:.0}", 100.0 * expected.level)) " of 100." }
+        }
+        @if !run.metrics.is_empty() {
+            details { summary { "Losses and whatever else was measured" }
+                div.pair { @for m in &run.metrics { figure { h3 { (m.name) } (PreEscaped(metric(run, m))) } } }
+            }
+        }
+    }
+}

@@ -94,7 +94,8 @@ impl JointLog {
         };
 
         let seen = |name: &str| {
-            let values = finite(file, name, agents * obs)?;
+            // A damaged file may declare sizes whose product is no number; reading then refuses it.
+            let values = finite(file, name, agents.saturating_mul(obs))?;
             Ok(Array3::from_shape_vec((rows, agents, obs), values).expect("the shape was compared"))
         };
         let states = |width: usize| {

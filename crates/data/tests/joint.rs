@@ -4,7 +4,11 @@
 mod shared;
 
 use backcast_core::{Key, Real};
-use backcast_data::{DataError, JointLog, h5};
+use backcast_data::{
+    DataError, JointLog,
+    arrays::{Entry, Kind, ReadArrays},
+    h5,
+};
 use shared::recorded;
 use std::path::{Path, PathBuf};
 
@@ -130,6 +134,60 @@ fn what_is_wrong_is_named() {
 }
 
 /// Two cooks in five kitchens.
+/// A container that declares more than there can be, and has nothing.
+struct Boastful(Vec<String>);
+
+impl ReadArrays for Boastful {
+    fn path(&self) -> &Path {
+        Path::new("boastful")
+    }
+
+    fn names(&self) -> &[String] {
+        &self.0
+    }
+
+    fn entry(&self, array: &str) -> Result<Entry, DataError> {
+        let shape = match array {
+            "observations" => vec![1, usize::MAX / 2, 3],
+            "actions" => vec![1, usize::MAX / 2],
+            _ => vec![1],
+        };
+        Ok(Entry { name: array.into(), shape, kind: Kind::Float { bytes: 4 }, storage: "nowhere".into() })
+    }
+
+    fn bytes(&self, array: &str) -> Result<Vec<u8>, DataError> {
+        Err(self.unexpected(array, "nothing".into(), "numbers"))
+    }
+}
+
+#[test]
+fn sizes_whose_product_is_no_number_are_refused() {
+    let names = ["actions", "observations", "rewards", "terminals", "timeouts"].map(String::from);
+    let error = JointLog::read_from(&Boastful(names.to_vec()), 3).unwrap_err().to_string();
+    assert!(error.contains("boastful") && error.contains("observations"), "{error}");
+}
+
+#[test]
+fn flipped_bytes_never_bring_the_reader_down() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("joint.hdf5");
+    write(&path, |_, _, _| true);
+    let whole = std::fs::read(&path).unwrap();
+    let mut refused = 0;
+    for seed in 0..400 {
+        let key = Key::new(seed).name("flip");
+        let mut damaged = whole.clone();
+        for flip in 0..1 + key.below(4, 0) {
+            let at = key.fold(flip as u64).below(whole.len(), 0);
+            damaged[at] = [0xFF, damaged[at] ^ 1 << key.below(8, 1)][key.below(2, 2)];
+        }
+        std::fs::write(&path, &damaged).unwrap();
+        let read = std::panic::catch_unwind(|| JointLog::read(&path, 3));
+        refused += read.unwrap_or_else(|_| panic!("seed {seed}: the reader panicked")).is_err() as usize;
+    }
+    assert!(refused > 20, "only {refused} of 400 damaged files were refused");
+}
+
 #[test]
 fn the_recorded_games_are_whole() {
     let mut games = 0;

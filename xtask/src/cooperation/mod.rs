@@ -6,7 +6,7 @@ mod learners;
 mod logs;
 
 use crate::svg::{Rungs, ladder, standalone};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use backcast::core::Key;
 use backcast::factorization::team::preset::{Quality, Repository};
 use backcast::stats::interquartile_mean;
@@ -79,7 +79,17 @@ impl Finished {
     }
 }
 
+/// Refuses a name that is none of those there are.
+fn known_names(option: &str, given: &[String], names: &[&str]) -> anyhow::Result<()> {
+    match given.iter().find(|name| !names.contains(&name.as_str())) {
+        Some(stranger) => bail!("{option}: there is no `{stranger}`; there are: {}", names.join(", ")),
+        None => Ok(()),
+    }
+}
+
 pub(crate) fn main(args: Args) -> anyhow::Result<()> {
+    known_names("--from", &args.from, &Quality::ALL.map(|(name, _)| name))?;
+    known_names("--only", &args.only, &Kind::ALL.map(|(kind, _)| kind.word()))?;
     logs::agents(&args.world)?;
     let folder = args.out.join(&args.world);
     let made = logs::make(&Recipe::new(&args.world, args.quick), &folder)?;
@@ -209,6 +219,10 @@ fn table(made: &Made, all: &[Finished], of: impl Fn(&Finished) -> f64) -> Table 
     for (kind, shown) in Kind::ALL {
         let cells = names.map(|log| {
             let values = scores(made, all, kind, log, &of);
+            // Where only a part was asked for, the rest has no value.
+            if values.is_empty() {
+                return "–".to_owned();
+            }
             format!("{:.1} ± {:.1} ({:.1})", mean(&values), error(&values), interquartile_mean(&values))
         });
         table.add_row([shown.to_owned()].into_iter().chain(cells));
@@ -223,7 +237,7 @@ fn figure(made: &Made, all: &[Finished]) -> String {
         let points = names.map(|log| {
             let values = scores(made, all, kind, log, &last);
             let (middle, aside) = (mean(&values), error(&values));
-            Some([middle, middle - aside, middle + aside])
+            (!values.is_empty()).then_some([middle, middle - aside, middle + aside])
         });
         let name = Kind::ALL.iter().find(|(k, _)| *k == kind).map_or("", |(_, name)| *name);
         Rungs { name, kind: at, points: points.to_vec() }
@@ -256,6 +270,32 @@ mod tests {
         assert!(
             !first.is(Kind::Omar, "medium", 0, "{}", longer) && !first.is(Kind::Bc, "medium", 0, "{}", first.training)
         );
+    }
+
+    #[test]
+    fn a_part_of_the_table_is_a_table_and_a_figure() {
+        let made = Made {
+            recipe: Recipe::new("spread-v0", true),
+            random: -5.0,
+            expert: -1.0,
+            medium_round: 1,
+            medium: -3.0,
+            curve: vec![],
+            logs: vec![],
+        };
+        let part = [some(0), some(1)];
+        let text = table(&made, &part, last).to_string();
+        assert!(text.contains("87.5 ± 0.0 (87.5)") && text.matches("| –").count() == 31, "{text}");
+        let drawn = figure(&made, &part);
+        assert!(drawn.contains("OMAR") && !drawn.contains("NaN"), "{drawn}");
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_refused_with_those_there_are() {
+        let names = |given: &str| known_names("--only", &[given.to_owned()], &["bc", "omar"]);
+        assert!(names("omar").is_ok());
+        let error = names("oamr").unwrap_err().to_string();
+        assert!(error.contains("--only") && error.contains("`oamr`") && error.contains("bc, omar"), "{error}");
     }
 
     #[test]

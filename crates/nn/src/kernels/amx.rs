@@ -269,10 +269,15 @@ unsafe fn row_block(p: &Product<'_>, piece: Piece, block: Block, b: &[MaybeUnini
         line: p.a.row,
         depth: p.a.col,
     };
-    let relu = block.last && p.epilogue == Epilogue::Relu;
-    let keep = match p.epilogue {
-        Epilogue::Mask(mask) if block.last => Some(&mask[(block.member * p.m + block.row) * p.n..]),
-        _ => None,
+    // Of a row of these columns, where all but the last block ends without one.
+    let epilogue = |at: usize| {
+        let beside = (block.member * p.m + block.row) * p.n + at;
+        match p.epilogue {
+            _ if !block.last => Epilogue::None,
+            Epilogue::Mask(mask) => Epilogue::Mask(&mask[beside..]),
+            Epilogue::Times(times) => Epilogue::Times(&times[beside..]),
+            same => same,
+        }
     };
     let mut space = [const { MaybeUninit::<Tile>::uninit() }; BLOCK];
     // Two sets by turns: a block is finished one block late, because a vector load waits for the tile store that it meets.
@@ -351,13 +356,13 @@ unsafe fn row_block(p: &Product<'_>, piece: Piece, block: Block, b: &[MaybeUnini
                 kernel(piece.steps, packed.as_ptr().cast(), panel.as_ptr().cast(), &places);
             }
             if let Some((at, size)) = unfinished.replace((i * p.n + j, [height, width])) {
-                finish(&mut c[at..], p.n, size, &corners[1 - set], relu, keep.map(|keep| &keep[at..]));
+                finish(&mut c[at..], p.n, size, &corners[1 - set], epilogue(at));
             }
             set = 1 - set;
         }
     }
     if let Some((at, size)) = unfinished {
-        finish(&mut c[at..], p.n, size, &corners[1 - set], relu, keep.map(|keep| &keep[at..]));
+        finish(&mut c[at..], p.n, size, &corners[1 - set], epilogue(at));
     }
 }
 
@@ -369,10 +374,9 @@ fn finish(
     stride: usize,
     [height, width]: [usize; 2],
     corners: &[Lines<{ SIDE * SIDE }>; 4],
-    relu: bool,
-    keep: Option<&[f32]>,
+    epilogue: Epilogue<'_>,
 ) {
-    assert!(keep.is_none_or(|keep| (height - 1) * stride + width <= keep.len()));
+    assert!(epilogue.beside().is_none_or(|beside| (height - 1) * stride + width <= beside.len()));
     assert!((height - 1) * stride + width <= c.len() && height <= 2 * SIDE && width <= 2 * SIDE);
     for (at, corner) in corners.iter().enumerate() {
         let (row, col) = (at / 2 * SIDE, at % 2 * SIDE);
@@ -381,23 +385,26 @@ fn finish(
         }
         let (rows, cols) = ((height - row).min(SIDE), (width - col).min(SIDE));
         let full = rows == SIDE && cols == SIDE;
-        if full && !relu && keep.is_none() {
+        if full && epilogue == Epilogue::None {
             continue;
         }
         let mask = (0xffffu32 >> (SIDE - cols)) as __mmask16;
         for r in 0..rows {
             let to = c.as_mut_ptr().wrapping_add((row + r) * stride + col);
             let from = if full { to.cast_const() } else { corner.0.as_ptr().wrapping_add(r * SIDE) };
-            // SAFETY: masked lanes are neither read nor written; the rest is in C and in what is kept, as asserted, or in the
+            // SAFETY: masked lanes are neither read nor written; the rest is in C and in what sums meet, as asserted, or in the
             // corner.
             unsafe {
                 let x = _mm512_maskz_loadu_ps(mask, from);
-                // max returns its second operand when either is NaN, so a NaN is kept.
-                let x = if relu { _mm512_max_ps(_mm512_setzero_ps(), x) } else { x };
-                let x = keep.map_or(x, |keep| {
-                    let y = _mm512_maskz_loadu_ps(mask, keep.as_ptr().wrapping_add((row + r) * stride + col));
-                    _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(y, _mm512_setzero_ps()), x)
-                });
+                let met = |y: &[f32]| _mm512_maskz_loadu_ps(mask, y.as_ptr().wrapping_add((row + r) * stride + col));
+                let zero = _mm512_setzero_ps();
+                let x = match epilogue {
+                    Epilogue::None => x,
+                    // max returns its second operand when either is NaN, so a NaN is kept.
+                    Epilogue::Relu => _mm512_max_ps(zero, x),
+                    Epilogue::Mask(y) => _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(met(y), zero), x),
+                    Epilogue::Times(y) => _mm512_mul_ps(x, met(y)),
+                };
                 _mm512_mask_storeu_ps(to, mask, x);
             }
         }

@@ -4,11 +4,12 @@
 //! in place through its strides, so a transposed A costs nothing. One tile of C lives in registers for a whole block of the
 //! inner dimension, starting from the bias (or from C, from the second block on) and leaving through the activation.
 //!
-//! Three shapes are common in reinforcement learning and would waste most of a tile; they have ways of their own:
+//! Some shapes have ways of their own:
 //!
 //! | shape | where | way |
 //! |---|---|---|
-//! | few rows | one observation; the weight gradient of a first layer | B is read where it is: packing would cost more than it saves |
+//! | few rows | one observation | B is read where it is: packing would cost more than it saves |
+//! | A transposed | the weight gradient of a layer | the same: where a tile's numbers of A lie side by side, rows of B may lie anywhere |
 //! | few columns, A transposed | the weight gradient of a head | as Cᵀ = Bᵀ·A, which has few rows |
 //! | few columns | a head | dot products along the rows of A, in `dots` |
 
@@ -53,6 +54,18 @@ pub(crate) enum Epilogue<'a> {
     Relu,
     /// Kept where this, of the shape of C, is positive, and zero elsewhere: relu′.
     Mask(&'a [Real]),
+    /// Multiplied by this, of the shape of C: any other derivative.
+    Times(&'a [Real]),
+}
+
+impl<'a> Epilogue<'a> {
+    /// What finished sums meet, of the shape of C.
+    pub(super) fn beside(self) -> Option<&'a [Real]> {
+        match self {
+            Self::None | Self::Relu => None,
+            Self::Mask(beside) | Self::Times(beside) => Some(beside),
+        }
+    }
 }
 
 /// One product over a stack: `members` times `[m, k]·[k, n]`.
@@ -122,8 +135,8 @@ impl Product<'_> {
             |x: &Matrix<'_>, r: usize, c: usize| (self.members - 1) * x.stack + (r - 1) * x.row + (c - 1) * x.col;
         assert!(self.k == 0 || last(&self.a, self.m, self.k) < self.a.values.len(), "product: A is too short");
         assert!(self.k == 0 || last(&self.b, self.k, self.n) < self.b.values.len(), "product: B is too short");
-        if let Epilogue::Mask(mask) = self.epilogue {
-            assert_eq!(mask.len(), self.members * self.m * self.n, "product: the mask is of another shape");
+        if let Some(beside) = self.epilogue.beside() {
+            assert_eq!(beside.len(), self.members * self.m * self.n, "product: what sums meet is of another shape");
         }
         if let Start::Bias(Bias { values, stack, group }) = self.start {
             let last = (self.members - 1) * stack + (self.m - 1) / group * self.n;
@@ -148,7 +161,7 @@ impl Product<'_> {
 
     /// Whether full panels of B are read where they are.
     fn reads_in_place(&self, isa: Isa) -> bool {
-        isa != Isa::Portable && self.b.col == 1 && self.m <= FEW_ROWS
+        isa != Isa::Portable && self.b.col == 1 && (self.m <= FEW_ROWS || self.a.row == 1)
     }
 
     /// One packed copy serves all members when they share B.
@@ -280,10 +293,15 @@ fn rows(
             From::Groups(Groups { values: &values[member * stack + at..], group, row })
         }
     };
-    let relu = block.last && p.epilogue == Epilogue::Relu;
-    let mask = match p.epilogue {
-        Epilogue::Mask(mask) if block.last => Some(&mask[(member * p.m + first) * p.n..]),
-        _ => None,
+    // Of a row of these columns, where all but the last block ends without one.
+    let epilogue = |row: usize| {
+        let beside = (member * p.m + row) * p.n + at;
+        match p.epilogue {
+            _ if !block.last => Epilogue::None,
+            Epilogue::Mask(mask) => Epilogue::Mask(&mask[beside..]),
+            Epilogue::Times(times) => Epilogue::Times(&times[beside..]),
+            same => same,
+        }
     };
     let (count, tall) = (c.len() / p.n, tile::tallest(isa, width));
     let mut i = 0;
@@ -303,8 +321,7 @@ fn rows(
             b,
             step,
             from,
-            relu,
-            mask: mask.map(|m| &m[i * p.n + at..]),
+            epilogue: epilogue(first + i),
             stride: p.n,
             cols,
         };
@@ -335,7 +352,8 @@ mod tests {
         let stack = m.div_ceil(group) * n;
         let bias = random(key.name("bias"), members * stack);
         let mask = random(key.name("mask"), members * m * n);
-        let epilogue = [Epilogue::None, Epilogue::Relu, Epilogue::Mask(&mask)][key.below(3, 8)];
+        let endings = [Epilogue::None, Epilogue::Relu, Epilogue::Mask(&mask), Epilogue::Times(&mask)];
+        let epilogue = endings[key.below(4, 8)];
         let p = Product {
             members,
             m,
@@ -364,9 +382,10 @@ mod tests {
             product(isa, false, p, panels, &mut c);
             for (at, &got) in c.iter().enumerate() {
                 let (e, i, j) = (at / (m * n), at / n % m, at % n);
-                let (mut sum, mut size) = (0.0f64, 1.0f64);
+                let (mut sum, mut size, mut roundings) = (0.0f64, 0.0f64, k);
                 if let Start::Bias(Bias { values, stack, group }) = p.start {
                     sum = values[e * stack + i / group * n + j] as f64;
+                    size = sum.abs();
                 }
                 for q in 0..k {
                     let x = a[e * p.a.stack + i * p.a.row + q * p.a.col] as f64;
@@ -378,8 +397,13 @@ mod tests {
                     Epilogue::None => {}
                     Epilogue::Relu => sum = sum.max(0.0),
                     Epilogue::Mask(mask) => sum *= (mask[at] > 0.0) as u8 as f64,
+                    Epilogue::Times(times) => {
+                        sum *= times[at] as f64;
+                        size *= (times[at] as f64).abs();
+                        roundings += 1;
+                    }
                 }
-                let bound = size * k as f64 * Real::EPSILON as f64 + 1e-12;
+                let bound = size * roundings as f64 * Real::EPSILON as f64 + 1e-12;
                 let got = got as f64;
                 assert!(
                     (got - sum).abs() <= bound,

@@ -93,7 +93,7 @@ impl Trial {
             b: random(key.name("b"), one_b * k * n),
             bias: (key.below(2, 9) == 0).then(|| random(key.name("bias"), members * n)),
             mask: random(key.name("mask"), members * m * n),
-            ending: key.below(3, 8),
+            ending: key.below(4, 8),
         }
     }
 
@@ -121,7 +121,7 @@ impl Trial {
     }
 
     fn epilogue(&self) -> Epilogue<'_> {
-        [Epilogue::None, Epilogue::Relu, Epilogue::Mask(&self.mask)][self.ending]
+        [Epilogue::None, Epilogue::Relu, Epilogue::Mask(&self.mask), Epilogue::Times(&self.mask)][self.ending]
     }
 
     /// The row and the column of one element, and what its sum starts from.
@@ -190,17 +190,20 @@ fn check(key: Key, sizes: [usize; 3], scratch: &mut Vec<f32>) {
             let (a, b, start) = trial.element(at);
             let relu = trial.epilogue() == Epilogue::Relu;
             let kept = !matches!(trial.epilogue(), Epilogue::Mask(mask) if mask[at] <= 0.0);
+            let times = if let Epilogue::Times(times) = trial.epilogue() { times[at] } else { 1.0 };
             let twin = if kept { twin::element(precision, start, &a, &b, relu) } else { 0.0 };
+            let twin = (twin + 0.0) * times;
             assert_eq!(
                 got.to_bits(),
-                (twin + 0.0).to_bits(),
+                twin.to_bits(),
                 "{precision:?} {key:?} {:?} {:?} element {at}: {got} is not {twin}",
                 trial.sizes,
                 trial.transposed
             );
             let exact = start as f64 + a.iter().zip(&b).map(|(&x, &y)| x as f64 * y as f64).sum::<f64>();
-            let exact = if relu { exact.max(0.0) } else { exact } * kept as u8 as f64;
+            let exact = if relu { exact.max(0.0) } else { exact } * kept as u8 as f64 * times as f64;
             let size = start.abs() as f64 + a.iter().zip(&b).map(|(&x, &y)| (x as f64 * y as f64).abs()).sum::<f64>();
+            let size = size * times.abs() as f64;
             assert!((got as f64 - exact).abs() <= bound(precision, k) * size, "{precision:?} {key:?}: {got}, {exact}");
         }
     }

@@ -17,8 +17,12 @@ const LANES: usize = 16;
 /// Whether `p` is better off here.
 pub(super) fn fits(isa: Isa, p: &Product<'_>) -> bool {
     let one_bias = !matches!(p.start, Start::Bias(Bias { group, .. }) if group < p.m);
-    let masked = matches!(p.epilogue, Epilogue::Mask(_));
-    isa != Isa::Portable && one_bias && !masked && p.a.col == 1 && p.n <= MOST_COLS && p.k >= LANES
+    isa != Isa::Portable
+        && one_bias
+        && p.epilogue.beside().is_none()
+        && p.a.col == 1
+        && p.n <= MOST_COLS
+        && p.k >= LANES
 }
 
 /// Length of B, stored by columns.

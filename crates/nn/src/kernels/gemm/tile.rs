@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use super::Epilogue;
 use crate::{Real, kernels::Isa};
 
 /// What a tile's sums start from.
@@ -83,9 +84,8 @@ pub(super) struct Tile<'a> {
     pub(super) b: &'a [Real],
     pub(super) step: usize,
     pub(super) from: From<'a>,
-    pub(super) relu: bool,
-    /// Where sums are kept: where this is positive. From the tile's first element on, rows as far apart as those of C.
-    pub(super) mask: Option<&'a [Real]>,
+    /// What sums meet is from the tile's first element on, rows as far apart as those of C.
+    pub(super) epilogue: Epilogue<'a>,
     /// From one row of C to the next.
     pub(super) stride: usize,
     /// Columns of C, at most the width of the panel.
@@ -101,7 +101,7 @@ impl Tile<'_> {
         assert!(self.k == 0 || (self.k - 1) * self.step + width <= self.b.len());
         assert!((height - 1) * self.stride + self.cols <= c.len());
         assert!(!matches!(self.from, From::Bias(b) if b.len() != self.cols));
-        assert!(self.mask.is_none_or(|mask| (height - 1) * self.stride + self.cols <= mask.len()));
+        assert!(self.epilogue.beside().is_none_or(|beside| (height - 1) * self.stride + self.cols <= beside.len()));
         #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
         macro_rules! by_height {
             ($tile:ident, $vectors:literal, $($h:literal)*) => {
@@ -159,22 +159,107 @@ impl Tile<'_> {
             }
         }
         for (i, row) in acc[..height].iter().enumerate() {
-            for (out, &s) in c[i * self.stride..][..self.cols].iter_mut().zip(row) {
+            let out = &mut c[i * self.stride..][..self.cols];
+            out.copy_from_slice(&row[..self.cols]);
+            match self.epilogue {
+                Epilogue::None => {}
                 // False for NaN, which is kept.
-                *out = if self.relu && s <= 0.0 { 0.0 } else { s };
-            }
-            if let Some(mask) = self.mask {
-                let row = c[i * self.stride..][..self.cols].iter_mut().zip(&mask[i * self.stride..]);
-                row.filter(|(_, mask)| **mask <= 0.0 || mask.is_nan()).for_each(|(out, _)| *out = 0.0);
+                Epilogue::Relu => out.iter_mut().filter(|s| **s <= 0.0).for_each(|s| *s = 0.0),
+                Epilogue::Mask(mask) => {
+                    let row = out.iter_mut().zip(&mask[i * self.stride..]);
+                    row.filter(|(_, mask)| **mask <= 0.0 || mask.is_nan()).for_each(|(s, _)| *s = 0.0);
+                }
+                Epilogue::Times(times) => {
+                    out.iter_mut().zip(&times[i * self.stride..]).for_each(|(s, times)| *s *= times);
+                }
             }
         }
     }
 }
 
+/// Adds one number of A, at `$at`, times a row of the panel to the sums of row `$i`. In assembly, which stays in its order: a
+/// compiler that loads numbers of A early has no registers for them.
+#[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
+macro_rules! row {
+    ($register:ident, $acc:ident, $columns:ident, $i:literal, $at:literal, $($operands:tt)*) => {
+        if $i < HEIGHT {
+            let sums = &mut $acc[$i % HEIGHT];
+            if VECTORS == 2 {
+                asm!(
+                    concat!("vbroadcastss {x}, dword ptr [", $at, "]"),
+                    "vfmadd231ps {s}, {x}, {y}",
+                    "vfmadd231ps {t}, {x}, {z}",
+                    x = out($register) _,
+                    s = inout($register) sums[0],
+                    t = inout($register) sums[VECTORS - 1],
+                    y = in($register) $columns[0],
+                    z = in($register) $columns[VECTORS - 1],
+                    $($operands)*
+                    options(readonly, nostack, preserves_flags)
+                );
+            } else {
+                asm!(
+                    concat!("vbroadcastss {x}, dword ptr [", $at, "]"),
+                    "vfmadd231ps {s}, {x}, {y}",
+                    x = out($register) _,
+                    s = inout($register) sums[0],
+                    y = in($register) $columns[0],
+                    $($operands)*
+                    options(readonly, nostack, preserves_flags)
+                );
+            }
+        }
+    };
+}
+
+/// Row `$p` of the panel from `$b` on, rows `$step` apart.
+#[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
+macro_rules! columns {
+    ($register:ident, $zero:ident, $b:ident, $step:expr, $p:literal) => {{
+        let mut columns = [$zero(); VECTORS];
+        for (v, x) in columns.iter_mut().enumerate() {
+            asm!(
+                "vmovups {x}, [{b}]",
+                x = out($register) *x,
+                b = in(reg) $b.wrapping_add($p * $step + v * WIDTH),
+                options(readonly, nostack, preserves_flags)
+            );
+        }
+        columns
+    }};
+}
+
+/// All rows of element `$p` of the inner dimension, A by rows: `$a` has the pointers of every third, `$stride` bytes apart.
+#[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
+macro_rules! by_rows {
+    ($register:ident, $zero:ident, $acc:ident, $b:ident, $a:ident, $stride:ident, $p:literal) => {{
+        let columns = columns!($register, $zero, $b, VECTORS * WIDTH, $p);
+        by_rows!(@ $register, $acc, columns, $a, $stride, $p, 0 1 2 0, 3 4 5 1, 6 7 8 2, 9 10 11 3);
+    }};
+    (@ $register:ident, $acc:ident, $columns:ident, $a:ident, $stride:ident, $p:literal,
+     $($i:literal $j:literal $k:literal $third:literal),*) => {$(
+        row!($register, $acc, $columns, $i, "{a} + {o}", a = in(reg) $a[$third], o = const 4 * $p,);
+        row!($register, $acc, $columns, $j, "{a} + {r} + {o}", a = in(reg) $a[$third], r = in(reg) $stride, o = const 4 * $p,);
+        row!($register, $acc, $columns, $k, "{a} + 2*{r} + {o}", a = in(reg) $a[$third], r = in(reg) $stride, o = const 4 * $p,);
+    )*};
+}
+
+/// All rows of element `$p` of the inner dimension, A by columns: the `$p`-th from `$a` on is a pointer there.
+#[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
+macro_rules! by_columns {
+    ($register:ident, $zero:ident, $acc:ident, $b:ident, $step:expr, $a:ident, $p:literal) => {{
+        let columns = columns!($register, $zero, $b, $step, $p);
+        by_columns!(@ $register, $acc, columns, $a, $p, 0 1 2 3 4 5 6 7 8 9 10 11);
+    }};
+    (@ $register:ident, $acc:ident, $columns:ident, $a:ident, $p:literal, $($i:literal)*) => {
+        $(row!($register, $acc, $columns, $i, "{a} + {o}", a = in(reg) $a[$p], o = const 4 * $i,);)*
+    };
+}
+
 /// A tile on one x86 instruction set; the two differ only in the names of the intrinsics and the width of a vector.
 #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
 macro_rules! x86_tile {
-    ($name:ident, $features:literal, $width:literal, $zero:ident, $load:ident, $load_some:ident, $store:ident, $store_some:ident, $set1:ident, $fma:ident, $max:ident, $keep:ident) => {
+    ($name:ident, $features:literal, $register:ident, $width:literal, $zero:ident, $load:ident, $load_some:ident, $store:ident, $store_some:ident, $max:ident, $mul:ident, $keep:ident) => {
         /// # Safety
         /// The machine has the instruction set; the tile's slices cover `HEIGHT` rows and `VECTORS` vectors of columns,
         /// as [`Tile::run`] asserts.
@@ -217,26 +302,55 @@ macro_rules! x86_tile {
             // Rows beyond HEIGHT are never read; wrapping keeps their pointers harmless.
             let mut a: [*const f32; 4] = std::array::from_fn(|g| t.a.as_ptr().wrapping_add(3 * g * t.row));
             let mut b = t.b.as_ptr();
-            for _ in 0..t.k {
-                // SAFETY: `run` has asserted that A holds HEIGHT rows and B `k` rows of the panel.
+            let mut left = t.k;
+            let stride = size_of::<f32>() * t.row;
+            // Four elements at a time where they lie at constant distances from few pointers: those that move take a fifth of
+            // the instructions otherwise, and what a processor can look ahead is counted in instructions.
+            if t.step == VECTORS * WIDTH && t.col == 1 {
+                while left >= 4 {
+                    // SAFETY: `run` has asserted that A holds HEIGHT rows and B `k` rows of the panel; `row!` reads one number
+                    // of A, `columns!` a row of the panel, and neither writes anything but registers.
+                    unsafe {
+                        by_rows!($register, $zero, acc, b, a, stride, 0);
+                        by_rows!($register, $zero, acc, b, a, stride, 1);
+                        by_rows!($register, $zero, acc, b, a, stride, 2);
+                        by_rows!($register, $zero, acc, b, a, stride, 3);
+                    }
+                    b = b.wrapping_add(4 * VECTORS * WIDTH);
+                    for p in &mut a[..HEIGHT.div_ceil(3)] {
+                        *p = p.wrapping_add(4);
+                    }
+                    left -= 4;
+                }
+            } else if t.row == 1 {
+                let mut columns_of_a: [*const f32; 4] = std::array::from_fn(|p| a[0].wrapping_add(p * t.col));
+                while left >= 4 {
+                    // SAFETY: as above.
+                    unsafe {
+                        by_columns!($register, $zero, acc, b, t.step, columns_of_a, 0);
+                        by_columns!($register, $zero, acc, b, t.step, columns_of_a, 1);
+                        by_columns!($register, $zero, acc, b, t.step, columns_of_a, 2);
+                        by_columns!($register, $zero, acc, b, t.step, columns_of_a, 3);
+                    }
+                    b = b.wrapping_add(4 * t.step);
+                    for p in &mut columns_of_a {
+                        *p = p.wrapping_add(4 * t.col);
+                    }
+                    left -= 4;
+                }
+                a = std::array::from_fn(|g| columns_of_a[0].wrapping_add(3 * g));
+            }
+            for _ in 0..left {
+                // SAFETY: as above.
                 unsafe {
-                    let mut columns = [$zero(); VECTORS];
-                    for (v, x) in columns.iter_mut().enumerate() {
-                        *x = $load(b.add(v * WIDTH));
-                    }
-                    for (i, row) in acc.iter_mut().enumerate() {
-                        let x = $set1(*a[i / 3].add((i % 3) * t.row));
-                        for (s, y) in row.iter_mut().zip(columns) {
-                            *s = $fma(x, y, *s);
-                        }
-                    }
+                    by_rows!($register, $zero, acc, b, a, stride, 0);
                 }
                 b = b.wrapping_add(t.step);
                 for p in &mut a[..HEIGHT.div_ceil(3)] {
                     *p = p.wrapping_add(t.col);
                 }
             }
-            if t.relu {
+            if t.epilogue == Epilogue::Relu {
                 for row in &mut acc {
                     for x in row {
                         // max returns its second operand when either is NaN, so a NaN is kept.
@@ -244,13 +358,14 @@ macro_rules! x86_tile {
                     }
                 }
             }
-            if let Some(mask) = t.mask {
+            if let Some(beside) = t.epilogue.beside() {
+                let times = matches!(t.epilogue, Epilogue::Times(_));
                 for (i, row) in acc.iter_mut().enumerate() {
                     for (v, x) in row.iter_mut().enumerate() {
-                        let from = mask.as_ptr().wrapping_add(i * t.stride + v * WIDTH);
-                        // SAFETY: `run` has asserted that the mask holds `cols` columns in each of HEIGHT rows.
+                        let from = beside.as_ptr().wrapping_add(i * t.stride + v * WIDTH);
+                        // SAFETY: `run` has asserted that what sums meet holds `cols` columns in each of HEIGHT rows.
                         let y = unsafe { if full { $load(from) } else { $load_some(from, some(v)) } };
-                        *x = $keep(*x, y);
+                        *x = if times { $mul(*x, y) } else { $keep(*x, y) };
                     }
                 }
             }
@@ -329,35 +444,35 @@ mod x86 {
 }
 
 #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
-use std::arch::x86_64::*;
+use std::arch::{asm, x86_64::*};
 
 #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
 x86_tile!(
     avx512,
     "avx512f",
+    zmm_reg,
     16,
     _mm512_setzero_ps,
     _mm512_loadu_ps,
     load_some_512,
     _mm512_storeu_ps,
     store_some_512,
-    _mm512_set1_ps,
-    _mm512_fmadd_ps,
     _mm512_max_ps,
+    _mm512_mul_ps,
     keep_512
 );
 #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
 x86_tile!(
     avx2,
     "avx2,fma",
+    ymm_reg,
     8,
     _mm256_setzero_ps,
     _mm256_loadu_ps,
     load_some_256,
     _mm256_storeu_ps,
     store_some_256,
-    _mm256_set1_ps,
-    _mm256_fmadd_ps,
     _mm256_max_ps,
+    _mm256_mul_ps,
     keep_256
 );

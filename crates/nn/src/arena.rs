@@ -166,13 +166,17 @@ impl Arena {
     pub(crate) fn push(&mut self, op: Op, inputs: [u32; 3], shape: Shape, at: usize, in_params: bool) -> u32 {
         let id = self.nodes.len() as u32;
         let live = match (&self.history, op) {
-            (History::All, _) => true,
             (History::Of(range), Op::Param) => at < range.end && range.start < at + shape.len(),
-            _ => inputs.iter().any(|&i| i != NONE && self.nodes[i as usize].live),
+            _ => self.will_live(inputs),
         };
         let node = Node { op, inputs, shape, at, in_params, live, owner: id, sharers: 1, released: false };
         self.nodes.push(node);
         id
+    }
+
+    /// Whether a derivative may pass through what is made of these nodes.
+    pub(crate) fn will_live(&self, inputs: [u32; 3]) -> bool {
+        self.history == History::All || inputs.iter().any(|&i| i != NONE && self.nodes[i as usize].live)
     }
 
     /// Records a node that is another's numbers.

@@ -81,8 +81,12 @@ operations! {
     MatMul(bool, bool),
     /// g·Wᵀ where y, the third input, is positive, zero elsewhere: what a layer passes to one that left y through ReLU.
     MatMulMasked,
-    /// x·W + b through an activation whose derivative its output tells; one row of b for all rows, or for every few.
+    /// g·Wᵀ times d, the third input: what a layer passes to one that left through an activation of that slope.
+    MatMulTimes,
+    /// x·W + b through an activation; one row of b for all rows, or for every few.
     Linear(Act),
+    /// swish′ of the sum in the layer that is the next node and was computed with it: its output does not tell.
+    SwishSlope,
 
     /// Sums over every size that is 1 in the output.
     SumTo,
@@ -143,6 +147,7 @@ pub(crate) fn evaluate(op: Op, call: Call<'_>, out: &mut [Real], panels: &mut Ve
     let second = || y.expect("a binary operation has two inputs");
     match op {
         Op::Param | Op::Input | Op::View => unreachable!("leaves and views compute nothing"),
+        Op::SwishSlope => unreachable!("a slope is computed with its layer"),
         Op::Add => broadcast(kernels::add, x, second(), out, shape),
         Op::Sub => broadcast(kernels::sub, x, second(), out, shape),
         Op::Mul => broadcast(kernels::mul, x, second(), out, shape),
@@ -187,13 +192,19 @@ pub(crate) fn evaluate(op: Op, call: Call<'_>, out: &mut [Real], panels: &mut Ve
             let (mask, _) = mask.expect("a masked product has a mask");
             matmul(Call { inputs: [g, w, None], ..call }, [false, true], Epilogue::Mask(mask), out, panels);
         }
+        Op::MatMulTimes => {
+            let [g, w, slope] = call.inputs;
+            let (slope, _) = slope.expect("a product times a slope has a slope");
+            matmul(Call { inputs: [g, w, None], ..call }, [false, true], Epilogue::Times(slope), out, panels);
+        }
         Op::Linear(act) => {
             let epilogue = if act == Act::Relu { Epilogue::Relu } else { Epilogue::None };
             matmul(call, [false, false], epilogue, out, panels);
             match act {
                 Act::Tanh => in_place(kernels::tanh, out),
                 Act::LeakyRelu => in_place(kernels::leaky_relu, out),
-                _ => {}
+                Act::Swish => kernels::swish_in_place(out),
+                Act::Identity | Act::Relu => {}
             }
         }
         Op::SumTo => sum_to(x, out, shape),

@@ -1,7 +1,7 @@
 //! Define by run: operations are computed as they are written and recorded in one arena, which is reused from step to step.
 
 use crate::{
-    Arena, Real, Shape,
+    Act, Arena, Real, Shape,
     arena::{History, NONE, Node},
     kernels,
     op::*,
@@ -169,6 +169,38 @@ impl<'t> Tape<'t> {
 
     /// Computes and records `op`.
     pub(crate) fn record(self, op: Op, inputs: [Option<Var<'t>>; 3], shape: Shape) -> Var<'t> {
+        let at = self.compute(op, inputs, shape);
+        let inputs = inputs.map(|v| v.map_or(NONE, |v| v.id));
+        Var { tape: self, id: self.arena.borrow_mut().push(op, inputs, shape, at, false), shape }
+    }
+
+    /// Computes and records a layer, and before it the slope of its swish if a derivative may pass through it.
+    pub(crate) fn record_layer(self, act: Act, inputs: [Var<'t>; 3], shape: Shape) -> Var<'t> {
+        let (op, all) = (Op::Linear(act), inputs.map(Some));
+        let ids = inputs.map(|v| v.id);
+        if act != Act::Swish || !self.arena.borrow().will_live(ids) {
+            return self.record(op, all, shape);
+        }
+        let at = self.compute(Op::Linear(Act::Identity), all, shape);
+        let mut arena = self.arena.borrow_mut();
+        let slope = arena.take(shape.len());
+        let (low, high) = arena.values.split_at_mut(at.max(slope));
+        let (low, high) = (&mut low[at.min(slope)..][..shape.len()], &mut high[..shape.len()]);
+        let (values, slopes) = if at < slope { (low, high) } else { (high, low) };
+        kernels::swish_and_slope(values, slopes);
+        let slope = arena.push(Op::SwishSlope, [NONE; 3], shape, slope, false);
+        arena.nodes[slope as usize].live = true;
+        Var { tape: self, id: arena.push(op, ids, shape, at, false), shape }
+    }
+
+    /// The slope that was recorded before a layer with swish.
+    pub(crate) fn slope_of(self, layer: u32) -> Var<'t> {
+        let slope = layer.checked_sub(1).filter(|&id| self.node(id).op == Op::SwishSlope);
+        self.var(slope.unwrap_or_else(|| panic!("linear: {RELEASED}")))
+    }
+
+    /// Computes `op` and returns where its values are.
+    fn compute(self, op: Op, inputs: [Option<Var<'t>>; 3], shape: Shape) -> usize {
         let mut guard = self.arena.borrow_mut();
         let arena = &mut *guard;
         let at = arena.take(shape.len());
@@ -187,8 +219,7 @@ impl<'t> Tape<'t> {
         };
         let call = Call { inputs: inputs.map(|v| v.map(read)), shape, machine: arena.machine };
         evaluate(op, call, out, &mut arena.panels);
-        let inputs = inputs.map(|v| v.map_or(NONE, |v| v.id));
-        Var { tape: self, id: arena.push(op, inputs, shape, at, false), shape }
+        at
     }
 
     /// Gives up the numbers of a value that nobody will look at again, if no derivative may pass through `next`, made of it.
@@ -222,16 +253,27 @@ impl<'t> Tape<'t> {
         marks.clear();
         adjoints.clear();
         adjoints.resize(n, NONE);
-        for (id, node) in self.arena.borrow().nodes[..n].iter().enumerate() {
-            let mut live = wrt(id as u32, node);
-            // A derivative that is asked for itself is one more use: it must not be masked.
-            let uses = live as u8;
-            for &i in node.inputs.iter().filter(|&&i| i != NONE) {
-                let mark: &mut Mark = &mut marks[i as usize];
-                mark.uses = mark.uses.saturating_add(1);
-                live |= mark.live;
+        {
+            let nodes = &self.arena.borrow().nodes;
+            let of = |inputs: [u32; 3]| inputs.into_iter().filter(|&i| i != NONE).map(|i| i as usize);
+            for (id, node) in nodes[..n].iter().enumerate() {
+                let mut live = wrt(id as u32, node);
+                // A derivative that is asked for itself is one more use: it must not be masked.
+                let uses = live as u8;
+                for i in of(node.inputs) {
+                    let mark: &mut Mark = &mut marks[i];
+                    mark.uses = mark.uses.saturating_add(1);
+                    live |= mark.live;
+                    // Whoever uses a slope uses what its layer does.
+                    if nodes[i].op == Op::SwishSlope {
+                        of(nodes[i + 1].inputs).for_each(|i| marks[i].uses = marks[i].uses.saturating_add(1));
+                    }
+                }
+                if node.op == Op::SwishSlope {
+                    live |= of(nodes[id + 1].inputs).any(|i| marks[i].live);
+                }
+                marks.push(Mark { live, uses, masked: false });
             }
-            marks.push(Mark { live, uses, masked: false });
         }
         // Nodes from here on are those of this pass, and `holds` counts the adjoints that each of them is.
         let own = self.len();

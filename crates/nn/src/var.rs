@@ -92,6 +92,11 @@ impl<'t> Var<'t> {
         self.tape.record(Op::MatMulMasked, [Some(self), Some(weight), Some(y)], y.shape())
     }
 
+    /// (self·`weight`ᵀ)·`slope`, the derivative of the activation that what `weight` was multiplied with came out of.
+    pub(crate) fn matmul_times(self, weight: Self, slope: Self) -> Self {
+        self.tape.record(Op::MatMulTimes, [Some(self), Some(weight), Some(slope)], slope.shape())
+    }
+
     pub(crate) fn leaky_relu_grad(self, y: Self) -> Self {
         self.binary(Op::LeakyReluGrad, y, "leaky_relu_grad")
     }
@@ -118,7 +123,7 @@ impl<'t> Var<'t> {
         self.tape.record(op, [Some(self), Some(other), None], Shape::new(members, m, n))
     }
 
-    /// act(x·W + b): one pass for identity, ReLU, leaky ReLU and tanh; swish is recorded after the sum, which its derivative needs.
+    /// act(x·W + b), one operation. Of swish the slope is kept as well where a derivative may be asked for.
     ///
     /// `self` is `[e, rows, in]`, `weight` `[e, in, out]`, `bias` `[e, 1, out]`; a single member serves all. A bias of more
     /// rows, `[e, rows/k, out]`, gives each of its rows to `k` consecutive rows: what those have in common.
@@ -133,15 +138,7 @@ impl<'t> Var<'t> {
         assert!(groups, "linear: bias {b:?} does not fit input {x:?}");
         let members = Shape::new(x.members, 1, 1).join(Shape::new(w.members, 1, 1), "linear");
         let members = members.join(Shape::new(b.members, 1, 1), "linear").members;
-        let fused = if act == Act::Swish { Act::Identity } else { act };
-        let inputs = [Some(self), Some(weight), Some(bias)];
-        let y = self.tape.record(Op::Linear(fused), inputs, Shape::new(members, x.rows, w.cols));
-        if act != Act::Swish {
-            return y;
-        }
-        let z = y.swish();
-        self.tape.pass_on(y, z);
-        z
+        self.tape.record_layer(act, [self, weight, bias], Shape::new(members, x.rows, w.cols))
     }
 
     /// Sums over every size that is 1 in `shape`.

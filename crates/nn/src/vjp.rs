@@ -16,7 +16,7 @@ pub(crate) struct Mark {
     pub(crate) live: bool,
     /// How often it is used.
     pub(crate) uses: u8,
-    /// It is the output of a ReLU and its derivative has been passed through that ReLU already.
+    /// It is the output of a layer, and its derivative has been passed through the layer's activation already.
     pub(crate) masked: bool,
 }
 
@@ -127,30 +127,28 @@ pub(crate) fn pull_back<'t>(
             when!(a, g.relu_grad(x(c)).matmul(x(b), false, false).sum_to(x(a).shape()));
             when!(b, g.relu_grad(x(c)).matmul(x(a), true, false).sum_to(x(b).shape()));
         }
+        Op::MatMulTimes => {
+            when!(a, (g * x(c)).matmul(x(b), false, false).sum_to(x(a).shape()));
+            when!(b, (g * x(c)).matmul(x(a), true, false).sum_to(x(b).shape()));
+            when!(c, g * x(a).matmul(x(b), false, true));
+        }
         Op::Linear(act) => {
             // ∂L/∂(xW + b), from the output where the activation allows it.
             let g = match act {
-                Act::Relu if marks[id as usize].masked => g,
+                _ if marks[id as usize].masked => g,
                 Act::Identity => g,
                 Act::Relu => g.relu_grad(y),
                 Act::LeakyRelu => g.leaky_relu_grad(y),
                 Act::Tanh => g.tanh_grad(y),
-                Act::Swish => unreachable!("swish is recorded as an operation of its own"),
+                Act::Swish => g * tape.slope_of(id),
             };
-            // The layer before leaves through ReLU and nobody else uses it: its derivative is masked on the way out.
-            let whole = Shape { cols: x(a).shape().cols, ..g.shape() } == x(a).shape();
-            if wants(a) && whole && marks[a as usize].uses == 1 && tape.node(a).op == Op::Linear(Act::Relu) {
-                marks[a as usize].masked = true;
-                to(a, g.matmul_masked(x(b), x(a)));
-            } else {
-                when!(a, g.matmul(x(b), false, true).sum_to(x(a).shape()));
-            }
-            when!(b, x(a).matmul(g, true, false).sum_to(x(b).shape()));
-            when!(c, {
-                let bias = x(c).shape();
-                let per_row = if bias.rows == 1 { g } else { g.sum_groups(node.shape.rows / bias.rows) };
-                per_row.sum_to(bias)
-            });
+            pull_back_sum(tape, node.inputs, g, marks, to);
+        }
+        Op::SwishSlope => {
+            let inputs = tape.node(id + 1).inputs;
+            let [input, weight, bias] = inputs.map(x);
+            let sum = input.linear(weight, bias, Act::Identity);
+            pull_back_sum(tape, inputs, g * swish_second_derivative(sum), marks, to);
         }
 
         Op::SumTo => when!(a, g.spread(x(a).shape())),
@@ -174,6 +172,38 @@ pub(crate) fn pull_back<'t>(
         Op::PadMember(e) => when!(a, g.member(e)),
     }
     debug_assert_eq!(g.shape(), Shape { ..node.shape }, "the adjoint of {:?} has its value's shape", node.op);
+}
+
+/// Given `g` = ∂L/∂(x·W + b), passes on what belongs to each of the three.
+fn pull_back_sum<'t>(
+    tape: Tape<'t>,
+    inputs: [u32; 3],
+    g: Var<'t>,
+    marks: &mut [Mark],
+    to: &mut dyn FnMut(u32, Var<'t>),
+) {
+    let [a, b, c] = inputs;
+    let [live_a, live_b, live_c] = inputs.map(|i| marks[i as usize].live);
+    let [x, weight, bias] = inputs.map(|i| tape.var(i));
+    if live_a {
+        // The layer before leaves through an activation and nobody else uses it: its derivative joins on the way out.
+        let alone = Shape { cols: x.shape().cols, ..g.shape() } == x.shape() && marks[a as usize].uses == 1;
+        let through = match tape.node(a).op {
+            Op::Linear(Act::Relu) if alone => Some(g.matmul_masked(weight, x)),
+            Op::Linear(Act::Swish) if alone => Some(g.matmul_times(weight, tape.slope_of(a))),
+            _ => None,
+        };
+        marks[a as usize].masked |= through.is_some();
+        to(a, through.unwrap_or_else(|| g.matmul(weight, false, true).sum_to(x.shape())));
+    }
+    if live_b {
+        to(b, x.matmul(g, true, false).sum_to(weight.shape()));
+    }
+    if live_c {
+        let bias = bias.shape();
+        let per_row = if bias.rows == 1 { g } else { g.sum_groups(g.shape().rows / bias.rows) };
+        to(c, per_row.sum_to(bias));
+    }
 }
 
 /// swish″(x) = σ(1 − σ)(2 + x(1 − 2σ)).

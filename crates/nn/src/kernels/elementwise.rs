@@ -282,6 +282,28 @@ binary! {
     swish_grad(g, x) = { let s = scalar::sigmoid::<FMA>(x); g * s * (1.0 + x * (1.0 - s)) };
 }
 
+/// x·sigmoid(x) in place of x.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+pub(crate) fn swish_in_place(x: &mut [Real]) {
+    #[allow(dead_code, reason = "double precision has no use for it")]
+    const FMA: bool = fused!();
+    for x in x {
+        *x *= scalar::sigmoid::<FMA>(*x);
+    }
+}
+
+/// As [`swish_in_place`], and swish′(x) = σ(1 + x(1 − σ)): one exponential for both.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+pub(crate) fn swish_and_slope(x: &mut [Real], slope: &mut [Real]) {
+    #[allow(dead_code, reason = "double precision has no use for it")]
+    const FMA: bool = fused!();
+    for (x, slope) in x.iter_mut().zip(slope) {
+        let s = scalar::sigmoid::<FMA>(*x);
+        *slope = s * (1.0 + *x * (1.0 - s));
+        *x *= s;
+    }
+}
+
 /// `k·x`.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 pub(crate) fn scale(k: Real, x: &[Real], out: &mut [Real]) {
@@ -524,6 +546,21 @@ mod twins {
             let [dispatched, baseline] = twice(&|i, out| twins[i](&x, &y, out));
             assert!(dispatched == baseline, "{name}");
         }
+    }
+
+    /// The forms that write over their argument are those that do not; what the slope is times one.
+    #[test]
+    fn swish_in_place_is_swish() {
+        let (x, ones) = (numbers(Key::new(4)), vec![1.0; 4099]);
+        let (mut value, mut slope) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        swish(&x, &mut value);
+        swish_grad(&ones, &x, &mut slope);
+        let mut alone = x.clone();
+        swish_in_place(&mut alone);
+        assert!(bits(&alone) == bits(&value));
+        let (mut both, mut beside) = (x.clone(), vec![0.0; x.len()]);
+        swish_and_slope(&mut both, &mut beside);
+        assert!(bits(&both) == bits(&value) && bits(&beside) == bits(&slope));
     }
 
     /// The loops with constants, written out here once more without any target feature.

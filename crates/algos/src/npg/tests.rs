@@ -209,25 +209,28 @@ fn an_iteration_is_that_of_a_second_implementation() {
     });
 }
 
-/// The policy finds its way to 0, step by step of the size that was asked for.
+/// The policy finds its way to 0, step by step of the size that was asked for, whatever the draws: by the end at least half of what the first
+/// paths fell short of 25, the pay of 25 steps at 0, is made good.
 #[test]
 fn it_climbs_in_imagination() {
-    let (log, world) = world(1.0);
-    let config = Config { paths: 40, log_std: -1.0, min_log_std: -2.0, kl_bound: Some(0.03), ..small() };
-    let mut npg = config.build_on(world, Key::new(4)).expect("sound");
-    let metrics = iterate(&mut npg, &log, 0, 30);
-    let of = |name: &str, i: usize| metrics[i].get(name).expect("a metric");
-    let kl: Vec<Real> = (0..30).map(|i| of("kl", i)).collect();
-    // gᵀx·α² = δ is twice the divergence, where F tells the whole story; where it does not, the step is halved.
-    assert!(kl.iter().all(|&kl| kl > 0.0 && kl <= 0.03), "{kl:?}");
-    assert!(kl.iter().sum::<Real>() / 30.0 > 0.005, "{kl:?}");
-    assert!((0..30).all(|i| (0.0..=1.0).contains(&of("paths_halted", i))));
-    let [early, late] = [0, 25].map(|first| (first..first + 5).map(|i| of("path_return", i)).sum::<Real>() / 5.0);
-    assert!(late > 1.4 * early, "{early} at first, {late} at last");
-    let obs = Array2::from_shape_vec((2, 1), vec![-0.8, 0.8]).expect("two rows");
-    let mut act = Array2::zeros((2, 1));
-    npg.act(obs.view(), None, act.view_mut());
-    assert!(act[[0, 0]] > 0.3 && act[[1, 0]] < -0.3, "{act} at −0.8 and 0.8: it goes home");
+    for key in 4..8 {
+        let (log, world) = world(1.0);
+        let config = Config { paths: 40, log_std: -1.0, min_log_std: -2.0, kl_bound: Some(0.03), ..small() };
+        let mut npg = config.build_on(world, Key::new(key)).expect("sound");
+        let metrics = iterate(&mut npg, &log, 0, 30);
+        let of = |name: &str, i: usize| metrics[i].get(name).expect("a metric");
+        let kl: Vec<Real> = (0..30).map(|i| of("kl", i)).collect();
+        // gᵀx·α² = δ is twice the divergence, where F tells the whole story; where it does not, the step is halved.
+        assert!(kl.iter().all(|&kl| kl > 0.0 && kl <= 0.03), "key {key}: {kl:?}");
+        assert!(kl.iter().sum::<Real>() / 30.0 > 0.005, "key {key}: {kl:?}");
+        assert!((0..30).all(|i| (0.0..=1.0).contains(&of("paths_halted", i))));
+        let [early, late] = [0, 25].map(|first| (first..first + 5).map(|i| of("path_return", i)).sum::<Real>() / 5.0);
+        assert!(25.0 - late < 0.5 * (25.0 - early), "key {key}: {early} at first, {late} at last");
+        let obs = Array2::from_shape_vec((2, 1), vec![-0.8, 0.8]).expect("two rows");
+        let mut act = Array2::zeros((2, 1));
+        npg.act(obs.view(), None, act.view_mut());
+        assert!(act[[0, 0]] > 0.3 && act[[1, 0]] < -0.3, "key {key}: {act} at −0.8 and 0.8: it goes home");
+    }
 }
 
 #[test]

@@ -239,18 +239,19 @@ impl Head {
         self.input_mean.len()
     }
 
-    fn standardise(&self, row: &mut [Real]) {
-        for ((x, mean), std) in row.iter_mut().zip(&self.input_mean).zip(&self.input_std) {
-            *x = (*x - mean) / std;
+    /// What the net sees of one of the columns that are given, the inputs from `first` on.
+    fn standardise<'x>(&self, first: usize, given: impl IntoIterator<Item = &'x Real>, out: &mut [Real]) {
+        let scale = self.input_mean[first..].iter().zip(&self.input_std[first..]);
+        for ((out, x), (mean, std)) in out[first..].iter_mut().zip(given).zip(scale) {
+            *out = (x - mean) / std;
         }
     }
 
     /// The standardised input of row `row` of `data`, `[inputs]`.
     pub(crate) fn input_row(&self, data: &Columns, row: usize, out: &mut [Real]) {
-        let (a, b) = out.split_at_mut(self.widths[0]);
-        a.copy_from_slice(data.row(self.given[0], row));
-        b.copy_from_slice(data.row(self.given[1], row));
-        self.standardise(out);
+        for (column, first) in self.given.into_iter().zip([0, self.widths[0]]) {
+            self.standardise(first, data.row(column, row), out);
+        }
     }
 
     /// What the net should say of row `row` of `data`, `[cols]`: states as changes from the anchor.
@@ -304,10 +305,13 @@ impl Head {
         let tape = Tape::without_history(params, arena);
         let x = tape.fill(Shape::new(1, count, self.inputs()), |out| {
             for (i, out) in out.chunks_exact_mut(self.inputs()).enumerate() {
-                let (a, b) = out.split_at_mut(self.widths[0]);
-                copy_row(&given[0], rows(i), a);
-                copy_row(&given[1], rows(i), b);
-                self.standardise(out);
+                for (given, first) in given.iter().zip([0, self.widths[0]]) {
+                    let row = given.row(rows(i));
+                    match row.as_slice() {
+                        Some(row) => self.standardise(first, row, out),
+                        None => self.standardise(first, row, out),
+                    }
+                }
             }
         });
         let [m, l] = self.split(self.net.forward(x));
@@ -319,13 +323,6 @@ impl Head {
             let state = &mut mean[self.cols - self.spec.obs..];
             state.iter_mut().zip(given[anchor].row(rows(i))).for_each(|(x, a)| *x += a);
         }
-    }
-}
-
-fn copy_row(from: &ArrayView2<'_, Real>, row: usize, out: &mut [Real]) {
-    match from.row(row).as_slice() {
-        Some(values) => out.copy_from_slice(values),
-        None => out.iter_mut().zip(from.row(row)).for_each(|(o, &x)| *o = x),
     }
 }
 

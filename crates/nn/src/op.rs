@@ -198,13 +198,16 @@ pub(crate) fn evaluate(op: Op, call: Call<'_>, out: &mut [Real], panels: &mut Ve
             matmul(Call { inputs: [g, w, None], ..call }, [false, true], Epilogue::Times(slope), out, panels);
         }
         Op::Linear(act) => {
-            let epilogue = if act == Act::Relu { Epilogue::Relu } else { Epilogue::None };
+            let epilogue = match act {
+                Act::Relu => Epilogue::Relu,
+                Act::Swish => Epilogue::Swish,
+                Act::Identity | Act::Tanh | Act::LeakyRelu => Epilogue::None,
+            };
             matmul(call, [false, false], epilogue, out, panels);
             match act {
                 Act::Tanh => in_place(kernels::tanh, out),
                 Act::LeakyRelu => in_place(kernels::leaky_relu, out),
-                Act::Swish => kernels::swish_in_place(out),
-                Act::Identity | Act::Relu => {}
+                Act::Identity | Act::Relu | Act::Swish => {}
             }
         }
         Op::SumTo => sum_to(x, out, shape),
@@ -257,14 +260,14 @@ pub(crate) fn evaluate(op: Op, call: Call<'_>, out: &mut [Real], panels: &mut Ve
             }
         }
         Op::Cols(at) => {
-            for (o, row) in out.chunks_exact_mut(shape.cols).zip(xs.chunks_exact(x_shape.cols)) {
-                o.copy_from_slice(&row[at..at + shape.cols]);
+            if !out.is_empty() {
+                kernels::copy_cols(shape.cols, &xs[at..], x_shape.cols, out, shape.cols);
             }
         }
         Op::PadCols(at) => {
             out.fill(0.0);
-            for (o, row) in out.chunks_exact_mut(shape.cols).zip(xs.chunks_exact(x_shape.cols)) {
-                o[at..at + x_shape.cols].copy_from_slice(row);
+            if !xs.is_empty() {
+                kernels::copy_cols(x_shape.cols, xs, x_shape.cols, &mut out[at..], shape.cols);
             }
         }
         Op::Rows(first) => {

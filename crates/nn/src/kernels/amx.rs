@@ -399,7 +399,7 @@ fn finish(
                 let met = |y: &[f32]| _mm512_maskz_loadu_ps(mask, y.as_ptr().wrapping_add((row + r) * stride + col));
                 let zero = _mm512_setzero_ps();
                 let x = match epilogue {
-                    Epilogue::None => x,
+                    Epilogue::None | Epilogue::Swish => x,
                     // max returns its second operand when either is NaN, so a NaN is kept.
                     Epilogue::Relu => _mm512_max_ps(zero, x),
                     Epilogue::Mask(y) => _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(met(y), zero), x),

@@ -5,156 +5,9 @@
 //! round once. Quotients whose divisor lies in a known octave are products with a reciprocal by Newton's method: a divider
 //! handles one number a cycle, a multiplier thirty-two. In double precision the standard library's functions are used.
 
+use super::scalar;
 use crate::Real;
 use multiversion::{multiversion, target::match_target};
-
-/// Scalar functions in single precision. `FMA` says whether a·b + c is one operation.
-#[cfg(not(feature = "f64"))]
-mod scalar {
-    /// a·b + c, rounded once or twice.
-    #[inline(always)]
-    fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
-        if FMA { a.mul_add(b, c) } else { a * b + c }
-    }
-
-    /// x₀ + t·(x₁ + t·(x₂ + …)).
-    #[inline(always)]
-    fn polynomial<const FMA: bool, const N: usize>(t: f32, c: [f32; N]) -> f32 {
-        let mut y = c[N - 1];
-        for i in (0..N - 1).rev() {
-            y = fma::<FMA>(y, t, c[i]);
-        }
-        y
-    }
-
-    /// One step of Newton's method towards 1/y.
-    #[inline(always)]
-    fn newton<const FMA: bool>(y: f32, guess: f32) -> f32 {
-        fma::<FMA>(guess, fma::<FMA>(-y, guess, 1.0), guess)
-    }
-
-    /// 1/y for y in [1, 2], relative error below 1.2e-7: the quadratic whose y-fold is nearest to 1 there (within 1/99, a
-    /// Chebyshev polynomial), and two steps of Newton's method.
-    #[inline(always)]
-    fn recip_of_one_to_two<const FMA: bool>(y: f32) -> f32 {
-        let guess = polynomial::<FMA, 3>(y, [210.0 / 99.0, -144.0 / 99.0, 32.0 / 99.0]);
-        newton::<FMA>(y, newton::<FMA>(y, guess))
-    }
-
-    /// 1/y for positive normal y below 2¹²⁵, relative error below 2e-7: a guess from the exponent and three steps of Newton's
-    /// method.
-    #[inline(always)]
-    pub(super) fn recip_positive<const FMA: bool>(y: f32) -> f32 {
-        let guess = f32::from_bits(0x7EF3_11C7_u32.wrapping_sub(y.to_bits()));
-        newton::<FMA>(y, newton::<FMA>(y, newton::<FMA>(y, guess)))
-    }
-
-    /// √y for y ≥ 0, relative error below 3e-7 where y is normal: y/√y, the reciprocal root by Newton's method from the
-    /// exponent. 0 for 0.
-    #[inline(always)]
-    pub(super) fn root<const FMA: bool>(y: f32) -> f32 {
-        let mut z = f32::from_bits(0x5F37_59DF_u32.wrapping_sub(y.to_bits() >> 1));
-        for _ in 0..3 {
-            z *= fma::<FMA>(-0.5 * y * z, z, 1.5);
-        }
-        y * z
-    }
-
-    /// eˣ, relative error below 1.2e-7 where the result is normal. NaN stays NaN, 0 below −87, ∞ above 88.37
-    /// (127½ ln 2, a little before `f32` itself overflows).
-    #[inline(always)]
-    pub(super) fn exp<const FMA: bool>(x: f32) -> f32 {
-        // Adding 1.5·2²³ rounds to the nearest integer and leaves it in the low bits of the mantissa.
-        const MAGIC: f32 = 12_582_912.0;
-        let clamped = x.clamp(-87.0, 88.5);
-        let shifted = fma::<FMA>(clamped, std::f32::consts::LOG2_E, MAGIC);
-        let n = shifted - MAGIC;
-        let r = fma::<FMA>(n, 2.121_944_4e-4, fma::<FMA>(n, -0.693_359_4, clamped));
-        // Taylor to the seventh power: the remainder is below 2⁻²⁷ on |r| ≤ ½ ln 2.
-        let series = [1.0, 1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5040.0];
-        let p = polynomial::<FMA, 8>(r, series);
-        let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
-        let y = p * scale;
-        let y = if x > 88.5 { f32::INFINITY } else { y };
-        if x < -87.0 { 0.0 } else { y }
-    }
-
-    /// ln x, absolute error below 1e-7·max(1, |ln x|). Zero gives −∞, a negative number NaN; subnormals count as zero.
-    #[inline(always)]
-    pub(super) fn ln<const FMA: bool>(x: f32) -> f32 {
-        let shifted = x.to_bits().wrapping_sub(0x3F35_04F3);
-        let exponent = ((shifted as i32) >> 23) as f32;
-        let mantissa = f32::from_bits((shifted & 0x007F_FFFF).wrapping_add(0x3F35_04F3));
-        // (m − 1)/(m + 1), both times 0.6: the divisor is between 1.02 and 1.45.
-        let t = 0.6 * (mantissa - 1.0) * recip_of_one_to_two::<FMA>(0.6 * (mantissa + 1.0));
-        let series = 2.0 * t * polynomial::<FMA, 5>(t * t, [1.0, 1.0 / 3.0, 0.2, 1.0 / 7.0, 1.0 / 9.0]);
-        let y = fma::<FMA>(exponent, 0.693_359_4, fma::<FMA>(exponent, -2.121_944_4e-4, series));
-        let y = if x < f32::MIN_POSITIVE { f32::NEG_INFINITY } else { y };
-        let y = if x < 0.0 || x.is_nan() { f32::NAN } else { y };
-        if x == f32::INFINITY { x } else { y }
-    }
-
-    /// ln(1 + t) for t in [0, 1], relative error below 3e-7: an odd series in t/(2 + t).
-    #[inline(always)]
-    fn ln_1p<const FMA: bool>(t: f32) -> f32 {
-        let half = 0.5 * t;
-        let s = half * recip_of_one_to_two::<FMA>(1.0 + half);
-        let series = [1.0, 1.0 / 3.0, 0.2, 1.0 / 7.0, 1.0 / 9.0, 1.0 / 11.0, 1.0 / 13.0];
-        2.0 * s * polynomial::<FMA, 7>(s * s, series)
-    }
-
-    /// tanh x, absolute error below 2e-7; a minimax polynomial near zero, where the quotient would cancel.
-    #[inline(always)]
-    pub(super) fn tanh<const FMA: bool>(x: f32) -> f32 {
-        let t = exp::<FMA>(-2.0 * x.abs());
-        let far = ((1.0 - t) * recip_of_one_to_two::<FMA>(1.0 + t)).copysign(x);
-        let q = x * x;
-        let series = [-3.333_328e-1, 1.333_144_2e-1, -5.373_971_6e-2, 2.063_909e-2, -5.704_988_7e-3];
-        let near = fma::<FMA>(x * q, polynomial::<FMA, 5>(q, series), x);
-        if x.abs() < 0.625 { near } else { far }
-    }
-
-    /// 1/(1 + e⁻ˣ), relative error below 4e-7.
-    #[inline(always)]
-    pub(super) fn sigmoid<const FMA: bool>(x: f32) -> f32 {
-        let t = exp::<FMA>(-x.abs());
-        let large = recip_of_one_to_two::<FMA>(1.0 + t);
-        if x < 0.0 { t * large } else { large }
-    }
-
-    /// ln(1 + eˣ) without overflow.
-    #[inline(always)]
-    pub(super) fn softplus<const FMA: bool>(x: f32) -> f32 {
-        let y = (if x > 0.0 { x } else { 0.0 }) + ln_1p::<FMA>(exp::<FMA>(-x.abs()));
-        if x.is_nan() { x } else { y }
-    }
-}
-
-/// Scalar functions in double precision.
-#[cfg(feature = "f64")]
-mod scalar {
-    pub(super) fn recip_positive<const FMA: bool>(x: f64) -> f64 {
-        1.0 / x
-    }
-    pub(super) fn root<const FMA: bool>(x: f64) -> f64 {
-        x.sqrt()
-    }
-    pub(super) fn exp<const FMA: bool>(x: f64) -> f64 {
-        x.exp()
-    }
-    pub(super) fn ln<const FMA: bool>(x: f64) -> f64 {
-        x.ln()
-    }
-    pub(super) fn tanh<const FMA: bool>(x: f64) -> f64 {
-        x.tanh()
-    }
-    pub(super) fn sigmoid<const FMA: bool>(x: f64) -> f64 {
-        1.0 / (1.0 + (-x).exp())
-    }
-    pub(super) fn softplus<const FMA: bool>(x: f64) -> f64 {
-        x.max(0.0) + (-x.abs()).exp().ln_1p()
-    }
-}
 
 #[cfg(test)]
 type Unary = fn(&[Real], &mut [Real]);
@@ -242,7 +95,7 @@ unary! {
     /// ln(1 + eˣ).
     softplus(x) = scalar::softplus::<FMA>(x);
     /// x·sigmoid(x) (swish, SiLU).
-    swish(x) = x * scalar::sigmoid::<FMA>(x);
+    swish(x) = scalar::swish::<FMA>(x).0;
     /// max(x, 0), keeping NaN.
     relu(x) = if x <= 0.0 { 0.0 } else { x };
     /// x where x > 0, x/100 elsewhere, keeping NaN.
@@ -279,28 +132,30 @@ binary! {
     /// g·tanh′, from the output y.
     tanh_grad(g, y) = g * (1.0 - y * y);
     /// g·swish′(x) = g·σ(1 + x(1 − σ)), from the input x.
-    swish_grad(g, x) = { let s = scalar::sigmoid::<FMA>(x); g * s * (1.0 + x * (1.0 - s)) };
+    swish_grad(g, x) = g * scalar::swish::<FMA>(x).1;
 }
 
-/// x·sigmoid(x) in place of x.
+/// x·sigmoid(x) in place of the first `cols` numbers x of each `step`.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-pub(crate) fn swish_in_place(x: &mut [Real]) {
+pub(crate) fn swish_cols(x: &mut [Real], cols: usize, step: usize) {
     #[allow(dead_code, reason = "double precision has no use for it")]
     const FMA: bool = fused!();
-    for x in x {
-        *x *= scalar::sigmoid::<FMA>(*x);
+    for row in x.chunks_mut(step) {
+        let (vectors, rest) = row[..cols].as_chunks_mut::<16>();
+        for x in vectors {
+            x.iter_mut().for_each(|x| *x = scalar::swish::<FMA>(*x).0);
+        }
+        rest.iter_mut().for_each(|x| *x = scalar::swish::<FMA>(*x).0);
     }
 }
 
-/// As [`swish_in_place`], and swish′(x) = σ(1 + x(1 − σ)): one exponential for both.
+/// x·sigmoid(x) in place of x, and its derivative: one exponential for both.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(crate) fn swish_and_slope(x: &mut [Real], slope: &mut [Real]) {
     #[allow(dead_code, reason = "double precision has no use for it")]
     const FMA: bool = fused!();
     for (x, slope) in x.iter_mut().zip(slope) {
-        let s = scalar::sigmoid::<FMA>(*x);
-        *slope = s * (1.0 + *x * (1.0 - s));
-        *x *= s;
+        (*x, *slope) = scalar::swish::<FMA>(*x);
     }
 }
 
@@ -401,6 +256,46 @@ pub(crate) fn layer_norm_grad(g: &[Real], x: &[Real], cols: usize, out: &mut [Re
     }
 }
 
+/// The `cols` numbers from each `from_step` of one slice on, to each `to_step` of another, as often as both have them: a part of
+/// the columns of a matrix. Rows are short and many, so that a call to copy each would take longer than the copy.
+///
+/// # Panics
+/// If a step is smaller than `cols`.
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+pub(crate) fn copy_cols(cols: usize, from: &[Real], from_step: usize, to: &mut [Real], to_step: usize) {
+    assert!(0 < cols && cols <= from_step && cols <= to_step, "copy_cols: {cols} of {from_step} to {to_step}");
+    for (from, to) in from.chunks(from_step).zip(to.chunks_mut(to_step)) {
+        let (from, to) = (&from[..cols], &mut to[..cols]);
+        let mut at = 0;
+        // Lengths that a compiler knows, so that it does not call for them.
+        macro_rules! copy {
+            ($n:literal) => {
+                let x: [Real; $n] = from[at..at + $n].try_into().expect("as many");
+                to[at..at + $n].copy_from_slice(&x);
+            };
+        }
+        while at + 16 <= cols {
+            copy!(16);
+            at += 16;
+        }
+        if cols & 8 != 0 {
+            copy!(8);
+            at += 8;
+        }
+        if cols & 4 != 0 {
+            copy!(4);
+            at += 4;
+        }
+        if cols & 2 != 0 {
+            copy!(2);
+            at += 2;
+        }
+        if cols & 1 != 0 {
+            copy!(1);
+        }
+    }
+}
+
 /// `out += x`.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 pub(crate) fn accumulate(x: &[Real], out: &mut [Real]) {
@@ -462,15 +357,20 @@ mod tests {
 
     #[test]
     fn errors_are_as_stated() {
-        let loops: [Unary; 2] = [
+        let loops: [Unary; 3] = [
             |x, y| y.iter_mut().zip(x).for_each(|(y, &x)| *y = scalar::root::<true>(x)),
             |x, y| y.iter_mut().zip(x).for_each(|(y, &x)| *y = scalar::recip_positive::<true>(x)),
+            |x, y| y.iter_mut().zip(x).for_each(|(y, &x)| *y = scalar::exp_of_minus::<true>(x)),
         ];
-        let checks: [(&str, f64, f64); 11] = [
+        let checks: [(&str, f64, f64); 16] = [
             ("root", worst(loops[0], f64::sqrt, 1e-12, 4.0, true), 3e-7),
             ("root of small numbers", worst(loops[0], f64::sqrt, 1e-30, 1e-26, true), 3e-7),
             ("reciprocal", worst(loops[1], f64::recip, 1e-8, 40.0, true), 2e-7),
             ("exp", worst(exp, f64::exp, -87.0, 88.0, true), 2e-7),
+            ("exp of minus", worst(loops[2], |a| (-a).exp(), 0.0, 20.0, true), 3e-7),
+            ("exp of plus", worst(loops[2], |a| (-a).exp(), -20.0, 0.0, true), 3e-7),
+            ("exp of plus much", worst(loops[2], |a| (-a).exp(), -87.0, -20.0, true), 4e-7),
+            ("exp of minus much", worst(loops[2], |a| (-a).exp(), 20.0, 87.0, true), 4e-7),
             ("ln near 1", worst(ln, f64::ln, 0.5, 2.0, false), 1.2e-7),
             ("ln", worst(ln, f64::ln, 1e-3, 1e6, true), 3e-7),
             ("tanh", worst(tanh, f64::tanh, -12.0, 12.0, false), 2e-7),
@@ -478,6 +378,7 @@ mod tests {
             ("sigmoid", worst(sigmoid, |x| 1.0 / (1.0 + (-x).exp()), -80.0, 80.0, true), 4e-7),
             ("softplus", worst(softplus, |x| x.max(0.0) + (-x.abs()).exp().ln_1p(), -80.0, 80.0, true), 4e-7),
             ("swish", worst(swish, |x| x / (1.0 + (-x).exp()), 1e-3, 80.0, true), 3e-7),
+            ("swish of negatives", worst(swish, |x| x / (1.0 + (-x).exp()), -80.0, -1e-3, true), 4.5e-7),
         ];
         for (name, error, bound) in checks {
             assert!(error <= bound, "{name}: {error:e} is beyond {bound:e}");
@@ -548,6 +449,25 @@ mod twins {
         }
     }
 
+    /// Every number of columns, from a matrix to a wider one and back.
+    #[test]
+    fn columns_are_copied() {
+        let x: Vec<Real> = (0..7 * 41).map(|i| i as Real).collect();
+        for cols in 1..=37 {
+            let mut wide = vec![-1.0; 7 * 45 - 4];
+            copy_cols(cols, &x[3..], 41, &mut wide[2..], 45);
+            for (i, &got) in wide.iter().enumerate() {
+                let (row, col) = (i / 45, i % 45);
+                let inside = (2..2 + cols).contains(&col);
+                assert_eq!(
+                    got,
+                    if inside { (row * 41 + col + 1) as Real } else { -1.0 },
+                    "{cols} columns, row {row}, column {col}"
+                );
+            }
+        }
+    }
+
     /// The forms that write over their argument are those that do not; what the slope is times one.
     #[test]
     fn swish_in_place_is_swish() {
@@ -556,7 +476,7 @@ mod twins {
         swish(&x, &mut value);
         swish_grad(&ones, &x, &mut slope);
         let mut alone = x.clone();
-        swish_in_place(&mut alone);
+        swish_cols(&mut alone, 4099, 4099);
         assert!(bits(&alone) == bits(&value));
         let (mut both, mut beside) = (x.clone(), vec![0.0; x.len()]);
         swish_and_slope(&mut both, &mut beside);

@@ -18,7 +18,7 @@ mod pack;
 mod tile;
 
 use super::Isa;
-use crate::Real;
+use crate::{Real, kernels};
 use rayon::prelude::*;
 use tile::{From, Groups, Tile};
 
@@ -52,6 +52,8 @@ pub(crate) struct Bias<'a> {
 pub(crate) enum Epilogue<'a> {
     None,
     Relu,
+    /// x·sigmoid(x).
+    Swish,
     /// Kept where this, of the shape of C, is positive, and zero elsewhere: relu′.
     Mask(&'a [Real]),
     /// Multiplied by this, of the shape of C: any other derivative.
@@ -62,7 +64,7 @@ impl<'a> Epilogue<'a> {
     /// What finished sums meet, of the shape of C.
     pub(super) fn beside(self) -> Option<&'a [Real]> {
         match self {
-            Self::None | Self::Relu => None,
+            Self::None | Self::Relu | Self::Swish => None,
             Self::Mask(beside) | Self::Times(beside) => Some(beside),
         }
     }
@@ -115,6 +117,9 @@ pub(crate) fn product(isa: Isa, parallel: bool, p: Product<'_>, scratch: &mut Ve
         }
     } else if dots::fits(isa, &p) {
         dots::product(isa, fork, p, room(scratch, dots::panels(&p)), c);
+        if p.epilogue == Epilogue::Swish {
+            kernels::swish_cols(c, p.n, p.n);
+        }
     } else {
         blocks(isa, fork, p, room(scratch, p.panels(isa)), c);
     }
@@ -298,9 +303,10 @@ fn rows(
         let beside = (member * p.m + row) * p.n + at;
         match p.epilogue {
             _ if !block.last => Epilogue::None,
+            Epilogue::None | Epilogue::Swish => Epilogue::None,
+            Epilogue::Relu => Epilogue::Relu,
             Epilogue::Mask(mask) => Epilogue::Mask(&mask[beside..]),
             Epilogue::Times(times) => Epilogue::Times(&times[beside..]),
-            same => same,
         }
     };
     let (count, tall) = (c.len() / p.n, tile::tallest(isa, width));
@@ -328,6 +334,10 @@ fn rows(
         tile.run(isa, width, height, &mut c[i * p.n + at..]);
         i += height;
     }
+    // While they are in the innermost cache.
+    if block.last && p.epilogue == Epilogue::Swish {
+        kernels::swish_cols(&mut c[at..], cols, p.n);
+    }
 }
 
 #[cfg(test)]
@@ -352,8 +362,8 @@ mod tests {
         let stack = m.div_ceil(group) * n;
         let bias = random(key.name("bias"), members * stack);
         let mask = random(key.name("mask"), members * m * n);
-        let endings = [Epilogue::None, Epilogue::Relu, Epilogue::Mask(&mask), Epilogue::Times(&mask)];
-        let epilogue = endings[key.below(4, 8)];
+        let endings = [Epilogue::None, Epilogue::Relu, Epilogue::Swish, Epilogue::Mask(&mask), Epilogue::Times(&mask)];
+        let epilogue = endings[key.below(5, 8)];
         let p = Product {
             members,
             m,
@@ -396,6 +406,12 @@ mod tests {
                 match epilogue {
                     Epilogue::None => {}
                     Epilogue::Relu => sum = sum.max(0.0),
+                    Epilogue::Swish => {
+                        sum /= 1.0 + (-sum).exp();
+                        // Its slope is 1.1 at most; its own error is a few roundings more.
+                        size *= 1.1;
+                        roundings += 6;
+                    }
                     Epilogue::Mask(mask) => sum *= (mask[at] > 0.0) as u8 as f64,
                     Epilogue::Times(times) => {
                         sum *= times[at] as f64;

@@ -9,6 +9,7 @@ mod amx;
 mod ceiling;
 mod elementwise;
 mod gemm;
+mod scalar;
 
 use crate::Real;
 pub use ceiling::{Burst, multiply_adds};
@@ -81,7 +82,13 @@ pub(crate) fn product(
 ) {
     #[cfg(all(target_arch = "x86_64", target_os = "linux", not(feature = "f64")))]
     if precision != Precision::F32 && amx_available() && amx::pays(precision, &p) {
-        return amx::product(precision, parallel, p, panels, c);
+        let swish = p.epilogue == Epilogue::Swish;
+        let epilogue = if swish { Epilogue::None } else { p.epilogue };
+        amx::product(precision, parallel, Product { epilogue, ..p }, panels, c);
+        if swish {
+            swish_cols(c, p.n, p.n);
+        }
+        return;
     }
     let _ = precision;
     gemm::product(isa, parallel, p, panels, c);

@@ -14,12 +14,9 @@ pub(super) fn panel(isa: Isa, b: &[Real], row: usize, col: usize, cols: usize, w
         (32, true) if col == 1 => copy_rows::<32>(b, row, out),
         (16, true) if col == 1 => copy_rows::<16>(b, row, out),
         (8, true) if col == 1 => copy_rows::<8>(b, row, out),
-        _ if col == 1 => {
-            for (p, out) in out.chunks_exact_mut(width).enumerate() {
-                out[..cols].copy_from_slice(&b[p * row..][..cols]);
-                out[cols..].fill(0.0);
-            }
-        }
+        (32, false) if col == 1 => copy_some::<32>(b, row, cols, out),
+        (16, false) if col == 1 => copy_some::<16>(b, row, cols, out),
+        (8, false) if col == 1 => copy_some::<8>(b, row, cols, out),
         _ => {
             let mut done = 0;
             #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
@@ -52,6 +49,27 @@ fn copy_rows<const WIDTH: usize>(b: &[Real], row: usize, out: &mut [Real]) {
         }
     }
     copy::<WIDTH>(b, row, out);
+}
+
+/// The first `cols` of each row, then zeros. Reads whole vectors wherever B goes on behind the row, because a call to copy a few
+/// numbers takes longer than the copy.
+fn copy_some<const WIDTH: usize>(b: &[Real], row: usize, cols: usize, out: &mut [Real]) {
+    #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+    fn copy<const WIDTH: usize>(b: &[Real], row: usize, cols: usize, out: &mut [Real]) {
+        let (to, _) = out.as_chunks_mut::<WIDTH>();
+        for (p, to) in to.iter_mut().enumerate() {
+            let b = &b[p * row..];
+            let Some(from) = b.first_chunk::<WIDTH>() else {
+                to[..cols].copy_from_slice(&b[..cols]);
+                to[cols..].fill(0.0);
+                continue;
+            };
+            for (j, to) in to.iter_mut().enumerate() {
+                *to = if j < cols { from[j] } else { 0.0 };
+            }
+        }
+    }
+    copy::<WIDTH>(b, row, cols, out);
 }
 
 /// Eight columns, from `first` on, of a B that is stored by columns, `col` apart, into the same columns of the panel: read

@@ -84,7 +84,8 @@ pub(super) struct Tile<'a> {
     pub(super) b: &'a [Real],
     pub(super) step: usize,
     pub(super) from: From<'a>,
-    /// What sums meet is from the tile's first element on, rows as far apart as those of C.
+    /// What sums meet is from the tile's first element on, rows as far apart as those of C. Not swish, which has tables of
+    /// constants and is left to whoever runs many tiles.
     pub(super) epilogue: Epilogue<'a>,
     /// From one row of C to the next.
     pub(super) stride: usize,
@@ -162,7 +163,7 @@ impl Tile<'_> {
             let out = &mut c[i * self.stride..][..self.cols];
             out.copy_from_slice(&row[..self.cols]);
             match self.epilogue {
-                Epilogue::None => {}
+                Epilogue::None | Epilogue::Swish => {}
                 // False for NaN, which is kept.
                 Epilogue::Relu => out.iter_mut().filter(|s| **s <= 0.0).for_each(|s| *s = 0.0),
                 Epilogue::Mask(mask) => {

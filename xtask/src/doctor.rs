@@ -23,9 +23,10 @@ fn findings() -> Vec<Finding> {
 fn instructions() -> Finding {
     let isa = backcast::nn::isa();
     let means = match isa {
-        backcast::nn::Isa::Avx512 => "the widest kernels there are; bits are the same on any machine",
+        backcast::nn::Isa::Avx512 => "the widest kernels there are; the bits of AVX2 and NEON",
         backcast::nn::Isa::Avx2 => "half the width of AVX-512; the same bits, products about half as fast",
-        _ => "no vector kernels for this processor: the same bits, several times slower",
+        backcast::nn::Isa::Neon => "the same bits as on x86 with AVX2 or AVX-512; how fast, nobody has measured",
+        backcast::nn::Isa::Portable => "no vector kernels for this processor: other last digits, several times slower",
     };
     Finding { what: "kernels", found: format!("{isa:?}"), means: means.into() }
 }

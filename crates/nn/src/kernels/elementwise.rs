@@ -1,8 +1,8 @@
 //! Elementwise functions over slices, by polynomials that a compiler can turn into vectors.
 //!
 //! Each loop is compiled for AVX-512, AVX2 with FMA, and the baseline, and chosen at run time. Where the instruction set has
-//! fused multiply–adds the polynomials use them, and the two that have give the same bits; the baseline rounds twice where they
-//! round once. Quotients whose divisor lies in a known octave are products with a reciprocal by Newton's method: a divider
+//! fused multiply–adds, as the baseline of 64-bit ARM does, the polynomials use them, and all that have give the same bits; any
+//! other baseline rounds twice where they round once. Quotients whose divisor lies in a known octave are products with a reciprocal by Newton's method: a divider
 //! handles one number a cycle, a multiplier thirty-two. In double precision the standard library's functions are used.
 
 use super::scalar;

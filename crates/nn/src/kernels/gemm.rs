@@ -14,6 +14,8 @@
 //! | few columns | a head | dot products along the rows of A, in `dots` |
 
 mod dots;
+#[cfg(all(target_arch = "aarch64", not(feature = "f64")))]
+mod neon;
 mod pack;
 mod tile;
 
@@ -351,6 +353,16 @@ mod tests {
         x
     }
 
+    /// Every instruction set this machine has, the best first.
+    fn all() -> &'static [Isa] {
+        match super::super::isa() {
+            Isa::Avx512 => &[Isa::Avx512, Isa::Avx2, Isa::Portable],
+            Isa::Avx2 => &[Isa::Avx2, Isa::Portable],
+            Isa::Neon => &[Isa::Neon, Isa::Portable],
+            Isa::Portable => &[Isa::Portable],
+        }
+    }
+
     /// What a trial multiplies; transposes, sharing, bias and activation are drawn by the key.
     fn check(key: Key, [m, k, n]: [usize; 3], panels: &mut Vec<Real>) {
         let (members, ta, tb) = (1 + key.below(3, 3), key.below(2, 4) == 1, key.below(2, 5) == 1);
@@ -384,10 +396,7 @@ mod tests {
             start: if key.below(2, 9) == 0 { Start::Zero } else { Start::Bias(Bias { values: &bias, stack, group }) },
             epilogue,
         };
-        for isa in [super::super::isa(), Isa::Avx2, Isa::Portable] {
-            if isa == Isa::Avx2 && super::super::isa() == Isa::Portable {
-                continue;
-            }
+        for &isa in all() {
             let mut c = vec![Real::NAN; members * m * n];
             product(isa, false, p, panels, &mut c);
             for (at, &got) in c.iter().enumerate() {
@@ -502,9 +511,63 @@ mod tests {
         }
     }
 
+    /// Hashes of products by every way of computing them, the same on every instruction set with fused multiply–adds: tiles
+    /// full and ragged, of several blocks, a head, the gradients of both.
+    #[cfg(not(feature = "f64"))]
+    #[test]
+    fn bits_do_not_depend_on_the_machine() {
+        let hash = |isa, [m, k, n]: [usize; 3], ta: bool, end: usize| {
+            let (a, b) = (random(Key::new(95), m * k), random(Key::new(96), k * n));
+            let (bias, beside) = (random(Key::new(97), n), random(Key::new(98), m * n));
+            let start = Start::Bias(Bias { values: &bias, stack: 0, group: usize::MAX });
+            let p = Product {
+                members: 1,
+                m,
+                k,
+                n,
+                a: Matrix { values: &a, stack: 0, row: if ta { 1 } else { k }, col: if ta { m } else { 1 } },
+                b: Matrix { values: &b, stack: 0, row: n, col: 1 },
+                start: if end == 0 { Start::Zero } else { start },
+                epilogue: [Epilogue::None, Epilogue::Relu, Epilogue::Mask(&beside), Epilogue::Times(&beside)][end],
+            };
+            let mut c = vec![0.0; m * n];
+            product(isa, false, p, &mut vec![], &mut c);
+            // FNV-1a.
+            let bytes = c.iter().flat_map(|x| x.to_bits().to_le_bytes());
+            bytes.fold(0xCBF2_9CE4_8422_2325u64, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
+        };
+        for &isa in all().iter().filter(|&&isa| isa != Isa::Portable) {
+            let got = [
+                hash(isa, [100, 64, 64], false, 1),
+                hash(isa, [61, 300, 37], false, 1),
+                hash(isa, [256, 17, 300], false, 2),
+                hash(isa, [32, 600, 23], false, 3),
+                hash(isa, [1, 256, 256], false, 1),
+                hash(isa, [64, 256, 72], true, 0),
+                hash(isa, [256, 256, 1], false, 1),
+                hash(isa, [50, 77, 8], false, 0),
+                hash(isa, [61, 40, 7], false, 1),
+                hash(isa, [99, 100, 3], true, 0),
+            ];
+            let expected = [
+                0x5C22_C08E_D0F0_040E,
+                0xE605_2280_C620_6F69,
+                0xCBE8_02F0_96BC_093E,
+                0xE6C4_14FA_7550_093F,
+                0x7C6D_8C2C_5138_FD5E,
+                0x06A7_C8A4_655B_336A,
+                0xF2F7_BFB8_41B9_B867,
+                0x1C44_91B4_583D_3AA7,
+                0x86B3_D471_A877_BC90,
+                0x26F8_2767_8815_0528,
+            ];
+            assert!(got == expected, "{isa:?}: {got:#018X?}");
+        }
+    }
+
     #[test]
     fn relu_keeps_nan() {
-        let (a, b) = ([Real::NAN], [1.0]);
+        let (a, b, zero) = ([Real::NAN], [1.0], [-0.0]);
         let one = |values| Matrix { values, stack: 0, row: 1, col: 1 };
         let p = Product {
             members: 1,
@@ -516,10 +579,14 @@ mod tests {
             start: Start::Zero,
             epilogue: Epilogue::Relu,
         };
-        for isa in [super::super::isa(), Isa::Portable] {
+        for &isa in all() {
             let mut c = [0.0];
             product(isa, false, p, &mut vec![], &mut c);
             assert!(c[0].is_nan(), "{isa:?}");
+            // Which zero a sum is belongs to its bits: those with fused multiply–adds agree on it.
+            let start = Start::Bias(Bias { values: &zero, stack: 0, group: 1 });
+            product(isa, false, Product { a: one(&zero), start, ..p }, &mut vec![], &mut c);
+            assert!(c[0] == 0.0 && (isa == Isa::Portable || c[0].is_sign_negative()), "{isa:?}");
         }
     }
 }

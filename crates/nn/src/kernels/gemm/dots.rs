@@ -86,7 +86,7 @@ impl Dots<'_> {
         // What is read without checks below.
         assert!((rows - 1) * self.row + self.k <= self.a.len());
         assert!(cols * self.k.next_multiple_of(LANES) <= self.b.len());
-        #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
+        #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(feature = "f64")))]
         macro_rules! by_cols {
             ($dots:ident, $(($cols:literal, $rows:literal))*) => {
                 match cols {
@@ -111,6 +111,8 @@ impl Dots<'_> {
             Isa::Avx512 => by_cols!(avx512, (1, 8)(2, 8)(3, 6)(4, 6)(5, 4)(6, 4)(7, 3)(8, 3)),
             #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
             Isa::Avx2 => by_cols!(avx2, (1, 4)(2, 3)(3, 2)(4, 1)(5, 1)(6, 1)(7, 1)(8, 1)),
+            #[cfg(all(target_arch = "aarch64", not(feature = "f64")))]
+            Isa::Neon => by_cols!(neon, (1, 4)(2, 3)(3, 2)(4, 1)(5, 1)(6, 1)(7, 1)(8, 1)),
             // Not asked for: `fits` says that the portable twin uses tiles.
             _ => c.fill(Real::NAN),
         }
@@ -193,5 +195,89 @@ unsafe fn avx2<const ROWS: usize, const COLS: usize>(t: &Dots<'_>, first: usize,
     }
     for (acc, c) in acc.iter().flatten().zip(c) {
         *c = fold(_mm256_add_ps(acc[0], acc[1]));
+    }
+}
+
+#[cfg(all(target_arch = "aarch64", not(feature = "f64")))]
+use std::arch::aarch64::*;
+
+/// # Safety
+/// As [`some_columns`], for all columns of B.
+#[cfg(all(target_arch = "aarch64", not(feature = "f64")))]
+#[target_feature(enable = "neon")]
+unsafe fn neon<const ROWS: usize, const COLS: usize>(t: &Dots<'_>, first: usize, c: &mut [f32]) {
+    // Four vectors of sums each: more than six columns would not stay in registers.
+    match COLS {
+        // SAFETY: as the caller promises.
+        0..=6 => unsafe { some_columns::<ROWS, COLS>(t, first, 0, c) },
+        // SAFETY: as the caller promises; such rows come one at a time, and 4 + 4 columns cover them all.
+        8 => unsafe {
+            some_columns::<1, 4>(t, first, 0, &mut c[..4]);
+            some_columns::<1, 4>(t, first, 4, &mut c[4..]);
+        },
+        // SAFETY: as above, 4 + 3.
+        _ => unsafe {
+            some_columns::<1, 4>(t, first, 0, &mut c[..4]);
+            some_columns::<1, 3>(t, first, 4, &mut c[4..]);
+        },
+    }
+}
+
+/// Sixteen numbers more of each row times each column. Sums come and go by value, which keeps them in registers.
+///
+/// # Safety
+/// The machine has NEON; sixteen numbers can be read at every pointer of `a`, and at COLS places from `b` on, `padded` apart.
+#[cfg(all(target_arch = "aarch64", not(feature = "f64")))]
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn sixteen<const ROWS: usize, const COLS: usize>(
+    mut sums: [[[float32x4_t; 4]; COLS]; ROWS],
+    a: [*const f32; ROWS],
+    b: *const f32,
+    padded: usize,
+) -> [[[float32x4_t; 4]; COLS]; ROWS] {
+    for quarter in 0..4 {
+        // SAFETY: as the caller promises.
+        let a: [float32x4_t; ROWS] = a.map(|a| unsafe { vld1q_f32(a.wrapping_add(4 * quarter)) });
+        for j in 0..COLS {
+            // SAFETY: as the caller promises.
+            let b = unsafe { vld1q_f32(b.wrapping_add(j * padded + 4 * quarter)) };
+            for (sums, a) in sums.iter_mut().zip(a) {
+                sums[j][quarter] = vfmaq_f32(sums[j][quarter], a, b);
+            }
+        }
+    }
+    sums
+}
+
+/// # Safety
+/// The machine has NEON; A holds rows `first .. first + ROWS` and B padded columns `left .. left + COLS`, as [`Dots::run`]
+/// asserts.
+#[cfg(all(target_arch = "aarch64", not(feature = "f64")))]
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn some_columns<const ROWS: usize, const COLS: usize>(t: &Dots<'_>, first: usize, left: usize, c: &mut [f32]) {
+    let padded = t.k.next_multiple_of(LANES);
+    let b = t.b.as_ptr().wrapping_add(left * padded);
+    let row = |i: usize| t.a.as_ptr().wrapping_add((first + i) * t.row);
+    let mut acc = [[[vdupq_n_f32(0.0); 4]; COLS]; ROWS];
+    let whole = t.k / LANES * LANES;
+    for p in (0..whole).step_by(LANES) {
+        // SAFETY: A holds `whole` numbers in each of these rows, B as many in each of these columns.
+        acc = unsafe { sixteen(acc, std::array::from_fn(|i| row(i).wrapping_add(p)), b.wrapping_add(p), padded) };
+    }
+    if whole < t.k {
+        let mut rest = [[0.0; LANES]; ROWS];
+        for (i, rest) in rest.iter_mut().enumerate() {
+            rest[..t.k - whole].copy_from_slice(&t.a[(first + i) * t.row..][whole..t.k]);
+        }
+        // SAFETY: B's columns are padded to whole vectors, and so are these rows.
+        acc = unsafe { sixteen(acc, rest.each_ref().map(|rest| rest.as_ptr()), b.wrapping_add(whole), padded) };
+    }
+    for (acc, c) in acc.iter().flatten().zip(c) {
+        // Sixteen numbers to one as on x86: halves, quarters, eighths.
+        let x = vaddq_f32(vaddq_f32(acc[0], acc[2]), vaddq_f32(acc[1], acc[3]));
+        let x = vadd_f32(vget_low_f32(x), vget_high_f32(x));
+        *c = vget_lane_f32::<0>(x) + vget_lane_f32::<1>(x);
     }
 }

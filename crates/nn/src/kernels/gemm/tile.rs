@@ -3,6 +3,8 @@
 #![allow(unsafe_code)]
 
 use super::Epilogue;
+#[cfg(all(target_arch = "aarch64", not(feature = "f64")))]
+use super::neon::neon;
 use crate::{Real, kernels::Isa};
 
 /// What a tile's sums start from.
@@ -30,7 +32,7 @@ pub(super) struct Groups<'a> {
 impl<'a> Groups<'a> {
     /// The bias of each row of a tile in turn.
     #[inline(always)]
-    fn rows(self, stride: usize, cols: usize) -> impl Iterator<Item = &'a [Real]> {
+    pub(super) fn rows(self, stride: usize, cols: usize) -> impl Iterator<Item = &'a [Real]> {
         let (mut at, mut left) = (self.row / self.group * stride, self.group - self.row % self.group);
         std::iter::repeat_with(move || {
             let row = &self.values[at..at + cols];
@@ -47,28 +49,20 @@ impl<'a> Groups<'a> {
 pub(super) fn widths(isa: Isa) -> [usize; 2] {
     match isa {
         Isa::Avx512 => [32, 16],
-        Isa::Avx2 => [16, 8],
+        Isa::Avx2 | Isa::Neon => [16, 8],
         Isa::Portable => [8, 8],
     }
 }
 
-/// Rows of a tile in plain Rust. On 64-bit ARM, where every processor has NEON and its fused multiply–adds, the compiler makes
-/// vectors of four of it: sixteen sums in thirty-two registers. Elsewhere it can count on sixteen registers.
-const PORTABLE: usize = if NEON { 8 } else { 4 };
-const NEON: bool = cfg!(target_arch = "aarch64");
-
-/// x·y + s: fused where the baseline of the architecture has that in hardware.
-#[inline(always)]
-fn multiply_add(x: Real, y: Real, s: Real) -> Real {
-    if NEON { x.mul_add(y, s) } else { s + x * y }
-}
+/// Rows of a tile in plain Rust, of which a compiler makes what vectors it can count on.
+const PORTABLE: usize = 4;
 
 /// The most rows of a tile of that width: as many as sums fit in registers.
 pub(super) fn tallest(isa: Isa, width: usize) -> usize {
     match (isa, width) {
         (Isa::Avx512, _) => 12,
-        (Isa::Avx2, 16) => 6,
-        (Isa::Avx2, _) => 12,
+        (Isa::Avx2 | Isa::Neon, 16) => 6,
+        (Isa::Avx2 | Isa::Neon, _) => 12,
         (Isa::Portable, _) => PORTABLE,
     }
 }
@@ -103,7 +97,7 @@ impl Tile<'_> {
         assert!((height - 1) * self.stride + self.cols <= c.len());
         assert!(!matches!(self.from, From::Bias(b) if b.len() != self.cols));
         assert!(self.epilogue.beside().is_none_or(|beside| (height - 1) * self.stride + self.cols <= beside.len()));
-        #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
+        #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(feature = "f64")))]
         macro_rules! by_height {
             ($tile:ident, $vectors:literal, $($h:literal)*) => {
                 match height {
@@ -122,11 +116,15 @@ impl Tile<'_> {
             (Isa::Avx2, 16) => by_height!(avx2, 2, 1 2 3 4 5 6),
             #[cfg(all(target_arch = "x86_64", not(feature = "f64")))]
             (Isa::Avx2, _) => by_height!(avx2, 1, 1 2 3 4 5 6 7 8 9 10 11 12),
+            #[cfg(all(target_arch = "aarch64", not(feature = "f64")))]
+            (Isa::Neon, 16) => by_height!(neon, 4, 1 2 3 4 5 6),
+            #[cfg(all(target_arch = "aarch64", not(feature = "f64")))]
+            (Isa::Neon, _) => by_height!(neon, 2, 1 2 3 4 5 6 7 8 9 10 11 12),
             _ => self.portable(height, c),
         }
     }
 
-    /// The twin every other tile is tested against. Without FMA in the baseline a product and a sum are two roundings.
+    /// The twin every other tile is tested against. A product and a sum are two roundings.
     fn portable(&self, height: usize, c: &mut [Real]) {
         let mut acc = [[0.0; 8]; PORTABLE];
         let start = |row: &mut [Real; 8], from: &[Real]| row[..self.cols].copy_from_slice(from);
@@ -145,7 +143,7 @@ impl Tile<'_> {
                 for (i, row) in acc.iter_mut().enumerate() {
                     let x = self.a[i * self.row + p * self.col];
                     for (s, b) in row.iter_mut().zip(b) {
-                        *s = multiply_add(x, *b, *s);
+                        *s += x * b;
                     }
                 }
             }
@@ -154,7 +152,7 @@ impl Tile<'_> {
                 for (i, row) in acc[..height].iter_mut().enumerate() {
                     let x = self.a[i * self.row + p * self.col];
                     for (s, b) in row.iter_mut().zip(&self.b[p * self.step..][..8]) {
-                        *s = multiply_add(x, *b, *s);
+                        *s += x * b;
                     }
                 }
             }

@@ -49,6 +49,8 @@ pub struct Config {
     pub actor_rate: Real,
     /// Learning rate of Q.
     pub critic_rate: Real,
+    /// Updates over which every learning rate falls to zero on a half cosine; 0, as in the paper, keeps them constant.
+    pub decay: u64,
     /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
     pub layer_norm: bool,
     /// Units of the hidden layers of actor and critics.
@@ -72,6 +74,7 @@ impl Default for Config {
             vae_rate: 1e-3,
             actor_rate: 1e-3,
             critic_rate: 1e-3,
+            decay: 0,
             layer_norm: false,
             hidden: vec![400, 300],
             vae_hidden: vec![750, 750],
@@ -204,6 +207,10 @@ impl Bcq {
 impl Learner for Bcq {
     // ANCHOR: update
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
+        let Config { vae_rate, actor_rate, critic_rate, decay, .. } = self.config;
+        self.vae_adam.anneal(vae_rate, decay);
+        self.actor_adam.anneal(actor_rate, decay);
+        self.critic_adam.anneal(critic_rate, decay);
         let vae_loss = self.vae_step(batch, key.name("vae"));
         let (critic_loss, q) = self.critic_step(batch, key.name("target"));
         let actor_loss = self.actor_step(batch, key.name("actor"));

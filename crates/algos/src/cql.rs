@@ -18,7 +18,7 @@
 //! it is a sum, not a mean, so that a gap holds a constant ln 3n, and densities are of a/limit. In that code a candidate
 //! a_k ~ π(·∣s′) is weighed by its density at s′ and valued at s, as here. Neither candidates nor densities carry a gradient.
 //!
-//! Not from the authors' code: initial weights (theirs are smaller in the last layer).
+//! Not from the authors' code: initial weights (theirs are smaller in the last layer); `layer_norm` and `decay`, both off.
 //!
 //! [`combo`](crate::combo) is this learner on imagined rows too: its `Lowered` says over which rows either mean of a gap is.
 //! [`osr`](crate::osr) holds its policy, or its critics, to something more: see [`Cql::actor_step_with`] and [`Pressed`].
@@ -72,6 +72,8 @@ pub struct Config {
     pub actor_rate: Real,
     /// Learning rate of Q and of ln α′.
     pub critic_rate: Real,
+    /// Updates over which the rates of π and Q fall to zero on a half cosine; 0, as in the paper, keeps them constant.
+    pub decay: u64,
     /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
     pub layer_norm: bool,
     /// Units of the hidden layers.
@@ -98,6 +100,7 @@ impl Default for Config {
             polyak: 0.005,
             actor_rate: 1e-4,
             critic_rate: 3e-4,
+            decay: 0,
             layer_norm: false,
             hidden: vec![256, 256, 256],
             precision: Precision::F32,
@@ -236,6 +239,7 @@ impl Cql {
         let cloning = self.is_cloning();
         let (nets, temperature, limit) = (self.nets, &mut self.temperature, self.spec.act_limit);
         let target_entropy = target_entropy(self.config.target_entropy, self.spec);
+        self.actor_adam.anneal(self.config.actor_rate, self.config.decay);
         self.actor_adam.minimise_with(&mut self.store, |tape| {
             let (s, a) = (tape.input(states), tape.input(batch.act));
             let pi = nets.actor.at(s);
@@ -299,6 +303,7 @@ impl Cql {
         let (parts, multiplier) = (log.count() + imagined.count(), &mut self.multiplier);
         let price = multiplier.as_ref().map_or(1.0, |m| m.log().exp().min(MOST_PRICE));
         let (mut gaps, mut q_sum, mut pressed_gaps) = (0.0, 0.0, 0.0);
+        self.critic_adam.anneal(config.critic_rate, config.decay);
         let mut loss = self.critic_adam.minimise_parts(&mut self.store, parts + beside, |tape, part| {
             if let (Some(pressed), Some(part)) = (pressed, part.checked_sub(parts)) {
                 let gap = pressed.gap(tape, nets.critic, [rows, obs, act], part);

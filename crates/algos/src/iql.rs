@@ -231,15 +231,6 @@ impl Iql {
         })
     }
     // ANCHOR_END: critic_step
-
-    /// α·½(1 + cos(π·t/T)), 0 after T.
-    fn decay_actor_rate(&mut self) {
-        let Config { actor_rate, actor_decay, .. } = self.config;
-        if actor_decay > 0 {
-            let t = (self.actor_adam.steps() as f64 / actor_decay as f64).min(1.0);
-            self.actor_adam.set_rate((actor_rate as f64 * 0.5 * (1.0 + (std::f64::consts::PI * t).cos())) as Real);
-        }
-    }
 }
 
 impl Learner for Iql {
@@ -247,7 +238,7 @@ impl Learner for Iql {
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
         self.target_values(batch);
         let (value_loss, v) = self.value_step(batch);
-        self.decay_actor_rate();
+        self.actor_adam.anneal(self.config.actor_rate, self.config.actor_decay);
         let actor_loss = self.actor_step(batch, key.name("dropout"));
         let (critic_loss, q) = self.critic_step(batch);
         polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);

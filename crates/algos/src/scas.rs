@@ -246,15 +246,6 @@ impl Scas {
         (loss, correction)
     }
     // ANCHOR_END: actor_step
-
-    /// α·½(1 + cos(π·t/T)), 0 after T.
-    fn decay_actor_rate(&mut self) {
-        let Config { actor_rate, actor_decay, .. } = self.config;
-        if actor_decay > 0 {
-            let t = (self.actor_adam.steps() as f64 / actor_decay as f64).min(1.0);
-            self.actor_adam.set_rate((actor_rate as f64 * 0.5 * (1.0 + (std::f64::consts::PI * t).cos())) as Real);
-        }
-    }
 }
 
 /// It asks its model in its updates, and imagines nothing.
@@ -267,7 +258,7 @@ impl Learner for Scas {
         let mut metrics = Metrics::from([("critic_loss", critic_loss), ("q", q)]);
         self.updates += 1;
         if self.updates.is_multiple_of(self.config.policy_period) {
-            self.decay_actor_rate();
+            self.actor_adam.anneal(self.config.actor_rate, self.config.actor_decay);
             let (actor_loss, correction) = self.actor_step(batch, key.name("actor"));
             metrics.put("actor_loss", actor_loss).put("correction", correction);
             polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);

@@ -78,6 +78,14 @@ impl Adam {
         self.rate = rate;
     }
 
+    /// Lets the learning rate fall from `start` to zero along a half cosine, α = `start`·½(1 + cos(π·t/`over`)) after t steps of
+    /// `over` and 0 from then on; where `over` is 0 it stays at `start` (Loshchilov & Hutter, arXiv:1608.03983, eq. 5, without
+    /// restarts). Called before every step.
+    pub fn anneal(&mut self, start: Real, over: u64) {
+        let t = if over == 0 { 0.0 } else { (self.steps as f64 / over as f64).min(1.0) };
+        self.rate = (start as f64 * 0.5 * (1.0 + (std::f64::consts::PI * t).cos())) as Real;
+    }
+
     /// The number of steps taken.
     pub fn steps(&self) -> u64 {
         self.steps
@@ -273,6 +281,18 @@ mod tests {
         let ((parts, x), (whole, y)) = (run(true), run(false));
         for (x, y) in parts.iter().zip(&whole).chain(x.iter().zip(&y)) {
             assert!((x - y).abs() < 1e-5, "{x} is not {y}");
+        }
+    }
+
+    #[test]
+    fn rates_follow_half_a_cosine() {
+        let mut adam = Adam::new(0..0, 0.3);
+        for (steps, over, expected) in
+            [(0, 8, 0.3), (2, 8, 0.256_066), (4, 8, 0.15), (8, 8, 0.0), (9, 8, 0.0), (9, 0, 0.3)]
+        {
+            adam.steps = steps;
+            adam.anneal(0.3, over);
+            assert!((adam.rate - expected).abs() < 1e-6, "after {steps} of {over}: {}", adam.rate);
         }
     }
 

@@ -55,6 +55,8 @@ pub struct Config {
     pub actor_rate: Real,
     /// Learning rate of Q.
     pub critic_rate: Real,
+    /// Updates over which the rates of π and Q fall to zero on a half cosine; 0, as in the paper, keeps them constant.
+    pub decay: u64,
     /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
     pub layer_norm: bool,
     /// Units of the hidden layers.
@@ -76,6 +78,7 @@ impl Default for Config {
             polyak: 0.005,
             actor_rate: 3e-4,
             critic_rate: 3e-4,
+            decay: 0,
             layer_norm: false,
             hidden: vec![256, 256, 256],
             precision: Precision::F32,
@@ -171,6 +174,7 @@ impl Edac {
         let (nets, temperature) = (self.nets, &mut self.temperature);
         let target_entropy = target_entropy(self.config.target_entropy, self.spec);
         let steered = self.config.entropy_backup;
+        self.actor_adam.anneal(self.config.actor_rate, self.config.decay);
         self.actor_adam.minimise_with(&mut self.store, |tape| {
             let s = tape.input(batch.obs);
             let (sampled, log_pi) = nets.actor.at(s).sample(key);
@@ -190,6 +194,7 @@ impl Edac {
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, [Real; 2]) {
         let (nets, ln_alpha) = (self.nets, self.temperature.log());
         let &Config { gamma, eta, critics, entropy_backup, .. } = &self.config;
+        self.critic_adam.anneal(self.config.critic_rate, self.config.decay);
         self.critic_adam.minimise_with(&mut self.store, |tape| {
             let y = tape.no_grad(|tape| {
                 let Transition { r, s2, alive, .. } = Transition::on(tape, batch);

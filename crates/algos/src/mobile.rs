@@ -21,8 +21,8 @@
 //! caches hold, without a history, and members that are no elites are not asked.
 //!
 //! As in the authors' code: the deviation is a sample's (divided by their number less one); d does not matter to 𝒰; (4) counts entropy,
-//! which the paper's equation leaves out; with `max_backup` it does not. Not from it: no bound α ≤ 1, no cosine schedule of the policy's
-//! rate.
+//! which the paper's equation leaves out; with `max_backup` it does not. Not from it: no bound α ≤ 1; a cosine schedule where
+//! [`Config::decay`] says so, of both rates, not of the policy's alone.
 
 use crate::{
     cql::{Backup, ROWS_AT_ONCE, keep, next_value},
@@ -67,6 +67,8 @@ pub struct Config {
     pub actor_rate: Real,
     /// Learning rate of Q.
     pub critic_rate: Real,
+    /// Updates over which the rates of π and Q fall to zero on a half cosine; 0 keeps them constant.
+    pub decay: u64,
     /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
     pub layer_norm: bool,
     /// Units of the hidden layers.
@@ -93,6 +95,7 @@ impl Default for Config {
             polyak: 0.005,
             actor_rate: 1e-4,
             critic_rate: 3e-4,
+            decay: 0,
             layer_norm: false,
             hidden: vec![256, 256],
             precision: Precision::F32,
@@ -253,6 +256,7 @@ impl Mobile {
             // A comparison, which NaN survives.
             y.iter_mut().filter(|y| **y < 0.0).for_each(|y| *y = 0.0);
         }
+        self.critic_adam.anneal(self.config.critic_rate, self.config.decay);
         let (loss, q) = self.critic_adam.minimise_with(&mut self.store, |tape| {
             let q = nets.critic.forward(tape.input(batch.obs).cat(tape.input(batch.act)));
             ((q - tape.column(y)).square().mean(), q.mean().item())
@@ -266,6 +270,7 @@ impl Mobile {
     fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
         let (nets, temperature) = (self.nets, &mut self.temperature);
         let target_entropy = target_entropy(self.config.target_entropy, batch.spec);
+        self.actor_adam.anneal(self.config.actor_rate, self.config.decay);
         self.actor_adam.minimise_with(&mut self.store, |tape| {
             let s = tape.input(batch.obs);
             let (sampled, log_pi) = nets.actor.at(s).sample(key);

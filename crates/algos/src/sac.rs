@@ -47,6 +47,8 @@ pub struct Config {
     pub actor_rate: Real,
     /// Learning rate of Q.
     pub critic_rate: Real,
+    /// Updates over which the rates of π and Q fall to zero on a half cosine; 0, as in the paper, keeps them constant.
+    pub decay: u64,
     /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
     pub layer_norm: bool,
     /// Units of the hidden layers.
@@ -67,6 +69,7 @@ impl Default for Config {
             polyak: 0.005,
             actor_rate: 3e-4,
             critic_rate: 3e-4,
+            decay: 0,
             layer_norm: false,
             hidden: vec![256, 256],
             precision: Precision::F32,
@@ -238,6 +241,7 @@ impl Sac {
         let target_entropy = target_entropy(self.config.target_entropy, self.spec);
         let weight = self.config.cloning;
         let cloned = if self.config.clone_real { batch.real } else { batch.len() };
+        self.actor_adam.anneal(self.config.actor_rate, self.config.decay);
         self.actor_adam.minimise_with(&mut self.store, |tape| {
             let Transition { s, a, .. } = Transition::on(tape, batch);
             let pi = nets.actor.at(s);
@@ -262,6 +266,7 @@ impl Sac {
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
         let (nets, gamma) = (self.nets, self.config.gamma);
         let ln_alpha = self.temperature.log();
+        self.critic_adam.anneal(self.config.critic_rate, self.config.decay);
         self.critic_adam.minimise_with(&mut self.store, |tape| {
             let Transition { s, a, r, s2, alive } = Transition::on(tape, batch);
             let y = r + alive * soft_value(nets.actor, nets.critic_target, s2, ln_alpha, key) * gamma;

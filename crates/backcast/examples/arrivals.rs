@@ -1,4 +1,5 @@
-//! What the score of a finished maze run is made of: does a policy arrive, how soon, and does it stay?
+//! What the score of a finished maze run is made of: does a policy arrive, how soon, does it stay, and how far from the goal's
+//! middle does it end?
 //!
 //! Every policy of the run is tried again from the starts of its last evaluation. A step counts as "at the goal" where it is
 //! rewarded.
@@ -9,12 +10,20 @@
 
 use backcast::core::{Env, Key, Real, Spec, Step};
 use backcast::data::{Normaliser, Scale};
+use backcast::envs::maze2d::Maze2d;
 use backcast::{Agent, Experiment, evaluate, run};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Rewarded steps of each episode, episodes in the order of their starts.
-type Log = Arc<Mutex<Vec<Vec<bool>>>>;
+/// What was seen of an episode: which steps are rewarded, and the last place.
+#[derive(Default)]
+struct Episode {
+    rewarded: Vec<bool>,
+    place: [f64; 2],
+}
+
+/// Episodes in the order of their starts.
+type Log = Arc<Mutex<Vec<Episode>>>;
 
 /// A world that notes which of its steps are rewarded.
 struct Watched {
@@ -38,7 +47,9 @@ impl Env for Watched {
 
     fn step(&mut self, act: &[Real], obs: &mut [Real]) -> Step {
         let step = self.world.step(act, obs);
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)[self.episode].push(step.reward > 0.0);
+        let episode = &mut self.log.lock().unwrap_or_else(PoisonError::into_inner)[self.episode];
+        episode.rewarded.push(step.reward > 0.0);
+        episode.place = [obs[0], obs[1]].map(f64::from);
         step
     }
 }
@@ -49,7 +60,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let spec = backcast::envs::make(&experiment.task)?.spec();
     let log = run::load(&experiment, spec)?.dataset.into_columns();
     let score = backcast::envs::score(&experiment.task).ok_or("a task with reference scores")?;
-    let heading = ["arm", "seed", "score", "arrives", "steps to arrive", "then stays"];
+    let [goal_x, goal_y] = Maze2d::named(&experiment.task)?.target();
+    let heading = ["arm", "seed", "score", "arrives", "steps to arrive", "then stays", "ends from the goal"];
     println!("| {} |\n|{}", heading.join(" | "), "---|".repeat(heading.len()));
     for arm in &experiment.arms {
         for seed in experiment.seeds.0.clone() {
@@ -58,29 +70,33 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let learner = folder.join("learners").join(format!("{}-seed-{seed}", arm.slug()));
             backcast::nn::load(&mut agent, &learner.join("checkpoint.safetensors"))?;
 
-            let rewarded = Log::default();
+            let seen = Log::default();
             let world = || -> Result<Box<dyn Env + Send>, backcast::envs::EnvError> {
-                let mut log = rewarded.lock().unwrap_or_else(PoisonError::into_inner);
-                log.push(Vec::new());
+                let mut log = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                log.push(Episode::default());
                 let world = backcast::envs::make(&experiment.task)?;
-                Ok(Box::new(Watched { world, episode: log.len() - 1, log: rewarded.clone() }))
+                Ok(Box::new(Watched { world, episode: log.len() - 1, log: seen.clone() }))
             };
             let key = Key::new(seed).name("experiment").name("final");
             let returns = evaluate(&mut agent, world, experiment.training.final_episodes, key)?;
 
-            let episodes = rewarded.lock().unwrap_or_else(PoisonError::into_inner);
-            let first = |episode: &Vec<bool>| episode.iter().position(|&r| r);
+            let episodes = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let first = |episode: &Episode| episode.rewarded.iter().position(|&r| r);
             let mut arrivals: Vec<usize> = episodes.iter().filter_map(first).collect();
             arrivals.sort_unstable();
-            let after = || episodes.iter().filter_map(|e| Some(&e[first(e)?..]));
+            let after = || episodes.iter().filter_map(|e| Some(&e.rewarded[first(e)?..]));
             let (steps, paid) = after().fold((0, 0), |(n, p), e| (n + e.len(), p + e.iter().filter(|r| **r).count()));
+            let from_goal = |e: &Episode| (e.place[0] - goal_x).hypot(e.place[1] - goal_y);
+            let mut ends: Vec<f64> = episodes.iter().filter(|e| first(e).is_some()).map(from_goal).collect();
+            ends.sort_unstable_by(f64::total_cmp);
             println!(
-                "| {} | {seed} | {:.1} | {:.0} % | {} | {:.0} % |",
+                "| {} | {seed} | {:.1} | {:.0} % | {} | {:.0} % | {} |",
                 arm.name,
                 score.mean(returns.iter().sum::<f64>() / returns.len() as f64),
                 100.0 * arrivals.len() as f64 / episodes.len() as f64,
                 arrivals.get(arrivals.len() / 2).map_or("–".into(), usize::to_string),
                 100.0 * paid as f64 / steps.max(1) as f64,
+                ends.get(ends.len() / 2).map_or("–".into(), |d| format!("{d:.2}")),
             );
         }
     }

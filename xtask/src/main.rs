@@ -32,6 +32,7 @@ mod reverse;
 mod robustness;
 mod run;
 mod select;
+mod sensitivity;
 mod stages;
 mod svg;
 mod sweep;

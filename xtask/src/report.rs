@@ -6,6 +6,7 @@
 use crate::losses::{self, ExpectedReport, MetricReport};
 use crate::maze::{self, Panel};
 use crate::robustness;
+use crate::sensitivity::{self, SensitivityReport};
 use crate::svg::{Chart, Row, STYLE, Series, standalone, strip};
 use anyhow::Context;
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
@@ -31,6 +32,9 @@ pub(crate) struct RunReport {
     pub(crate) hardware: String,
     /// What was compared. Imagining backwards first and forwards second gives them the colours of their figures.
     pub(crate) arms: Vec<ArmReport>,
+    /// Curves over knobs.
+    #[serde(default)]
+    pub(crate) sensitivity: Vec<SensitivityReport>,
     /// Scores others published: label, score, and a note on where it comes from.
     pub(crate) published: Vec<(String, f64, String)>,
     /// For tasks in a maze.
@@ -175,13 +179,14 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
     };
     let run = read(folder)?;
     println!("{}", crate::table::table(&run));
-    robustness::table(&run).into_iter().for_each(|table| println!("{table}"));
+    robustness::table(&run).into_iter().chain(sensitivity::lines(&run)).for_each(|shown| println!("{shown}"));
     let page = args.out.unwrap_or_else(|| folder.join("report.html"));
     std::fs::write(&page, html(&run)).with_context(|| page.display().to_string())?;
     println!("{}", page.display());
     if let Some(folder) = args.figures {
         std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        for (name, figure) in figures(&run) {
+        let curves = sensitivity::figures(&run).into_iter().map(|f| (f.name, f.drawing));
+        for (name, figure) in figures(&run).into_iter().map(|(name, f)| (name.to_owned(), f)).chain(curves) {
             let path = folder.join(format!("{name}.svg"));
             std::fs::write(&path, standalone(&figure)).with_context(|| path.display().to_string())?;
             println!("{}", path.display());
@@ -197,7 +202,7 @@ fn read(folder: &Path) -> anyhow::Result<RunReport> {
     serde_json::from_str(&text).with_context(|| from.display().to_string())
 }
 
-/// Every figure by name: `scores`, `curves`, `values`, `error`, `robustness` and `recovery` where policies were pushed, and `reverse` and `forward` for a maze.
+/// Every figure by name, but for curves over knobs: `scores`, `curves`, `values`, `error`, `robustness` and `recovery` where policies were pushed, and `reverse` and `forward` for a maze.
 pub(crate) fn figures(run: &RunReport) -> Vec<(&'static str, String)> {
     let mut all = vec![
         ("scores", scores(run)),
@@ -321,6 +326,15 @@ pub(crate) fn html(run: &RunReport) -> String {
                                 }))
                             }
                             (robustness::tables(run))
+                        }
+                    }
+                    @if !run.sensitivity.is_empty() {
+                        section {
+                            h2 { "What a knob does" }
+                            div.pair { @for curve in sensitivity::figures(run) {
+                                figure { h3 { (curve.title) } (PreEscaped(curve.drawing)) }
+                            } }
+                            p.note { "Interquartile mean over seeds and its 95 % interval; values stand at equal distances." }
                         }
                     }
                     @if run.maze.is_some() {

@@ -77,6 +77,7 @@ pub(crate) fn made_up() -> RunReport {
                 66.0,
             ),
         ],
+        sensitivity: vec![],
         published: vec![("ROMI-BCQ, published".into(), 139.5, "recalled from the paper; other data".into())],
         maze: Some(MazeReport {
             rows: ["#####", "#GOO#", "###O#", "#OOO#", "#####"].map(String::from).to_vec(),

@@ -49,6 +49,7 @@ pub(crate) fn report(
         wall_seconds,
         hardware: hardware(&experiment.task),
         arms: arms.collect(),
+        sensitivity: crate::sensitivity::report(experiment)?,
         published: experiment.published.iter().map(|p| (p.label.clone(), p.score, p.note.clone())).collect(),
         maze: maze(experiment, outcome)?,
         model_error: model_error(&outcome.models),

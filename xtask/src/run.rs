@@ -1,6 +1,6 @@
 //! `cargo xtask run`: an experiment from its file to its report.
 
-use crate::{bands, exit::INTERRUPTED, manifest, progress::Bars, report, results, robustness, table, tensorboard};
+use crate::{bands, exit::INTERRUPTED, manifest, progress::Bars, report, results, robustness, sensitivity, table, tensorboard};
 use anyhow::{Context, bail};
 use backcast::{
     AlgorithmConfig, Error, Experiment,
@@ -142,7 +142,8 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     // Last, since it says that all is there.
     run::write_summary(&summary, &out)?;
     say(&table::table(&made));
-    robustness::table(&made).into_iter().for_each(|table| say(&table));
+    let shown = robustness::table(&made).into_iter().chain(sensitivity::lines(&made));
+    shown.for_each(|text| say(&text));
     say(&format!("report: {}", out.join("report.html").display()));
     Ok(ExitCode::SUCCESS)
 }

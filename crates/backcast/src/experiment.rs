@@ -1,5 +1,5 @@
 use crate::data_config::MixOf;
-use crate::{AlgorithmConfig, DataConfig, RobustnessConfig, preset};
+use crate::{AlgorithmConfig, DataConfig, RobustnessConfig, Sensitivity, preset};
 use backcast_algos::romi::Starts;
 use backcast_core::{ConfigError, Direction};
 use backcast_dynamics::{ActionVaeConfig, EnsembleConfig, GaussianBcConfig};
@@ -50,6 +50,9 @@ pub struct Experiment {
     /// What is compared.
     #[serde(default = "Arm::three")]
     pub arms: Vec<Arm>,
+    /// Knobs that arms differ in, each drawn as a curve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sensitivity: Vec<Sensitivity>,
     /// Scores to stand beside.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub published: Vec<Published>,
@@ -194,6 +197,12 @@ pub struct Published {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExperimentError(String);
 
+impl ExperimentError {
+    pub(crate) fn new(why: String) -> Self {
+        Self(why)
+    }
+}
+
 impl fmt::Display for ExperimentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -248,7 +257,7 @@ impl Experiment {
             self.algorithm_of(arm)?;
             self.check_imagining(arm)?;
         }
-        Ok(())
+        self.sensitivity.iter().try_for_each(|curve| curve.check(self))
     }
 
     /// The log of `arm`: the experiment's, with the arm's own keys in place.

@@ -49,6 +49,7 @@ pub mod online;
 pub mod preset;
 mod robustness;
 pub mod run;
+mod sensitivity;
 
 pub use agent::Agent;
 pub use algorithm::AlgorithmConfig;
@@ -57,6 +58,7 @@ pub use error::Error;
 pub use evaluate::evaluate;
 pub use experiment::{Arm, Experiment, ExperimentError, Imagine, Published, Seeds, Training};
 pub use robustness::{Pushed, Pushes, RobustnessConfig, Wait, evaluate_pushed};
+pub use sensitivity::Sensitivity;
 
 #[cfg(doctest)]
 mod book;

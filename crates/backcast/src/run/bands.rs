@@ -123,7 +123,7 @@ impl Bands {
         toml::to_string(self).expect("bands are plain values")
     }
 
-    /// Whether they are of the settings of `experiment`: seeds, words about it and published scores may differ, and so may the
+    /// Whether they are of the settings of `experiment`: seeds, words about it, published scores and figures may differ, and so may the
     /// folder of its log; arms may be fewer, and there may be others, which have no bands.
     pub fn fits(&self, experiment: &Experiment) -> bool {
         let mut other = settings_of(experiment);
@@ -177,6 +177,7 @@ fn settings_of(experiment: &Experiment) -> Experiment {
         about: String::new(),
         seeds: Seeds(0..1),
         published: vec![],
+        sensitivity: vec![],
         robustness: None,
         ..experiment.clone()
     };

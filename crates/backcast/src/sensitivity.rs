@@ -1,0 +1,99 @@
+use crate::{Arm, Experiment, ExperimentError};
+use serde::{Deserialize, Serialize};
+
+/// Arms that differ in one knob of their learner, to be drawn as a curve over it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sensitivity {
+    /// What the curve is called, such as `OSR over β`.
+    pub label: String,
+    /// The knob: a key of `algorithm`, or several with dots between them, such as `cql.weight`.
+    pub knob: String,
+    /// The arms, by the values of their knobs from the least upwards.
+    pub arms: Vec<String>,
+}
+
+impl Sensitivity {
+    /// The knob's value in `arm`'s learner, defaults included.
+    fn value(&self, experiment: &Experiment, arm: &Arm) -> Result<f64, ExperimentError> {
+        let table = toml::Value::try_from(experiment.algorithm_of(arm)?).expect("settings are plain values");
+        let found = self.knob.split('.').try_fold(&table, |table, key| table.get(key));
+        let number = found.and_then(|v| v.as_float().or_else(|| v.as_integer().map(|whole| whole as f64)));
+        number.ok_or_else(|| {
+            let what = if found.is_some() { "is not a number" } else { "is not a knob" };
+            ExperimentError::new(format!("sensitivity `{}`: `{}` {what} of arm `{}`", self.label, self.knob, arm.name))
+        })
+    }
+
+    /// The knob's value and the arm, for those of its arms that `experiment` has; of a run of some arms alone, the others
+    /// are no mistake.
+    pub fn points<'e>(&self, experiment: &'e Experiment) -> Result<Vec<(f64, &'e Arm)>, ExperimentError> {
+        let arms = self.arms.iter().filter_map(|name| experiment.arms.iter().find(|arm| arm.name == *name));
+        arms.map(|arm| Ok((self.value(experiment, arm)?, arm))).collect()
+    }
+
+    /// Whether every arm is there and the knob rises from arm to arm.
+    pub(crate) fn check(&self, experiment: &Experiment) -> Result<(), ExperimentError> {
+        let bad = |why: String| Err(ExperimentError::new(format!("sensitivity `{}`: {why}", self.label)));
+        if let Some(stranger) = self.arms.iter().find(|name| experiment.arms.iter().all(|arm| arm.name != **name)) {
+            return bad(format!("there is no arm `{stranger}`"));
+        }
+        let points = self.points(experiment)?;
+        if points.len() < 2 {
+            return bad("`arms` has fewer than two; a curve needs two points".into());
+        }
+        match points.windows(2).find(|pair| pair[0].0.partial_cmp(&pair[1].0) != Some(std::cmp::Ordering::Less)) {
+            Some([(a, first), (b, second)]) => {
+                bad(format!("`{}` is {a} in arm `{}` and then {b} in `{}`", self.knob, first.name, second.name))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "name='x'\ntask='dmsd'\nalgorithm={name='osr'}\narms=[{name='a', algorithm={lambda=0.1}}, {name='b', \
+                        algorithm={cql={weight=3}}}, {name='c', algorithm={lambda=2}}]\n";
+
+    fn parse(sensitivity: &str) -> Result<Experiment, String> {
+        Experiment::parse(&format!("{TEXT}[[sensitivity]]\nlabel='l'\n{sensitivity}")).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_curve_has_the_values_that_its_arms_have() {
+        let mut experiment = parse("knob='lambda'\narms=['a', 'b', 'c']").unwrap();
+        let values = |experiment: &Experiment| -> Vec<f64> {
+            experiment.sensitivity[0].points(experiment).unwrap().iter().map(|p| p.0).collect()
+        };
+        let default = f64::from(backcast_algos::osr::Config::default().lambda);
+        let near = |found: Vec<f64>, want: &[f64]| {
+            assert!(found.len() == want.len() && found.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
+        };
+        near(values(&experiment), &[0.1, default, 2.0]);
+        assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);
+        // A run of some arms alone.
+        experiment.arms.remove(1);
+        near(values(&experiment), &[0.1, 2.0]);
+        // A knob within a knob, and one that is a whole number.
+        near(values(&parse("knob='cql.weight'\narms=['b', 'a']").unwrap()), &[3.0, 5.0]);
+        assert!(parse("knob='warm_up'\narms=['a', 'b']").unwrap_err().contains("`warm_up` is"));
+    }
+
+    #[test]
+    fn what_is_no_curve_is_named() {
+        for (text, want) in [
+            ("knob='lamda'\narms=['a', 'c']", "`lamda` is not a knob of arm `a`"),
+            ("knob='variant'\narms=['a', 'c']", "`variant` is not a number of arm `a`"),
+            ("knob='lambda'\narms=['a', 'd']", "there is no arm `d`"),
+            ("knob='lambda'\narms=['c', 'a']", "`lambda` is 2 in arm `c` and then 0.1"),
+            ("knob='lambda'\narms=['a']", "fewer than two"),
+            ("knob='lambda'\narm=['a']", "did you mean `arms`?"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(want), "{text}: {error}");
+        }
+    }
+}

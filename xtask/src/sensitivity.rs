@@ -1,0 +1,113 @@
+//! Curves over a knob: what learners score that differ in it alone.
+
+use crate::report::{RunReport, decimal};
+use crate::svg::{Rungs, ladder, short};
+use backcast::Experiment;
+use backcast::envs::push::Level;
+use serde::{Deserialize, Serialize};
+
+/// One curve.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SensitivityReport {
+    /// What it is called.
+    pub(crate) label: String,
+    /// The knob.
+    pub(crate) knob: String,
+    /// The knob's values from the least upwards, and the arm of each.
+    pub(crate) points: Vec<(f64, String)>,
+}
+
+/// The curves that `experiment` asks for, of the arms that it has.
+pub(crate) fn report(experiment: &Experiment) -> anyhow::Result<Vec<SensitivityReport>> {
+    let curve = |curve: &backcast::Sensitivity| {
+        let points = curve.points(experiment)?.into_iter().map(|(value, arm)| (value, arm.name.clone())).collect();
+        Ok(SensitivityReport { label: curve.label.clone(), knob: curve.knob.clone(), points })
+    };
+    experiment.sensitivity.iter().map(curve).collect()
+}
+
+/// A figure, its title and what it is called as a file.
+pub(crate) struct Figure {
+    pub(crate) name: String,
+    pub(crate) title: String,
+    pub(crate) drawing: String,
+}
+
+/// One figure for each curve: the score over the knob's values, which stand at equal distances, without a push and from pushed
+/// states where those were measured.
+pub(crate) fn figures(run: &RunReport) -> Vec<Figure> {
+    let draw = |curve: &SensitivityReport| {
+        let arms: Vec<_> = curve.points.iter().filter_map(|p| run.arms.iter().find(|arm| arm.name == p.1)).collect();
+        let levels: Vec<Level> = arms.first().map_or(vec![], |arm| arm.robustness.iter().map(|l| l.level).collect());
+        let values: Vec<String> = curve.points.iter().map(|p| short(p.0)).collect();
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let whole = |kind| Rungs {
+            name: "score",
+            kind,
+            points: arms.iter().map(|arm| Some([arm.iqm, arm.ci95.0, arm.ci95.1])).collect(),
+        };
+        let at = |level: &Level| Rungs {
+            name: level.name(),
+            kind: *level as usize,
+            points: (arms.iter().map(|arm| arm.robustness.iter().find(|l| l.level == *level)))
+                .map(|found| found.map(|l| [l.iqm, l.ci95[0], l.ci95[1]]))
+                .collect(),
+        };
+        let lines: Vec<Rungs<'_>> = if levels.is_empty() { vec![whole(0)] } else { levels.iter().map(at).collect() };
+        let drawing = ladder(&format!("score: {}", curve.label), &curve.knob, "score", &values, &lines);
+        let slug = curve.label.chars().filter_map(|c| match c {
+            c if c.is_ascii_alphanumeric() => Some(c.to_ascii_lowercase()),
+            ' ' | '-' => Some('-'),
+            _ => None,
+        });
+        Figure { name: format!("sensitivity-{}", slug.collect::<String>()), title: curve.label.clone(), drawing }
+    };
+    run.sensitivity.iter().filter(|curve| curve.points.len() > 1).map(draw).collect()
+}
+
+/// For the terminal: of every curve, the knob's values with the score without a push and after the hardest.
+pub(crate) fn lines(run: &RunReport) -> Vec<String> {
+    let point = |(value, name): &(f64, String)| {
+        let arm = run.arms.iter().find(|arm| arm.name == *name)?;
+        let pushed = arm.robustness.last().filter(|l| l.level != Level::None);
+        let pushed = pushed.map_or_else(String::new, |l| format!(" ({} pushed)", decimal(l.iqm)));
+        Some(format!("{}: {}{pushed}", short(*value), decimal(arm.iqm)))
+    };
+    let line = |curve: &SensitivityReport| {
+        format!("{}: {}", curve.label, curve.points.iter().filter_map(point).collect::<Vec<_>>().join(", "))
+    };
+    run.sensitivity.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::made_up;
+
+    #[test]
+    fn a_curve_is_drawn_in_the_order_of_its_values() {
+        let mut run = made_up();
+        assert!(figures(&run).is_empty() && lines(&run).is_empty());
+        let curve = |names: [&str; 2]| SensitivityReport {
+            label: "OSR over lambda".into(),
+            knob: "lambda".into(),
+            points: vec![(0.003, names[0].into()), (2.0, names[1].into())],
+        };
+        run.sensitivity = vec![curve(["FOMI-BCQ", "ROMI-BCQ"])];
+        let [figure] = &figures(&run)[..] else { panic!("one curve has one figure") };
+        assert_eq!((figure.name.as_str(), figure.title.as_str()), ("sensitivity-osr-over-lambda", "OSR over lambda"));
+        assert!(figure.drawing.contains(">0.003<") && figure.drawing.contains(">lambda<"), "{}", figure.drawing);
+        assert_eq!(figure.drawing.matches("<circle").count(), 2);
+        assert_eq!(lines(&run), ["OSR over lambda: 0.003: 73.3, 2: 121.0"]);
+        let other = RunReport { sensitivity: vec![curve(["ROMI-BCQ", "FOMI-BCQ"])], ..run.clone() };
+        assert_ne!(figures(&other)[0].drawing, figure.drawing);
+
+        let page = crate::report::html(&run);
+        assert!(page.contains("What a knob does") && page.contains(&figure.drawing));
+        assert!(!crate::report::html(&made_up()).contains("What a knob does"));
+        // Reports from before there were curves.
+        let old = serde_json::to_string(&made_up()).unwrap().replace(",\"sensitivity\":[]", "");
+        assert!(!old.contains("sensitivity"));
+        assert_eq!(serde_json::from_str::<RunReport>(&old).unwrap(), made_up());
+    }
+}

@@ -6,7 +6,7 @@
 //!
 //! `cargo run --release -p backcast --example arrivals -- runs/maze2d-umaze-romi`
 #![forbid(unsafe_code)]
-#![allow(clippy::print_stdout, reason = "an example prints")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
 use backcast::core::{Env, Key, Real, Spec, Step};
 use backcast::data::{Normaliser, Scale};
@@ -65,10 +65,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("| {} |\n|{}", heading.join(" | "), "---|".repeat(heading.len()));
     for arm in &experiment.arms {
         for seed in experiment.seeds.0.clone() {
+            let learner = folder.join("learners").join(format!("{}-seed-{seed}", arm.slug()));
+            let learnt = learner.join("checkpoint.safetensors");
+            if !learnt.exists() {
+                eprintln!("{}, seed {seed}: not run", arm.name);
+                continue;
+            }
             let normaliser = experiment.standardise.then(|| Normaliser::fit(log.batch().obs, Scale::Plus(1e-3)));
             let mut agent = Agent::new(&experiment.algorithm_of(arm)?, normaliser, spec, Key::new(seed))?;
-            let learner = folder.join("learners").join(format!("{}-seed-{seed}", arm.slug()));
-            backcast::nn::load(&mut agent, &learner.join("checkpoint.safetensors"))?;
+            backcast::nn::load(&mut agent, &learnt)?;
 
             let seen = Log::default();
             let world = || -> Result<Box<dyn Env + Send>, backcast::envs::EnvError> {

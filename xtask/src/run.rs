@@ -1,6 +1,8 @@
 //! `cargo xtask run`: an experiment from its file to its report.
 
-use crate::{bands, exit::INTERRUPTED, manifest, progress::Bars, report, results, robustness, sensitivity, table, tensorboard};
+use crate::{
+    bands, exit::INTERRUPTED, manifest, progress::Bars, report, results, robustness, sensitivity, table, tensorboard,
+};
 use anyhow::{Context, bail};
 use backcast::{
     AlgorithmConfig, Error, Experiment,

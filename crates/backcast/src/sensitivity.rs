@@ -70,7 +70,10 @@ mod tests {
         };
         let default = f64::from(backcast_algos::osr::Config::default().lambda);
         let near = |found: Vec<f64>, want: &[f64]| {
-            assert!(found.len() == want.len() && found.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
+            assert!(
+                found.len() == want.len() && found.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6),
+                "{found:?}"
+            );
         };
         near(values(&experiment), &[0.1, default, 2.0]);
         assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);

@@ -46,8 +46,6 @@ pub struct Config {
     pub actor_rate: Real,
     /// Updates over which the actor's rate falls to zero on a half cosine; 0 keeps it constant.
     pub actor_decay: u64,
-    /// Updates over which the rates of V and Q fall to zero likewise; 0 keeps them constant, as in the paper.
-    pub critic_decay: u64,
     /// Share of the policy's hidden units that are dropped while it learns; 0.1 in the paper for kitchen and adroit.
     pub dropout: Real,
     /// Whether the policy is deterministic and clones by least squares; CORL has it on for hopper-medium and
@@ -73,7 +71,6 @@ impl Default for Config {
             critic_rate: 3e-4,
             actor_rate: 3e-4,
             actor_decay: 1_000_000,
-            critic_decay: 0,
             dropout: 0.0,
             deterministic: false,
             layer_norm: false,
@@ -240,11 +237,9 @@ impl Learner for Iql {
     // ANCHOR: update
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
         self.target_values(batch);
-        self.value_adam.anneal(self.config.value_rate, self.config.critic_decay);
         let (value_loss, v) = self.value_step(batch);
         self.actor_adam.anneal(self.config.actor_rate, self.config.actor_decay);
         let actor_loss = self.actor_step(batch, key.name("dropout"));
-        self.critic_adam.anneal(self.config.critic_rate, self.config.critic_decay);
         let (critic_loss, q) = self.critic_step(batch);
         polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
         [("value_loss", value_loss), ("actor_loss", actor_loss), ("critic_loss", critic_loss), ("q", q), ("v", v)]

@@ -55,7 +55,6 @@ const MAY_BE_ZERO: &[&str] = &[
     "warm_start",
     "warm_up",
     "actor_decay",
-    "critic_decay",
     "decay",
     "gamma",
     "lambda",

@@ -275,7 +275,7 @@ fn by_direction(series: &[ModelErrorSeries]) -> Vec<Series<'_>> {
 
 /// The whole page.
 pub(crate) fn html(run: &RunReport) -> String {
-    let drawn = figures(run);
+    let (drawn, curves) = (figures(run), sensitivity::figures(run));
     let figure = |name: &str, title: &str, caption: Markup| {
         let drawing = drawn.iter().find(|(n, _)| *n == name).map(|(_, d)| d.as_str());
         markup! {
@@ -328,11 +328,11 @@ pub(crate) fn html(run: &RunReport) -> String {
                             (robustness::tables(run))
                         }
                     }
-                    @if !run.sensitivity.is_empty() {
+                    @if !curves.is_empty() {
                         section {
                             h2 { "What a knob does" }
-                            div.pair { @for curve in sensitivity::figures(run) {
-                                figure { h3 { (curve.title) } (PreEscaped(curve.drawing)) }
+                            div.pair { @for curve in &curves {
+                                figure { h3 { (curve.title) } (PreEscaped(&curve.drawing)) }
                             } }
                             p.note { "Interquartile mean over seeds and its 95 % interval; values stand at equal distances." }
                         }

@@ -9,9 +9,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
 use backcast::core::{Env, Key, Real, Spec, Step};
-use backcast::data::{Normaliser, Scale};
 use backcast::envs::maze2d::Maze2d;
-use backcast::{Agent, Experiment, evaluate, run};
+use backcast::{evaluate, run};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -56,24 +55,18 @@ impl Env for Watched {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = PathBuf::from(std::env::args().nth(1).ok_or("name the folder of a run")?);
-    let experiment = Experiment::parse(&std::fs::read_to_string(folder.join("config.toml"))?)?;
-    let spec = backcast::envs::make(&experiment.task)?.spec();
-    let log = run::load(&experiment, spec)?.dataset.into_columns();
+    let experiment = run::experiment_of(&folder)?;
     let score = backcast::envs::score(&experiment.task).ok_or("a task with reference scores")?;
     let [goal_x, goal_y] = Maze2d::named(&experiment.task)?.target();
     let heading = ["arm", "seed", "score", "arrives", "steps to arrive", "then stays", "ends from the goal"];
     println!("| {} |\n|{}", heading.join(" | "), "---|".repeat(heading.len()));
     for arm in &experiment.arms {
         for seed in experiment.seeds.0.clone() {
-            let learner = folder.join("learners").join(format!("{}-seed-{seed}", arm.slug()));
-            let learnt = learner.join("checkpoint.safetensors");
-            if !learnt.exists() {
+            if run::way_of(&folder, arm, seed)?.is_none() {
                 eprintln!("{}, seed {seed}: not run", arm.name);
                 continue;
             }
-            let normaliser = experiment.standardise.then(|| Normaliser::fit(log.batch().obs, Scale::Plus(1e-3)));
-            let mut agent = Agent::new(&experiment.algorithm_of(arm)?, normaliser, spec, Key::new(seed))?;
-            backcast::nn::load(&mut agent, &learnt)?;
+            let mut agent = run::trained(&folder, &experiment, arm, seed)?;
 
             let seen = Log::default();
             let world = || -> Result<Box<dyn Env + Send>, backcast::envs::EnvError> {

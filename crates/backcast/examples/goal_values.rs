@@ -10,10 +10,10 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
 use backcast::core::{Key, Real, Slot, Spec, State};
-use backcast::data::{Normaliser, Scale};
+use backcast::data::Normaliser;
 use backcast::envs::maze2d::Maze2d;
-use backcast::nn::{Act, Init, Mlp, Store, load};
-use backcast::{Agent, AlgorithmConfig, Experiment, run};
+use backcast::nn::{Act, Init, Mlp, Store};
+use backcast::{Agent, run};
 use ndarray::Array2;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -70,35 +70,29 @@ impl Critics {
     }
 }
 
-/// A setting of the learner, wherever the algorithm keeps it.
+/// A setting of the learner, its own or that of the CQL it stands on.
 fn setting<'t>(algorithm: &'t toml::Value, name: &str) -> Option<&'t toml::Value> {
-    ["", "cql", "sac"].iter().find_map(|&part| if part.is_empty() { algorithm } else { algorithm.get(part)? }.get(name))
+    algorithm.get(name).or_else(|| algorithm.get("cql")?.get(name))
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = PathBuf::from(std::env::args().nth(1).ok_or("name the folder of a run")?);
-    let experiment = Experiment::parse(&std::fs::read_to_string(folder.join("config.toml"))?)?;
+    let experiment = run::experiment_of(&folder)?;
     let maze = Maze2d::named(&experiment.task)?;
     let spec = backcast::envs::make(&experiment.task)?.spec();
-    let log = run::load(&experiment, spec)?.dataset.into_columns();
     let [goal_x, goal_y] = maze.target();
     let distances = DISTANCES.map(|d| format!("V, {d:.1} m")).join(" | ");
     println!("| arm | seed | {distances} | an action | a step |\n|{}", "---|".repeat(4 + DISTANCES.len()));
     for arm in &experiment.arms {
-        let algorithm: AlgorithmConfig = experiment.algorithm_of(arm)?;
-        let settings = toml::Value::try_from(&algorithm)?;
+        let settings = toml::Value::try_from(experiment.algorithm_of(arm)?)?;
         let layer_norm = setting(&settings, "layer_norm").and_then(toml::Value::as_bool).unwrap_or(false);
         let gamma = setting(&settings, "gamma").and_then(toml::Value::as_float).ok_or("a learner with a discount")?;
         for seed in experiment.seeds.0.clone() {
-            let learner = folder.join("learners").join(format!("{}-seed-{seed}", arm.slug()));
-            let learnt = learner.join("checkpoint.safetensors");
-            if !learnt.exists() {
+            if run::way_of(&folder, arm, seed)?.is_none() {
                 eprintln!("{}, seed {seed}: not run", arm.name);
                 continue;
             }
-            let normaliser = experiment.standardise.then(|| Normaliser::fit(log.batch().obs, Scale::Plus(1e-3)));
-            let mut agent = Agent::new(&algorithm, normaliser, spec, Key::new(seed))?;
-            load(&mut agent, &learnt)?;
+            let mut agent = run::trained(&folder, &experiment, arm, seed)?;
             let mut critics = Critics::of(&mut agent, layer_norm, spec).ok_or("a learner with critics")?;
             let mut value = |distance: f64| {
                 let directions = (0..8).map(|k| f64::from(k) * std::f64::consts::FRAC_PI_4);

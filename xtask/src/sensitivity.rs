@@ -55,12 +55,7 @@ pub(crate) fn figures(run: &RunReport) -> Vec<Figure> {
         };
         let lines: Vec<Rungs<'_>> = if levels.is_empty() { vec![whole(0)] } else { levels.iter().map(at).collect() };
         let drawing = ladder(&format!("score: {}", curve.label), &curve.knob, "score", &values, &lines);
-        let slug = curve.label.chars().filter_map(|c| match c {
-            c if c.is_ascii_alphanumeric() => Some(c.to_ascii_lowercase()),
-            ' ' | '-' => Some('-'),
-            _ => None,
-        });
-        Figure { name: format!("sensitivity-{}", slug.collect::<String>()), title: curve.label.clone(), drawing }
+        Figure { name: format!("sensitivity-{}", backcast::slug(&curve.label)), title: curve.label.clone(), drawing }
     };
     run.sensitivity.iter().filter(|curve| curve.points.len() > 1).map(draw).collect()
 }

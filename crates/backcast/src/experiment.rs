@@ -176,8 +176,13 @@ impl Arm {
 
     /// The name as part of a file's.
     pub fn slug(&self) -> String {
-        self.name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
+        slug(&self.name)
     }
+}
+
+/// `name` as part of a file's: letters and digits, small, and a dash for anything else.
+pub fn slug(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
 }
 
 /// A score somebody else reported.
@@ -257,7 +262,13 @@ impl Experiment {
             self.algorithm_of(arm)?;
             self.check_imagining(arm)?;
         }
-        self.sensitivity.iter().try_for_each(|curve| curve.check(self))
+        for (i, curve) in self.sensitivity.iter().enumerate() {
+            if self.sensitivity[..i].iter().any(|other| slug(&other.label) == slug(&curve.label)) {
+                return bad(format!("`sensitivity`: two are called `{}`", curve.label));
+            }
+            curve.check(self)?;
+        }
+        Ok(())
     }
 
     /// The log of `arm`: the experiment's, with the arm's own keys in place.

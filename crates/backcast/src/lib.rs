@@ -56,7 +56,7 @@ pub use algorithm::AlgorithmConfig;
 pub use data_config::{DataConfig, Mix, MixOf};
 pub use error::Error;
 pub use evaluate::evaluate;
-pub use experiment::{Arm, Experiment, ExperimentError, Imagine, Published, Seeds, Training};
+pub use experiment::{Arm, Experiment, ExperimentError, Imagine, Published, Seeds, Training, slug};
 pub use robustness::{Pushed, Pushes, RobustnessConfig, Wait, evaluate_pushed};
 pub use sensitivity::Sensitivity;
 

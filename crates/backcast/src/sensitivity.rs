@@ -99,4 +99,13 @@ mod tests {
             assert!(error.contains(want), "{text}: {error}");
         }
     }
+
+    /// Each is drawn into a file of its own.
+    #[test]
+    fn two_curves_of_one_name_are_refused() {
+        let curve = |label: &str| format!("[[sensitivity]]\nlabel='{label}'\nknob='lambda'\narms=['a', 'c']\n");
+        let parse = |labels: [&str; 2]| Experiment::parse(&(TEXT.to_owned() + &labels.map(curve).concat()));
+        assert!(parse(["of lambda", "over lambda"]).is_ok());
+        assert!(parse(["of lambda", "Of Lambda"]).unwrap_err().to_string().contains("two are called `Of Lambda`"));
+    }
 }

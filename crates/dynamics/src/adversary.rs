@@ -92,7 +92,7 @@ impl Adversary {
             let rows = rows(member);
             let against = if elite[member] && weight != 0.0 { n } else { 0 };
             let all = |i: usize| if i < rows.len() { (log, rows[i]) } else { (played, i - rows.len()) };
-            let terms = head.terms_of(tape, rows.len() + against, all);
+            let (terms, _) = head.terms_of(tape, rows.len() + against, all);
             if against == 0 {
                 let fit = terms.mean();
                 return (fit, fit.item());
@@ -145,7 +145,7 @@ impl Adversary {
 impl Head {
     /// ln pᵢ of every row of `data`, `[rows]`, of the states as changes from the anchor: the same as of the states themselves.
     fn log_prob(&self, tape: Tape<'_>, data: &Columns, out: &mut [Real]) {
-        let terms = self.terms_of(tape, data.len(), |i| (data, i)).sum_cols();
+        let terms = self.terms_of(tape, data.len(), |i| (data, i)).0.sum_cols();
         let constant = self.cols as Real * LN_TAU;
         terms.read(|terms| out.iter_mut().zip(terms).for_each(|(l, t)| *l = -0.5 * (t + constant)));
     }

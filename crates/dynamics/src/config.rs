@@ -45,6 +45,10 @@ pub struct EnsembleConfig {
     pub min_log_var: Real,
     /// Coefficient of Σ max − Σ min of the bounds in the loss. RAMBO uses 0.001.
     pub bound_coefficient: Real,
+    /// β of Seitzer et al. (arXiv:2203.09168): every term of the likelihood is weighed by σ^(2β), held fixed. 0 is the likelihood
+    /// itself, under which a column that seldom differs from its mean, such as a sparse reward, may be left to its variance; 1
+    /// lets means follow squared errors. Ours; MOPO has 0.
+    pub beta_nll: Real,
     /// Fitting stops after more than this many epochs in a row in which no member improved.
     pub patience: usize,
     /// By what epochs and members are compared.
@@ -73,6 +77,7 @@ impl Default for EnsembleConfig {
             max_log_var: 0.5,
             min_log_var: -10.0,
             bound_coefficient: 0.01,
+            beta_nll: 0.0,
             patience: 5,
             criterion: Criterion::MeanSquaredError,
             improvement: 0.01,
@@ -119,6 +124,7 @@ impl EnsembleConfig {
             "must be below `max_log_var`",
         )?;
         unless(self.bound_coefficient >= 0.0, "bound_coefficient", "must not be negative")?;
+        unless((0.0..=1.0).contains(&self.beta_nll), "beta_nll", "must lie between 0 and 1")?;
         unless((0.0..1.0).contains(&self.improvement), "improvement", "must lie in [0, 1)")?;
         unless(self.max_epochs != Some(0), "max_epochs", "must be at least 1 where given")?;
         unless(self.epoch_rows != Some(0), "epoch_rows", "must be at least 1 where given")

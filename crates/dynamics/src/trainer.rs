@@ -47,7 +47,8 @@ impl Trainer {
     ///
     /// ℒ = Σᵢ ( mean((μᵢ − y)²·e^(−ℓᵢ)) + mean(ℓᵢ) ) + c·(Σ_d M_d − Σ_d m_d),
     ///
-    /// means over rows and output columns, without the ½ of a log-likelihood (MOPO's code).
+    /// means over rows and output columns, without the ½ of a log-likelihood (MOPO's code). What is followed is each term times
+    /// e^(βℓᵢ), which has no gradient of its own, β being [`beta_nll`](EnsembleConfig::beta_nll).
     ///
     /// # Panics
     /// If the widths of `data` are not those of the ensemble, or there is no such row.
@@ -57,9 +58,12 @@ impl Trainer {
         data: &Columns,
         rows: impl Fn(usize) -> &'r [usize] + Sync,
     ) -> Real {
+        let beta = model.config.beta_nll;
         self.descend(model, |member, head, tape| {
-            let fit = head.terms(tape, data, rows(member)).mean();
-            (fit, fit.item())
+            let (terms, log_var) = head.terms(tape, data, rows(member));
+            let fit = terms.mean();
+            let followed = if beta == 0.0 { fit } else { (terms * (log_var.detach() * beta).exp()).mean() };
+            (followed, fit.item())
         })
     }
     // ANCHOR_END: step
@@ -121,18 +125,18 @@ impl State for Trainer {
 }
 
 impl Head {
-    /// (μ − y)²·e^(−ℓ) + ℓ of the rows of `data` in `order`, `[1, rows, cols]`.
-    pub(crate) fn terms<'t>(&self, tape: Tape<'t>, data: &Columns, order: &[usize]) -> Var<'t> {
+    /// (μ − y)²·e^(−ℓ) + ℓ of the rows of `data` in `order`, and ℓ, `[1, rows, cols]`.
+    fn terms<'t>(&self, tape: Tape<'t>, data: &Columns, order: &[usize]) -> (Var<'t>, Var<'t>) {
         self.terms_of(tape, order.len(), |i| (data, order[i]))
     }
 
-    /// (μ − y)²·e^(−ℓ) + ℓ of `count` rows, `[1, count, cols]`; `row(i)` is the `i`-th and whose it is.
+    /// (μ − y)²·e^(−ℓ) + ℓ of `count` rows, and ℓ, `[1, count, cols]`; `row(i)` is the `i`-th and whose it is.
     pub(crate) fn terms_of<'t, 'd>(
         &self,
         tape: Tape<'t>,
         count: usize,
         row: impl Fn(usize) -> (&'d Columns, usize),
-    ) -> Var<'t> {
+    ) -> (Var<'t>, Var<'t>) {
         let gather = |width: usize, write: &dyn Fn(&Columns, usize, &mut [Real])| {
             tape.fill(Shape::new(1, count, width), |out| {
                 for (i, out) in out.chunks_exact_mut(width).enumerate() {
@@ -144,6 +148,6 @@ impl Head {
         let x = gather(self.inputs(), &|data, row, out| self.input_row(data, row, out));
         let y = gather(self.cols, &|data, row, out| self.target_row(data, row, out));
         let [mean, log_var] = self.split(self.net.forward(x));
-        (mean - y).square() * (-log_var).exp() + log_var
+        ((mean - y).square() * (-log_var).exp() + log_var, log_var)
     }
 }

@@ -180,7 +180,8 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
         None => log,
     };
     let algorithm = experiment.algorithm_of(arm)?;
-    let payable = Payable::of(log, algorithm.discount(), algorithm.needs_model());
+    let charged = algorithm.needs_model() || experiment.imagination.doubt_weight > 0.0;
+    let payable = Payable::of(log, algorithm.discount(), charged);
     let key = context.key(seed).name("learner");
     let mut learning = blank(context, at, seed)?;
 

@@ -16,8 +16,7 @@
 //! forward time; rows that enter a terminal state are stored and end their chain. Beyond the authors' code: the same
 //! generator with a forward model is the control arm (same starts, same budget, same policy class); and, all off unless asked
 //! for, a buffer that is imagined anew from time to time ([`Config::refresh_every`]), a check by a model of the other direction
-//! ([`Config::agreement`]), chains that end where the model has become unsure ([`Config::doubt_budget`]) and rewards that are
-//! less where it is ([`Config::doubt_weight`]).
+//! ([`Config::agreement`]) and chains that end where the model has become unsure ([`Config::doubt_budget`]).
 //!
 //! The learner matters. It must fit its notion of the known to the *mixed* batch and choose among its actions, as BCQ does
 //! with its VAE; a learner that clones the mixture (TD3+BC) is pulled towards the uniform reverse policy.
@@ -79,10 +78,7 @@ pub struct Config {
     pub agreement: Option<Real>,
     /// The doubt that ends a chain, in units of its median over recorded transitions: an uncertainty-weighted horizon.
     pub doubt_budget: Option<Real>,
-    /// What is taken off an imagined reward for as much doubt as the median recorded transition has; 0, as in the paper, takes
-    /// nothing. Where the log never was, a model may go on promising what is paid at the edge of what it knows.
-    pub doubt_weight: Real,
-    /// What is doubted where there is a budget or a weight.
+    /// What is doubted where there is a budget.
     pub doubt: PenaltyConfig,
 }
 
@@ -99,7 +95,6 @@ impl Default for Config {
             refresh_every: None,
             agreement: None,
             doubt_budget: None,
-            doubt_weight: 0.0,
             doubt: PenaltyConfig::EnsembleStd,
         }
     }
@@ -136,20 +131,12 @@ impl Config {
         let budget = self.doubt_budget.unwrap_or(1.0);
         let sound = budget > 0.0 && budget.is_finite();
         ConfigError::unless(sound, "doubt_budget", format!("is {budget}; a budget is positive"))?;
-        let weight = self.doubt_weight;
-        let sound = weight >= 0.0 && weight.is_finite();
-        ConfigError::unless(sound, "doubt_weight", format!("is {weight}; it must not be negative"))?;
-        let measured = !self.doubts() || self.doubt != PenaltyConfig::None;
-        ConfigError::unless(measured, "doubt", "is none; a budget or a weight of doubt needs a measure of it")
-    }
-
-    /// Whether doubt is measured at all.
-    fn doubts(&self) -> bool {
-        self.doubt_budget.is_some() || self.doubt_weight != 0.0
+        let measured = self.doubt_budget.is_none() || self.doubt != PenaltyConfig::None;
+        ConfigError::unless(measured, "doubt", "is none; a budget of doubt needs a measure of it")
     }
 
     /// The loop for `model`, with all that is asked for: a check by `other`, a model of the other direction, if there is to be
-    /// agreement, and a budget and a weight of doubt, in units of what `log`'s rows are doubted.
+    /// agreement, and a budget of doubt, in units of what `log`'s rows are doubted.
     ///
     /// # Errors
     /// If a value makes no sense, or agreement is asked for and there is nobody to ask.
@@ -161,18 +148,15 @@ impl Config {
         termination: Termination,
     ) -> Result<Generator, ConfigError> {
         self.check()?;
-        let &Self { horizon, starts_per_call, .. } = self;
-        let mut config = ImagineConfig { horizon, starts_per_call, ..Default::default() };
-        let mut penalty = PenaltyConfig::None.build();
-        if self.doubts() {
+        let (mut penalty, mut doubt_budget) = (PenaltyConfig::None.build(), None);
+        if let Some(budget) = self.doubt_budget {
             penalty = self.doubt.build();
             let mut u = measure(model, penalty.as_mut(), &every_few(log, MEASURED), Key::new(0).name("typical doubt"));
             u.sort_unstable_by(Real::total_cmp);
-            let typical = u[u.len() / 2];
-            config.doubt_budget = self.doubt_budget.map(|budget| budget * typical);
-            // Of a model whose members all say the same nothing is doubted.
-            config.penalty_weight = if typical > 0.0 { self.doubt_weight / typical } else { 0.0 };
+            doubt_budget = Some(budget * u[u.len() / 2]);
         }
+        let (horizon, starts_per_call) = (self.horizon, self.starts_per_call);
+        let config = ImagineConfig { horizon, starts_per_call, doubt_budget, ..Default::default() };
         let imaginer = Imaginer::new(config, termination, penalty)?;
         let Some(share) = self.agreement else { return Ok(imaginer) };
         let other = other.ok_or_else(|| ConfigError {
@@ -232,47 +216,11 @@ pub fn uniform(spec: Spec) -> Uniform {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backcast_dynamics::{Ensemble, EnsembleConfig};
 
     #[test]
     fn presets_follow_the_task() {
         assert_eq!(Config::preset("maze2d-large-sparse-v1").unwrap().ratio, 0.3);
         assert_eq!(Config::preset("walker2d-medium-v2").unwrap().policy, ReversePolicy::Vae);
         assert!(Config::preset("dmsd").is_none());
-    }
-
-    /// The same chains, each reward less by what the model doubts of its step, in units of the log's median.
-    #[test]
-    fn doubt_has_its_price() {
-        let spec = Spec::new(2, 1);
-        let mut log = Columns::new(spec);
-        let mut x = vec![0.0; 6 * 100];
-        Key::new(70).normal(&mut x);
-        for x in x.chunks_exact(6) {
-            log.push(&x[..2], &x[2..3], x[3], &x[4..], false);
-        }
-        let members =
-            EnsembleConfig { members: 3, elites: 2, hidden: vec![8], decay: vec![0.0; 2], ..Default::default() };
-        let mut model = Ensemble::new(members, spec, Direction::Reverse, Key::new(71)).unwrap();
-        let mut imagined = |doubt_weight| {
-            let config = Config { doubt_weight, rows: 60, starts_per_call: 20, horizon: 3, ..Config::default() };
-            let mut imaginer = config.imaginer(&mut model, &log, None, |_, _, _| false).unwrap();
-            config.imagine(&mut imaginer, &mut model, &log, &mut uniform(spec), Key::new(72), &mut |_| true)
-        };
-        let (free, paying) = (imagined(0.0), imagined(0.5));
-        let mut doubt =
-            |rows: &Columns| measure(&mut model, PenaltyConfig::EnsembleStd.build().as_mut(), rows, Key::new(0));
-        let mut typical = doubt(&log);
-        typical.sort_unstable_by(Real::total_cmp);
-        let doubt = doubt(&free);
-        for row in 0..free.len() {
-            assert_eq!(free.row(Column::Obs, row), paying.row(Column::Obs, row));
-            let paid = free.row(Column::Reward, row)[0] - paying.row(Column::Reward, row)[0];
-            let price = 0.5 * doubt[row] / typical[50];
-            assert!(price > 0.0 && (paid - price).abs() < 1e-4 * price.max(1.0), "row {row}: {paid} is not {price}");
-        }
-        assert_eq!(Config { doubt_weight: -1.0, ..Config::default() }.check().unwrap_err().field, "doubt_weight");
-        let blind = Config { doubt_weight: 0.1, doubt: PenaltyConfig::None, ..Config::default() };
-        assert_eq!(blind.check().unwrap_err().field, "doubt");
     }
 }

@@ -29,7 +29,6 @@ fn tiny() -> Experiment {
         refresh_every = 130
         agreement = 1.0
         doubt_budget = 20.0
-        doubt_weight = 0.05
         policy = "vae"
         [rollout_vae]
         hidden = [8]

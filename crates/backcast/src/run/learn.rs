@@ -180,8 +180,7 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
         None => log,
     };
     let algorithm = experiment.algorithm_of(arm)?;
-    let charged = algorithm.needs_model() || experiment.imagination.doubt_weight > 0.0;
-    let payable = Payable::of(log, algorithm.discount(), charged);
+    let payable = Payable::of(log, algorithm.discount(), algorithm.needs_model());
     let key = context.key(seed).name("learner");
     let mut learning = blank(context, at, seed)?;
 

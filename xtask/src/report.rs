@@ -143,6 +143,9 @@ pub(crate) struct ModelFit {
     pub(crate) one_step_rmse: f64,
     /// The same for predicting that nothing changes.
     pub(crate) baseline_copy_rmse: f64,
+    /// The share of the reward's variance on held-out rows that is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reward_unexplained: Option<f64>,
 }
 
 /// The dataset.
@@ -447,22 +450,24 @@ fn score_table(run: &RunReport) -> Markup {
 fn fits(run: &RunReport) -> Markup {
     markup! {
         div.scroll { table {
-            thead { tr { th { "Model" } th.n { "One step" } th.n { "Copying" } th.n { "Epochs" } th.n { "Time" } } }
+            thead { tr { th { "Model" } th.n { "One step" } th.n { "Copying" } th.n { "Reward left" } th.n { "Epochs" } th.n { "Time" } } }
             tbody { @for fit in &run.model_report {
                 tr.joined {
                     td { b { (fit.direction) } }
                     td.n { (significant(fit.one_step_rmse)) }
                     td.n { (significant(fit.baseline_copy_rmse)) }
+                    td.n { (fit.reward_unexplained.map_or("–".into(), |share| format!("{:.1} %", 100.0 * share))) }
                     td.n { (fit.epochs) }
                     td.n { (clock(fit.seconds)) }
                 }
-                tr { td.note colspan="5" { "Held-out MSE, elites in bold: "
+                tr { td.note colspan="6" { "Held-out MSE, elites in bold: "
                     @for (member, mse) in fit.holdout_mse.iter().enumerate() {
                         span.member.elite[fit.elites.contains(&member)] { (format!("{mse:.1e}").replace('-', "−")) } " "
                     }
                 } }
             } }
-        } p.note { "One step and copying: root mean squared error of the predicted state." } }
+        } p.note { "One step and copying: root mean squared error of the predicted state. Reward left: the share of its \
+            variance that is not explained. All on held-out rows." } }
     }
 }
 

@@ -48,6 +48,7 @@ pub(crate) fn made_up() -> RunReport {
         seconds: 96.0,
         one_step_rmse: rmse,
         baseline_copy_rmse: 0.0413,
+        reward_unexplained: Some(0.0312),
     };
     RunReport {
         experiment: "romi-bcq-umaze".into(),

@@ -142,6 +142,7 @@ fn fit(model: &ModelResult) -> ModelFit {
         seconds: model.seconds,
         one_step_rmse: model.one_step_rmse,
         baseline_copy_rmse: model.copy_rmse,
+        reward_unexplained: model.reward_unexplained,
     }
 }
 

@@ -30,6 +30,10 @@ pub struct ModelResult {
     pub one_step_rmse: f64,
     /// The same for predicting that nothing changes.
     pub copy_rmse: f64,
+    /// The share of the reward's variance on the held-out rows that the mean of the best elite leaves; none where all rewards are
+    /// alike, and in results of earlier builds.
+    #[serde(default)]
+    pub reward_unexplained: Option<f64>,
     /// Error by length of imagination.
     pub horizon: Vec<HorizonPoint>,
 }
@@ -126,6 +130,12 @@ pub(crate) fn fit(context: &Context<'_>, seed: u64, direction: Direction) -> Res
     let seconds = seconds();
     save_on(context.disk, &mut model, &BTreeMap::new(), &path(context, seed, direction, "safetensors"))?;
     let (one_step_rmse, copy_rmse) = one_step(&holdout, &mut model);
+    let reward_unexplained = reward_unexplained(&holdout, &mut model);
+    if let Some(share) = reward_unexplained.filter(|&share| share > REWARD_UNLEARNT) {
+        let percent = 100.0 * share;
+        let what = format!("it leaves {percent:.0} % of the reward's variance unexplained; see `model.beta_nll`");
+        context.observer.warning(&job, &what);
+    }
     let horizon = error_by_horizon(context, &mut model, seed);
     let result = ModelResult {
         seed,
@@ -137,6 +147,7 @@ pub(crate) fn fit(context: &Context<'_>, seed: u64, direction: Direction) -> Res
         seconds,
         one_step_rmse,
         copy_rmse,
+        reward_unexplained,
         horizon,
     };
     files::write(context.disk, &result_path, &serde_json::to_string_pretty(&result).expect("plain values"))?;
@@ -161,6 +172,23 @@ fn one_step(rows: &Columns, model: &mut Ensemble) -> (f64, f64) {
     }
     let n = truth.len() as f64;
     ((error / n).sqrt(), (copy / n).sqrt())
+}
+
+/// A model that leaves more than this share of the reward's variance unexplained has not learnt what is paid.
+const REWARD_UNLEARNT: f64 = 0.5;
+
+/// The share of the reward's variance in `rows` that the best elite's mean leaves.
+fn reward_unexplained(rows: &Columns, model: &mut Ensemble) -> Option<f64> {
+    let split = model.direction().split();
+    let (best, batch) = (model.elites()[0], rows.batch());
+    let rewards = batch.column(Column::Reward);
+    let n = rewards.len() as f64;
+    let mean = rewards.iter().map(|&r| r as f64).sum::<f64>() / n;
+    let variance = rewards.iter().map(|&r| (r as f64 - mean).powi(2)).sum::<f64>() / n;
+    let p = model.predict(split.given.map(|c| batch.column(c)));
+    let residuals = rewards.iter().enumerate().map(|(row, &r)| (p.mean[[best, row, 0]] - r) as f64);
+    let error = residuals.map(|e| e.powi(2)).sum::<f64>() / n;
+    (variance > 0.0 && split.predicted[0] == Column::Reward).then_some(error / variance)
 }
 
 /// Rolls the model along recorded stretches of the log.

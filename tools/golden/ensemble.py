@@ -74,29 +74,32 @@ class Ensemble:
         """What is given, and what is to be predicted of it."""
         return (s2, torch.cat([r, s - s2], 1)) if self.reverse else (s, torch.cat([r, s2 - s], 1))
 
-    def fit(self, s, a, r, s2):
-        """The loss without decays, on rows of which each member has an equal share; and the decays."""
+    def fit(self, s, a, r, s2, beta=0.0):
+        """The loss without decays, on rows of which each member has an equal share; the decays; and the loss with each term of the
+        likelihood weighed by a fixed sigma^(2 beta) (arXiv:2203.09168, equation 5)."""
         given, target = self.split(s, a, r, s2)
-        total = self.bound_coefficient * (self.high.sum() - self.low.sum())
+        weighed = total = self.bound_coefficient * (self.high.sum() - self.low.sum())
         for m, (x, y, act) in enumerate(zip(*(t.chunk(len(self.nets)) for t in (given, target, a)))):
             mean, log_var = self.predict(m, x, act)
-            total = total + ((mean - y) ** 2 * torch.exp(-log_var)).mean() + log_var.mean()
+            terms = (mean - y) ** 2 * torch.exp(-log_var) + log_var
+            total = total + terms.mean()
+            weighed = weighed + (torch.exp(log_var).detach() ** beta * terms).mean()
         decays = [k / 2 * (layer.weight**2).sum() for net in self.nets for k, layer in zip(self.decay, net)]
-        return total, sum(decays)
+        return total, sum(decays), weighed
 
 
-def record(name, reverse):
+def record(name, reverse, **weights):
     rate, members = 1e-3, 3
     random = np.random.default_rng([1, *name.encode()])
     rec = Recorder(name, "ensemble", None, rows=16 * members)
     model = Ensemble(random, members, [12, 10], [2e-2, 0.0, 5e-2], 0.02, reverse)
-    rec.config = {"direction": "reverse" if reverse else "forward", "model": model.config(elites=2, learning_rate=rate)}
+    rec.config = {"direction": "reverse" if reverse else "forward", "model": model.config(elites=2, learning_rate=rate, **weights)}
     rec.start(model.named())
     adam = torch.optim.Adam(model.parameters(), lr=rate)
     for _ in range(10):
         s, a, r, s2, _ = rec.batch()
-        loss, decays = model.fit(s, a, r, s2)
-        rec.step(adam, loss + decays)
+        loss, decays, weighed = model.fit(s, a, r, s2, weights.get("beta_nll", 0.0))
+        rec.step(adam, weighed + decays)
         rec.report(loss=loss)
     model.write_rest(rec, ["params", "final"])
     rec.save()
@@ -105,3 +108,4 @@ def record(name, reverse):
 if __name__ == "__main__":
     record("ensemble-forward", reverse=False)
     record("ensemble-reverse", reverse=True)
+    record("ensemble-weighted", reverse=True, beta_nll=0.5)

@@ -88,7 +88,7 @@ def record(name, limit):
             log_probs.append(gaussian.log_prob(torch.cat([r, s2], 1)).sum(1, keepdim=True))
         log_prob = torch.logsumexp(torch.stack(log_probs), 0) - math.log(ELITES)
         adversarial = (advantage * log_prob).mean()
-        fit, decays = model.fit(*log[:4])
+        fit, decays, _ = model.fit(*log[:4])
         rec.step(model_adam, LAMBDA * adversarial + fit + decays)
         rec.report(model_loss=fit, adversarial_loss=adversarial, model_log_prob=log_prob.mean())
 

@@ -1,5 +1,5 @@
-//! What the score of a finished maze run is made of: does a policy arrive, how soon, does it stay, and how far from the goal's
-//! middle does it end?
+//! What the score of a finished maze run is made of: does a policy arrive, how soon, does it stay, how far from the goal's
+//! middle does it end, and where?
 //!
 //! Every policy of the run is tried again from the starts of its last evaluation. A step counts as "at the goal" where it is
 //! rewarded.
@@ -11,6 +11,7 @@
 use backcast::core::{Env, Key, Real, Spec, Step};
 use backcast::envs::maze2d::Maze2d;
 use backcast::{evaluate, run};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,6 +24,16 @@ struct Episode {
 
 /// Episodes in the order of their starts.
 type Log = Arc<Mutex<Vec<Episode>>>;
+
+/// The three places, to a tenth, where most episodes end, and how many do.
+fn resting_places(episodes: &[Episode]) -> String {
+    let mut ends = BTreeMap::<[i64; 2], usize>::new();
+    episodes.iter().for_each(|e| *ends.entry(e.place.map(|x| (10.0 * x).round() as i64)).or_default() += 1);
+    let mut ends: Vec<_> = ends.into_iter().collect();
+    ends.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    let place = |([x, y], count): &([i64; 2], usize)| format!("({}, {}): {count}", *x as f64 / 10.0, *y as f64 / 10.0);
+    ends.iter().take(3).map(place).collect::<Vec<_>>().join(" · ")
+}
 
 /// A world that notes which of its steps are rewarded.
 struct Watched {
@@ -58,7 +69,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let experiment = run::experiment_of(&folder)?;
     let score = backcast::envs::score(&experiment.task).ok_or("a task with reference scores")?;
     let [goal_x, goal_y] = Maze2d::named(&experiment.task)?.target();
-    let heading = ["arm", "seed", "score", "arrives", "steps to arrive", "then stays", "ends from the goal"];
+    let heading = [
+        "arm",
+        "seed",
+        "score",
+        "arrives",
+        "steps to arrive",
+        "then stays",
+        "ends from the goal",
+        "most end at (episodes)",
+    ];
     println!("| {} |\n|{}", heading.join(" | "), "---|".repeat(heading.len()));
     for arm in &experiment.arms {
         for seed in experiment.seeds.0.clone() {
@@ -76,7 +96,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 Ok(Box::new(Watched { world, episode: log.len() - 1, log: seen.clone() }))
             };
             let key = Key::new(seed).name("experiment").name("final");
-            let returns = evaluate(&mut agent, world, experiment.training.final_episodes, key)?;
+            let returns = evaluate(&mut agent.as_evaluated(), world, experiment.training.final_episodes, key)?;
 
             let episodes = seen.lock().unwrap_or_else(PoisonError::into_inner);
             let first = |episode: &Episode| episode.rewarded.iter().position(|&r| r);
@@ -88,13 +108,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let mut ends: Vec<f64> = episodes.iter().filter(|e| first(e).is_some()).map(from_goal).collect();
             ends.sort_unstable_by(f64::total_cmp);
             println!(
-                "| {} | {seed} | {:.1} | {:.0} % | {} | {:.0} % | {} |",
+                "| {} | {seed} | {:.1} | {:.0} % | {} | {:.0} % | {} | {} |",
                 arm.name,
                 score.mean(returns.iter().sum::<f64>() / returns.len() as f64),
                 100.0 * arrivals.len() as f64 / episodes.len() as f64,
                 arrivals.get(arrivals.len() / 2).map_or("–".into(), usize::to_string),
                 100.0 * paid as f64 / steps.max(1) as f64,
                 ends.get(ends.len() / 2).map_or("–".into(), |d| format!("{d:.2}")),
+                resting_places(&episodes),
             );
         }
     }

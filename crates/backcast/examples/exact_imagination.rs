@@ -43,7 +43,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         agent.normaliser().apply_columns(&mut staging);
         let metrics = agent.update(staging.batch(), key);
         if update.is_multiple_of(experiment.training.eval_every) {
-            let returns = evaluate(&mut agent, || backcast::envs::make(&experiment.task), 30, Key::new(1))?;
+            let returns =
+                evaluate(&mut agent.as_evaluated(), || backcast::envs::make(&experiment.task), 30, Key::new(1))?;
             let mean = returns.iter().sum::<f64>() / returns.len() as f64;
             println!("{update:7} {:6.1} {:7.1}", score.mean(mean), metrics.get("q").unwrap_or(f32::NAN));
         }

@@ -41,6 +41,7 @@
 //! | split | min(20 %, 1000) rows are held out; inputs are standardised by the rest | MOPO's code |
 //! | rows | each member draws its own rows with replacement, **once**; each epoch puts them in a new order | PETS, MBPO |
 //! | loss | mean((μ − y)²·e^(−ℓ)) + mean(ℓ) per member, ℓ = ln σ² softly held between learnt bounds | PETS, appendix A.1 |
+//! | weight | each term of the likelihood times σ^(2β), held fixed, where [`beta_nll`](EnsembleConfig::beta_nll) asks for it | Seitzer et al., arXiv:2203.09168 |
 //! | choice | a member whose held-out error fell by more than 1 % is remembered | MBPO's code |
 //! | end | more than 5 epochs without such a member; each goes back to its best; the best 5 are the elites | MBPO's code |
 //!

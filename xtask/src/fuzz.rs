@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Every target, and the longest input that it is given.
-const TARGETS: [(&str, usize); 6] = [
+const TARGETS: [(&str, usize); 7] = [
     ("d4rl", 16_384),
     ("npz", 4096),
     ("minari", 16_384),
     ("columns", 4096),
+    ("joint", 4096),
     ("checkpoint", 4096),
     ("experiment", 8192),
 ];
@@ -30,7 +31,7 @@ const MEGABYTES: u32 = 1024;
 /// What is fuzzed, and for how long.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// d4rl, npz, minari, columns, checkpoint or experiment; all of them, one after another, by default
+    /// d4rl, npz, minari, columns, joint, checkpoint or experiment; all of them, one after another, by default
     target: Option<String>,
     /// Inputs to try
     #[arg(long, default_value_t = 100_000)]
@@ -149,6 +150,22 @@ fn seed(target: &str, corpus: &Path) -> anyhow::Result<()> {
             let mut rows = Columns::new(Spec::new(2, 1));
             (0..5).for_each(|t| rows.push(&[0.0, 1.0], &[0.5], 1.0, &[1.0, 1.0], t == 4));
             Stored::write(&corpus.join("seed-transitions"), &rows)?;
+        }
+        "joint" => {
+            // Two agents, two numbers each, three actions; two episodes.
+            let numbers: Vec<_> = (0..24).map(|i| (i % 3) as f32 as _).collect();
+            let ends = [false, false, true, false, false, true];
+            let rich: [(&str, &[usize]); 4] =
+                [("next_observations", &[6, 2, 2]), ("state", &[6, 3]), ("next_state", &[6, 3]), ("other", &[6])];
+            for (name, more) in [("seed-plain", &rich[..0]), ("seed-rich", &rich)] {
+                let mut file = data::npz::create(&corpus.join(name))?;
+                let always: [(&str, &[usize]); 3] = [("observations", &[6, 2, 2]), ("actions", &[6, 2]), ("rewards", &[6])];
+                for (array, shape) in always.iter().chain(more) {
+                    file.reals(array, shape, &numbers[..shape.iter().product()])?;
+                }
+                file.flags("terminals", &ends)?;
+                file.finish()?;
+            }
         }
         "checkpoint" => {
             let mut store = nn::Store::default();

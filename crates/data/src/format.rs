@@ -227,7 +227,7 @@ pub fn write(path: &Path, format: Format, log: &Log, options: &WriteOptions) -> 
     atomic::replace(path, |path| {
         let mut file = match format {
             Format::D4rl => h5::create(path)?,
-            Format::Npz | Format::NeoRl | Format::Trajectories => Box::new(npz::Writer::create(path)?) as _,
+            Format::Npz | Format::NeoRl | Format::Trajectories => npz::create(path)?,
             Format::Columns => store::create(path, log)?,
             Format::Minari | Format::MinariArrow => return minari::write_in_place(path, format, log, options),
         };

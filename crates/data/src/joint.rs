@@ -13,9 +13,8 @@
 //! Anything else is passed over. A cut is never a terminal. Where a file does not hold what comes next, it is taken from the row after,
 //! and the last row of an episode makes no transition.
 
-use crate::DataError;
 use crate::arrays::ReadArrays;
-use crate::h5;
+use crate::{DataError, Format, format};
 use backcast_core::{Key, Real};
 use ndarray::{Array1, Array2, Array3, Axis};
 use std::ops::Range;
@@ -45,13 +44,13 @@ pub struct JointLog {
 }
 
 impl JointLog {
-    /// Reads an HDF5 file of agents with `actions` actions each.
+    /// Reads a file of agents with `actions` actions each: HDF5, npz or columns, by its content.
     ///
     /// # Errors
     /// Typed, naming the file and the dataset: one that is missing, of a shape that fits no other, not of numbers; an action that is
     /// no whole number below `actions`, a number that is not finite, with row and column; no rows. Never panics on a damaged file.
     pub fn read(path: &Path, actions: usize) -> Result<Self, DataError> {
-        Self::read_from(&*h5::open(path)?, actions)
+        Self::read_from(&*format::open(path, Format::detect(path)?)?, actions)
     }
 
     /// As [`read`](Self::read), from any container of arrays.
@@ -162,8 +161,7 @@ impl JointLog {
     /// The transitions of some episodes: rows whose next observation is known, their own or the row's after.
     pub fn transitions(&self, episodes: &[usize]) -> JointTransitions {
         let all = self.episodes();
-        let mut rows = Vec::new();
-        let mut next = Vec::new();
+        let (mut rows, mut next, mut first) = (Vec::new(), Vec::new(), Vec::new());
         for episode in episodes.iter().map(|&e| all[e].clone()) {
             for row in episode.clone() {
                 let follows = row + 1 < episode.end;
@@ -171,6 +169,7 @@ impl JointLog {
                 if follows || self.next_obs.is_some() || self.terminal[row] {
                     rows.push(row);
                     next.push(if follows { row + 1 } else { row });
+                    first.push(row == episode.start);
                 }
             }
         }
@@ -187,7 +186,7 @@ impl JointLog {
             terminal: rows.iter().map(|&row| Real::from(u8::from(self.terminal[row]))).collect(),
             // A last row is its own successor here; what would have been done next is not known and nobody's.
             next_act: self.act.select(Axis(0), &next),
-            first: rows.iter().map(|row| episodes.iter().any(|&e| all[e].start == *row)).collect(),
+            first,
             rows,
         }
     }

@@ -6,15 +6,18 @@ mod shared;
 use backcast_core::{Key, Real};
 use backcast_data::{
     DataError, JointLog,
-    arrays::{Entry, Kind, ReadArrays},
-    h5,
+    arrays::{Entry, Kind, ReadArrays, WriteArrays},
+    h5, npz,
 };
 use shared::recorded;
 use std::path::{Path, PathBuf};
 
 /// Two agents, two numbers each, three actions; two episodes of three rows, the first ended and the second cut.
 fn write(path: &Path, change: impl Fn(&str, &mut Vec<usize>, &mut Vec<Real>) -> bool) {
-    let mut file = h5::create(path).unwrap();
+    write_to(h5::create(path).unwrap(), change);
+}
+
+fn write_to(mut file: Box<dyn WriteArrays>, change: impl Fn(&str, &mut Vec<usize>, &mut Vec<Real>) -> bool) {
     let numbers = |n: usize| (0..n).map(|i| i as Real).collect::<Vec<_>>();
     let actions = (0..12).map(|i| (i % 3) as Real).collect::<Vec<_>>();
     for (name, shape, values) in [
@@ -40,6 +43,15 @@ fn written(change: impl Fn(&str, &mut Vec<usize>, &mut Vec<Real>) -> bool) -> (R
     let path = directory.path().join("joint.hdf5");
     write(&path, change);
     (JointLog::read(&path, 3), path)
+}
+
+#[test]
+fn a_log_is_the_same_from_an_npz() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("joint.npz");
+    write_to(npz::create(&path).unwrap(), |_, _, _| true);
+    let log = written(|_, _, _| true).0.unwrap();
+    assert_eq!(JointLog { origin: log.origin.clone(), ..JointLog::read(&path, 3).unwrap() }, log);
 }
 
 #[test]

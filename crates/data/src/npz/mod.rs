@@ -72,6 +72,14 @@ pub fn open(path: &Path) -> Result<Box<dyn ReadArrays>, DataError> {
     open_bytes(path, Box::new(file), metadata.len())
 }
 
+/// Creates `path`, or empties it. See [`write`](crate::write) for a write that is never seen half done.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn create(path: &Path) -> Result<Box<dyn WriteArrays>, DataError> {
+    Ok(Box::new(Writer(zip::Writer::create(path)?)))
+}
+
 /// Opens an archive of `length` bytes that may lie in memory; `path` is for messages.
 ///
 /// # Errors
@@ -128,13 +136,9 @@ impl ReadArrays for Reader {
 }
 
 /// An npz archive being written.
-pub(crate) struct Writer(zip::Writer);
+struct Writer(zip::Writer);
 
 impl Writer {
-    pub(crate) fn create(path: &Path) -> Result<Self, DataError> {
-        zip::Writer::create(path).map(Self)
-    }
-
     /// Adds a member of `count` elements of `width` bytes; `chunks` calls its argument with all of them, in order.
     fn add(
         &mut self,

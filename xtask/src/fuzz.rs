@@ -159,7 +159,8 @@ fn seed(target: &str, corpus: &Path) -> anyhow::Result<()> {
                 [("next_observations", &[6, 2, 2]), ("state", &[6, 3]), ("next_state", &[6, 3]), ("other", &[6])];
             for (name, more) in [("seed-plain", &rich[..0]), ("seed-rich", &rich)] {
                 let mut file = data::npz::create(&corpus.join(name))?;
-                let always: [(&str, &[usize]); 3] = [("observations", &[6, 2, 2]), ("actions", &[6, 2]), ("rewards", &[6])];
+                let always: [(&str, &[usize]); 3] =
+                    [("observations", &[6, 2, 2]), ("actions", &[6, 2]), ("rewards", &[6])];
                 for (array, shape) in always.iter().chain(more) {
                     file.reals(array, shape, &numbers[..shape.iter().product()])?;
                 }

@@ -1,6 +1,7 @@
 //! Who may depend on whom, and what each package says of itself.
 
 use super::tree::Tree;
+use serde::Deserialize;
 
 /// The layers from left to right. An edge may only point to a layer further left.
 const LAYERS: [&[&str]; 8] = [
@@ -78,13 +79,60 @@ pub(super) fn front_pages(tree: &Tree) -> Vec<String> {
     complaints
 }
 
+/// A package outside the workspace, such as the fuzzers, is built with the lock file that was committed: it must know what this
+/// workspace's packages depend on by now.
+pub(super) fn lock_files(tree: &Tree) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (path, text) in tree.texts(&["/Cargo.lock"]) {
+        let lock = match toml::from_str::<Lock>(text) {
+            Ok(lock) => lock,
+            Err(error) => {
+                complaints.push(format!("{path}: {}", error.message()));
+                continue;
+            }
+        };
+        for package in &tree.packages {
+            let Some(locked) = lock.package.iter().find(|locked| locked.name == package.name) else { continue };
+            // A version stands behind a name that there is twice.
+            let knows = |name: &str| locked.dependencies.iter().any(|line| line.split(' ').next() == Some(name));
+            for lost in package.dependencies.iter().filter(|d| d.kind.is_none() && !d.optional && !knows(&d.name)) {
+                complaints.push(format!(
+                    "{path} does not know that {} depends on {}: `cargo metadata --manifest-path {}` renews it",
+                    package.name,
+                    lost.name,
+                    path.replace(".lock", ".toml")
+                ));
+            }
+        }
+    }
+    complaints
+}
+
+#[derive(Deserialize)]
+struct Lock {
+    #[serde(default)]
+    package: Vec<Locked>,
+}
+
+#[derive(Deserialize)]
+struct Locked {
+    name: String,
+    #[serde(default)]
+    dependencies: Vec<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tree::{Dependency, Package};
     use super::*;
 
     fn package(name: &str, folder: &str, description: &str, edges: &[&str]) -> Package {
-        let edge = |name: &&str| Dependency { name: name.to_string(), path: Some("somewhere".into()) };
+        let edge = |name: &&str| Dependency {
+            name: name.to_string(),
+            path: Some("somewhere".into()),
+            kind: None,
+            optional: false,
+        };
         Package {
             name: name.into(),
             description: Some(description.into()),
@@ -128,5 +176,19 @@ mod tests {
         }
         let nameless = Package { description: None, ..package("backcast-x", "crates/x", "", &[]) };
         assert_eq!(front_pages(&Tree { packages: vec![nameless], ..Tree::of(&good) }).len(), 1);
+    }
+
+    #[test]
+    fn a_lock_file_that_is_behind_is_found() {
+        let mut of = package("backcast-x", "crates/x", "", &["serde", "rand", "later"]);
+        of.dependencies[2].optional = true;
+        let complaints = |lines: &str| {
+            let text = format!("[[package]]\nname = \"backcast-x\"\ndependencies = [{lines}]\n");
+            let packages = vec![of.clone()];
+            lock_files(&Tree { packages, ..Tree::of(&[("fuzz/Cargo.lock", &text)]) }).len()
+        };
+        assert_eq!(complaints(r#""serde", "rand 0.9.1""#), 0);
+        assert_eq!(complaints(r#""serde""#), 1);
+        assert_eq!(complaints("nonsense"), 1);
     }
 }

@@ -13,9 +13,10 @@ use tree::Tree;
 /// The name of a rule, and the rule.
 type Rule = (&'static str, fn(&Tree) -> Vec<String>);
 
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 16] = [
     ("layers", layers::layers),
     ("front pages", layers::front_pages),
+    ("lock files", layers::lock_files),
     ("file names", source::file_names),
     ("file sizes", source::file_sizes),
     ("file lengths", source::file_lengths),

@@ -43,6 +43,11 @@ pub(super) struct Dependency {
     /// Present for packages of this workspace.
     #[serde(default)]
     pub(super) path: Option<String>,
+    /// `dev` or `build`, or nothing.
+    #[serde(default)]
+    pub(super) kind: Option<String>,
+    #[serde(default)]
+    pub(super) optional: bool,
 }
 
 #[derive(Deserialize)]

@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 
 STEPS = 30
-WORLDS = ["Hopper-v4", "Hopper-v5", "HalfCheetah-v5", "Walker2d-v4", "Walker2d-v5", "Reacher-v4", "Reacher-v5", "Ant-v4"]
+WORLDS = ["Hopper-v4", "Hopper-v5", "HalfCheetah-v5", "Walker2d-v4", "Walker2d-v5", "Reacher-v4", "Reacher-v5", "Ant-v4", "Ant-v5"]
 
 
 def row(*cells):

@@ -53,7 +53,7 @@ fn settable(install: &Install, name: &str) -> Box<dyn Settable> {
         "halfcheetah" => runner(Runner::HalfCheetah),
         "walker2d" => runner(Runner::Walker2d),
         "reacher" => Box::new(Reacher::new(install, version).unwrap()),
-        "ant" => Box::new(Ant::new(install, false).unwrap()),
+        "ant" => Box::new(Ant::new(install, version).unwrap()),
         _ => panic!("{name}"),
     }
 }
@@ -70,7 +70,7 @@ fn steps_are_those_of_gymnasium() {
         );
         return;
     }
-    let (mut world, mut name, mut worlds, mut ends) = (None, "", 0, 0);
+    let (mut world, mut name, mut worlds, mut ends, mut pressed) = (None, "", 0, 0, 0);
     for line in fixture.lines().skip(2) {
         let fields: Vec<&str> = line.split(',').collect();
         if fields[1] == "start" {
@@ -84,14 +84,21 @@ fn steps_are_those_of_gymnasium() {
         let expected: Vec<Real> = numbers(fields[3]).iter().map(|&x| x as Real).collect();
         let mut obs = vec![0.0; world.spec().obs];
         let step = world.step(&act, &mut obs);
-        assert_eq!(obs, expected, "{name}: {line}");
+        // The forces on an ant are gathered here in another order than in MuJoCo.
+        let exact = if name == "ant-v5" { 27 } else { obs.len() };
+        assert_eq!(obs[..exact], expected[..exact], "{name}: {line}");
+        for (found, expected) in obs[exact..].iter().zip(&expected[exact..]) {
+            assert!((found - expected).abs() < 1e-6, "{name}: {found}, {expected}: {line}");
+        }
+        pressed += usize::from(expected[exact..].iter().any(|&force| force != 0.0));
         let reward: f64 = fields[4].parse().unwrap();
         // Gymnasium sums an action's squares in single precision.
         assert!((f64::from(step.reward) - reward).abs() < 2e-6 * reward.abs().max(1.0), "{name}: {step:?}, {reward}");
         assert_eq!(step.terminated, fields[5] == "1", "{name}");
         ends += usize::from(step.terminated);
     }
-    assert_eq!(worlds, 8);
+    assert_eq!(worlds, 9);
+    assert!(pressed > 3, "nothing touched the ant, which compares nothing of forces");
     assert!(ends > 0, "no world ended, which compares nothing of endings");
 }
 

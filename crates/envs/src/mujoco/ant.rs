@@ -4,7 +4,8 @@
 //! − 0.5‖a‖² + 1; it ends unless every number is finite and 0.2 ≤ z ≤ 1. The torso's place is MuJoCo's, which lags behind the
 //! state (see [`Simulation::place`]), as in Gym. Versions 2 and 3 observe 84 contact forces more, which have been zero
 //! since MuJoCo 2, and so has their price; as zeros they stand in D4RL's files (*from memory, unverified*) and here. Version 4
-//! observes and pays for none. Version 5, which does, is not here: the binding does not see forces.
+//! observes and pays for none. Version 5, `[105]`, observes 78: torque and force on each of thirteen bodies, clipped to ±1; it pays
+//! 5e-4 of the sum of their squares, and 1 for being alive only who is. After a reset they are zero, whatever touches.
 //!
 //! # Antmaze
 //!
@@ -18,15 +19,31 @@
 //! it they behave as version 2.
 
 use super::locomotion::{State, jitter, jog, write};
-use super::{Body, Install, Simulation};
+use super::{Body, Install, Simulation, Version};
 use crate::EnvError;
 use backcast_core::{Env, Key, Real, Spec, Step};
 use std::fmt::Write;
 
 /// Steps until an episode of the free ant is cut off.
 pub const HORIZON: usize = 1000;
-/// Forces in the observation of versions 2 and 3.
-const FORCES: usize = 84;
+/// Forces in the observation of versions 2 and 3, those on the ground among them.
+const ZEROS: usize = 84;
+/// The shapes of the free ant, one to a body, in the order of the bodies.
+const SHAPES: [&str; 13] = [
+    "torso_geom",
+    "aux_1_geom",
+    "left_leg_geom",
+    "left_ankle_geom",
+    "aux_2_geom",
+    "right_leg_geom",
+    "right_ankle_geom",
+    "aux_3_geom",
+    "back_leg_geom",
+    "third_ankle_geom",
+    "aux_4_geom",
+    "rightback_leg_geom",
+    "fourth_ankle_geom",
+];
 
 /// Draws the start of an ant: positions ±0.1, speeds of deviation 0.1.
 fn start(key: Key, state: &mut State) {
@@ -34,9 +51,13 @@ fn start(key: Key, state: &mut State) {
     jog(key.name("velocities"), 0.1, &mut state.velocities);
 }
 
-/// Compiles an ant and finds its torso.
-fn compile(install: &Install, name: &str, text: &str) -> Result<(Simulation, Body), EnvError> {
-    let mut simulation = install.library().compile(name, text)?;
+/// Compiles an ant, which may feel what it touches, and finds its torso.
+fn compile(install: &Install, name: &str, text: &str, feels: bool) -> Result<(Simulation, Body), EnvError> {
+    let library = install.library();
+    let mut simulation = match feels {
+        true => library.compile_sensing(name, text, &SHAPES, "torso")?,
+        false => library.compile(name, text)?,
+    };
     let sizes = simulation.sizes();
     match simulation.body(c"torso") {
         Some(torso) if (sizes.positions, sizes.velocities, sizes.controls) == (15, 14, 8) => Ok((simulation, torso)),
@@ -53,8 +74,9 @@ fn controls(act: &[Real], scale: f64, who: &str) -> [f64; 8] {
 
 /// The free ant.
 pub struct Ant {
-    /// Zeros at the end of the observation.
-    forces: usize,
+    version: Version,
+    /// What presses each body, clipped, for those who observe it.
+    forces: [[f64; 6]; 13],
     simulation: Simulation,
     torso: Body,
     start: State,
@@ -63,15 +85,16 @@ pub struct Ant {
 }
 
 impl Ant {
-    /// Makes it as in versions 2 and 3 (111 observed) or as in version 4 (27).
+    /// Makes it: 111 numbers observed in versions 2 and 3, 27 in version 4, 105 in version 5.
     ///
     /// # Errors
-    /// [`EnvError::Mujoco`] if its model is not there or not understood.
-    pub fn new(install: &Install, observes_forces: bool) -> Result<Self, EnvError> {
-        let (simulation, torso) = compile(install, "ant.xml", &install.model("ant.xml")?)?;
+    /// [`EnvError::Mujoco`] if its model is not there or not understood; for version 5 also where MuJoCo is too old to tell forces.
+    pub fn new(install: &Install, version: Version) -> Result<Self, EnvError> {
+        let text = install.model("ant.xml")?;
+        let (simulation, torso) = compile(install, "ant.xml", &text, version >= Version::V5)?;
         let start = State::of(&simulation);
-        let forces = if observes_forces { FORCES } else { 0 };
-        Ok(Self { forces, simulation, torso, state: start.clone(), start, steps: 0 })
+        let forces = [[0.0; 6]; 13];
+        Ok(Self { version, forces, simulation, torso, state: start.clone(), start, steps: 0 })
     }
 
     /// Coordinates, `[15]`, and velocities, `[14]`, in double precision.
@@ -86,19 +109,30 @@ impl Ant {
     pub fn set_state(&mut self, positions: &[f64], velocities: &[f64]) {
         self.simulation.set_state(positions, velocities);
         self.state.read(&self.simulation);
+        self.forces = Default::default();
     }
 
     fn observe(&self, obs: &mut [Real]) {
         let width = self.spec().obs;
         assert_eq!(obs.len(), width, "Ant: the observation is [{width}], the buffer [{}]", obs.len());
         let obs = write(obs, &self.state.positions[2..], f64::INFINITY);
-        write(obs, &self.state.velocities, f64::INFINITY).fill(0.0);
+        let obs = write(obs, &self.state.velocities, f64::INFINITY);
+        match self.version {
+            Version::V5 => write(obs, self.forces.as_flattened(), 1.0),
+            _ => obs,
+        }
+        .fill(0.0);
     }
 }
 
 impl Env for Ant {
     fn spec(&self) -> Spec {
-        Spec::new(27 + self.forces, 8)
+        let forces = match self.version {
+            Version::V2 | Version::V3 => ZEROS,
+            Version::V4 => 0,
+            Version::V5 => self.forces.as_flattened().len(),
+        };
+        Spec::new(27 + forces, 8)
     }
 
     fn horizon(&self) -> usize {
@@ -110,6 +144,7 @@ impl Env for Ant {
         self.state.clone_from(&self.start);
         start(key, &mut self.state);
         self.simulation.set_state(&self.state.positions, &self.state.velocities);
+        self.forces = Default::default();
         self.steps = 0;
         self.observe(obs);
     }
@@ -126,12 +161,19 @@ impl Env for Ant {
             return Step { reward: 0.0, terminated: true, truncated };
         }
         self.state.read(&self.simulation);
+        if self.version >= Version::V5 {
+            self.simulation.contact_forces(&mut self.forces);
+            self.forces.as_flattened_mut().iter_mut().for_each(|force| *force = force.clamp(-1.0, 1.0));
+        }
         self.observe(obs);
         let speed = (self.simulation.place(self.torso)[0] - before) / 0.05;
         let effort: f64 = controls.iter().map(|a| a * a).sum();
+        let pressed: f64 = self.forces.as_flattened().iter().map(|force| force * force).sum();
         let height = self.state.positions[2];
         let healthy = self.state.all().all(f64::is_finite) && (0.2..=1.0).contains(&height);
-        Step { reward: (speed + 1.0 - 0.5 * effort) as Real, terminated: !healthy, truncated }
+        let alive = if healthy || self.version < Version::V5 { 1.0 } else { 0.0 };
+        let reward = speed + alive - 0.5 * effort - 5e-4 * pressed;
+        Step { reward: reward as Real, terminated: !healthy, truncated }
     }
 }
 
@@ -191,7 +233,7 @@ impl AntMaze {
         let (walls, goal_cell) = walls(rows);
         let text = d4rl_ant(&install.model("ant.xml")?, &walls)
             .ok_or_else(|| EnvError::Mujoco { why: "the model ant.xml is not Gymnasium's".into() })?;
-        let (simulation, _) = compile(install, &format!("antmaze-{name}"), &text)?;
+        let (simulation, _) = compile(install, &format!("antmaze-{name}"), &text, false)?;
         let start = State::of(&simulation);
         let (fixed, steps) = (false, 0);
         Ok(Self { simulation, state: start.clone(), start, goal_cell, goal: goal_cell, fixed, horizon, steps })

@@ -1,11 +1,14 @@
-//! The binding: eighteen functions of `libmujoco`, found at run time, and one owner of what they allocate.
+//! The binding: a score of functions of `libmujoco`, found at run time, and one owner of what they allocate.
 //!
 //! No header and no layout of a structure is relied on. A model and its data are opaque pointers; states go in and out as flat
 //! arrays through `mj_getState` and `mj_setState`, places of bodies through `mj_local2Global`. What a release may move, the bit
 //! that names the controls in a state, is looked for on a model made for it ([`Library::open`]), which also shows that numbers
 //! are doubles and that the two bits that are relied on mean positions and velocities.
 //!
-//! Tried with MuJoCo 4.0.0. `mj_parseXMLString`, the youngest of the functions, came with 3.2.
+//! Forces of contacts are read through sensors that are put into the model for it ([`Library::compile_sensing`]): they have the same
+//! numbers as the array of MuJoCo's data that holds them, and need no knowledge of where that lies.
+//!
+//! Tried with MuJoCo 4.0.0. `mj_parseXMLString` came with 3.2; `mj_readSensor` is younger, and only who asks for forces must have it.
 #![allow(unsafe_code, reason = "a C library is called")]
 
 use crate::EnvError;
@@ -36,6 +39,8 @@ macro_rules! functions {
         #[allow(non_snake_case, reason = "the library's own names")]
         struct Functions {
             $($name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
+            /// Reads a sensor's numbers; `None` in releases that cannot.
+            read_sensor: Option<ReadSensor>,
             /// Where MuJoCo looks for the function that hears its warnings.
             warning: NonNull<AtomicPtr<c_void>>,
             /// Keeps the code mapped for as long as anyone may call it.
@@ -55,6 +60,7 @@ macro_rules! functions {
                 unsafe {
                     Ok(Self {
                         $($name: *library.get(concat!(stringify!($name), "\0").as_bytes())?,)*
+                        read_sensor: library.get(b"mj_readSensor\0").ok().map(|found| *found),
                         warning: NonNull::new(*library.get::<*mut AtomicPtr<c_void>>(b"mju_user_warning\0")?)
                             .ok_or(libloading::Error::DlSymUnknown)?,
                         _library: library,
@@ -68,6 +74,7 @@ macro_rules! functions {
 type Spec = *mut c_void;
 type Model = *mut c_void;
 type Data = *mut c_void;
+type ReadSensor = unsafe extern "C" fn(Model, Data, c_int, f64, *mut f64, c_int) -> *const f64;
 
 functions! {
     mj_versionString: fn() -> *const c_char;
@@ -85,6 +92,8 @@ functions! {
     mj_getState: fn(Model, Data, *mut f64, c_int);
     mj_setState: fn(Model, Data, *const f64, c_int);
     mj_name2id: fn(Model, c_int, *const c_char) -> c_int;
+    mj_sensorPos: fn(Model, Data);
+    mj_sensorAcc: fn(Model, Data);
     mj_local2Global: fn(Data, *mut f64, *mut f64, *const f64, *const f64, c_int, u8);
 }
 
@@ -180,6 +189,7 @@ impl Library {
             sizes: Sizes::default(),
             controls: self.controls,
             bodies: Vec::new(),
+            sensing: None,
         };
         made.sizes = Sizes {
             positions: made.size_of(POSITIONS),
@@ -188,6 +198,38 @@ impl Library {
         };
         Ok(made)
     }
+
+    /// As [`compile`](Self::compile), and the forces of contacts on the shapes called `geoms` can be asked for, about the centre of mass of
+    /// the body called `root` and of all that hangs on it.
+    ///
+    /// # Errors
+    /// As there; if the model has sensors of its own, or this release has no function that reads them.
+    pub fn compile_sensing(&self, name: &str, xml: &str, geoms: &[&str], root: &str) -> Result<Simulation, EnvError> {
+        let refused = |why: String| EnvError::Mujoco { why: format!("the model of {name}: {why}") };
+        let Some(read) = self.functions.read_sensor else {
+            return Err(refused(format!("MuJoCo {} cannot say what a sensor says (no `mj_readSensor`)", self.version)));
+        };
+        let Some((rest, _)) = xml.rsplit_once("</mujoco>") else { return Err(refused("it does not end".into())) };
+        // Sensors are numbered as they stand in the text: those of the model would come first.
+        if rest.contains("<sensor") {
+            return Err(refused("it has sensors of its own".into()));
+        }
+        let mut text = format!("{rest}<sensor>");
+        for geom in geoms {
+            text += &format!("<contact geom1='{geom}' num='1' reduce='netforce' data='force torque pos'/>");
+        }
+        text += &format!("<subtreecom body='{root}'/></sensor></mujoco>");
+        let mut made = self.compile(name, &text)?;
+        made.sensing = Some(Sensing { read, geoms: geoms.len() });
+        Ok(made)
+    }
+}
+
+/// Which sensors a model was given: a contact's for each shape, of 3 + 3 + 3 numbers, then a centre of mass, of 3.
+#[derive(Clone, Copy)]
+struct Sensing {
+    read: ReadSensor,
+    geoms: usize,
 }
 
 /// Hears a warning of MuJoCo's, and nothing comes of it.
@@ -217,6 +259,7 @@ pub struct Simulation {
     controls: c_int,
     /// MuJoCo's numbers of the bodies that were asked for.
     bodies: Vec<c_int>,
+    sensing: Option<Sensing>,
 }
 
 // SAFETY: the model and the data are owned by this value alone, and MuJoCo ties neither to a thread.
@@ -338,5 +381,43 @@ impl Simulation {
             );
         }
         place
+    }
+
+    /// What contacts press each of the shapes with that [`compile_sensing`](Library::compile_sensing) was told of: torque about the centre of
+    /// mass, N·m, then force, N, along the axes of the world. Contacts are those of the last computation, as in [`place`](Self::place):
+    /// MuJoCo's `cfrc_ext` after `mj_rnePostConstraint`, but for the last digit.
+    ///
+    /// # Panics
+    /// If the simulation was not made for it, or for another number of shapes.
+    pub fn contact_forces(&mut self, out: &mut [[f64; 6]]) {
+        let sensing = self.sensing.expect("Simulation::contact_forces: the model was not compiled to sense");
+        assert_eq!(out.len(), sensing.geoms, "Simulation::contact_forces: the buffer against the shapes");
+        let (model, data) = (self.model.as_ptr(), self.data.as_ptr());
+        // An integrator of several stages leaves its last one's contacts behind, and its first one's sensors.
+        // SAFETY: the data belong to the model.
+        unsafe {
+            (self.functions.mj_sensorPos)(model, data);
+            (self.functions.mj_sensorAcc)(model, data);
+        }
+        let read = |sensor: usize, numbers: &mut [f64]| {
+            // SAFETY: the model has sensors 0 to `geoms`, which it was given by `compile_sensing` and which are all there are; `numbers` is
+            // as long as their text says. What is returned points to them in the data, or is null and they are in the buffer.
+            unsafe {
+                let found = (sensing.read)(model, data, sensor as c_int, 0.0, numbers.as_mut_ptr(), 0);
+                if let Some(found) = NonNull::new(found.cast_mut()) {
+                    ptr::copy(found.as_ptr(), numbers.as_mut_ptr(), numbers.len());
+                }
+            }
+        };
+        let mut centre = [0.0; 3];
+        read(sensing.geoms, &mut centre);
+        for (sensor, out) in out.iter_mut().enumerate() {
+            // What the shape does to others, gathered in one point: others do the opposite to it.
+            let mut found = [0.0; 9];
+            read(sensor, &mut found);
+            let [f0, f1, f2, t0, t1, t2, ..] = found;
+            let [x, y, z] = [0, 1, 2].map(|axis| found[6 + axis] - centre[axis]);
+            *out = [y * f2 - z * f1 + t0, z * f0 - x * f2 + t1, x * f1 - y * f0 + t2, f0, f1, f2].map(|x| -x);
+        }
     }
 }

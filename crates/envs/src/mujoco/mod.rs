@@ -9,7 +9,7 @@
 //! | `halfcheetah-v2` … `-v5`, `walker2d-v2` … `-v5` | [`Locomotion`] | 17 / 6 |
 //! | `safetyhalfcheetah` | [`Locomotion`], NeoRL-2's | 18 / 6 |
 //! | `reacher-v2`, `-v4`, `-v5` | [`Reacher`] | 11 / 2 (version 5: 10) |
-//! | `ant-v2`, `-v3`; `-v4` | [`Ant`] | 111 / 8; 27 / 8 |
+//! | `ant-v2`, `-v3`; `-v4`; `-v5` | [`Ant`] | 111 / 8; 27 / 8; 105 / 8 |
 //! | `antmaze-{umaze,medium,large}-v0`, `-v2` | [`AntMaze`] | 29 / 8 |
 //! | `mujoco:maze2d-…` | [`PointMaze`]: every maze of [`maze2d`](crate::maze2d) | 4 / 2 |
 //!
@@ -50,7 +50,7 @@ use crate::maze2d::Maze2d;
 use backcast_core::Env;
 
 /// The canonical names of every world [`make`] can make, but for the mazes behind `mujoco:`.
-pub const NAMES: [&str; 25] = [
+pub const NAMES: [&str; 26] = [
     "hopper-v2",
     "hopper-v3",
     "hopper-v4",
@@ -70,6 +70,7 @@ pub const NAMES: [&str; 25] = [
     "ant-v2",
     "ant-v3",
     "ant-v4",
+    "ant-v5",
     "antmaze-umaze-v0",
     "antmaze-umaze-v2",
     "antmaze-medium-v0",
@@ -147,7 +148,7 @@ fn world(install: &Install, known: &str) -> Result<Box<dyn Env + Send>, EnvError
         "safetyhalfcheetah" => runner(Runner::SafetyHalfCheetah),
         "walker2d" => runner(Runner::Walker2d),
         "reacher" => Ok(Box::new(Reacher::new(install, version)?)),
-        "ant" => Ok(Box::new(Ant::new(install, version < Version::V4)?)),
+        "ant" => Ok(Box::new(Ant::new(install, version)?)),
         _ => Ok(Box::new(AntMaze::new(install, name.trim_start_matches("antmaze-"))?)),
     }
 }

@@ -95,12 +95,16 @@ impl JointLog {
         let seen = |name: &str| {
             // A damaged file may declare sizes whose product is no number; reading then refuses it.
             let values = finite(file, name, agents.saturating_mul(obs))?;
-            Ok(Array3::from_shape_vec((rows, agents, obs), values).expect("the shape was compared"))
+            let found = vec![values.len()];
+            Array3::from_shape_vec((rows, agents, obs), values)
+                .map_err(|_| file.misshapen(name, found, format!("{rows} x {agents} x {obs} numbers")))
         };
         let states = |width: usize| {
             let read = |name: &str| {
                 let values = finite(file, name, width)?;
-                Ok::<_, DataError>(Array2::from_shape_vec((rows, width), values).expect("the shape was compared"))
+                let found = vec![values.len()];
+                Array2::from_shape_vec((rows, width), values)
+                    .map_err(|_| file.misshapen(name, found, format!("{rows} x {width} numbers")))
             };
             Ok::<_, DataError>([read("state")?, read("next_state")?])
         };
@@ -229,7 +233,11 @@ fn taken(file: &dyn ReadArrays, rows: usize, agents: usize, actions: usize) -> R
     // Written so that what is no number is found too.
     let sound = |x: Real| x >= 0.0 && x < actions as Real && x.fract() == 0.0;
     match values.iter().position(|&x| !sound(x)) {
-        None => Ok(Array2::from_shape_fn((rows, agents), |(row, agent)| values[row * agents + agent] as usize)),
+        None => {
+            let found = vec![values.len()];
+            Array2::from_shape_vec((rows, agents), values.into_iter().map(|x| x as usize).collect())
+                .map_err(|_| file.misshapen("actions", found, format!("{rows} x {agents} numbers")))
+        }
         Some(at) => {
             let expected = "a whole number below the number of actions";
             Err(value(file, "actions", (at / agents, at % agents), values[at], expected))

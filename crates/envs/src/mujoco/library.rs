@@ -200,11 +200,18 @@ impl Library {
     }
 
     /// As [`compile`](Self::compile), and the forces of contacts on the shapes called `geoms` can be asked for, about the centre of mass of
-    /// the body called `root` and of all that hangs on it.
+    /// the body called `root` and of all that hangs on it. Not public: [`Simulation::contact_forces`] relies on the text being a whole model
+    /// and the names being names, so that the sensors are those written here.
     ///
     /// # Errors
     /// As there; if the model has sensors of its own, or this release has no function that reads them.
-    pub fn compile_sensing(&self, name: &str, xml: &str, geoms: &[&str], root: &str) -> Result<Simulation, EnvError> {
+    pub(super) fn compile_sensing(
+        &self,
+        name: &str,
+        xml: &str,
+        geoms: &[&str],
+        root: &str,
+    ) -> Result<Simulation, EnvError> {
         let refused = |why: String| EnvError::Mujoco { why: format!("the model of {name}: {why}") };
         let Some(read) = self.functions.read_sensor else {
             return Err(refused(format!("MuJoCo {} cannot say what a sensor says (no `mj_readSensor`)", self.version)));
@@ -389,7 +396,7 @@ impl Simulation {
     ///
     /// # Panics
     /// If the simulation was not made for it, or for another number of shapes.
-    pub fn contact_forces(&mut self, out: &mut [[f64; 6]]) {
+    pub(super) fn contact_forces(&mut self, out: &mut [[f64; 6]]) {
         let sensing = self.sensing.expect("Simulation::contact_forces: the model was not compiled to sense");
         assert_eq!(out.len(), sensing.geoms, "Simulation::contact_forces: the buffer against the shapes");
         let (model, data) = (self.model.as_ptr(), self.data.as_ptr());

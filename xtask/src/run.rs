@@ -6,6 +6,7 @@ use crate::{
 use anyhow::{Context, bail};
 use backcast::{
     AlgorithmConfig, Error, Experiment,
+    data::DataError,
     nn::{Disk, Local, replace},
     run::{self, Lock, Summary},
 };
@@ -120,7 +121,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
             say(&format!("Interrupted. Everything so far is saved; to go on:\n  {}", resume(&args, &out)));
             return Ok(ExitCode::from(INTERRUPTED));
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(advised(error, &experiment)),
     };
     bars.clear();
 
@@ -193,6 +194,7 @@ fn prepare(args: &Args, file: &Path) -> anyhow::Result<(Experiment, PathBuf)> {
 /// Holds the folder's `config.toml` against the experiment, or writes it.
 fn settle(args: &Args, experiment: &Experiment, out: &Path) -> anyhow::Result<()> {
     let (config, resolved) = (out.join("config.toml"), experiment.to_toml());
+    let write = || replace(&Local, &config, resolved.as_bytes()).with_context(|| config.display().to_string());
     match std::fs::read_to_string(&config) {
         Ok(old) if old == resolved => {
             if !args.resume && !out.join("summary.json").exists() {
@@ -200,14 +202,28 @@ fn settle(args: &Args, experiment: &Experiment, out: &Path) -> anyhow::Result<()
             }
             Ok(())
         }
+        // A run that did not come as far as its log, say, leaves nothing that could be lost.
+        Ok(_) if !["models", "learners", "summary.json"].iter().any(|part| out.join(part).exists()) => write(),
         Ok(_) => bail!(
             "{} is of another experiment or other settings; give --out another folder, or delete this one",
             config.display()
         ),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            replace(&Local, &config, resolved.as_bytes()).with_context(|| config.display().to_string())
-        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => write(),
         Err(e) => Err(e).with_context(|| config.display().to_string()),
+    }
+}
+
+/// The error, with where to get it if it is the log that is not there.
+fn advised(error: Error, experiment: &Experiment) -> anyhow::Error {
+    let log = experiment.data.file.as_deref().filter(|file| !file.exists());
+    let missing =
+        matches!((&error, log), (Error::Data(DataError::Io { file, .. }), Some(log)) if file.as_path() == log);
+    let error = anyhow::Error::new(error);
+    match missing {
+        true => error.context(
+            "the log is not there: --data names it elsewhere, and the experiment's `about` says where it comes from",
+        ),
+        false => error,
     }
 }
 
@@ -282,16 +298,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn some_arms_are_chosen_by_name_and_a_stranger_leaves_nothing_behind() {
+    fn arms_are_chosen_by_name_and_a_folder_keeps_its_settings() {
         let folder = std::env::temp_dir().join(format!("backcast-arms-{}", std::process::id()));
         let file = crate::root().join("experiments/maze2d-medium-romi.toml");
-        let chosen = |arms: &[&str], out: &str| {
+        let chosen = |arms: &[&str], out: &str, set: &[&str]| {
             let args = Args {
                 experiment: None,
                 data: None,
                 seeds: None,
                 arms: arms.iter().map(|&arm| arm.into()).collect(),
-                set: vec![],
+                set: set.iter().map(|&set| set.into()).collect(),
                 out: Some(folder.join(out)),
                 quick: false,
                 resume: false,
@@ -307,12 +323,19 @@ mod tests {
                 chosen(experiment, &args.arms).arms.into_iter().map(|arm| arm.name).collect::<Vec<_>>(),
             )
         };
-        assert_eq!(chosen(&[], "run").unwrap(), ["reverse", "forward", "data alone"]);
+        assert_eq!(chosen(&[], "run", &[]).unwrap(), ["reverse", "forward", "data alone"]);
         // The same folder: what is chosen is no part of the configuration.
-        assert_eq!(chosen(&["data alone", " reverse"], "run").unwrap(), ["reverse", "data alone"]);
-        let error = chosen(&["backwards"], "other").unwrap_err().to_string();
+        assert_eq!(chosen(&["data alone", " reverse"], "run", &[]).unwrap(), ["reverse", "data alone"]);
+        let error = chosen(&["backwards"], "other", &[]).unwrap_err().to_string();
         assert!(error.contains("`backwards`") && error.contains("reverse, forward, data alone"), "{error}");
         assert!(!folder.join("other").exists());
+
+        // Other settings take the folder over as long as there is nothing in it that was worked for.
+        assert!(chosen(&[], "run", &["training.batch=7"]).is_ok());
+        std::fs::create_dir(folder.join("run/learners")).unwrap();
+        assert!(chosen(&[], "run", &["training.batch=7"]).is_ok());
+        let error = chosen(&[], "run", &[]).unwrap_err().to_string();
+        assert!(error.contains("other settings"), "{error}");
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -6,11 +6,11 @@ mod page;
 mod results;
 
 use super::{facts, fresh};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use catalogue::{PEERS, Peer, Run};
 use environment::{Environments, Script};
 use results::{Machine, Ours, Results, Size, Workload};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Whom to compare with, and how long.
@@ -25,7 +25,7 @@ pub(super) struct Args {
     /// Only this workload; may be given several times. Other workloads keep what an earlier comparison found
     #[arg(long)]
     only: Vec<String>,
-    /// Only peers whose name contains this
+    /// Only peers whose name contains this, large and small letters alike: a look, which leaves the page and the raw results as they are
     #[arg(long)]
     peer: Option<String>,
     /// Rounds in which ours and each peer are measured once, in turns
@@ -56,6 +56,7 @@ pub(super) fn main(args: &Args) -> anyhow::Result<()> {
         return page::write(&crate::root().join(PAGE), &Results::read(&raw)?);
     }
     let workloads = super::chosen(&args.only)?;
+    let wanted = wanted(args.peer.as_deref())?;
     let scripts = args.scripts.clone().unwrap_or_else(|| crate::root().join("../shared/peers"));
     let python = environment::find_python(args.python.as_deref());
     let Some(python) = python.filter(|_| scripts.is_dir()) else {
@@ -65,11 +66,10 @@ pub(super) fn main(args: &Args) -> anyhow::Result<()> {
     let machine = Machine::here();
     let mut results = Results { machine: machine.clone(), ..Results::earlier(&raw, &machine) };
     results.not_run.clear();
-    let wanted = |peer: &Peer| args.peer.as_ref().is_none_or(|part| peer.name.contains(part.as_str()));
-    let needed = |name: &str| PEERS.iter().any(|p| wanted(p) && p.environment == name && missing(p, args).is_none());
+    let needed = |name: &str| wanted.iter().any(|p| p.environment == name && missing(p, args).is_none());
     let venv = args.venv.clone().unwrap_or_else(|| folder.clone());
     let environments = Environments::build(&python, &venv, &needed);
-    for peer in PEERS.iter().filter(|p| wanted(p)) {
+    for peer in &wanted {
         let lost = || environments.lost.get(peer.environment).cloned();
         if let Some(why) = missing(peer, args).or_else(lost) {
             println!("not run: {}: {why}", peer.name);
@@ -85,9 +85,10 @@ pub(super) fn main(args: &Args) -> anyhow::Result<()> {
         rows: args.windows.rows,
     };
     for workload in workloads {
-        let runs: Vec<(&Peer, &Run, &Path)> = PEERS
+        let runs: Vec<(&Peer, &Run, &Path)> = wanted
             .iter()
-            .filter(|peer| wanted(peer) && !results.not_run.contains_key(peer.name))
+            .copied()
+            .filter(|peer| !results.not_run.contains_key(peer.name))
             .filter_map(|peer| Some((peer, environments.ready.get(peer.environment)?)))
             .flat_map(|(peer, python)| peer.runs.iter().map(move |run| (peer, run, python.as_path())))
             .filter(|(_, run, _)| run.workload == workload)
@@ -98,12 +99,34 @@ pub(super) fn main(args: &Args) -> anyhow::Result<()> {
         }
         results.workloads.insert(workload.to_owned(), measured);
         // After each workload, so that what is measured is kept if the next is interrupted.
-        results.write(&raw)?;
+        if args.peer.is_none() {
+            results.write(&raw)?;
+        }
+    }
+    if args.peer.is_some() {
+        return Ok(());
     }
     results.sizes = sizes(&environments);
     results.write(&raw)?;
     println!("raw results: {}", raw.display());
+    let compared: BTreeSet<&str> = PEERS.iter().flat_map(|peer| peer.runs).map(|run| run.workload).collect();
+    let never: Vec<&str> = compared.into_iter().filter(|&name| !results.workloads.contains_key(name)).collect();
+    if !never.is_empty() {
+        println!("the page is left as it is, since it would lose what nobody measured here: {}", never.join(", "));
+        return Ok(());
+    }
     page::write(&crate::root().join(PAGE), &results)
+}
+
+/// The peers whose name contains `part`, whatever its letters' size; all if it is none.
+fn wanted(part: Option<&str>) -> anyhow::Result<Vec<&'static Peer>> {
+    let part = part.unwrap_or_default().to_lowercase();
+    let wanted: Vec<&Peer> = PEERS.iter().filter(|peer| peer.name.to_lowercase().contains(&part)).collect();
+    if wanted.is_empty() {
+        let names: Vec<&str> = PEERS.iter().map(|peer| peer.name).collect();
+        bail!("--peer: no peer is called like `{part}`; there are: {}", names.join(", "));
+    }
+    Ok(wanted)
 }
 
 /// Our rows against the ceiling, where there is nobody to compare with.
@@ -197,5 +220,19 @@ impl Machine {
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             instructions: format!("{:?}", backcast::nn::isa()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_are_found_by_a_part_of_their_name() {
+        assert_eq!(wanted(None).unwrap().len(), PEERS.len());
+        let names: Vec<&str> = wanted(Some("jax, SCAN")).unwrap().iter().map(|peer| peer.name).collect();
+        assert_eq!(names, ["JAX, scan"]);
+        let Err(error) = wanted(Some("nobody")) else { panic!("a peer called nobody") };
+        assert!(error.to_string().contains("`nobody`") && error.to_string().contains("OfflineRL-Kit"), "{error}");
     }
 }

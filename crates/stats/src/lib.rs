@@ -61,7 +61,7 @@ mod survival;
 pub use backcast_core::Score;
 pub use bootstrap::{Bootstrap, Interval, interval};
 pub use compare::{probability_of_improvement, win_rate};
-pub use prediction::{prediction_interval, prediction_reach};
+pub use prediction::prediction_interval;
 pub use profile::{ProfilePoint, profile};
 pub use ranking::{kendall, regret_at, spearman};
 pub use scores::{Metric, Scores, ScoresError, interquartile_mean};

@@ -16,29 +16,16 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 /// # Panics
 /// If `level` is not between 0 and 1.
 pub fn prediction_interval(values: &[f64], level: f64) -> Option<(f64, f64)> {
-    let reach = prediction_reach(values.len(), level)?;
+    assert!(0.0 < level && level < 1.0, "prediction_interval: a level of {level} is not between 0 and 1");
     let n = values.len() as f64;
-    if values.iter().any(|x| !x.is_finite()) {
+    if values.len() < 2 || values.iter().any(|x| !x.is_finite()) {
         return None;
     }
     let mean = values.iter().sum::<f64>() / n;
     let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    let reach = reach * variance.sqrt();
+    let t = StudentsT::new(0.0, 1.0, n - 1.0).expect("a degree of freedom").inverse_cdf(0.5 + level / 2.0);
+    let reach = t * (variance * (1.0 + 1.0 / n)).sqrt();
     Some((mean - reach, mean + reach))
-}
-
-/// How many standard deviations a [`prediction_interval`] of `n` values reaches to either side of their mean: t·√(1 + 1/n). None
-/// for fewer than two.
-///
-/// The ratio of two of them makes an interval of one level into that of another, where the values are gone.
-///
-/// # Panics
-/// If `level` is not between 0 and 1.
-pub fn prediction_reach(n: usize, level: f64) -> Option<f64> {
-    assert!(0.0 < level && level < 1.0, "prediction_reach: a level of {level} is not between 0 and 1");
-    let freedom = n.checked_sub(1).filter(|&freedom| freedom > 0)? as f64;
-    let t = StudentsT::new(0.0, 1.0, freedom).expect("a degree of freedom").inverse_cdf(0.5 + level / 2.0);
-    Some(t * (1.0 + 1.0 / n as f64).sqrt())
 }
 
 #[cfg(test)]

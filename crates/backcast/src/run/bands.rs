@@ -4,7 +4,7 @@ use super::learn::{LearnResult, Point};
 use super::trained::{experiment_of, learner_folder};
 use crate::{Arm, Error, Experiment, experiment::Seeds};
 use backcast_nn::{Disk, Local};
-use backcast_stats::{prediction_interval, prediction_reach};
+use backcast_stats::prediction_interval;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -34,8 +34,6 @@ pub struct Band {
     pub arm: String,
     /// A metric of its learner, or `score`.
     pub metric: String,
-    /// The number of learners it was made of.
-    pub of: usize,
     /// The evaluations.
     pub updates: Vec<u64>,
     /// The lower end at each.
@@ -49,14 +47,6 @@ impl Band {
     pub fn at(&self, update: u64) -> Option<[f64; 2]> {
         let i = self.updates.iter().position(|&u| u == update)?;
         Some([*self.low.get(i)?, *self.high.get(i)?])
-    }
-
-    /// Both ends at `update` of the band that has probability `wide` where this one has `level`.
-    fn widened(&self, update: u64, level: f64, wide: f64) -> Option<[f64; 2]> {
-        let [low, high] = self.at(update)?;
-        let (centre, half) = (0.5 * (low + high), 0.5 * (high - low));
-        let half = half * prediction_reach(self.of, wide)? / prediction_reach(self.of, level)?;
-        Some([centre - half, centre + half])
     }
 }
 
@@ -142,17 +132,12 @@ impl Bands {
         other == self.settings && !arms.iter().any(changed)
     }
 
-    /// What is to be said of a curve as far as it has come, if the last two numbers of a metric are where they should not be and the one
+    /// What is to be said of a curve as far as it has come, if the last two numbers of a metric are outside its band and the one
     /// before was not: one number strays now and then, and what is off is to be heard of once.
-    ///
-    /// A learner has a hundred numbers and more, of which some are always outside their own bands. Here bands are so much wider that *all* of a
-    /// learner's numbers are inside with the probability that a band has for one (Bonferroni's bound), or runs as they should be would be warned of.
     pub fn complaints(&self, arm: &str, curve: &[Point]) -> Vec<String> {
-        let numbers: usize = self.bands.iter().filter(|band| band.arm == arm).map(|band| band.updates.len()).sum();
-        let wide = 1.0 - (1.0 - self.level) / numbers.max(1) as f64;
         let strays = |band: &Band, back: usize| {
             let point = curve.len().checked_sub(back).map(|i| &curve[i])?;
-            let ([low, high], value) = (band.widened(point.update, self.level, wide)?, value(point, &band.metric)?);
+            let ([low, high], value) = (band.at(point.update)?, value(point, &band.metric)?);
             (!(low..=high).contains(&value)).then_some((point.update, value, [low, high]))
         };
         let off = self.bands.iter().filter(|band| band.arm == arm).filter_map(|band| {
@@ -160,8 +145,8 @@ impl Bands {
             let (update, value, [low, high]) = now;
             (strays(band, 3).is_none()).then(|| {
                 format!(
-                    "its {} is not where this experiment's was, since update {}: {value:.4} at update {update}, and {} of 100 learners \
-                     stay between {low:.4} and {high:.4}",
+                    "its {} has left the band of this experiment since update {}: {value:.4} at update {update}, where {} of 100 runs \
+                     are between {low:.4} and {high:.4}",
                     band.metric,
                     before.0,
                     (100.0 * self.level).round()
@@ -215,8 +200,7 @@ fn value(point: &Point, metric: &str) -> Option<f64> {
 
 /// The band of one metric over the evaluations that all learners have.
 fn band(of: &[&LearnResult], arm: &str, metric: &str) -> Option<Band> {
-    let mut band =
-        Band { arm: arm.into(), metric: metric.into(), of: of.len(), updates: vec![], low: vec![], high: vec![] };
+    let mut band = Band { arm: arm.into(), metric: metric.into(), updates: vec![], low: vec![], high: vec![] };
     for at in &of[0].curve {
         let values = of.iter().map(|l| l.curve.iter().find(|p| p.update == at.update).and_then(|p| value(p, metric)));
         let Some(values) = values.collect::<Option<Vec<f64>>>() else { continue };
@@ -328,20 +312,6 @@ mod tests {
         for last in 1..=3 {
             assert_eq!(bands.complaints("one", &curve[..last]), Vec::<String>::new());
         }
-        // Outside the band of one number and inside that of all: counted, and not complained of.
-        for point in &mut curve[1..] {
-            let [low, high] = bands
-                .bands
-                .iter()
-                .find(|b| (b.arm.as_str(), b.metric.as_str()) == ("one", "score"))
-                .unwrap()
-                .at(200)
-                .unwrap();
-            point.score = high + 0.1 * (high - low);
-        }
-        assert_eq!(bands.held("one", &curve), Held { inside: 4, of: 6 });
-        assert_eq!(bands.complaints("one", &curve), Vec::<String>::new());
-        (1..=2).for_each(|i| curve[i].score = 10.0);
         curve[1].metrics[0].1 = f64::NAN;
         curve[2].metrics[0].1 = -9.0;
         assert_eq!(bands.complaints("one", &curve[..2]), Vec::<String>::new());

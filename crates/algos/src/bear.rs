@@ -24,7 +24,7 @@
 
 use crate::{
     candidates::{ROWS_AT_ONCE, best, normal},
-    sac::{Actor, Multiplier},
+    sac::{Actor, LOG_STD_BOUNDS, Multiplier},
     transition::{Transition, check_hidden, check_rate, check_shared, check_weight, sizes},
 };
 use backcast_core::*;
@@ -147,7 +147,7 @@ impl Algorithm for Config {
         self.check()?;
         let mut store = Store::in_precision(self.precision);
         let vae = Vae::new(&mut store, "vae", spec.obs, spec.act, 2 * spec.act, &self.vae_hidden, spec.act_limit, key);
-        let actor = Actor::new(&mut store, spec, &self.hidden, key);
+        let actor = Actor::new(&mut store, spec, &self.hidden, LOG_STD_BOUNDS, key);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
         let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Act::Relu, Init::FanIn, key);
         let actor_target = Actor { net: actor.net.duplicate(&mut store, "actor_target"), ..actor };

@@ -25,7 +25,7 @@
 
 use crate::{
     combo::{Lowered, uniform},
-    sac::{Actor, Multiplier, check_temperature, target_entropy},
+    sac::{Actor, Multiplier, NARROW_LOG_STD_BOUNDS, check_log_std_bounds, check_temperature, target_entropy},
     transition::{Transition, check_hidden, check_shared, check_weight, sizes},
 };
 use backcast_core::*;
@@ -66,6 +66,9 @@ pub struct Config {
     pub alpha_rate: Real,
     /// Entropy that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
     pub target_entropy: Option<Real>,
+    /// Bounds of ln σ, low and high; none is those of the algorithm: [`NARROW_LOG_STD_BOUNDS`] in CQL, COMBO and SDC,
+    /// [`LOG_STD_BOUNDS`](crate::sac::LOG_STD_BOUNDS) in OSR.
+    pub log_std_bounds: Option<[Real; 2]>,
     /// Polyak rate of the target critics.
     pub polyak: Real,
     /// Learning rate of π.
@@ -97,6 +100,7 @@ impl Default for Config {
             alpha: 1.0,
             alpha_rate: 1e-4,
             target_entropy: None,
+            log_std_bounds: None,
             polyak: 0.005,
             actor_rate: 1e-4,
             critic_rate: 3e-4,
@@ -117,6 +121,7 @@ impl Algorithm for Config {
     fn check(&self) -> Result<(), ConfigError> {
         check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
         check_temperature(self.alpha, self.alpha_rate, self.target_entropy)?;
+        check_log_std_bounds(self.log_std_bounds(NARROW_LOG_STD_BOUNDS))?;
         check_weight("weight", self.weight)?;
         let needless = self.weight == 0.0 && self.lagrange.is_none() && !self.max_backup;
         ConfigError::unless(self.samples > 0 || needless, "samples", "is 0; the sum over actions needs some")?;
@@ -142,6 +147,11 @@ impl Algorithm for Config {
 const WARM_START: u64 = 40_000;
 
 impl Config {
+    /// Bounds of ln σ, `default` where none are asked for.
+    pub fn log_std_bounds(&self, default: [Real; 2]) -> [Real; 2] {
+        self.log_std_bounds.unwrap_or(default)
+    }
+
     fn backup(&self, ln_alpha: Real) -> Backup {
         Backup { best_of: self.max_backup.then_some(self.samples), ln_alpha: self.entropy_backup.then_some(ln_alpha) }
     }
@@ -150,7 +160,7 @@ impl Config {
     pub(crate) fn lowering(&self, lowered: Lowered, spec: Spec, key: Key) -> Result<Cql, ConfigError> {
         self.check()?;
         let mut store = Store::in_precision(self.precision);
-        let actor = Actor::new(&mut store, spec, &self.hidden, key);
+        let actor = Actor::new(&mut store, spec, &self.hidden, self.log_std_bounds(NARROW_LOG_STD_BOUNDS), key);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
         let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Act::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(self.layer_norm);

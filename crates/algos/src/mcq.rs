@@ -22,7 +22,7 @@
 //! not negative. Not here: the margin that it has for a few tasks.
 
 use crate::{
-    sac::{Actor, Multiplier, check_temperature, soft_value, target_entropy},
+    sac::{Actor, Multiplier, NARROW_LOG_STD_BOUNDS, check_log_std_bounds, check_temperature, soft_value, target_entropy},
     transition::{Transition, check_hidden, check_rate, check_shared, sizes},
 };
 use backcast_core::*;
@@ -54,6 +54,8 @@ pub struct Config {
     pub alpha_rate: Real,
     /// Entropy that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
     pub target_entropy: Option<Real>,
+    /// Bounds of ln σ, low and high: [`NARROW_LOG_STD_BOUNDS`] unless asked.
+    pub log_std_bounds: [Real; 2],
     /// Polyak rate of the target critics.
     pub polyak: Real,
     /// Learning rate of the VAE.
@@ -83,6 +85,7 @@ impl Default for Config {
             alpha: 1.0,
             alpha_rate: 3e-4,
             target_entropy: None,
+            log_std_bounds: NARROW_LOG_STD_BOUNDS,
             polyak: 0.005,
             vae_rate: 1e-3,
             actor_rate: 3e-4,
@@ -104,6 +107,7 @@ impl Algorithm for Config {
         check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
         check_rate("vae_rate", self.vae_rate)?;
         check_temperature(self.alpha, self.alpha_rate, self.target_entropy)?;
+        check_log_std_bounds(self.log_std_bounds)?;
         let (lambda, floor) = (self.lambda, self.floor.unwrap_or(0.0));
         ConfigError::unless((0.0..=1.0).contains(&lambda), "lambda", format!("is {lambda}; it weighs in [0, 1]"))?;
         ConfigError::unless(self.samples > 0, "samples", "is 0; the maximum needs a candidate")?;
@@ -117,7 +121,7 @@ impl Algorithm for Config {
         self.check()?;
         let mut store = Store::in_precision(self.precision);
         let vae = Vae::new(&mut store, "vae", spec.obs, spec.act, 2 * spec.act, &self.vae_hidden, spec.act_limit, key);
-        let actor = Actor::new(&mut store, spec, &self.hidden, key);
+        let actor = Actor::new(&mut store, spec, &self.hidden, self.log_std_bounds, key);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
         let critic = Mlp::new(&mut store, "critic", &dims, 2, Act::Relu, Init::FanIn, key);
         let critic_target = critic.duplicate(&mut store, "critic_target");

@@ -27,7 +27,7 @@
 use crate::{
     cql::{Backup, ROWS_AT_ONCE, keep, next_value},
     imagines::{Imagination, Imagines, ModelBased, Rollouts, World},
-    sac::{Actor, Multiplier, check_temperature, target_entropy},
+    sac::{Actor, Multiplier, NARROW_LOG_STD_BOUNDS, check_log_std_bounds, check_temperature, target_entropy},
     transition::{Transition, check_hidden, check_shared, check_weight, sizes},
 };
 use backcast_core::*;
@@ -61,6 +61,8 @@ pub struct Config {
     pub alpha_rate: Real,
     /// Entropy that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
     pub target_entropy: Option<Real>,
+    /// Bounds of ln σ, low and high: [`NARROW_LOG_STD_BOUNDS`] unless asked.
+    pub log_std_bounds: [Real; 2],
     /// Polyak rate of the target critics.
     pub polyak: Real,
     /// Learning rate of π.
@@ -92,6 +94,7 @@ impl Default for Config {
             alpha: 1.0,
             alpha_rate: 1e-4,
             target_entropy: None,
+            log_std_bounds: NARROW_LOG_STD_BOUNDS,
             polyak: 0.005,
             actor_rate: 1e-4,
             critic_rate: 3e-4,
@@ -113,6 +116,7 @@ impl ModelBased for Config {
     fn check(&self) -> Result<(), ConfigError> {
         check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
         check_temperature(self.alpha, self.alpha_rate, self.target_entropy)?;
+        check_log_std_bounds(self.log_std_bounds)?;
         check_weight("weight", self.weight)?;
         ConfigError::unless(self.samples > 0, "samples", "is 0; a mean needs some")?;
         ConfigError::unless(self.critics > 0, "critics", "is 0; a minimum needs one")?;
@@ -127,7 +131,7 @@ impl ModelBased for Config {
         ModelBased::check(self)?;
         let spec = world.model.spec();
         let mut store = Store::in_precision(self.precision);
-        let actor = Actor::new(&mut store, spec, &self.hidden, key);
+        let actor = Actor::new(&mut store, spec, &self.hidden, self.log_std_bounds, key);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
         let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Act::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(self.layer_norm);

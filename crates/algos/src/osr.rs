@@ -32,6 +32,7 @@
 use crate::{
     cql::{self, Cql, Pressed, keep},
     perturbed::{perturbed, rows_of},
+    sac::LOG_STD_BOUNDS,
     transition::check_weight,
 };
 use backcast_core::*;
@@ -117,7 +118,8 @@ impl Algorithm for Config {
 
     fn build(&self, spec: Spec, key: Key) -> Result<Osr, ConfigError> {
         Algorithm::check(self)?;
-        let cql = self.cql.lowering(Default::default(), spec, key)?;
+        let bounds = Some(self.cql.log_std_bounds(LOG_STD_BOUNDS));
+        let cql = cql::Config { log_std_bounds: bounds, ..self.cql.clone() }.lowering(Default::default(), spec, key)?;
         let inverse = InverseVae::new(self.inverse.clone(), spec, key.name("inverse"))?;
         Ok(Osr { config: self.clone(), spec, cql, inverse, work: Work::default() })
     }

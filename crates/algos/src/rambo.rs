@@ -98,7 +98,7 @@ impl ModelBased for Config {
     fn build_on(&self, world: World, key: Key) -> Result<Rambo, ConfigError> {
         ModelBased::check(self)?;
         let spec = world.model.spec();
-        let sac = self.sac.build(spec, key)?;
+        let sac = self.sac.build_within(sac::NARROW_LOG_STD_BOUNDS, spec, key)?;
         let adversary = Adversary::new(&world.model, self.model_rate);
         let one = ImagineConfig {
             horizon: 1,

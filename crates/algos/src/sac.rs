@@ -37,6 +37,9 @@ pub struct Config {
     pub alpha_rate: Real,
     /// Entropy H̄ that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
     pub target_entropy: Option<Real>,
+    /// Bounds of ln σ, low and high; none is those of the algorithm: [`LOG_STD_BOUNDS`] in SAC, MOPO, MOReL and MBPO,
+    /// [`NARROW_LOG_STD_BOUNDS`] in RAMBO.
+    pub log_std_bounds: Option<[Real; 2]>,
     /// Weight w of the value against cloning in SAC+BC, 2.5 in TD3+BC; none is SAC, without cloning.
     pub cloning: Option<Real>,
     /// Clones real rows alone where a batch has imagined ones too; else both.
@@ -64,6 +67,7 @@ impl Default for Config {
             alpha: 1.0,
             alpha_rate: 3e-4,
             target_entropy: None,
+            log_std_bounds: None,
             cloning: None,
             clone_real: false,
             polyak: 0.005,
@@ -75,6 +79,19 @@ impl Default for Config {
             precision: Precision::F32,
         }
     }
+}
+
+/// Bounds of ln σ in the code of SAC's authors, of MOPO, of OSR and of CORL's CQL: −20 is no bound in practice.
+pub const LOG_STD_BOUNDS: [Real; 2] = [-20.0, 2.0];
+
+/// Bounds of ln σ in the code of CQL (and so of ROMI), of EDAC and SAC-N, and in OfflineRL-Kit, for COMBO, MOBILE, RAMBO and MCQ:
+/// no action is ever surer than σ = e⁻⁵.
+pub const NARROW_LOG_STD_BOUNDS: [Real; 2] = [-5.0, 2.0];
+
+/// The check of bounds of ln σ.
+pub(crate) fn check_log_std_bounds([low, high]: [Real; 2]) -> Result<(), ConfigError> {
+    let sound = low <= high && low.is_finite() && high.is_finite();
+    ConfigError::unless(sound, "log_std_bounds", format!("are {low} and {high}; give two numbers, the lower first"))
 }
 
 /// The checks of what SAC and those who extend it learn the temperature with.
@@ -94,14 +111,27 @@ impl Algorithm for Config {
     fn check(&self) -> Result<(), ConfigError> {
         check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
         check_temperature(self.alpha, self.alpha_rate, self.target_entropy)?;
+        check_log_std_bounds(self.log_std_bounds(LOG_STD_BOUNDS))?;
         check_weight("cloning", self.cloning.unwrap_or(0.0))?;
         check_hidden("hidden", &self.hidden)
     }
 
     fn build(&self, spec: Spec, key: Key) -> Result<Sac, ConfigError> {
+        self.build_within(LOG_STD_BOUNDS, spec, key)
+    }
+}
+
+impl Config {
+    /// Bounds of ln σ, `default` where none are asked for.
+    pub fn log_std_bounds(&self, default: [Real; 2]) -> [Real; 2] {
+        self.log_std_bounds.unwrap_or(default)
+    }
+
+    /// The learner, with bounds of ln σ for those who have others than SAC.
+    pub(crate) fn build_within(&self, bounds: [Real; 2], spec: Spec, key: Key) -> Result<Sac, ConfigError> {
         self.check()?;
         let mut store = Store::in_precision(self.precision);
-        let actor = Actor::new(&mut store, spec, &self.hidden, key);
+        let actor = Actor::new(&mut store, spec, &self.hidden, self.log_std_bounds(bounds), key);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
         let critic = Mlp::new(&mut store, "critic", &dims, 2, Act::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(self.layer_norm);
@@ -114,26 +144,33 @@ impl Algorithm for Config {
     }
 }
 
-/// Bounds of ln σ, those of rlkit.
-pub const LOG_STD: (Real, Real) = (-20.0, 2.0);
-
 // ANCHOR: actor
 /// (1)  π(a∣s): a = limit·tanh(u),   u ~ N(μ(s), σ(s)²): one net for μ and ln σ
 #[derive(Clone, Copy)]
 pub(crate) struct Actor {
     pub(crate) net: Mlp,
     pub(crate) limit: Real,
+    /// Bounds of ln σ, low and high.
+    pub(crate) log_std_bounds: [Real; 2],
 }
 
 impl Actor {
-    pub(crate) fn new(store: &mut Store, spec: Spec, hidden: &[usize], key: Key) -> Self {
+    pub(crate) fn new(
+        store: &mut Store,
+        spec: Spec,
+        hidden: &[usize],
+        log_std_bounds: [Real; 2],
+        key: Key,
+    ) -> Self {
         let dims = sizes(spec.obs, hidden, 2 * spec.act);
-        Self { net: Mlp::new(store, "actor", &dims, 1, Act::Relu, Init::FanIn, key), limit: spec.act_limit }
+        let net = Mlp::new(store, "actor", &dims, 1, Act::Relu, Init::FanIn, key);
+        Self { net, limit: spec.act_limit, log_std_bounds }
     }
 
     /// The distribution of a/limit.
     pub(crate) fn at<'t>(&self, s: Var<'t>) -> TanhGaussian<'t> {
-        TanhGaussian { base: Gaussian::from_columns(self.net.forward(s), LOG_STD.0, LOG_STD.1) }
+        let [low, high] = self.log_std_bounds;
+        TanhGaussian { base: Gaussian::from_columns(self.net.forward(s), low, high) }
     }
 
     /// Writes tanh μ for each of `obs`, or a sample if there is a key.

@@ -24,8 +24,9 @@
 mod onnx;
 
 use crate::{Agent, AlgorithmConfig};
-use backcast_algos::sac::LOG_STD;
-use backcast_core::{Policy, Spec, Stored, snapshot};
+use backcast_algos::sac::{LOG_STD_BOUNDS, NARROW_LOG_STD_BOUNDS};
+use backcast_algos::{combo, edac, mcq, mobile, mopo, morel, osr, rambo, sdc};
+use backcast_core::{Policy, Real, Spec, Stored, snapshot};
 use backcast_nn::Act;
 use ndarray::{Array1, Array2, ArrayView2, Axis, Slice};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -67,6 +68,12 @@ pub enum Head {
     /// A Gaussian around *y* with a deviation of its own for each dimension, in units of the limit. The action is
     /// *limit·clamp(y, −1, 1)*.
     Clamped,
+}
+
+impl Head {
+    fn squashed([low, high]: [Real; 2]) -> Self {
+        Self::TanhGaussian { low: low as f32, high: high as f32 }
+    }
 }
 
 /// One affine layer.
@@ -137,17 +144,17 @@ impl ExportedPolicy {
                 hidden = Act::Tanh;
                 Head::Clamped
             }
-            A::Sac(_)
-            | A::Cql(_)
-            | A::Edac(_)
-            | A::Mcq(_)
-            | A::Osr(_)
-            | A::Mopo(_)
-            | A::Rambo(_)
-            | A::Morel(_)
-            | A::Combo(_)
-            | A::Mobile(_)
-            | A::Sdc(_) => Head::TanhGaussian { low: LOG_STD.0 as f32, high: LOG_STD.1 as f32 },
+            A::Edac(edac::Config { log_std_bounds, .. })
+            | A::Mcq(mcq::Config { log_std_bounds, .. })
+            | A::Mobile(mobile::Config { log_std_bounds, .. }) => Head::squashed(*log_std_bounds),
+            A::Sac(sac)
+            | A::Mopo(mopo::Config { sac, .. })
+            | A::Morel(morel::Config { sac, .. }) => Head::squashed(sac.log_std_bounds(LOG_STD_BOUNDS)),
+            A::Rambo(rambo::Config { sac, .. }) => Head::squashed(sac.log_std_bounds(NARROW_LOG_STD_BOUNDS)),
+            A::Osr(osr::Config { cql, .. }) => Head::squashed(cql.log_std_bounds(LOG_STD_BOUNDS)),
+            A::Cql(cql)
+            | A::Combo(combo::Config { cql, .. })
+            | A::Sdc(sdc::Config { cql, .. }) => Head::squashed(cql.log_std_bounds(NARROW_LOG_STD_BOUNDS)),
         };
         let act_limit = agent.spec().act_limit as f32;
         let normaliser = agent.normaliser().clone();

@@ -4,7 +4,7 @@ use crate::report::{PAGE, RunReport, clock, decimal, grouped};
 use crate::svg::{Chart, Row, STYLE, Series, strip};
 use anyhow::Context;
 use backcast::core::Key;
-use backcast::stats::{Bootstrap, Interval, Metric, Scores, interval, probability_of_improvement, profile};
+use backcast::stats::{Bootstrap, Metric, ProfilePoint, Scores, Spread, probability_of_improvement, profile};
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 
 /// A method, and what it scored: nothing on tasks where it was not tried.
@@ -83,8 +83,14 @@ fn methods(runs: &[Labelled]) -> (Vec<String>, Vec<Method>) {
     (tasks, methods)
 }
 
-fn iqm(scores: &Scores) -> Interval {
-    interval(scores, Metric::Iqm, Bootstrap::default(), Key::new(0).name("comparison"))
+/// The interquartile mean, and how far the runs lie apart.
+fn iqm(scores: &Scores) -> (f64, Spread) {
+    (Metric::Iqm.of(scores), Spread::of(scores, Metric::Iqm, Key::new(0).name("comparison")))
+}
+
+/// Whether every method has runs enough for intervals.
+fn enough(whole: &[(usize, &Method, Scores)]) -> bool {
+    whole.iter().all(|(_, _, scores)| Spread::enough(scores))
 }
 
 /// The whole page.
@@ -93,6 +99,7 @@ pub(crate) fn html(runs: Vec<(String, RunReport)>) -> anyhow::Result<String> {
     let (tasks, methods) = methods(&runs);
     let whole: Vec<(usize, &Method, Scores)> =
         methods.iter().enumerate().filter_map(|(k, m)| Some((k, m, m.everywhere()?))).collect();
+    let sure = enough(&whole);
     let page = markup! {
         (DOCTYPE)
         html lang="en" {
@@ -115,11 +122,14 @@ pub(crate) fn html(runs: Vec<(String, RunReport)>) -> anyhow::Result<String> {
                     } @else {
                         div.pair {
                             figure { h3 { "Interquartile mean" } (PreEscaped(overall(&whole))) figcaption {
-                                "Every dot is a run's score, the diamond the interquartile mean over all runs and tasks, the bar its 95 % "
-                                "stratified bootstrap interval. Tasks weigh alike only where their scores are normalised."
+                                "Every dot is a run's score, the diamond the interquartile mean over all runs and tasks"
+                                @if sure { ", the bar its 95 % stratified bootstrap interval" }
+                                ". Tasks weigh alike only where their scores are normalised."
                             } }
                             figure { h3 { "Performance profiles" } (PreEscaped(profiles(&whole))) figcaption {
-                                "The share of runs above each score, with 95 % intervals. A curve above another everywhere is a better method."
+                                "The share of runs above each score"
+                                @if sure { ", with 95 % intervals" }
+                                ". A curve above another everywhere is a better method."
                             } }
                         }
                         @if whole.len() > 1 { (improvement(&whole)?) }
@@ -148,8 +158,8 @@ fn overall(whole: &[(usize, &Method, Scores)]) -> String {
         .iter()
         .zip(&dots)
         .map(|((kind, method, scores), dots)| {
-            let Interval { estimate, low, high, .. } = iqm(scores);
-            Row { name: &method.name, dots, middle: estimate, interval: Some((low, high)), kind: Some(*kind) }
+            let (middle, spread) = iqm(scores);
+            Row { name: &method.name, dots, middle, spread: Some(spread), kind: Some(*kind) }
         })
         .collect();
     strip("interquartile mean of every method over all tasks", "score", &rows)
@@ -159,11 +169,13 @@ fn profiles(whole: &[(usize, &Method, Scores)]) -> String {
     let all = || whole.iter().flat_map(|(_, m, _)| m.scores.iter().flatten().flatten().copied());
     let (low, high) = all().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
     let thresholds: Vec<f64> = (0..=40).map(|i| low + (high - low) * i as f64 / 40.0).collect();
-    let how = Bootstrap { replications: 1000, ..Bootstrap::default() };
+    let (sure, how) = (enough(whole), Bootstrap { replications: 1000, ..Bootstrap::default() });
     let series = whole.iter().map(|(kind, method, scores)| {
         let points = profile(scores, &thresholds, how, Key::new(0).name("profile"));
-        let point =
-            |p: backcast::stats::ProfilePoint| [p.threshold, p.fraction.estimate, p.fraction.low, p.fraction.high];
+        let point = |p: ProfilePoint| match sure {
+            true => [p.threshold, p.fraction.estimate, p.fraction.low, p.fraction.high],
+            false => [p.threshold, p.fraction.estimate, p.fraction.estimate, p.fraction.estimate],
+        };
         Series { name: &method.name, kind: Some(*kind), points: points.into_iter().map(point).collect() }
     });
     let (label, y) = ("performance profiles", "share of runs above");
@@ -172,12 +184,13 @@ fn profiles(whole: &[(usize, &Method, Scores)]) -> String {
 
 /// Row against column.
 fn improvement(whole: &[(usize, &Method, Scores)]) -> anyhow::Result<Markup> {
+    let sure = enough(whole);
     let mut rows = Vec::new();
     for (_, method, x) in whole {
         let mut cells = Vec::new();
         for (_, other, y) in whole {
             let rate = probability_of_improvement(x, y, Bootstrap::default(), Key::new(0).name("improvement"))?;
-            let clear = rate.low > 0.5 || rate.high < 0.5;
+            let clear = sure && (rate.low > 0.5 || rate.high < 0.5);
             cells.push((method.name != other.name).then_some((rate, clear)));
         }
         rows.push((&method.name, cells));
@@ -191,22 +204,23 @@ fn improvement(whole: &[(usize, &Method, Scores)]) -> anyhow::Result<Markup> {
                 @for cell in cells { td.n {
                     @if let Some((rate, clear)) = cell {
                         @if clear { b { (format!("{:.2}", rate.estimate)) } } @else { (format!("{:.2}", rate.estimate)) }
-                        div.note { (format!("{:.2} to {:.2}", rate.low, rate.high)) }
+                        @if sure { div.note { (format!("{:.2} to {:.2}", rate.low, rate.high)) } }
                     }
                 } }
             } } }
         } }
-        p.note { "Averaged over tasks, with 95 % intervals; bold where the interval does not contain ½." }
+        p.note { "Averaged over tasks" @if sure { ", with 95 % intervals; bold where the interval does not contain ½" } "." }
     })
 }
 
 fn by_task(tasks: &[String], methods: &[Method]) -> anyhow::Result<Markup> {
-    let mut rows = Vec::new();
+    let (mut rows, mut spreads) = (Vec::new(), Vec::new());
     for (k, method) in methods.iter().enumerate() {
         let mut cells = Vec::new();
         for (task, scores) in tasks.iter().zip(&method.scores) {
             let of = |scores: &Vec<f64>| Scores::one_task(scores).with_context(|| format!("{} on {task}", method.name));
             let value = scores.as_ref().map(of).transpose()?.map(|table| (iqm(&table), table.runs()));
+            spreads.extend(value.map(|((_, spread), _)| spread));
             cells.push(value);
         }
         rows.push((k, method, cells));
@@ -216,13 +230,13 @@ fn by_task(tasks: &[String], methods: &[Method]) -> anyhow::Result<Markup> {
             thead { tr { th { "Method" } @for task in tasks { th.n { (task) } } } }
             tbody { @for (k, method, cells) in rows { tr {
                 td { span.chip style=(format!("background:var(--c{})", k % 6)) {} b { (method.name) } }
-                @for cell in cells { td.n { @if let Some((iqm, runs)) = cell {
-                    b { (decimal(iqm.estimate)) }
-                    div.note { (decimal(iqm.low)) " to " (decimal(iqm.high)) ", " (runs) @if runs == 1 { " run" } @else { " runs" } }
+                @for cell in cells { td.n { @if let Some(((middle, spread), runs)) = cell {
+                    b { (decimal(middle)) }
+                    div.note { (spread.among(&spreads)) ", " (runs) @if runs == 1 { " run" } @else { " runs" } }
                 } @else { "–" } } }
             } } }
         } }
-        p.note { "Interquartile mean over runs and its 95 % bootstrap interval." }
+        p.note { "Interquartile mean over runs and its " (Spread::heading(&spreads)) "." }
     })
 }
 
@@ -294,6 +308,16 @@ mod tests {
         let (tasks, found) = all(&[&a, &b]);
         assert_eq!((tasks.len(), found.len()), (1, a.arms.len() + 1));
         assert!(found.iter().any(|method| method.name == format!("another: {}", a.arms[0].name)));
+    }
+
+    #[test]
+    fn fewer_than_five_runs_have_no_interval_anywhere() {
+        let (five, mut few) = (made_up(), made_up());
+        let page = |run: &RunReport| html(vec![("a".into(), run.clone())]).unwrap();
+        assert!(page(&five).contains("95 %"));
+        few.arms.iter_mut().for_each(|arm| arm.scores.truncate(4));
+        let page = page(&few);
+        assert!(!page.contains("95 %") && page.contains("its range"), "{page}");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! `cargo xtask export`: a trained policy for other programs, and a card that says where it comes from.
 
 use anyhow::{Context, bail};
-use backcast::core::{Column, Columns};
 use backcast::export::{ExportedPolicy, Head, OPSET};
 use backcast::nn::{Local, replace};
 use backcast::run::{self, LearnResult, Summary};
@@ -50,11 +49,11 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
         Form::Safetensors => policy.to_safetensors(),
         Form::Onnx => policy.to_onnx(),
     };
+    let text = card(&args, &experiment, arm, seed, &policy)?;
     replace(&Local, &args.out, &bytes).with_context(|| args.out.display().to_string())?;
     let mut name = args.out.clone().into_os_string();
     name.push(".md");
     let path = PathBuf::from(name);
-    let text = card(&args, &experiment, arm, seed, &policy)?;
     replace(&Local, &path, text.as_bytes()).with_context(|| path.display().to_string())?;
     println!("{}: {}, seed {seed}, {} bytes\n{}", args.out.display(), arm.name, bytes.len(), path.display());
     Ok(())
@@ -125,12 +124,10 @@ fn card(args: &Args, experiment: &Experiment, arm: &Arm, seed: u64, policy: &Exp
     match read::<LearnResult>(&folder.join("result.json"))? {
         Some(result) => {
             let episodes = experiment.training.final_episodes;
-            // Of a mean of so many episodes, as a normal distribution has it.
-            let half = 1.96 * result.score_std / (episodes as f64).sqrt();
-            let (low, high) = (result.score - half, result.score + half);
+            let error = result.score_std / (episodes as f64).sqrt();
             writeln!(
                 text,
-                "| score of this policy | {:.2}, 95 % interval {low:.2} to {high:.2} over {episodes} episodes |",
+                "| score of this policy | {:.2}, standard error {error:.2}, over {episodes} episodes |",
                 result.score
             )?;
             for warning in &result.warnings {
@@ -141,12 +138,13 @@ fn card(args: &Args, experiment: &Experiment, arm: &Arm, seed: u64, policy: &Exp
     }
     if let Some(summary) = read::<Summary>(&args.run.join("summary.json"))? {
         if let Some(own) = summary.arms.iter().find(|own| own.name == arm.name) {
-            let [low, high] = own.ci95;
             let seeds = own.seeds.len();
             writeln!(
                 text,
-                "| score of the method | {:.2} interquartile mean, 95 % interval {low:.2} to {high:.2} over {seeds} seeds |",
-                own.iqm
+                "| score of the method | {:.1} interquartile mean, {} {}, over {seeds} seeds |",
+                own.iqm,
+                own.spread.name(),
+                own.spread
             )?;
         }
         writeln!(text, "| source | {} |", summary.commit)?;
@@ -156,12 +154,17 @@ fn card(args: &Args, experiment: &Experiment, arm: &Arm, seed: u64, policy: &Exp
     let world = backcast::envs::make(&experiment.task).map_err(backcast::Error::from)?;
     match run::load(&of_arm, world.spec()) {
         Ok(log) => {
-            let (rows, summary) = (log.rows(), &log.summary);
-            writeln!(text, "| data | {}; {} transitions |", summary.source, rows.len())?;
-            writeln!(text, "| hash of the data | `{}` |", hash(rows))?;
+            run::is_of_run(&args.run, &of_arm.data, &log)?;
+            writeln!(text, "| data | {}; {} transitions |", log.summary.source, log.rows().len())?;
+            for warning in &log.summary.warnings {
+                writeln!(text, "| warning | {warning} |")?;
+            }
         }
         Err(error) => writeln!(text, "| data | not read: {error} |")?,
     }
+    // Kept when it was learnt from, and so there whatever has become of the file.
+    let kept = run::fingerprint_of(&args.run, &of_arm.data)?.unwrap_or_else(|| "not kept".into());
+    writeln!(text, "| fingerprint of the data | `{kept}` |")?;
     writeln!(
         text,
         "\nA score is the mean normalised return of the last policy, 0 for a random policy and 100 for the task's"
@@ -169,29 +172,4 @@ fn card(args: &Args, experiment: &Experiment, arm: &Arm, seed: u64, policy: &Exp
     writeln!(text, "reference, or the mean return where the task has no reference.")?;
     writeln!(text, "\n## Configuration\n\n```toml\n{}```", experiment.to_toml())?;
     Ok(text)
-}
-
-/// A hash (FNV-1a, 64 bits) of every number of every transition, in the order of the columns.
-fn hash(rows: &Columns) -> String {
-    let columns = [Column::Obs, Column::Act, Column::Reward, Column::NextObs, Column::Terminal];
-    let bytes = columns.into_iter().flat_map(|column| rows.values(column).iter().flat_map(|x| x.to_le_bytes()));
-    let hash = bytes.fold(0xCBF2_9CE4_8422_2325_u64, |hash, b| (hash ^ b as u64).wrapping_mul(0x0000_0100_0000_01B3));
-    format!("fnv1a64:{hash:016x}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use backcast::core::Spec;
-
-    #[test]
-    fn a_hash_is_of_every_number() {
-        let rows = |reward| {
-            let mut rows = Columns::new(Spec::new(1, 1));
-            rows.push(&[1.0], &[0.5], reward, &[2.0], false);
-            rows
-        };
-        assert_eq!(hash(&rows(0.0)), hash(&rows(0.0)));
-        assert_ne!(hash(&rows(0.0)), hash(&rows(1e-30)));
-    }
 }

@@ -13,14 +13,14 @@ pub(crate) struct MetricReport {
     pub(crate) curves: Vec<Vec<CurvePoint>>,
 }
 
-/// What the curves were held against.
+/// What the curves were compared with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ExpectedReport {
     /// Numbers of this run inside their bands, of how many.
     pub(crate) inside: usize,
     pub(crate) of: usize,
-    /// With what probability a band holds a number of one more run.
-    pub(crate) level: f64,
+    /// The share of sound runs of which any number is outside.
+    pub(crate) rate: f64,
     /// How many repetitions the bands were made of.
     pub(crate) seeds: usize,
     pub(crate) bands: Vec<BandReport>,
@@ -57,8 +57,9 @@ fn metric(run: &RunReport, metric: &MetricReport) -> String {
 pub(crate) fn metrics(run: &RunReport) -> Markup {
     markup! {
         @if let Some(expected) = &run.expected {
-            p { "Held against " (expected.seeds) " earlier repetitions of the same settings, " (expected.inside) " of " (expected.of)
-                " numbers of these curves are inside the bands that hold " (format!("{:.0}", 100.0 * expected.level)) " of 100." }
+            p { "Compared with " (expected.seeds) " earlier seeds of the same settings, " (expected.inside) " of " (expected.of)
+                " numbers of these curves are inside their bands; of sound runs " (format!("{:.0}", 100.0 * expected.rate))
+                " in 100 have any number outside." }
         }
         @if !run.metrics.is_empty() {
             details { summary { "Losses and whatever else was measured" }

@@ -9,6 +9,7 @@ use crate::robustness;
 use crate::sensitivity::{self, SensitivityReport};
 use crate::svg::{Chart, Row, STYLE, Series, standalone, strip};
 use anyhow::Context;
+use backcast::stats::Spread;
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -73,8 +74,8 @@ pub(crate) struct ArmReport {
     pub(crate) scores: Vec<f64>,
     /// Their interquartile mean.
     pub(crate) iqm: f64,
-    /// The bootstrap interval around it.
-    pub(crate) ci95: (f64, f64),
+    /// The bootstrap interval around it, or the range of fewer than five scores.
+    pub(crate) spread: Spread,
     /// Score against steps.
     pub(crate) curve: Vec<CurvePoint>,
     /// Mean value of the batch against steps.
@@ -229,16 +230,11 @@ fn scores(run: &RunReport) -> String {
         name: &arm.name,
         dots: &arm.scores,
         middle: arm.iqm,
-        interval: Some(arm.ci95),
+        spread: Some(arm.spread),
         kind: Some(k),
     });
-    let published = run.published.iter().map(|(name, score, _)| Row {
-        name,
-        dots: &[],
-        middle: *score,
-        interval: None,
-        kind: None,
-    });
+    let published =
+        run.published.iter().map(|(name, score, _)| Row { name, dots: &[], middle: *score, spread: None, kind: None });
     let rows: Vec<Row<'_>> = arms.chain(published).collect();
     strip("final normalised score of every seed and method", "normalised score", &rows)
 }
@@ -279,6 +275,7 @@ fn by_direction(series: &[ModelErrorSeries]) -> Vec<Series<'_>> {
 /// The whole page.
 pub(crate) fn html(run: &RunReport) -> String {
     let (drawn, curves) = (figures(run), sensitivity::figures(run));
+    let kind = Spread::heading(&spreads(run));
     let figure = |name: &str, title: &str, caption: Markup| {
         let drawing = drawn.iter().find(|(n, _)| *n == name).map(|(_, d)| d.as_str());
         markup! {
@@ -310,8 +307,9 @@ pub(crate) fn html(run: &RunReport) -> String {
                         h2 { "Scores" }
                         div.pair {
                             (figure("scores", "Every seed, every method", markup! {
-                                "A dot is a seed's last policy. The diamond is the interquartile mean, the bar its 95 % "
-                                "bootstrap interval. 0 is a random policy and 100 the task's reference policy."
+                                "A dot is a seed's last policy. The diamond is the interquartile mean"
+                                @if spreads(run).iter().any(|s| matches!(s, Spread::Interval95(_))) { ", the bar its 95 % bootstrap interval" }
+                                ". 0 is a random policy and 100 the task's reference policy."
                             }))
                             (score_table(run))
                         }
@@ -322,7 +320,7 @@ pub(crate) fn html(run: &RunReport) -> String {
                             div.pair {
                                 (figure("robustness", "Score by push", markup! {
                                     "The state of the world is pushed in the middle of each episode, in the same way for every method. "
-                                    "Interquartile mean over seeds and its 95 % interval."
+                                    "Interquartile mean over seeds and its " (kind) "."
                                 }))
                                 (figure("recovery", "Steps outside after a push", markup! {
                                     "Until the state is again as near to a recorded one as recorded ones are to each other."
@@ -337,7 +335,7 @@ pub(crate) fn html(run: &RunReport) -> String {
                             div.pair { @for curve in &curves {
                                 figure { h3 { (curve.title) } (PreEscaped(&curve.drawing)) }
                             } }
-                            p.note { "Interquartile mean over seeds and its 95 % interval; values stand at equal distances." }
+                            p.note { "Interquartile mean over seeds and its " (kind) "; values stand at equal distances." }
                         }
                     }
                     @if run.maze.is_some() {
@@ -390,6 +388,10 @@ pub(crate) fn html(run: &RunReport) -> String {
     page.into_string()
 }
 
+fn spreads(run: &RunReport) -> Vec<Spread> {
+    run.arms.iter().map(|arm| arm.spread).collect()
+}
+
 fn best(run: &RunReport) -> Option<&ArmReport> {
     // The first of equals.
     run.arms.iter().rev().max_by(|a, b| a.iqm.total_cmp(&b.iqm))
@@ -400,11 +402,11 @@ fn headline(run: &RunReport) -> Markup {
     markup! {
         @if let Some(arm) = best(run) {
             strong { (arm.name) } " reaches an interquartile mean of " strong { (decimal(arm.iqm)) }
-            " on " (run.task) ", 95 % interval " (decimal(arm.ci95.0)) " to " (decimal(arm.ci95.1)) ", over " (seeds)
+            " on " (run.task) ", " (arm.spread.name()) " " (arm.spread) ", over " (seeds)
             @if seeds == 1 { " seed." } @else { " seeds." }
         }
         @if seeds < 5 {
-            " Fewer than five seeds: read the interval as a lower bound on the doubt."
+            " Fewer than five seeds are too few for an interval: every one of them is a dot."
         }
     }
 }
@@ -425,7 +427,7 @@ fn score_table(run: &RunReport) -> Markup {
     let top = best(run).map(|a| a.iqm);
     markup! {
         div.scroll { table {
-            thead { tr { th { "Method" } th.n { "IQM" } th.n { "95 % interval" } } }
+            thead { tr { th { "Method" } th.n { "IQM" } th.n { (Spread::heading(&spreads(run))) } } }
             tbody {
                 @for (k, arm) in run.arms.iter().enumerate() {
                     tr.best[Some(arm.iqm) == top] {
@@ -436,7 +438,7 @@ fn score_table(run: &RunReport) -> Markup {
                             div.note.seeds { @for score in &arm.scores { span { (decimal(*score)) } " " } }
                         }
                         td.n { b { (decimal(arm.iqm)) } }
-                        td.n { (decimal(arm.ci95.0)) " to " (decimal(arm.ci95.1)) }
+                        td.n { (arm.spread.among(&spreads(run))) }
                     }
                 }
                 @for (label, score, note) in &run.published {

@@ -11,12 +11,12 @@ pub(crate) fn made_up() -> RunReport {
         };
         (0..=40).map(point).collect()
     };
-    let arm = |name: &str, description: &str, scores: &[f64], iqm: f64, ci95: (f64, f64), value: f64| ArmReport {
+    let arm = |name: &str, description: &str, scores: &[f64], iqm: f64, ends: [f64; 2], value: f64| ArmReport {
         name: name.into(),
         description: description.into(),
         scores: scores.to_vec(),
         iqm,
-        ci95,
+        spread: Spread::Interval95(ends),
         curve: curve(iqm, 4.0),
         value_curve: curve(value, 0.3),
         updates_per_second: Some(1234.0),
@@ -64,17 +64,17 @@ pub(crate) fn made_up() -> RunReport {
                 "BCQ on data mixed with paths imagined backwards",
                 &[118.2, 131.0, 96.4, 124.9, 120.1],
                 121.0,
-                (99.0, 130.0),
+                [99.0, 130.0],
                 31.0,
             ),
-            arm("FOMI-BCQ", "the same, imagined forwards", &[70.0, 84.0, 61.0, 92.0, 66.0], 73.3, (62.0, 90.0), 28.0),
-            arm("BCQ", "the data alone", &[20.0, 41.0, 28.0, 33.0, 12.0], 27.0, (14.0, 39.0), 14.0),
+            arm("FOMI-BCQ", "the same, imagined forwards", &[70.0, 84.0, 61.0, 92.0, 66.0], 73.3, [62.0, 90.0], 28.0),
+            arm("BCQ", "the data alone", &[20.0, 41.0, 28.0, 33.0, 12.0], 27.0, [14.0, 39.0], 14.0),
             arm(
                 "TD3+BC",
                 "a regulariser instead of a generative model",
                 &[8.0, 15.0, -4.0, 22.0, 11.0],
                 11.3,
-                (-2.0, 20.0),
+                [-2.0, 20.0],
                 66.0,
             ),
         ],
@@ -116,7 +116,7 @@ pub(crate) fn made_up() -> RunReport {
         expected: Some(ExpectedReport {
             inside: 81,
             of: 82,
-            level: 0.99,
+            rate: 0.02,
             seeds: 4,
             bands: vec![
                 BandReport {
@@ -179,9 +179,11 @@ fn a_run_with_little_to_show_still_makes_a_page() {
     run.arms.truncate(1);
     run.arms[0].curve.clear();
     run.arms[0].scores = vec![f64::NAN];
+    run.arms[0].spread = Spread::Range([f64::NAN; 2]);
     run.seeds = vec![7];
     let page = html(&run);
     assert!(page.contains("Fewer than five seeds") && page.contains("nothing recorded"));
+    assert!(!page.contains("95 %"), "an interval of one seed");
     assert!(!page.contains("The models") && !page.contains("roads into"));
     assert!(!page.contains("cx=\"NaN\""));
     run.arms.clear();

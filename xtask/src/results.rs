@@ -33,7 +33,7 @@ pub(crate) fn report(
             },
             scores: scores.scores.clone(),
             iqm: scores.iqm,
-            ci95: (scores.ci95[0], scores.ci95[1]),
+            spread: scores.spread,
             curve: curve(&runs, |p| Some(p.score)),
             value_curve: curve(&runs, |p| p.metrics.iter().find(|(name, _)| name == "q").map(|(_, q)| *q)),
             updates_per_second: speed(&runs, experiment.training.updates),
@@ -63,7 +63,10 @@ pub(crate) fn report(
         },
         stages: outcome.stages.clone(),
         config_toml: experiment.to_toml(),
-        warnings: outcome.learners.iter().flat_map(|run| warnings(run, bands)).collect(),
+        warnings: (outcome.data.warnings.iter().map(|warning| format!("data: {warning}")))
+            .chain(experiment.inert()?.iter().map(ToString::to_string))
+            .chain(outcome.learners.iter().flat_map(|run| warnings(run, bands)))
+            .collect(),
         metrics: metrics(experiment, outcome),
         expected: bands.map(|bands| expected(bands, outcome)),
     })
@@ -111,7 +114,7 @@ fn expected(bands: &Bands, outcome: &Outcome) -> ExpectedReport {
     ExpectedReport {
         inside,
         of,
-        level: bands.level,
+        rate: bands.rate,
         seeds: bands.seeds.len(),
         bands: bands.bands.iter().map(band).collect(),
     }

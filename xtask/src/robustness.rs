@@ -1,8 +1,8 @@
 //! What a report says of policies that were pushed: figures and tables.
 
 use crate::report::{ArmReport, RunReport, decimal};
-use crate::svg::{Rungs, ladder};
-use backcast::{envs::push::Level, run::LevelSummary};
+use crate::svg::{Rungs, around, ladder};
+use backcast::{envs::push::Level, run::LevelSummary, stats::Spread};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 use maud::{Markup, html as markup};
@@ -18,11 +18,11 @@ fn at(arm: &ArmReport, level: Level) -> Option<&LevelSummary> {
 
 /// Score against push level, and steps outside the support; nothing if nothing was measured.
 pub(crate) fn figures(run: &RunReport) -> Vec<(&'static str, String)> {
-    let draw = |label, y, levels: &[Level], of: fn(&LevelSummary) -> (f64, [f64; 2])| {
+    let draw = |label, y, levels: &[Level], of: fn(&LevelSummary) -> (f64, Spread)| {
         let names: Vec<&str> = levels.iter().map(|l| l.name()).collect();
         let point = |l: &LevelSummary| {
-            let (middle, [low, high]) = of(l);
-            [middle, low, high]
+            let (middle, spread) = of(l);
+            around(middle, spread)
         };
         let points = |arm: &ArmReport| levels.iter().map(|&level| at(arm, level).map(point)).collect();
         let lines: Vec<Rungs<'_>> = (run.arms.iter().enumerate())
@@ -32,13 +32,13 @@ pub(crate) fn figures(run: &RunReport) -> Vec<(&'static str, String)> {
     };
     let (all, mut figures) = (levels(run), Vec::new());
     if !all.is_empty() {
-        let scores = draw("score from pushed states by push level", "score", &all, |l| (l.iqm, l.ci95));
+        let scores = draw("score from pushed states by push level", "score", &all, |l| (l.iqm, l.spread));
         figures.push(("robustness", scores));
     }
     let pushed: Vec<Level> = all.into_iter().filter(|&l| l != Level::None).collect();
     if !pushed.is_empty() {
         let label = "steps outside the log's support after a push";
-        figures.push(("recovery", draw(label, "steps outside", &pushed, |l| (l.away_iqm, l.away_ci95))));
+        figures.push(("recovery", draw(label, "steps outside", &pushed, |l| (l.away_iqm, l.away_spread))));
     }
     figures
 }
@@ -59,16 +59,18 @@ fn median(l: &LevelSummary) -> String {
 /// The tables of the page.
 pub(crate) fn tables(run: &RunReport) -> Markup {
     let all = levels(run);
+    let first = run.arms.first().and_then(|arm| arm.robustness.first());
+    let kind = first.map_or("range", |l| l.spread.name());
     let pushed = || all.iter().filter(|&&l| l != Level::None);
     let window = run.arms.first().and_then(|arm| arm.robustness.first()).map_or(0, |l| l.window);
     markup! {
-        h3 { "Score by level, and its 95 % interval" }
+        h3 { "Score by level, and its " (kind) }
         div.scroll { table {
             thead { tr { th { "Method" } @for level in &all { th.n { (level.name()) } } } }
             tbody { @for (k, arm) in run.arms.iter().enumerate() { tr {
                 td { span.chip style=(format!("background:var(--c{})", k % 6)) {} b { (arm.name) } }
                 @for level in &all { td.n { @if let Some(l) = at(arm, *level) {
-                    b { (decimal(l.iqm)) } div.note { (decimal(l.ci95[0])) " to " (decimal(l.ci95[1])) }
+                    b { (decimal(l.iqm)) } div.note { (l.spread) }
                 } } }
             } } }
         } }
@@ -81,14 +83,14 @@ pub(crate) fn tables(run: &RunReport) -> Markup {
                 td.n { (per_cent(l.out, l.pushes)) }
                 td.n { (per_cent(l.back, l.out)) }
                 td.n { (median(l)) }
-                td.n { (decimal(l.away_iqm)) div.note { (decimal(l.away_ci95[0])) " to " (decimal(l.away_ci95[1])) } }
+                td.n { (decimal(l.away_iqm)) div.note { (l.away_spread) } }
                 td.n { (per_cent((1e6 * l.outside) as usize, 1_000_000)) }
             } } } } }
         } }
         p.note {
             "Put outside: pushes after which the state lies outside the log’s support. Median steps: until those are back, by "
             "Kaplan and Meier’s estimate; “never” if more than half are not for as long as they are watched. Steps outside: the mean over all "
-            "pushes, at most " (window) " each, as an interquartile mean over seeds with its interval. States outside: of all that were visited."
+            "pushes, at most " (window) " each, as an interquartile mean over seeds with its " (kind) ". States outside: of all that were visited."
         }
     }
 }
@@ -130,7 +132,7 @@ mod tests {
                     level,
                     scores: vec![iqm; 5],
                     iqm,
-                    ci95: [iqm - 3.0, iqm + 2.0],
+                    spread: Spread::Interval95([iqm - 3.0, iqm + 2.0]),
                     outside: 0.01 * i as f64,
                     pushes: 100 * i.min(1),
                     out: 30 * i,
@@ -139,7 +141,7 @@ mod tests {
                     window: 60,
                     away: vec![2.5 * i as f64; 5],
                     away_iqm: 2.5 * i as f64,
-                    away_ci95: [2.0 * i as f64, 3.0 * i as f64],
+                    away_spread: Spread::Interval95([2.0 * i as f64, 3.0 * i as f64]),
                 }
             };
             arm.robustness = Level::ALL.map(level).into();

@@ -5,10 +5,10 @@ use crate::{
 };
 use anyhow::{Context, bail};
 use backcast::{
-    AlgorithmConfig, Error, Experiment,
+    AlgorithmConfig, Error, Experiment, Inert,
     data::DataError,
     nn::{Disk, Local, replace},
-    run::{self, Lock, Summary},
+    run::{self, Lock, Observer, Summary},
 };
 use std::{
     io::Write,
@@ -92,6 +92,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     let args = args.resolve()?;
     let file = args.experiment.clone().unwrap_or_else(|| crate::root().join("experiments/first-look.toml"));
     let (experiment, out) = prepare(&args, &file)?;
+    let inert = inert(&args, &experiment)?;
     let lock = Lock::take(&out)?;
     if let Some(dead) = lock.left_by() {
         say(&format!("{dead} left this run unfinished; going on with it"));
@@ -114,6 +115,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     // A quick run is of other settings by its nature.
     word.filter(|_| !args.quick).into_iter().for_each(|word| say(&word));
     let watching = bands::Watching { bands: bands.as_ref(), to: &bars };
+    inert.iter().for_each(|part| watching.warning("settings", &part.to_string()));
     let outcome = match run::carry_out_on(&Local, &experiment, &out, threads, &watching) {
         Ok(outcome) => outcome,
         Err(Error::Interrupted) => {
@@ -149,6 +151,16 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     shown.for_each(|text| say(&text));
     say(&format!("report: {}", out.join("report.html").display()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The parts of the chosen arms that have no effect for half of the updates; an error if one of them is a method of which nothing
+/// is left. A quick run is too short for most warm starts, and nobody reads its scores.
+fn inert(args: &Args, experiment: &Experiment) -> anyhow::Result<Vec<Inert>> {
+    let inert = if args.quick { vec![] } else { chosen(experiment.clone(), &args.arms).inert()? };
+    match inert.iter().find(|part| part.nothing_left()) {
+        Some(part) => bail!("nothing of the method is left. {part}"),
+        None => Ok(inert),
+    }
 }
 
 /// Tells the terminal, or the file it is sent to, which may have no room for it.
@@ -252,6 +264,10 @@ fn go_on_from(from: &Path, out: &Path) -> anyhow::Result<()> {
         names.sort();
         names
     };
+    // With the fingerprint of what they have learnt from.
+    if from.join("data.json").exists() {
+        copy("data.json".into())?;
+    }
     names("models").into_iter().try_for_each(copy)?;
     let learners = names("learners");
     anyhow::ensure!(!learners.is_empty(), "{} has no learners to go on from", from.display());

@@ -189,7 +189,15 @@ mod tests {
             policy("IQL", 900, 73.0, 1.0, Some(9.0)),
             policy("TD3+BC", 50, -20.0, -7.0, Some(0.5)),
         ];
-        let data = DataSummary { source: "made up".into(), rows: 10, transitions: 9, episodes: 1, mean_return: 0.0 };
+        let data = DataSummary {
+            source: "made up".into(),
+            rows: 10,
+            transitions: 9,
+            episodes: 1,
+            mean_return: 0.0,
+            fingerprint: "0123456789abcdef".into(),
+            warnings: vec![],
+        };
         Selection { task: "dmsd".into(), data, config: SelectionConfig::default(), policies }
     }
 

@@ -1,7 +1,7 @@
 //! Curves over a knob: what learners score that differ in it alone.
 
 use crate::report::{RunReport, decimal};
-use crate::svg::{Rungs, ladder, short};
+use crate::svg::{Rungs, around, ladder, short};
 use backcast::Experiment;
 use backcast::envs::push::Level;
 use serde::{Deserialize, Serialize};
@@ -44,13 +44,13 @@ pub(crate) fn figures(run: &RunReport) -> Vec<Figure> {
         let whole = |kind| Rungs {
             name: "score",
             kind,
-            points: arms.iter().map(|arm| Some([arm.iqm, arm.ci95.0, arm.ci95.1])).collect(),
+            points: arms.iter().map(|arm| Some(around(arm.iqm, arm.spread))).collect(),
         };
         let at = |level: &Level| Rungs {
             name: level.name(),
             kind: *level as usize,
             points: (arms.iter().map(|arm| arm.robustness.iter().find(|l| l.level == *level)))
-                .map(|found| found.map(|l| [l.iqm, l.ci95[0], l.ci95[1]]))
+                .map(|found| found.map(|l| around(l.iqm, l.spread)))
                 .collect(),
         };
         let lines: Vec<Rungs<'_>> = if levels.is_empty() { vec![whole(0)] } else { levels.iter().map(at).collect() };

@@ -4,6 +4,7 @@
 //! side. Colours are variables of [`STYLE`], which has a light and a dark set; every series also has its own dash pattern,
 //! so that nothing depends on colour alone.
 
+use backcast::stats::Spread;
 use std::fmt::Write;
 
 /// The colours and strokes of every figure. The palette is told apart with every common form of colour blindness.
@@ -321,19 +322,25 @@ pub(crate) struct Row<'a> {
     pub(crate) dots: &'a [f64],
     /// The summary.
     pub(crate) middle: f64,
-    /// The interval around the summary, if there is one.
-    pub(crate) interval: Option<(f64, f64)>,
+    /// The interval around the summary, or the range of the runs.
+    pub(crate) spread: Option<Spread>,
     /// Which colour; `None` for a muted reference.
     pub(crate) kind: Option<usize>,
 }
 
-/// Rows of dots over one axis: every run, the summary as a diamond, the interval as a bar.
+/// A summary and the ends around it, as a [`Rungs`] has them.
+pub(crate) fn around(middle: f64, spread: Spread) -> [f64; 3] {
+    let [low, high] = spread.ends();
+    [middle, low, high]
+}
+
+/// Rows of dots over one axis: every run, the summary as a diamond, an interval as a bar, a range in words alone: its ends are dots.
 pub(crate) fn strip(label: &str, axis: &str, rows: &[Row<'_>]) -> String {
     let (left, right, pitch) = (8.0, WIDTH - 12.0, 48.0);
     let (bottom, height) = (8.0 + pitch * rows.len() as f64, 50.0 + pitch * rows.len() as f64);
     let mut out = open(height, label);
     let values = rows.iter().flat_map(|r| {
-        let ends = r.interval.map_or([r.middle; 2], |(low, high)| [low, high]);
+        let ends = r.spread.map_or([r.middle; 2], Spread::ends);
         r.dots.iter().copied().chain(ends).chain([r.middle])
     });
     let x = Axis::around(values.chain([0.0]), false, left, right);
@@ -367,13 +374,18 @@ pub(crate) fn strip(label: &str, axis: &str, rows: &[Row<'_>]) -> String {
             base + 12.0,
             format!("{:.1}", row.middle).replace('-', "−")
         );
-        if let Some((low, high)) = row.interval {
-            let interval = format!("[{low:.1}, {high:.1}]").replace('-', "−");
-            let _ = write!(out, "<tspan class=\"soft\" dx=\"6\" style=\"font-weight:400\">{interval}</tspan>");
+        if let Some(spread) = row.spread {
+            let [low, high] = spread.ends();
+            let text = match spread {
+                Spread::Interval95(_) => format!("[{low:.1}, {high:.1}]"),
+                Spread::Range(_) => format!("{low:.1} to {high:.1}"),
+            };
+            let text = text.replace('-', "−");
+            let _ = write!(out, "<tspan class=\"soft\" dx=\"6\" style=\"font-weight:400\">{text}</tspan>");
         }
         out += "</text>";
         let y = base + 28.0;
-        if let Some((low, high)) = row.interval {
+        if let Some(Spread::Interval95([low, high])) = row.spread {
             let _ = write!(
                 out,
                 "<path class=\"stroke\" style=\"stroke-width:7;opacity:.28;stroke-linecap:round\" d=\"M{:.1} {y}H{:.1}\"/>",

@@ -1,25 +1,26 @@
 //! The result as a table for the terminal.
 
 use crate::report::RunReport;
+use backcast::stats::Spread;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 
 /// One row for each arm, best first, then the published scores.
 pub(crate) fn table(run: &RunReport) -> String {
+    let spreads: Vec<Spread> = run.arms.iter().map(|arm| arm.spread).collect();
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
-    table.set_header(["", "IQM", "95 % interval", "mean", "each seed"]);
+    table.set_header(["", "IQM", Spread::heading(&spreads), "mean", "each seed"]);
     let number = |x: f64| Cell::new(format!("{x:.1}")).set_alignment(CellAlignment::Right);
     let mut arms: Vec<_> = run.arms.iter().collect();
     arms.sort_by(|a, b| b.iqm.total_cmp(&a.iqm));
     for arm in arms {
         let mean = arm.scores.iter().sum::<f64>() / arm.scores.len().max(1) as f64;
         let seeds: Vec<String> = arm.scores.iter().map(|s| format!("{s:.1}")).collect();
-        let interval = format!("{:.1} … {:.1}", arm.ci95.0, arm.ci95.1);
         table.add_row([
             Cell::new(&arm.name),
             number(arm.iqm),
-            Cell::new(interval),
+            Cell::new(arm.spread.among(&spreads)),
             number(mean),
             Cell::new(seeds.join("  ")),
         ]);
@@ -40,5 +41,14 @@ mod tests {
         assert!(place("ROMI-BCQ") < place("TD3+BC"));
         place("121.0");
         place("recalled");
+        place("95 % interval");
+    }
+
+    #[test]
+    fn fewer_than_five_seeds_have_a_range_and_no_interval() {
+        let mut run = crate::report::tests::made_up();
+        run.arms.iter_mut().for_each(|arm| arm.spread = super::Spread::Range([-1.0, 2.0]));
+        let shown = super::table(&run);
+        assert!(!shown.contains("95 %") && shown.contains("range") && shown.contains("−1.0 to 2.0"), "{shown}");
     }
 }

@@ -144,7 +144,7 @@ impl Algorithm for Config {
 }
 
 /// The authors' number of updates in which the actor only clones.
-const WARM_START: u64 = 40_000;
+pub const WARM_START: u64 = 40_000;
 
 impl Config {
     /// Bounds of ln σ, `default` where none are asked for.

@@ -23,7 +23,9 @@
 //! hidden weights bounded by a layer's outputs, ours are bounded by its inputs.
 
 use crate::{
-    sac::{Actor, Multiplier, NARROW_LOG_STD_BOUNDS, check_log_std_bounds, check_temperature, soft_value, target_entropy},
+    sac::{
+        Actor, Multiplier, NARROW_LOG_STD_BOUNDS, check_log_std_bounds, check_temperature, soft_value, target_entropy,
+    },
     transition::{Transition, check_hidden, check_shared, check_weight, sizes},
 };
 use backcast_core::*;

@@ -22,7 +22,9 @@
 //! not negative. Not here: the margin that it has for a few tasks.
 
 use crate::{
-    sac::{Actor, Multiplier, NARROW_LOG_STD_BOUNDS, check_log_std_bounds, check_temperature, soft_value, target_entropy},
+    sac::{
+        Actor, Multiplier, NARROW_LOG_STD_BOUNDS, check_log_std_bounds, check_temperature, soft_value, target_entropy,
+    },
     transition::{Transition, check_hidden, check_rate, check_shared, sizes},
 };
 use backcast_core::*;

@@ -155,13 +155,7 @@ pub(crate) struct Actor {
 }
 
 impl Actor {
-    pub(crate) fn new(
-        store: &mut Store,
-        spec: Spec,
-        hidden: &[usize],
-        log_std_bounds: [Real; 2],
-        key: Key,
-    ) -> Self {
+    pub(crate) fn new(store: &mut Store, spec: Spec, hidden: &[usize], log_std_bounds: [Real; 2], key: Key) -> Self {
         let dims = sizes(spec.obs, hidden, 2 * spec.act);
         let net = Mlp::new(store, "actor", &dims, 1, Act::Relu, Init::FanIn, key);
         Self { net, limit: spec.act_limit, log_std_bounds }

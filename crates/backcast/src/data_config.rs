@@ -30,6 +30,10 @@ pub struct DataConfig {
     /// The share of episodes, those with the highest returns, that learners see; none is all. 0.1 is that of 10 % BC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best_episodes: Option<Real>,
+    /// Faults of the file that are known and accepted, by the names that `data check` gives them, such as `"disagreements"`. Any
+    /// other error that it finds ends the run before it begins.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accept: Vec<String>,
     /// What rewards are turned into before models and learners see them. Thresholds elsewhere in an experiment, such as
     /// `goal_reward`, are of the rewards after this.
     pub rewards: Rewards,
@@ -53,6 +57,7 @@ impl Default for DataConfig {
             quirks: Quirks::Published,
             quality: Quality::Expert,
             best_episodes: None,
+            accept: vec![],
             rewards: Rewards::Recorded,
             drop_stale: true,
             mix: None,
@@ -76,6 +81,7 @@ impl DataConfig {
         };
         of_file(!is_recorded(&self.cuts), "cuts")?;
         of_file(self.clip_actions.is_some(), "clip_actions")?;
+        of_file(!self.accept.is_empty(), "accept")?;
         ConfigError::unless(
             self.cuts != Cuts::Horizon(0),
             "cuts",

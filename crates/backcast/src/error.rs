@@ -45,6 +45,33 @@ pub enum Error {
     /// The parts do not fit each other.
     #[error("{0}")]
     Mismatch(String),
+    /// A dataset that is not the one a run has learnt from.
+    #[error(
+        "{dataset}: not the dataset that {} has learnt from: its fingerprint is {found}, the run's is {kept}; put the old \
+         one back, or give another folder for a new run", .run.display()
+    )]
+    OtherDataset {
+        /// What was read.
+        dataset: String,
+        /// The folder of the run.
+        run: PathBuf,
+        /// The fingerprint of what the run has learnt from.
+        kept: String,
+        /// The fingerprint of what is there now.
+        found: String,
+    },
+    /// A dataset that nobody should learn from unless they know what is wrong with it.
+    #[error(
+        "{dataset}: {}\n  `cargo xtask data check` says more; to learn from it all the same, name what you accept: \
+         --set 'data.accept=[{}]'", .findings.iter().map(|(_, message)| message.as_str()).collect::<Vec<_>>().join("\n  "),
+         .findings.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+    )]
+    Unsound {
+        /// What was read.
+        dataset: String,
+        /// The short name of each finding, and its sentence.
+        findings: Vec<(String, String)>,
+    },
     /// A value stopped being a number.
     #[error("{job}: `{tensor}`[{index}] is not finite at update {update}; {hint}")]
     NotFinite {

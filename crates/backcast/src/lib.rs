@@ -45,6 +45,7 @@ mod error;
 mod evaluate;
 mod experiment;
 pub mod export;
+mod inert;
 pub mod online;
 pub mod preset;
 mod robustness;
@@ -57,6 +58,7 @@ pub use data_config::{DataConfig, Mix, MixOf};
 pub use error::Error;
 pub use evaluate::evaluate;
 pub use experiment::{Arm, Experiment, ExperimentError, Imagine, Published, Seeds, Training, slug};
+pub use inert::Inert;
 pub use robustness::{Pushed, Pushes, RobustnessConfig, Wait, evaluate_pushed};
 pub use sensitivity::Sensitivity;
 

@@ -4,7 +4,7 @@
 //! judgement: a list of [`Finding`]s. Both serialise for machines and print for people.
 
 use crate::arrays::Entry;
-use crate::{DataError, End, Format, Log, ReadOptions};
+use crate::{Cuts, DataError, End, Format, Log, ReadOptions};
 use backcast_core::Real;
 use serde::Serialize;
 use std::fmt;
@@ -310,11 +310,7 @@ fn length(path: &Path) -> std::io::Result<u64> {
 /// If it cannot be opened, or is nothing that is known. Everything else that is wrong is a finding.
 pub fn check(path: &Path) -> Result<Check, DataError> {
     let format = Format::detect(path)?;
-    let marked = match format {
-        Format::D4rl | Format::Npz | Format::Columns => crate::format::open(path, format)?.has("timeouts"),
-        Format::NeoRl => crate::format::open(path, format)?.has("index"),
-        _ => true,
-    };
+    let marked = marks_cuts(path, format)?;
     let mut findings = Vec::new();
     let (mut fingerprint, mut summary) = (None, None);
     match read(path, format) {
@@ -332,6 +328,30 @@ pub fn check(path: &Path) -> Result<Check, DataError> {
         }),
     }
     Ok(Check { file: path.into(), format, fingerprint, summary, findings })
+}
+
+/// Reads a file as `options` say, and judges it as it was read: what they mend is no finding any more.
+///
+/// # Errors
+/// As [`read`](crate::read).
+pub fn read_checked(path: &Path, options: &ReadOptions) -> Result<(Log, Vec<Finding>), DataError> {
+    let log = crate::read(path, options)?;
+    if log.is_empty() {
+        return Ok((log, vec![]));
+    }
+    let format = options.format.map_or_else(|| Format::detect(path), Ok)?;
+    let marked = options.cuts != Cuts::Recorded || marks_cuts(path, format)?;
+    let findings = findings(&log, marked);
+    Ok((log, findings))
+}
+
+/// Whether a file of this format can mark cuts, and this one does.
+fn marks_cuts(path: &Path, format: Format) -> Result<bool, DataError> {
+    Ok(match format {
+        Format::D4rl | Format::Npz | Format::Columns => crate::format::open(path, format)?.has("timeouts"),
+        Format::NeoRl => crate::format::open(path, format)?.has("index"),
+        _ => true,
+    })
 }
 
 /// What there is to say of a log, the worst first; `marked` is whether its file could mark cuts at all.

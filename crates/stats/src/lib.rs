@@ -12,7 +12,8 @@
 //!    without trying them.
 //! 5. [`probability_of_improvement`] compares two methods; [`profile`] shows the whole distribution.
 //! 6. [`Survival`] says how long something took where some were not watched to the end.
-//! 7. [`prediction_interval`] says where the next run will be found if it is like those before.
+//! 7. [`prediction_interval`] says where one number of the next run will be found if it is like those before,
+//!    [`simultaneous_band`] where all of them will.
 //!
 //! The definitions follow Agarwal, Schwarzer, Castro, Courville & Bellemare, *Deep reinforcement learning at the edge of
 //! the statistical precipice* (NeurIPS 2021). Randomness is an argument, a [`Key`](backcast_core::Key): the same key
@@ -48,6 +49,7 @@
 //! | a "95 %" interval of the mean covers | 74 % | 83 % | 90 % | 93 % | 94 % |
 //!
 //! So: five runs is the least that is worth an interval, ten is comfortable, and every run belongs on the page as a dot.
+//! [`Spread`] holds to it: of fewer runs it is a range.
 #![forbid(unsafe_code)]
 
 mod bootstrap;
@@ -56,15 +58,17 @@ mod prediction;
 mod profile;
 mod ranking;
 mod scores;
+mod spread;
 mod survival;
 
 pub use backcast_core::Score;
 pub use bootstrap::{Bootstrap, Interval, interval};
 pub use compare::{probability_of_improvement, win_rate};
-pub use prediction::prediction_interval;
+pub use prediction::{prediction_interval, simultaneous_band};
 pub use profile::{ProfilePoint, profile};
 pub use ranking::{kendall, regret_at, spearman};
 pub use scores::{Metric, Scores, ScoresError, interquartile_mean};
+pub use spread::{FEWEST_FOR_INTERVAL, Spread};
 pub use survival::{Survival, Waited};
 
 /// The README's example, compiled and run with the documentation tests.

@@ -3,7 +3,7 @@
 use super::summary::{ArmScores, PointSummary, Summary};
 use crate::report::{PAGE, decimal};
 use crate::svg::{Row, STYLE, strip};
-use backcast::stats::interquartile_mean;
+use backcast::stats::{Spread, interquartile_mean};
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 use std::collections::BTreeSet;
 
@@ -85,7 +85,7 @@ fn effect(summary: &Summary, key: &str) -> Option<String> {
             name,
             dots: scores,
             middle: interquartile_mean(scores),
-            interval: None,
+            spread: None,
             kind: Some(0),
         })
         .collect();
@@ -103,7 +103,7 @@ fn table(summary: &Summary) -> Markup {
     let mut rows: Vec<(&PointSummary, &ArmScores)> =
         summary.points.iter().flat_map(|point| point.arms.iter().map(move |arm| (point, arm))).collect();
     rows.sort_by(|(p, a), (q, b)| q.rung.cmp(&p.rung).then(b.iqm.total_cmp(&a.iqm)).then(p.point.cmp(&q.point)));
-    let halved = !summary.rungs.is_empty();
+    let (halved, spreads) = (!summary.rungs.is_empty(), summary.spreads());
     let verdict = |point: usize| {
         let last = summary.rungs.iter().rev().flatten().find(|verdict| verdict.point == point);
         last.and_then(|verdict| verdict.value).map_or("–".into(), |value| format!("{value:.3}"))
@@ -111,7 +111,7 @@ fn table(summary: &Summary) -> Markup {
     markup! {
         div.scroll { table {
             thead { tr {
-                th { "Point" } th.n { "IQM" } th.n { "95 % interval" }
+                th { "Point" } th.n { "IQM" } th.n { (Spread::heading(&spreads)) }
                 @if halved { th.n { "Rung" } th.n { "Criterion" } }
             } }
             tbody { @for (point, arm) in rows { tr {
@@ -120,7 +120,7 @@ fn table(summary: &Summary) -> Markup {
                     div.note.seeds { @for score in &arm.scores { span { (decimal(*score)) } " " } }
                 }
                 td.n { b { (decimal(arm.iqm)) } }
-                td.n { (decimal(arm.ci95[0])) " to " (decimal(arm.ci95[1])) }
+                td.n { (arm.spread.among(&spreads)) }
                 @if halved { td.n { (point.rung) } td.n { (verdict(point.point)) } }
             } } }
         } }
@@ -137,7 +137,12 @@ mod tests {
             settings: [("a.rate".to_owned(), toml::Value::from(*value))].into(),
             rung: 0,
             seeds: vec![0],
-            arms: vec![ArmScores { name: "arm".into(), scores: vec![*value], iqm: *value, ci95: [*value; 2] }],
+            arms: vec![ArmScores {
+                name: "arm".into(),
+                scores: vec![*value],
+                iqm: *value,
+                spread: Spread::Range([*value; 2]),
+            }],
         };
         let points = values.iter().enumerate().map(point).collect();
         Summary { sweep: "x".into(), about: "y".into(), task: "dmsd".into(), rungs: vec![], points }

@@ -6,7 +6,7 @@ use crate::manifest::Entry;
 use anyhow::Context;
 use backcast::core::Key;
 use backcast::run;
-use backcast::stats::{Bootstrap, Metric, Scores, interquartile_mean, interval};
+use backcast::stats::{Metric, Scores, Spread, interquartile_mean};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use serde::{Deserialize, Serialize};
@@ -51,8 +51,8 @@ pub(crate) struct ArmScores {
     pub(crate) scores: Vec<f64>,
     /// Their interquartile mean.
     pub(crate) iqm: f64,
-    /// Its 95 % bootstrap interval.
-    pub(crate) ci95: [f64; 2],
+    /// Its 95 % bootstrap interval, or the range of fewer than five.
+    pub(crate) spread: Spread,
 }
 
 impl Summary {
@@ -91,14 +91,20 @@ impl Summary {
         Ok(Self { sweep, about, task, rungs: judged.to_vec(), points })
     }
 
+    /// Those of all points and arms.
+    pub(crate) fn spreads(&self) -> Vec<Spread> {
+        self.points.iter().flat_map(|point| &point.arms).map(|arm| arm.spread).collect()
+    }
+
     /// One row for each point and arm: those that came furthest first, among them the highest score first.
     pub(crate) fn table(&self) -> String {
+        let spreads = self.spreads();
         let mut table = Table::new();
         table.load_style(UTF8_FULL_CONDENSED);
         let halved = !self.rungs.is_empty();
         let mut head = vec!["point", "settings", "arm"];
         head.extend(halved.then_some(["rung", "criterion"]).into_iter().flatten());
-        head.extend(["IQM", "95 % interval", "each seed"]);
+        head.extend(["IQM", Spread::heading(&spreads), "each seed"]);
         table.set_header(&head);
         let mut rows: Vec<(&PointSummary, &ArmScores)> =
             self.points.iter().flat_map(|point| point.arms.iter().map(move |arm| (point, arm))).collect();
@@ -112,8 +118,7 @@ impl Summary {
                 cells.extend([point.rung.to_string(), value]);
             }
             let seeds: Vec<String> = arm.scores.iter().map(|s| format!("{s:.1}")).collect();
-            let interval = format!("{:.1} … {:.1}", arm.ci95[0], arm.ci95[1]);
-            cells.extend([format!("{:.1}", arm.iqm), interval, seeds.join("  ")]);
+            cells.extend([format!("{:.1}", arm.iqm), arm.spread.among(&spreads), seeds.join("  ")]);
             table.add_row(cells);
         }
         for (column, name) in head.iter().enumerate() {
@@ -130,8 +135,8 @@ impl Summary {
 impl ArmScores {
     fn of(name: String, scores: Vec<f64>) -> anyhow::Result<Self> {
         let table = Scores::one_task(&scores).with_context(|| format!("the scores of {name}"))?;
-        let ci = interval(&table, Metric::Iqm, Bootstrap::default(), Key::new(0).name("summary"));
-        Ok(Self { name, iqm: interquartile_mean(&scores), ci95: [ci.low, ci.high], scores })
+        let spread = Spread::of(&table, Metric::Iqm, Key::new(0).name("summary"));
+        Ok(Self { name, iqm: interquartile_mean(&scores), spread, scores })
     }
 }
 

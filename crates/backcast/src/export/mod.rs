@@ -147,14 +147,14 @@ impl ExportedPolicy {
             A::Edac(edac::Config { log_std_bounds, .. })
             | A::Mcq(mcq::Config { log_std_bounds, .. })
             | A::Mobile(mobile::Config { log_std_bounds, .. }) => Head::squashed(*log_std_bounds),
-            A::Sac(sac)
-            | A::Mopo(mopo::Config { sac, .. })
-            | A::Morel(morel::Config { sac, .. }) => Head::squashed(sac.log_std_bounds(LOG_STD_BOUNDS)),
+            A::Sac(sac) | A::Mopo(mopo::Config { sac, .. }) | A::Morel(morel::Config { sac, .. }) => {
+                Head::squashed(sac.log_std_bounds(LOG_STD_BOUNDS))
+            }
             A::Rambo(rambo::Config { sac, .. }) => Head::squashed(sac.log_std_bounds(NARROW_LOG_STD_BOUNDS)),
             A::Osr(osr::Config { cql, .. }) => Head::squashed(cql.log_std_bounds(LOG_STD_BOUNDS)),
-            A::Cql(cql)
-            | A::Combo(combo::Config { cql, .. })
-            | A::Sdc(sdc::Config { cql, .. }) => Head::squashed(cql.log_std_bounds(NARROW_LOG_STD_BOUNDS)),
+            A::Cql(cql) | A::Combo(combo::Config { cql, .. }) | A::Sdc(sdc::Config { cql, .. }) => {
+                Head::squashed(cql.log_std_bounds(NARROW_LOG_STD_BOUNDS))
+            }
         };
         let act_limit = agent.spec().act_limit as f32;
         let normaliser = agent.normaliser().clone();

@@ -1,23 +1,24 @@
-//! What an experiment's curves look like when all is well, to hold others against.
+//! Where an experiment's curves are when all is well, to compare others with.
 
 use super::learn::{LearnResult, Point};
 use super::trained::{experiment_of, learner_folder};
 use crate::{Arm, Error, Experiment, experiment::Seeds};
 use backcast_nn::{Disk, Local};
-use backcast_stats::prediction_interval;
+use backcast_stats::simultaneous_band;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
 
-/// With what probability a band holds the number of one more run, if that is like those it was made of.
-const LEVEL: f64 = 0.99;
+/// The share of sound runs of an experiment, all its seeds and arms together, of which anything is outside.
+const RATE: f64 = 0.02;
 
-/// Bands around the curves of an experiment's learners, with the settings they are of.
+/// Bands around the curves of an experiment's learners, with the settings they are of. They hold for a whole run at once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bands {
-    /// With what probability a band holds the number of one more run.
-    pub level: f64,
-    /// The repetitions they were made of.
+    /// The share of sound runs of which anything is outside, where a run has as many seeds as the experiment.
+    pub rate: f64,
+    /// The seeds they were made of.
     pub seeds: Vec<u64>,
     /// One for each arm and metric.
     #[serde(rename = "band")]
@@ -59,50 +60,165 @@ pub struct Held {
     pub of: usize,
 }
 
-impl Bands {
-    /// Of the finished learners in the folders of runs of one experiment, which may have other repetitions. Arms with fewer than
-    /// three have no bands.
+/// The curves of finished runs of one experiment, which bands are made of and checked by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// Everything that shapes a curve.
+    pub settings: Experiment,
+    /// Seed by seed, of every arm: its name and its evaluations.
+    pub seeds: BTreeMap<u64, Vec<(String, Vec<Point>)>>,
+}
+
+impl Kept {
+    /// Those of the runs in these folders, which may have different seeds. A seed counts if all its arms are finished.
     ///
     /// # Errors
-    /// If a run cannot be read, is of other settings than the first, has a repetition that another has too, or none has three.
+    /// If a run cannot be read, is of other settings than the first, or has a seed that another has too.
     pub fn of(runs: &[impl AsRef<Path>]) -> Result<Self, Error> {
-        let mut settings: Option<Experiment> = None;
-        let mut learners: Vec<LearnResult> = Vec::new();
+        let mut kept: Option<Self> = None;
         for run in runs {
             let run = run.as_ref();
             let experiment = experiment_of(run)?;
-            let own = settings_of(&experiment);
-            if settings.get_or_insert_with(|| own.clone()) != &own {
+            let settings = settings_of(&experiment);
+            let kept = kept.get_or_insert_with(|| Self { settings: settings.clone(), seeds: BTreeMap::new() });
+            if kept.settings != settings {
                 return Err(Error::Mismatch(format!("{} is of other settings than the first run", run.display())));
             }
-            for arm in &experiment.arms {
-                for seed in experiment.seeds.0.clone() {
+            for seed in experiment.seeds.0.clone() {
+                let read = |arm: &Arm| {
                     let path = learner_folder(run, arm, seed).join("result.json");
-                    let Some(result) = super::files::read::<LearnResult>(&Local, &path)? else { continue };
-                    if learners.iter().any(|l| (&l.arm, l.seed) == (&result.arm, seed)) {
-                        let who = format!("{}, seed {seed}", arm.name);
-                        return Err(Error::Mismatch(format!("{who} is in {} and in another run", run.display())));
-                    }
-                    learners.push(result);
+                    super::files::read::<LearnResult>(&Local, &path)
+                };
+                let results = experiment.arms.iter().map(read).collect::<Result<Option<Vec<_>>, Error>>()?;
+                let Some(results) = results else { continue };
+                let curves = results.into_iter().map(|result| (result.arm, result.curve)).collect();
+                if kept.seeds.insert(seed, curves).is_some() {
+                    return Err(Error::Mismatch(format!("seed {seed} is in {} and in another run", run.display())));
                 }
             }
         }
-        let settings = settings.ok_or_else(|| Error::Mismatch("bands need a run".into()))?;
-        let mut bands = Vec::new();
-        let mut seeds: Vec<u64> = Vec::new();
-        for arm in &settings.arms {
-            let of: Vec<&LearnResult> = learners.iter().filter(|l| l.arm == arm.name).collect();
-            if of.len() >= 3 {
-                seeds.extend(of.iter().map(|l| l.seed));
-                bands.extend(metrics(of[0]).into_iter().filter_map(|metric| band(&of, &arm.name, metric)));
+        kept.ok_or_else(|| Error::Mismatch("bands need a run".into()))
+    }
+
+    /// The curves as text, one line for an evaluation: `arm,seed,update,score` and every metric, empty where an arm has none.
+    /// Numbers have six digits: more than a band is worth.
+    pub fn to_csv(&self) -> String {
+        let all = || self.seeds.iter().flat_map(|(seed, arms)| arms.iter().map(move |(arm, curve)| (seed, arm, curve)));
+        let mut metrics: Vec<&str> = Vec::new();
+        for (name, _) in all().flat_map(|(_, _, curve)| curve.first()).flat_map(|point| &point.metrics) {
+            if !metrics.contains(&name.as_str()) {
+                metrics.push(name);
             }
         }
-        if bands.is_empty() {
-            return Err(Error::Mismatch("no arm has three finished learners; bands of fewer say nothing".into()));
+        let mut text = csv::Writer::from_writer(Vec::new());
+        let head = ["arm", "seed", "update", "score"].into_iter().chain(metrics.iter().copied());
+        let mut lines = vec![head.map(str::to_owned).collect::<Vec<_>>()];
+        for (seed, arm, curve) in all() {
+            lines.extend(curve.iter().map(|point| {
+                let numbers = metrics.iter().map(|metric| value(point, metric).map_or(String::new(), digits));
+                [arm.clone(), seed.to_string(), point.update.to_string(), digits(point.score)]
+                    .into_iter()
+                    .chain(numbers)
+                    .collect()
+            }));
         }
-        seeds.sort_unstable();
-        seeds.dedup();
-        Ok(Self { level: LEVEL, seeds, bands, settings })
+        for line in lines {
+            text.write_record(line).expect("memory takes every record of one length");
+        }
+        String::from_utf8(text.into_inner().expect("memory")).expect("text")
+    }
+
+    /// The curves that [`to_csv`](Kept::to_csv) wrote, of these `settings`.
+    ///
+    /// # Errors
+    /// If the text is something else; `path` is where it is from.
+    pub fn from_csv(text: &str, settings: Experiment, path: &Path) -> Result<Self, Error> {
+        let bad = |why: String| Error::Format { path: path.into(), why };
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let head = reader.headers().map_err(|e| bad(e.to_string()))?.clone();
+        if head.iter().take(4).ne(["arm", "seed", "update", "score"]) {
+            return Err(bad("its first line is not `arm,seed,update,score` and metrics".into()));
+        }
+        let mut kept = Self { settings, seeds: BTreeMap::new() };
+        for record in reader.records() {
+            let record = record.map_err(|e| bad(e.to_string()))?;
+            let number = |i: usize| record[i].parse().map_err(|_| bad(format!("`{}` is not a number", &record[i])));
+            let whole = |i: usize| record[i].parse().map_err(|_| bad(format!("`{}` is not a number", &record[i])));
+            let mut point = Point { update: whole(2)?, score: number(3)?, metrics: vec![] };
+            for i in (4..record.len()).filter(|&i| !record[i].is_empty()) {
+                point.metrics.push((head[i].to_owned(), number(i)?));
+            }
+            let arms = kept.seeds.entry(whole(1)?).or_default();
+            match arms.iter_mut().find(|(arm, _)| *arm == record[0]) {
+                Some((_, curve)) => curve.push(point),
+                None => arms.push((record[0].to_owned(), vec![point])),
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The same without one seed.
+    pub fn without(&self, seed: u64) -> Self {
+        let mut others = self.clone();
+        others.seeds.remove(&seed);
+        others
+    }
+}
+
+/// A number of every seed: whose, of what, and when.
+type Place = (String, String, u64);
+
+impl Bands {
+    /// Of the curves of at least five seeds, for runs of `seeds` seeds. What not every seed has, has no band.
+    ///
+    /// # Errors
+    /// If there are fewer.
+    pub fn of(kept: &Kept, seeds: usize) -> Result<Self, Error> {
+        let numbers = |arms: &[(String, Vec<Point>)]| -> Vec<(Place, f64)> {
+            let of_point = |arm: &str, point: &Point| -> Vec<(Place, f64)> {
+                let score = std::iter::once(("score", point.score));
+                let all = score.chain(point.metrics.iter().map(|(name, x)| (name.as_str(), *x)));
+                all.map(|(metric, x)| ((arm.to_owned(), metric.to_owned(), point.update), x)).collect()
+            };
+            arms.iter()
+                .flat_map(|(arm, curve)| curve.iter().flat_map(|p| of_point(arm, p)).collect::<Vec<_>>())
+                .collect()
+        };
+        let runs: Vec<Vec<(Place, f64)>> = kept.seeds.values().map(|arms| numbers(arms)).collect();
+        let by_place: Vec<BTreeMap<&Place, f64>> =
+            runs.iter().map(|run| run.iter().map(|(place, x)| (place, *x)).collect()).collect();
+        let few = || Error::Mismatch(format!("{} seeds have finished every arm; bands need five", runs.len()));
+        let first = runs.first().ok_or_else(few)?;
+        let shared: Vec<&Place> = first.iter().map(|(place, _)| place).collect();
+        let shared: Vec<&Place> = shared
+            .into_iter()
+            .filter(|place| by_place.iter().all(|run| run.get(place).is_some_and(|x| x.is_finite())))
+            .collect();
+        let table: Vec<Vec<f64>> =
+            by_place.iter().map(|run| shared.iter().map(|place| run[*place]).collect()).collect();
+        // Seeds are independent of each other: of none of them may anything be outside.
+        let of_a_seed = 1.0 - (1.0 - RATE).powf(1.0 / seeds.max(1) as f64);
+        let ends = simultaneous_band(&table, of_a_seed).ok_or_else(few)?;
+        let mut bands: Vec<Band> = Vec::new();
+        for ((arm, metric, update), (low, high)) in shared.into_iter().zip(ends) {
+            let place = bands.iter().position(|band| (&band.arm, &band.metric) == (arm, metric)).unwrap_or_else(|| {
+                let (arm, metric) = (arm.clone(), metric.clone());
+                bands.push(Band { arm, metric, updates: vec![], low: vec![], high: vec![] });
+                bands.len() - 1
+            });
+            bands[place].updates.push(*update);
+            bands[place].low.push(rounded(low));
+            bands[place].high.push(rounded(high));
+        }
+        Ok(Self { rate: RATE, seeds: kept.seeds.keys().copied().collect(), bands, settings: kept.settings.clone() })
+    }
+
+    /// Whether anything of these curves is outside.
+    pub fn stray(&self, arms: &[(String, Vec<Point>)]) -> bool {
+        arms.iter().any(|(arm, curve)| {
+            let held = self.held(arm, curve);
+            held.inside < held.of
+        })
     }
 
     /// Reads a file of bands; none if there is none.
@@ -132,24 +248,23 @@ impl Bands {
         other == self.settings && !arms.iter().any(changed)
     }
 
-    /// What is to be said of a curve as far as it has come, if the last two numbers of a metric are outside its band and the one
-    /// before was not: one number strays now and then, and what is off is to be heard of once.
+    /// What is to be said of a curve as far as it has come: a metric that is outside its band and was not before is heard of
+    /// once.
     pub fn complaints(&self, arm: &str, curve: &[Point]) -> Vec<String> {
-        let strays = |band: &Band, back: usize| {
-            let point = curve.len().checked_sub(back).map(|i| &curve[i])?;
+        let Some((now, before)) = curve.split_last() else { return vec![] };
+        let outside = |band: &Band, point: &Point| {
             let ([low, high], value) = (band.at(point.update)?, value(point, &band.metric)?);
-            (!(low..=high).contains(&value)).then_some((point.update, value, [low, high]))
+            (!(low..=high).contains(&value)).then_some((value, low, high))
         };
         let off = self.bands.iter().filter(|band| band.arm == arm).filter_map(|band| {
-            let (Some(now), Some(before)) = (strays(band, 1), strays(band, 2)) else { return None };
-            let (update, value, [low, high]) = now;
-            (strays(band, 3).is_none()).then(|| {
+            let (value, low, high) = outside(band, now)?;
+            before.iter().all(|point| outside(band, point).is_none()).then(|| {
                 format!(
-                    "its {} has left the band of this experiment since update {}: {value:.4} at update {update}, where {} of 100 runs \
-                     are between {low:.4} and {high:.4}",
+                    "its {} has left the band of this experiment: {value:.4} at update {}, where it is between {low:.4} and \
+                     {high:.4}; of sound runs {:.0} in 100 have any number outside",
                     band.metric,
-                    before.0,
-                    (100.0 * self.level).round()
+                    now.update,
+                    (100.0 * self.rate).ceil()
                 )
             })
         });
@@ -186,11 +301,6 @@ fn settings_of(experiment: &Experiment) -> Experiment {
     settings
 }
 
-fn metrics(learner: &LearnResult) -> Vec<&str> {
-    let named = learner.curve.first().map(|point| point.metrics.iter().map(|(name, _)| name.as_str()));
-    std::iter::once("score").chain(named.into_iter().flatten()).collect()
-}
-
 fn value(point: &Point, metric: &str) -> Option<f64> {
     if metric == "score" {
         return Some(point.score);
@@ -198,128 +308,16 @@ fn value(point: &Point, metric: &str) -> Option<f64> {
     point.metrics.iter().find(|(name, _)| name == metric).map(|(_, value)| *value)
 }
 
-/// The band of one metric over the evaluations that all learners have.
-fn band(of: &[&LearnResult], arm: &str, metric: &str) -> Option<Band> {
-    let mut band = Band { arm: arm.into(), metric: metric.into(), updates: vec![], low: vec![], high: vec![] };
-    for at in &of[0].curve {
-        let values = of.iter().map(|l| l.curve.iter().find(|p| p.update == at.update).and_then(|p| value(p, metric)));
-        let Some(values) = values.collect::<Option<Vec<f64>>>() else { continue };
-        if let Some((low, high)) = prediction_interval(&values, LEVEL) {
-            band.updates.push(at.update);
-            band.low.push(rounded(low));
-            band.high.push(rounded(high));
-        }
-    }
-    (!band.updates.is_empty()).then_some(band)
-}
-
 /// To five digits, which is more than such a bound is worth.
 fn rounded(x: f64) -> f64 {
     format!("{x:.4e}").parse().expect("a number just printed")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TEXT: &str = r#"
-        name = "tiny"
-        task = "maze2d-umaze-sparse-v1"
-        [[arms]]
-        name = "one"
-        [[arms]]
-        name = "two"
-    "#;
-
-    fn result(arm: &str, seed: u64, shift: f64) -> LearnResult {
-        let point = |update: u64| Point {
-            update,
-            score: 10.0 + shift,
-            metrics: vec![("loss".into(), 1.0 / update as f64 + 0.1 * shift)],
-        };
-        let curve = [100, 200, 300].map(point).into();
-        LearnResult { arm: arm.into(), seed, score: 0.0, score_std: 0.0, curve, seconds: 0.0, warnings: vec![] }
-    }
-
-    /// A finished run with these repetitions of both arms.
-    fn run(folder: &Path, seeds: std::ops::Range<u64>, text: &str) {
-        let experiment = Experiment { seeds: Seeds(seeds.clone()), ..Experiment::parse(text).unwrap() };
-        std::fs::create_dir_all(folder).unwrap();
-        std::fs::write(folder.join("config.toml"), experiment.to_toml()).unwrap();
-        for arm in &experiment.arms {
-            for seed in seeds.clone() {
-                let to = learner_folder(folder, arm, seed);
-                std::fs::create_dir_all(&to).unwrap();
-                let result = result(&arm.name, seed, [-1.0, 0.0, 1.0, 0.5][seed as usize % 4]);
-                std::fs::write(to.join("result.json"), serde_json::to_string(&result).unwrap()).unwrap();
-            }
-        }
-    }
-
-    #[test]
-    fn a_band_is_made_of_runs_and_kept_in_a_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
-        run(&a, 0..2, TEXT);
-        run(&b, 2..4, TEXT);
-        assert!(Bands::of(&[&a]).unwrap_err().to_string().contains("three finished learners"));
-        let bands = Bands::of(&[&a, &b]).unwrap();
-        assert_eq!((bands.seeds.as_slice(), bands.bands.len()), (&[0, 1, 2, 3][..], 4));
-        let score = bands.bands.iter().find(|b| b.arm == "two" && b.metric == "score").unwrap();
-        let [low, high] = score.at(200).unwrap();
-        // Mean 10.125, deviation 0.854, t of three degrees of freedom 5.841.
-        assert!((low - 4.549).abs() < 5e-3 && (high - 15.701).abs() < 5e-3, "{low} {high}");
-        assert_eq!(score.at(201), None);
-
-        let path = folder.path().join("bands.toml");
-        std::fs::write(&path, bands.to_toml()).unwrap();
-        assert_eq!(Bands::read(&path).unwrap(), Some(bands));
-        assert_eq!(Bands::read(&folder.path().join("none.toml")).unwrap(), None);
-        std::fs::write(&path, "level = 3").unwrap();
-        assert!(Bands::read(&path).unwrap_err().to_string().contains("bands.toml"));
-    }
-
-    #[test]
-    fn runs_of_other_settings_or_of_the_same_repetitions_are_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let [a, b, c] = ["a", "b", "c"].map(|name| folder.path().join(name));
-        run(&a, 0..3, TEXT);
-        run(&b, 2..4, TEXT);
-        run(&c, 3..6, &TEXT.replace("name = \"tiny\"", "name = \"tiny\"\nstandardise = true"));
-        assert!(Bands::of(&[&a, &b]).unwrap_err().to_string().contains("seed 2"));
-        assert!(Bands::of(&[&a, &c]).unwrap_err().to_string().contains("other settings"));
-
-        let bands = Bands::of(&[&a]).unwrap();
-        let with = |settings: &[&str]| {
-            Experiment::parse_with(TEXT, &settings.iter().map(|&s| s.to_owned()).collect::<Vec<_>>()).unwrap()
-        };
-        assert!(bands.fits(&with(&["seeds='7..9'", "about='other words'"])));
-        assert!(!bands.fits(&with(&["training.batch=7"])));
-        let mut others = with(&[]);
-        others.arms[0].name = "three".into();
-        assert!(bands.fits(&others));
-        others.arms[1].algorithm.insert("batch".into(), 7.into());
-        assert!(!bands.fits(&others));
-    }
-
-    #[test]
-    fn two_numbers_in_a_row_outside_are_complained_of_once() {
-        let folder = tempfile::tempdir().unwrap();
-        run(folder.path(), 0..4, TEXT);
-        let bands = Bands::of(&[folder.path()]).unwrap();
-        let mut curve = result("one", 9, 0.3).curve;
-        assert_eq!(bands.held("one", &curve), Held { inside: 6, of: 6 });
-        for last in 1..=3 {
-            assert_eq!(bands.complaints("one", &curve[..last]), Vec::<String>::new());
-        }
-        curve[1].metrics[0].1 = f64::NAN;
-        curve[2].metrics[0].1 = -9.0;
-        assert_eq!(bands.complaints("one", &curve[..2]), Vec::<String>::new());
-        let [complaint] = &bands.complaints("one", &curve)[..] else { panic!("one complaint") };
-        assert!(complaint.contains("loss") && complaint.contains("since update 200"), "{complaint}");
-        assert_eq!(bands.held("one", &curve), Held { inside: 4, of: 6 });
-        curve.push(Point { update: 400, ..curve[2].clone() });
-        assert_eq!(bands.complaints("one", &curve), Vec::<String>::new(), "no band at 400");
-        assert_eq!(bands.complaints("unknown", &curve), Vec::<String>::new());
-    }
+/// A number in six digits.
+fn digits(x: f64) -> String {
+    format!("{x:.5e}").parse::<f64>().expect("a number just printed").to_string()
 }
+
+#[cfg(test)]
+#[path = "bands_tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 use super::mix;
 use crate::{DataConfig, Error, Experiment, MixOf};
-use backcast_core::{Columns, Key, Spec};
+use backcast_core::{Columns, ConfigError, Key, Real, Spec};
+use backcast_data::check::{Finding, Severity};
 use backcast_data::{Dataset, Log, Options, Row, TerminalRows, scale_rewards};
 use backcast_envs::maze2d::{Maze2d, generate as maze};
 use backcast_envs::{pendulum::generate as pendulum, registry};
@@ -31,6 +32,12 @@ pub struct DataSummary {
     pub episodes: usize,
     /// Their mean undiscounted return.
     pub mean_return: f64,
+    /// The [fingerprint](Log::fingerprint) of the rows as they were read or generated, 16 hexadecimal digits.
+    #[serde(default)]
+    pub fingerprint: String,
+    /// What `data check` warns of, and what of its errors was accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl Loaded {
@@ -93,6 +100,54 @@ fn generate_maze(task: &str, config: &DataConfig) -> Result<Log, Error> {
     Ok(log)
 }
 
+/// The share of values beyond the limit from which on actions are in other units than the environment's.
+const MOST: f64 = 0.5;
+
+/// What is to be said of a file's rows; an error if nobody should learn from them unasked.
+fn judge(
+    source: &str,
+    config: &DataConfig,
+    spec: Spec,
+    log: &Log,
+    findings: Vec<Finding>,
+) -> Result<Vec<String>, Error> {
+    if config.file.is_none() {
+        return Ok(vec![]);
+    }
+    // The environment knows the limit that `check` takes to be 1.
+    let mut all: Vec<(Severity, String, String)> = findings
+        .into_iter()
+        .filter(|finding| finding.severity > Severity::Info && finding.name != "beyond_one")
+        .map(|finding| (finding.severity, finding.name.to_owned(), finding.to_string()))
+        .collect();
+    let limit = spec.act_limit * (1.0 + 1e-5);
+    let actions = || (0..log.len()).flat_map(|t| log.row(t).act);
+    let beyond = actions().filter(|a| a.abs() > limit).count();
+    let share = beyond as f64 / actions().count().max(1) as f64;
+    if beyond > 0 {
+        let furthest = actions().fold(0.0, |far: Real, a| far.max(a.abs()));
+        let (severity, what) = match share > MOST {
+            true => (Severity::Error, "they are in other units, or of another task"),
+            false => (Severity::Warn, "they are clipped"),
+        };
+        let text = format!(
+            "actions_beyond: `actions`: {:.2} % of the values lie beyond ±{}, up to {furthest}: {what}",
+            100.0 * share,
+            spec.act_limit
+        );
+        all.push((severity, "actions_beyond".into(), text));
+    }
+    let refused = |(severity, name, _): &&(Severity, String, String)| {
+        *severity == Severity::Error && !config.accept.iter().any(|accepted| accepted == name)
+    };
+    let findings: Vec<(String, String)> =
+        all.iter().filter(refused).map(|(_, name, text)| (name.clone(), text.clone())).collect();
+    if !findings.is_empty() {
+        return Err(Error::Unsound { dataset: source.into(), findings });
+    }
+    Ok(all.into_iter().map(|(.., text)| text).collect())
+}
+
 /// Reads or generates the log of `experiment` and pairs its rows, for a world of the given widths.
 pub fn load(experiment: &Experiment, spec: Spec) -> Result<Loaded, Error> {
     load_as(&experiment.data, &experiment.task, spec, false)
@@ -100,14 +155,17 @@ pub fn load(experiment: &Experiment, spec: Spec) -> Result<Loaded, Error> {
 
 /// As [`load`], for the `data` of an arm, and with next actions if its learner asks for them.
 pub(crate) fn load_as(config: &DataConfig, task: &str, spec: Spec, next_actions: bool) -> Result<Loaded, Error> {
-    let (mut log, mut source) = match &config.file {
-        Some(file) => (backcast_data::read(file, &config.reading())?, file.display().to_string()),
+    let (mut log, findings, mut source) = match &config.file {
+        Some(file) => {
+            let (log, findings) = backcast_data::check::read_checked(file, &config.reading())?;
+            (log, findings, file.display().to_string())
+        }
         None => {
             let mut how = format!("generated: {} rows, seed {}, noise {}", config.rows, config.seed, config.noise);
             if registry::canonical(task) == Some("pendulum-v1") {
                 how += &format!(", {:?}", config.quality).to_lowercase();
             }
-            (generate(task, config)?, how)
+            (generate(task, config)?, vec![], how)
         }
     };
     let [obs, act] = log.widths();
@@ -119,6 +177,8 @@ pub(crate) fn load_as(config: &DataConfig, task: &str, spec: Spec, next_actions:
         )));
     }
     log.finite()?;
+    let mut warnings = judge(&source, config, spec, &log, findings)?;
+    let fingerprint = format!("{:016x}", log.fingerprint());
     if let Some(mix) = &config.mix {
         let of = if mix.of == MixOf::Rows { "rows" } else { "episodes" };
         source += &format!("; {:.0} % random {of}, seed {}", 100.0 * mix.random, mix.seed);
@@ -146,12 +206,19 @@ pub(crate) fn load_as(config: &DataConfig, task: &str, spec: Spec, next_actions:
     scale_rewards(scale_and_shift, &mut model_data);
     let best = config.best_episodes.map(|share| dataset.best_episodes(share)).transpose();
     let best = best.map_err(in_data)?;
+    if let (Some(share @ ..1.0), 1) = (config.best_episodes, report.episodes) {
+        let why = format!("is {share}; the dataset is one episode, and the best share of one episode is all of it");
+        return Err(in_data(ConfigError { field: "best_episodes", why }));
+    }
+    warnings.dedup();
     let summary = DataSummary {
         source,
         rows: report.rows,
         transitions: best.as_ref().map_or(report.kept, Columns::len),
         episodes: report.episodes,
         mean_return: dataset.mean_return(),
+        fingerprint,
+        warnings,
     };
     Ok(Loaded { dataset, best, model_data, summary })
 }

@@ -3,7 +3,7 @@ use super::{LearnResult, Outcome};
 use crate::{Error, Experiment};
 use backcast_core::{Key, State};
 use backcast_nn::{CheckpointError, Disk, Local, load_from, replace};
-use backcast_stats::{Bootstrap, Metric, Scores, interquartile_mean, interval};
+use backcast_stats::{Metric, Scores, Spread, interquartile_mean};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt::Write, io, path::Path};
 
@@ -31,18 +31,17 @@ pub struct ArmSummary {
     pub scores: Vec<f64>,
     /// Their interquartile mean.
     pub iqm: f64,
-    /// Its 95 % stratified bootstrap interval.
-    pub ci95: [f64; 2],
+    /// Its 95 % bootstrap interval, or the range of fewer than five scores.
+    pub spread: Spread,
     /// From pushed states, level by level, where the experiment asks for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub robustness: Vec<LevelSummary>,
 }
 
-/// The interquartile mean of one number per repetition, and its 95 % interval.
-pub(crate) fn iqm(values: &[f64]) -> (f64, [f64; 2]) {
+/// The interquartile mean of one number per repetition, and how far they lie apart.
+pub(crate) fn iqm(values: &[f64]) -> (f64, Spread) {
     let table = Scores::one_task(values).expect("every arm has a finite number for each seed");
-    let ci = interval(&table, Metric::Iqm, Bootstrap::default(), Key::new(0).name("summary"));
-    (interquartile_mean(values), [ci.low, ci.high])
+    (interquartile_mean(values), Spread::of(&table, Metric::Iqm, Key::new(0).name("summary")))
 }
 
 impl Summary {
@@ -51,14 +50,14 @@ impl Summary {
         let arms = experiment.arms.iter().map(|arm| {
             let runs: Vec<&LearnResult> = outcome.learners.iter().filter(|l| l.arm == arm.name).collect();
             let scores: Vec<f64> = runs.iter().map(|l| l.score).collect();
-            let (iqm, ci95) = iqm(&scores);
+            let (iqm, spread) = iqm(&scores);
             ArmSummary {
                 name: arm.name.clone(),
                 task: experiment.task.clone(),
                 seeds: runs.iter().map(|l| l.seed).collect(),
                 iqm,
                 scores,
-                ci95,
+                spread,
                 robustness: robustness::summary(experiment, &arm.name, &outcome.robustness),
             }
         });

@@ -6,6 +6,7 @@
 
 mod bands;
 mod data;
+mod dataset;
 mod divergence;
 mod files;
 mod free_space;
@@ -18,8 +19,9 @@ mod robustness;
 mod selection;
 mod trained;
 
-pub use bands::{Band, Bands, Held};
+pub use bands::{Band, Bands, Held, Kept};
 pub use data::{DataSummary, Loaded, generate, load};
+pub use dataset::{fingerprint_of, is_of_run};
 pub use files::{ArmSummary, Summary, write_metrics, write_summary};
 pub use free_space::FreeSpace;
 pub use learn::{LearnResult, Point};
@@ -29,7 +31,7 @@ pub use robustness::{LevelResult, LevelSummary, RobustnessResult};
 pub use selection::{Distance, Judgement, Rule, Selection, SelectionConfig, distances, select, select_by};
 pub use trained::{Way, experiment_of, learner_folder, trained, way_of};
 
-use crate::{Error, Experiment, Imagine};
+use crate::{DataConfig, Error, Experiment, Imagine};
 use backcast_algos::romi::{Generator, Starts};
 use backcast_core::{Column, Columns, Direction, Dynamics, Key, Real, Source, Spec, Termination};
 use backcast_data::Priorities;
@@ -114,7 +116,7 @@ pub(crate) struct Context<'a> {
 pub(crate) struct OwnLogs {
     /// For each arm, its place among the logs.
     of_arm: Vec<Option<usize>>,
-    logs: Vec<Loaded>,
+    logs: Vec<(DataConfig, Loaded)>,
 }
 
 impl OwnLogs {
@@ -132,7 +134,8 @@ impl OwnLogs {
             let place = match known.iter().position(|k| *k == wanted) {
                 Some(place) => place,
                 None => {
-                    logs.push(data::load_as(&wanted.0, &experiment.task, spec, next_actions)?);
+                    let log = data::load_as(&wanted.0, &experiment.task, spec, next_actions)?;
+                    logs.push((wanted.0.clone(), log));
                     known.push(wanted);
                     logs.len() - 1
                 }
@@ -146,7 +149,7 @@ impl OwnLogs {
 impl Context<'_> {
     /// The log that an arm learns from.
     pub(crate) fn log_of(&self, arm: usize) -> &Loaded {
-        self.own.of_arm[arm].map_or(self.log, |place| &self.own.logs[place])
+        self.own.of_arm[arm].map_or(self.log, |place| &self.own.logs[place].1)
     }
 
     /// Which of all logs that is: 0 is the experiment's, and [`logs`](Context::logs) their number.
@@ -204,6 +207,11 @@ pub fn carry_out_on(
         .ok_or_else(|| Error::Mismatch(format!("`{}` has no known termination", experiment.task)))?;
     let log = load(experiment, world.spec())?;
     let own = OwnLogs::load(experiment, world.spec())?;
+    let all = || std::iter::once((&experiment.data, &log)).chain(own.logs.iter().map(|(data, log)| (data, log)));
+    let mut warnings: Vec<&String> = all().flat_map(|(_, log)| &log.summary.warnings).collect();
+    warnings.dedup();
+    warnings.into_iter().for_each(|what| observer.warning("data", what));
+    dataset::keep(disk, out, all())?;
     observer.finished("log", &format!("{} transitions", log.rows().len()));
     lap("log");
 

@@ -5,7 +5,7 @@ use crate::{Error, Experiment, Pushes, Wait, evaluate_pushed};
 use backcast_core::{ConfigError, Key};
 use backcast_data::Support;
 use backcast_envs::{make_pushable, push::Level};
-use backcast_stats::{Survival, Waited};
+use backcast_stats::{Spread, Survival, Waited};
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
 
@@ -46,8 +46,8 @@ pub struct LevelSummary {
     pub scores: Vec<f64>,
     /// Their interquartile mean.
     pub iqm: f64,
-    /// Its 95 % bootstrap interval.
-    pub ci95: [f64; 2],
+    /// Its 95 % bootstrap interval, or the range of fewer than five.
+    pub spread: Spread,
     /// The share of all visited states that lie outside the support.
     pub outside: f64,
     /// Pushes of all repetitions.
@@ -65,8 +65,8 @@ pub struct LevelSummary {
     pub away: Vec<f64>,
     /// The interquartile mean of these; 0 where there is no push.
     pub away_iqm: f64,
-    /// Its 95 % bootstrap interval.
-    pub away_ci95: [f64; 2],
+    /// Its 95 % bootstrap interval, or the range of fewer than five.
+    pub away_spread: Spread,
 }
 
 /// The name of a policy's file beside its checkpoint.
@@ -144,14 +144,14 @@ pub(crate) fn summary(experiment: &Experiment, arm: &str, all: &[RobustnessResul
         let of: Vec<&LevelResult> = runs.iter().map(|r| &r.levels[place]).collect();
         let scores: Vec<f64> = of.iter().map(|l| l.score).collect();
         let each: Vec<f64> = of.iter().map(|l| away(&l.waits, window)).collect();
-        let ((iqm, ci95), (away_iqm, away_ci95)) = (files::iqm(&scores), files::iqm(&each));
+        let ((iqm, spread), (away_iqm, away_spread)) = (files::iqm(&scores), files::iqm(&each));
         let waits = || of.iter().flat_map(|l| &l.waits);
         let out = || waits().filter(|w| w.steps > 0);
         LevelSummary {
             level,
             scores,
             iqm,
-            ci95,
+            spread,
             outside: of.iter().map(|l| l.outside).sum::<f64>() / of.len() as f64,
             pushes: waits().count(),
             out: out().count(),
@@ -160,7 +160,7 @@ pub(crate) fn summary(experiment: &Experiment, arm: &str, all: &[RobustnessResul
             window,
             away: each,
             away_iqm,
-            away_ci95,
+            away_spread,
         }
     };
     config.levels.iter().enumerate().map(at).collect()

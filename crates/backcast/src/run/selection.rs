@@ -7,7 +7,7 @@
 //! settings are what they were.
 
 use super::trained::{experiment_of, learner_folder, trained};
-use super::{DataSummary, LearnResult, Loaded, Observer, data, files, pool};
+use super::{DataSummary, LearnResult, Loaded, Observer, data, dataset, files, pool};
 use crate::{Agent, DataConfig, Error, Experiment};
 use backcast_algos::fqe;
 use backcast_core::{Columns, ConfigError, Key, Policy, Real, Source, Spec, fingerprint};
@@ -164,6 +164,9 @@ struct Kept {
     /// Of the policy's checkpoint.
     fingerprint: u64,
     data: DataConfig,
+    /// Of the log.
+    #[serde(default)]
+    log: String,
     config: SelectionConfig,
     judgement: Judgement,
 }
@@ -278,6 +281,9 @@ impl Field {
                 table.try_into().map_err(|e: toml::de::Error| Error::Mismatch(format!("data: {}", e.message())))?;
         }
         let loaded = data::load_as(&source, &first.task, spec, false)?;
+        for run in runs {
+            dataset::is_of_run(run, &source, &loaded)?;
+        }
         observer.finished("log", &format!("{} transitions", loaded.dataset.columns().len()));
 
         Ok(Self { candidates, experiments, loaded, source })
@@ -315,7 +321,8 @@ fn judge(
     let path = candidate.folder.join(KEPT);
     let mut kept = files::read::<Vec<Kept>>(&Local, &path)?.unwrap_or_default();
     kept.retain(|k| k.fingerprint == own);
-    if let Some(old) = kept.iter().find(|k| (&k.data, &k.config) == (source, config)) {
+    if let Some(old) = kept.iter().find(|k| (&k.data, &k.log, &k.config) == (source, &log.summary.fingerprint, config))
+    {
         observer.finished(&job, "kept");
         return Ok(Judgement { run: candidate.run.clone(), ..old.judgement.clone() });
     }
@@ -338,7 +345,14 @@ fn judge(
         own_value,
         seconds: clock.elapsed().as_secs_f64(),
     };
-    kept.push(Kept { fingerprint: own, data: source.clone(), config: config.clone(), judgement: judgement.clone() });
+    let of_log = log.summary.fingerprint.clone();
+    kept.push(Kept {
+        fingerprint: own,
+        data: source.clone(),
+        log: of_log,
+        config: config.clone(),
+        judgement: judgement.clone(),
+    });
     files::write(&Local, &path, &serde_json::to_string_pretty(&kept).expect("plain values"))?;
     observer.finished(&job, &format!("{estimate:.3} ± {spread:.3}"));
     Ok(judgement)
@@ -494,7 +508,15 @@ mod tests {
             own_value,
             seconds: 0.0,
         };
-        let data = DataSummary { source: String::new(), rows: 0, transitions: 0, episodes: 0, mean_return: 0.0 };
+        let data = DataSummary {
+            source: String::new(),
+            rows: 0,
+            transitions: 0,
+            episodes: 0,
+            mean_return: 0.0,
+            fingerprint: String::new(),
+            warnings: vec![],
+        };
         let policies = vec![
             policy(10.0, 3.0, 0.5, Some(9.0)),
             policy(30.0, 2.0, 0.1, None),

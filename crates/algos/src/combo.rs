@@ -19,7 +19,8 @@
 //! The authors published no code. As in OfflineRL-Kit, whose defaults these are: both kinds of states are lowered, the target has
 //! no entropy. Not from it: its soft maximum is over three actions at a time, by an oversight (a reshape whose result is dropped),
 //! which [`cql::Config::three_way`] repeats; its policy's rate follows a cosine, as both rates do here where [`cql::Config::decay`] says
-//! so. polixir's code lifts imagined rows too.
+//! so; it steps the temperature after the policy, ours before; and its density has ln(1 − a² + 10⁻⁶) where ours is exact (with the
+//! exact form put into it, two parts in a million remain). polixir's code lifts imagined rows too.
 //!
 //! A batch without imagined rows is CQL's, whatever ρ. In one without rows of the log there is nothing to lift, and to lower alone
 //! has no end: its gap is 0, and neither β nor α′ does anything.

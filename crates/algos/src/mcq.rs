@@ -16,7 +16,7 @@
 //! Where CQL pushes values of the policy's actions down without end, (4) pulls them to the best that the log's own actions are
 //! believed to be worth: no lower than that, so that an action a little better may still be found.
 //!
-//! In (1) both terms are summed over dimensions, unlike in BCQ. ŷ and ã carry no gradient. The authors' code has ŷ from the
+//! In (1) both terms are summed over dimensions, as in the authors' code and unlike in BCQ; OfflineRL-Kit averages them. ŷ and ã carry no gradient. The authors' code has ŷ from the
 //! live critics and ten ã for each x, as here; OfflineRL-Kit has the target critics (`target_pseudo`) and one. `floor` and
 //! `one_sided` are what versions of the authors' code do beyond the paper's formula; a floor of 0 supposes rewards that are
 //! not negative. Not here: the margin that it has for a few tasks.

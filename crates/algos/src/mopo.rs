@@ -10,7 +10,8 @@
 //! Order: (2) before the first update and every [`Rollouts::every`] after it, then (3). The ring keeps the last
 //! [`Rollouts::keep`] roll-outs; rows of the log keep their recorded reward.
 //!
-//! As in the authors' code: roll-outs by sampled actions, u over members that are no elites too. Not from it: H̄ = −\|A\| unless
+//! As in the authors' code: r̂ is a sample of the member that was drawn for the row, like the state, not the mean over members;
+//! roll-outs by sampled actions, u over members that are no elites too. Not from it: H̄ = −\|A\| unless
 //! [`sac::Config::target_entropy`] says otherwise (theirs is −3 for every task); the order of SAC's steps (ours: actor, then
 //! critics); no ½ before the squared error of the critics, which under Adam changes nothing but its ε.
 

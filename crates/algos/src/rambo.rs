@@ -21,7 +21,8 @@
 //! a batch of equals finite; rows of the log come from all of it, those held out from the fit among them; the cloning skips no
 //! batch that touches the edge of the box, but holds its actions 10⁻⁶ inside; SAC's steps come one after the other, where
 //! theirs are computed together; the model is of the log's own units, which moves ln p by a constant that the mean of A, zero,
-//! removes. The gradient of (3) is derived at [`Adversary`].
+//! removes; SAC steps the temperature before the policy, theirs after; the bounds of the model's log-variance have the weight that
+//! the model was fitted with, 0.01, where theirs is 0.001 (`model.bound_coefficient`). The gradient of (3) is derived at [`Adversary`].
 
 use crate::{
     imagines::{Imagination, Imagines, ModelBased, Rollouts, World},

@@ -14,6 +14,9 @@
 //! Update order: (2), (3) with the new α, (4) and (5) with the new π, then the targets by Polyak; the order of
 //! CQL in ROMI's code and of EDAC in CORL's. Others step the critics first.
 //!
+//! ln σ is held in bounds, as in every implementation; which ones differs from code to code, and [`LOG_STD_BOUNDS`] and
+//! [`NARROW_LOG_STD_BOUNDS`] say whose are whose.
+//!
 //! Densities are of a/limit, an action in units of its limit, so that H̄ means the same in any box. ln α is the multiplier
 //! in (2), as in rlkit, where the paper has α: the sign of the slope is the same. (3′) is SAC+BC, which has no canonical
 //! source: λ is TD3+BC's, and the square is averaged over action dimensions, as there.

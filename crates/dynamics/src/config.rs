@@ -11,7 +11,7 @@ pub enum Criterion {
     #[default]
     MeanSquaredError,
     /// mean((μ − y)²/σ² + ln σ²), the loss without its factor ½; better means smaller by
-    /// [`improvement`](EnsembleConfig::improvement) itself, since it can be negative. SDM-GAN chooses its elites by it.
+    /// [`improvement`](EnsembleConfig::improvement) itself, since it can be negative.
     Likelihood,
 }
 

@@ -12,7 +12,9 @@ const EDGE: Real = 1e-4;
 
 /// A tanh-Gaussian clone of the recorded actions, the alternative in ROMI's code to its CVAE.
 ///
-/// Sizes and entropy weight are those of that code; learning rate, batch and steps are ours.
+/// Sizes and entropy weight are those of that code; learning rate, batch and steps are ours. That code makes the covariance of what
+/// is the deviation here, so that its σ is the root of ours, and takes the entropy of the Gaussian before the tanh; its published
+/// scripts use the CVAE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GaussianBcConfig {

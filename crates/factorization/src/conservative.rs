@@ -8,7 +8,9 @@
 //! | [`joint`], MA-CQL | all joint actions, by samples | like *n* |
 //! | [`counterfactual`], CFCQL (Shao et al., NeurIPS 2023, arXiv:2309.12696) | what one part might have done while the others did what they did | hardly |
 //!
-//! The second is a sum over parts of CQL's own term, weighed by λᵢ that add up to one; for one part both are CQL.
+//! The second is a sum over parts of CQL's own term, weighed by λᵢ that add up to one; for one part both are CQL. CFCQL's own code
+//! for discrete actions masks those that are not available, has recurrent utilities and TD(λ) targets, and half the squared error:
+//! none of that is here.
 
 use crate::learner::Nets;
 use crate::parts::{Parts, drawn, side_by_side};

@@ -96,6 +96,27 @@ pub(super) fn contents(tree: &Tree) -> Vec<String> {
     lost.map(|chapter| format!("docs/src/SUMMARY.md does not list {chapter}")).collect()
 }
 
+/// No table has an interval beside fewer than five scores: `| 30.6 … 97.2 | 97.2, 31.8, 30.6 |`.
+pub(super) fn intervals(tree: &Tree) -> Vec<String> {
+    let number = |word: &str| word.trim().replace('−', "-").parse::<f64>().is_ok();
+    let interval = |cell: &&str| cell.split_once(" … ").is_some_and(|(low, high)| number(low) && number(high));
+    let scores = |cell: &str| {
+        let words: Vec<&str> = cell.split(", ").collect();
+        if words.iter().all(|word| number(word)) { words.len() } else { 0 }
+    };
+    let mut complaints = Vec::new();
+    for (path, text) in tree.texts(&[".md"]) {
+        for (i, line) in text.lines().enumerate().filter(|(_, line)| line.starts_with('|')) {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let few = cells.iter().map(|cell| scores(cell)).find(|n| (2..5).contains(n));
+            if let (Some(_), Some(n)) = (cells.iter().find(interval), few) {
+                complaints.push(format!("{path}:{}: an interval of {n} scores; give their range in words", i + 1));
+            }
+        }
+    }
+    complaints
+}
+
 /// Every stretch between `open` and `close` on one line, with its line number. Code in fences is not text, except for
 /// quotations, which live in fences.
 fn between<'a>(text: &'a str, open: &str, close: &str) -> Vec<(usize, &'a str)> {
@@ -133,6 +154,15 @@ mod tests {
         assert_eq!(complaints("{{#include ../../crates/x/src/lib.rs:half}}").len(), 1);
         assert_eq!(complaints("{{#include ../../crates/x/src/lib.rs:who}}").len(), 1);
         assert_eq!(complaints("{{#rustdoc_include ../../crates/x/src/lib.rs:3:9}}").len(), 1);
+    }
+
+    #[test]
+    fn an_interval_of_three_scores_is_found() {
+        let complaints = |line: &str| intervals(&Tree::of(&[("docs/src/a.md", line)]));
+        assert_eq!(complaints("| COMBO | 53.2 | 30.6 … 97.2 | 97.2, −31.8, 30.6 | 89.5 |").len(), 1);
+        assert!(complaints("| COMBO | 53.2 | 30.6 … 97.2 | 97.2, 31.8, 30.6, 1.0, 2.0 |").is_empty());
+        assert!(complaints("| COMBO | 53.2 | 97.2, 31.8, 30.6 |").is_empty());
+        assert!(complaints("| states | 0.2 … 0.4 | (0.4, 0.8) |").is_empty());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tree::Tree;
 /// The name of a rule, and the rule.
 type Rule = (&'static str, fn(&Tree) -> Vec<String>);
 
-const RULES: [Rule; 16] = [
+const RULES: [Rule; 17] = [
     ("layers", layers::layers),
     ("front pages", layers::front_pages),
     ("lock files", layers::lock_files),
@@ -30,6 +30,7 @@ const RULES: [Rule; 16] = [
     ("named tests", documents::named_tests),
     ("links", documents::links),
     ("table of contents", documents::contents),
+    ("intervals", documents::intervals),
 ];
 
 pub(crate) fn main() -> anyhow::Result<()> {

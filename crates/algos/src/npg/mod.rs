@@ -21,7 +21,8 @@
 //! depend on the state there is no other term. J·v goes forwards through the net beside μ, Jᵀ backwards once: two thirds of the work
 //! of differentiating KL twice, with no cancellation, and never indefinite.
 //!
-//! As in the authors' code (`mjrl`): tanh policy, σ apart from the state, last layer near zero at first, step normalised by δ, whole
+//! Defaults are those of most of the authors' configurations; theirs for hopper-medium has 20 iterations of conjugate gradients, not
+//! 25. As in their code (`mjrl`): tanh policy, σ apart from the state, last layer near zero at first, step normalised by δ, whole
 //! paths for each member. Not from it: V sees the state alone, not the time, so its targets are λ-returns that bootstrap where a path is
 //! cut off (theirs stop there, and the value after the last step is that of the last state); the net says (1 − γ)·V, which has
 //! the size of a reward; members are probabilistic, and their means are taken ([`Config::sampling`]); HALT is absorbing

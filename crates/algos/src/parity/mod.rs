@@ -17,6 +17,7 @@
 //! # Ok::<(), backcast_algos::parity::ParityError>(())
 //! ```
 
+mod differences;
 mod ensemble;
 mod rambo;
 mod rollout;
@@ -24,6 +25,7 @@ mod transitions;
 mod world;
 
 pub use backcast_nn::parity::{Compared, Fixture, Kind, ParityError, Tensor};
+pub use differences::{Difference, by_choice};
 
 use crate::imagines::ModelBased;
 use crate::{

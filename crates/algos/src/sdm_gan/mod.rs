@@ -32,6 +32,12 @@
 //! shuffled first; a policy has one dimension of noise at least; Q̂ is held above 10⁻⁶; the MMD form is ours, after what the
 //! paper says of other divergences. In the authors' roll-outs (9) every chain takes the first chain's action, by an assignment
 //! that unpacks a tensor; here each takes its own.
+//!
+//! **The model** is the ensemble that all learners share, where theirs is fitted in its own way: targets are standardised too,
+//! batches have 128 rows, each a fresh bootstrap, 8,092 rows are held out, the patience is ten epochs, and weight decay is Adam's, on
+//! biases as well. Elites are those of the smallest squared error in standardised units, as here: their code unpacks likelihoods and
+//! errors in the wrong order, so that what it calls `holdout_errors` are likelihoods and what it chooses by are the errors. As in their
+//! code, nothing is charged for what the model doubts in (9), and nothing cut.
 
 mod config;
 mod divergence;

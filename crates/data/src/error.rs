@@ -24,6 +24,39 @@ pub enum DataError {
         /// What the reader said.
         why: String,
     },
+    /// The file ends before its own superblock says it does.
+    #[error(
+        "{}: the file ends at byte {bytes}, and its superblock says {declared}: it was not copied or downloaded whole; \
+         copy or download it again",
+        file.display()
+    )]
+    Cut {
+        /// The file.
+        file: PathBuf,
+        /// Its length.
+        bytes: u64,
+        /// The length it had when it was closed.
+        declared: u64,
+    },
+    /// Parts of a dataset are not in the file, and would be read as fill values.
+    #[error(
+        "{}: `{dataset}`: {found} of {expected} {} there, and row {row} is the first that is missing: what was never \
+         written, or is lost, is not read as zeros; get the file again, or write every row",
+        file.display(),
+        if *expected == 1 { "part is" } else { "parts are" }
+    )]
+    Incomplete {
+        /// The file.
+        file: PathBuf,
+        /// The dataset.
+        dataset: String,
+        /// How many of its parts are there: chunks, or the one piece of a contiguous dataset.
+        found: u64,
+        /// How many its shape needs.
+        expected: u64,
+        /// The first row of the first part that is missing.
+        row: u64,
+    },
     /// A dataset that the layout requires is not there.
     #[error("{}: there is no dataset `{dataset}`", file.display())]
     Missing {
@@ -148,6 +181,8 @@ impl DataError {
     pub(crate) fn meant(mut self, written: &Path, meant: &Path) -> Self {
         let (Self::Io { file, .. }
         | Self::Format { file, .. }
+        | Self::Cut { file, .. }
+        | Self::Incomplete { file, .. }
         | Self::Missing { file, .. }
         | Self::Damaged { file, .. }
         | Self::Kind { file, .. }
@@ -169,6 +204,8 @@ impl DataError {
         match self {
             Self::Io { file, .. }
             | Self::Format { file, .. }
+            | Self::Cut { file, .. }
+            | Self::Incomplete { file, .. }
             | Self::Missing { file, .. }
             | Self::Damaged { file, .. }
             | Self::Kind { file, .. }

@@ -1,5 +1,7 @@
 //! HDF5 as a container of named arrays, behind a trait of ours so that the library underneath can be exchanged.
 
+mod extents;
+mod frame;
 mod pure;
 
 use crate::DataError;

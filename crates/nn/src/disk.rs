@@ -28,6 +28,21 @@ pub trait Disk: Sync {
     fn create_folder(&self, folder: &Path) -> io::Result<()>;
 }
 
+/// What stands where a file was to be put, and is never replaced; inside an [`io::Error`] of
+/// [`InvalidInput`](ErrorKind::InvalidInput).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} is no place for a file: it is left as it is; name a file")]
+pub struct Irregular {
+    /// `a device`, `a pipe`, `a socket`, `a folder`; `an empty path`, or `a path without a name`.
+    pub what: &'static str,
+}
+
+impl From<Irregular> for io::Error {
+    fn from(irregular: Irregular) -> Self {
+        Self::new(ErrorKind::InvalidInput, irregular)
+    }
+}
+
 /// A file being written.
 pub trait NewFile {
     /// Adds to its end.

@@ -34,6 +34,7 @@ struct Member {
 struct Reader {
     path: PathBuf,
     names: Vec<String>,
+    others: Vec<String>,
     members: Vec<Member>,
     archive: Mutex<zip::Reader>,
 }
@@ -86,9 +87,12 @@ pub fn create(path: &Path) -> Result<Box<dyn WriteArrays>, DataError> {
 /// As [`open`].
 pub fn open_bytes(path: &Path, bytes: Box<dyn Bytes>, length: u64) -> Result<Box<dyn ReadArrays>, DataError> {
     let mut archive = zip::Reader::open(path, bytes, length)?;
-    let mut members = Vec::new();
+    let (mut members, mut others) = (Vec::new(), Vec::new());
     for (name, packed) in archive.members()? {
-        let Some(name) = name.strip_suffix(".npy") else { continue };
+        let Some(name) = name.strip_suffix(".npy") else {
+            others.push(name);
+            continue;
+        };
         let damaged = |why: String| DataError::damaged(path, name, None, why);
         let head = npy::Head::read(&mut archive.start(name, &packed)?, packed.unpacked).map_err(damaged)?;
         members.push((name.to_owned(), Member { packed, head }));
@@ -98,7 +102,7 @@ pub fn open_bytes(path: &Path, bytes: Box<dyn Bytes>, length: u64) -> Result<Box
         return Err(DataError::damaged(path, &twice[0].0, None, "the archive has two members of this name"));
     }
     let (names, members) = members.into_iter().unzip();
-    Ok(Box::new(Reader { path: path.into(), names, members, archive: Mutex::new(archive) }))
+    Ok(Box::new(Reader { path: path.into(), names, others, members, archive: Mutex::new(archive) }))
 }
 
 impl Reader {
@@ -116,6 +120,10 @@ impl ReadArrays for Reader {
 
     fn names(&self) -> &[String] {
         &self.names
+    }
+
+    fn others(&self) -> Vec<String> {
+        self.others.clone()
     }
 
     fn entry(&self, array: &str) -> Result<Entry, DataError> {

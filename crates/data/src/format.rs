@@ -58,6 +58,10 @@ impl Format {
         if metadata.is_dir() {
             return minari::detect(path);
         }
+        if !metadata.is_file() {
+            // A pipe would be waited for, and a device has no end.
+            return Err(DataError::NotAFile { file: path.into(), what: atomic::kind(&metadata) });
+        }
         let mut start = [0; 8];
         let count = std::fs::File::open(path)
             .and_then(|file| std::io::Read::read(&mut std::io::Read::take(file, 8), &mut start))
@@ -235,12 +239,14 @@ pub fn write(path: &Path, format: Format, log: &Log, options: &WriteOptions) -> 
     if let Some(found) = special.or_else(|| nameless(log)) {
         return Err(unheld(found));
     }
+    if matches!(format, Format::Minari | Format::MinariArrow) {
+        return atomic::make_folder(path, |path| minari::write_in_place(path, format, log, options));
+    }
     atomic::replace(path, |path| {
         let mut file = match format {
-            Format::D4rl => h5::create(path)?,
-            Format::Npz | Format::NeoRl | Format::Trajectories => npz::create(path)?,
             Format::Columns => store::create(path, log)?,
-            Format::Minari | Format::MinariArrow => return minari::write_in_place(path, format, log, options),
+            Format::Npz | Format::NeoRl | Format::Trajectories => npz::create(path)?,
+            _ => h5::create(path)?,
         };
         match format {
             Format::NeoRl => neorl::write_to(&mut *file, log)?,

@@ -4,8 +4,8 @@ mod extents;
 mod frame;
 mod pure;
 
-use crate::DataError;
 use crate::arrays::{ReadArrays, WriteArrays};
+use crate::{DataError, atomic};
 use std::path::Path;
 
 /// The most bytes one byte of a deflate stream can become (a run of 258 bytes in two bits, four to a byte).
@@ -22,5 +22,5 @@ pub fn open(path: &Path) -> Result<Box<dyn ReadArrays>, DataError> {
 /// Creates `path`, or empties it, with the default backend. See [`write`](crate::write) for a write that is never seen half
 /// done.
 pub fn create(path: &Path) -> Result<Box<dyn WriteArrays>, DataError> {
-    Ok(Box::new(pure::Writer::create(path)?))
+    Ok(Box::new(pure::Writer::create(&atomic::destination(path)?)?))
 }

@@ -14,7 +14,7 @@ mod npy;
 mod zip;
 
 use crate::arrays::{Eat, Entry, Kind, ReadArrays, WriteArrays};
-use crate::{DataError, Format, Log, d4rl};
+use crate::{DataError, Format, Log, atomic, d4rl};
 use backcast_core::Real;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ pub fn open(path: &Path) -> Result<Box<dyn ReadArrays>, DataError> {
 /// # Errors
 /// If it cannot be written.
 pub fn create(path: &Path) -> Result<Box<dyn WriteArrays>, DataError> {
-    Ok(Box::new(Writer(zip::Writer::create(path)?)))
+    Ok(Box::new(Writer(zip::Writer::create(&atomic::destination(path)?)?)))
 }
 
 /// Opens an archive of `length` bytes that may lie in memory; `path` is for messages.

@@ -11,7 +11,8 @@ use std::path::Path;
 /// The most bytes one byte of a deflate stream can become (a run of 258 bytes in two bits, four to a byte).
 ///
 /// A dataset behind any filter that declares more than this times the length of its file is refused before a byte is
-/// read; a dataset behind no filter may not declare more than the length of its file.
+/// read; a dataset behind no filter may not declare more than the length of its file. All datasets that are read of one file may
+/// not declare more together, whatever links give one of them many names.
 pub const MAX_RATIO: u64 = 1032;
 
 /// Opens `path` with the default backend.

@@ -125,6 +125,10 @@ impl ReadArrays for Below<'_> {
         &self.names
     }
 
+    fn budget(&self) -> u64 {
+        self.file.budget()
+    }
+
     fn entry(&self, array: &str) -> Result<crate::arrays::Entry, DataError> {
         self.file.entry(&format!("{}{array}", self.prefix))
     }

@@ -191,7 +191,7 @@ fn advise(path: &Path, error: DataError) -> anyhow::Error {
 pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::List { folder } => list::main(&folder)?,
-        Command::Show { file, .. } | Command::Check { file, .. } if Stored::open(&file).is_ok() => transitions(&file)?,
+        Command::Show { file, .. } | Command::Check { file, .. } if are_transitions(&file) => transitions(&file)?,
         Command::Show { file, json } => {
             let shown = data::show(&file).map_err(|e| advise(&file, e))?;
             print(&shown, json)?;
@@ -243,6 +243,11 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether a file holds transitions, though it may be none.
+fn are_transitions(path: &Path) -> bool {
+    matches!(Stored::open(path), Ok(_) | Err(DataError::Empty { .. }))
+}
+
 /// A column file of transitions is no log: what can be said of it is its size, and whether its checksums hold.
 fn transitions(path: &Path) -> anyhow::Result<()> {
     use backcast::core::Source;
@@ -251,7 +256,7 @@ fn transitions(path: &Path) -> anyhow::Result<()> {
     let (spec, rows) = (stored.spec(), stored.len());
     println!("{}  (transitions)", path.display());
     println!("  rows      {rows} of {} observations and {} actions within ±{}", spec.obs, spec.act, spec.act_limit);
-    println!("  every checksum holds");
+    println!("  every checksum holds, and every value is a number");
     Ok(())
 }
 

@@ -14,9 +14,10 @@ use crate::DataError;
 use crate::arrays::{Entry, Kind, ReadArrays, WriteArrays};
 use backcast_core::Real;
 use rust_hdf5::{ByteOrder, DatatypeMessage, H5Dataset, H5File, HBool, Hdf5Error, LinkClass, StorageLayout};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// How many chunks are tried, one by one, to name the first row that cannot be read.
 const MAX_PROBES: usize = 4096;
@@ -30,6 +31,8 @@ pub(super) struct Reader {
     names: Vec<String>,
     frame: Frame,
     file: H5File,
+    /// Bytes of each dataset that was handed out.
+    spent: Mutex<HashMap<String, u128>>,
 }
 
 /// Calls into the library; its panics come back as errors in words.
@@ -76,7 +79,7 @@ impl Reader {
         names.extend(frame.unreadable.keys().cloned());
         names.sort();
         names.dedup();
-        Ok(Self { path: path.into(), bytes, names, frame, file })
+        Ok(Self { path: path.into(), bytes, names, frame, file, spent: Mutex::default() })
     }
 
     fn damaged(&self, dataset: &str, why: String) -> DataError {
@@ -145,6 +148,20 @@ impl Reader {
         Ok(())
     }
 
+    /// Counts a dataset towards what all of the file may become: links give one piece of a file many names.
+    fn spend(&self, entry: &Entry) -> Result<(), DataError> {
+        let width = entry.kind.bytes() as u128;
+        let declared = entry.shape.iter().fold(width, |bytes, &extent| bytes.saturating_mul(extent as u128));
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.insert(entry.name.clone(), declared);
+        let declared = spent.values().fold(0u128, |all, one| all.saturating_add(*one));
+        if declared <= self.budget() as u128 {
+            return Ok(());
+        }
+        let (file, dataset, bytes, limit) = (self.path.clone(), entry.name.clone(), self.bytes, self.budget());
+        Err(DataError::TooLarge { file, dataset, declared, bytes, limit })
+    }
+
     /// Refuses a dataset of which not every row is in the file.
     fn complete(&self, entry: &Entry, dataset: &H5Dataset) -> Result<(), DataError> {
         let name = &entry.name;
@@ -192,6 +209,10 @@ impl ReadArrays for Reader {
         &self.names
     }
 
+    fn budget(&self) -> u64 {
+        self.bytes.saturating_mul(MAX_RATIO)
+    }
+
     fn entry(&self, dataset: &str) -> Result<Entry, DataError> {
         Ok(self.describe(dataset, &self.dataset(dataset)?)?.0)
     }
@@ -208,6 +229,7 @@ impl ReadArrays for Reader {
             });
         }
         self.believe(&entry, &dataset)?;
+        self.spend(&entry)?;
         self.complete(&entry, &dataset)?;
         let mut bytes = guarded(|| dataset.read_raw_bytes())
             .map_err(|why| DataError::damaged(&self.path, name, self.first_bad_row(&entry, &dataset), why))?;

@@ -190,6 +190,7 @@ fn read_from(file: &dyn ReadArrays, metadata: &Map<String, Value>) -> Result<Log
         if rows == 0 {
             continue;
         }
+        spread(file, &episode, &log)?;
         let (obs, states) = space::read(file, &episode, &obs_leaves, rows + 1)?;
         let (act, actions) = space::read(file, &episode, &act_leaves, rows)?;
         let rewards = file.reals(&name("rewards"))?;
@@ -223,6 +224,17 @@ fn read_from(file: &dyn ReadArrays, metadata: &Map<String, Value>) -> Result<Log
     }
     log.set_notes(notes(metadata));
     Ok(log.from_origin(file.path()))
+}
+
+/// Refuses to go on once the categories of the episodes so far take more than all of the file may become.
+fn spread(file: &dyn ReadArrays, episode: &str, log: &Option<Log>) -> Result<(), DataError> {
+    let values = log.as_ref().map_or(0, |log| log.obs.len() + log.act.len());
+    let (declared, limit) = ((values * size_of::<Real>()) as u128, file.budget());
+    if declared <= limit as u128 {
+        return Ok(());
+    }
+    let (path, dataset, bytes) = (file.path().into(), format!("{episode}/observations"), limit / h5::MAX_RATIO);
+    Err(DataError::TooLarge { file: path, dataset, declared, bytes, limit })
 }
 
 /// Notes the arrays that are read in no episode, each once, by its path in an episode.

@@ -8,7 +8,8 @@
 //! - **Writing:** members stored, as `numpy.savez` does it; 64-bit sizes where they are needed; no date, so that the same log
 //!   makes the same bytes.
 //! - **Belief:** a member may not declare more than its archive can hold ([`h5::MAX_RATIO`](crate::h5::MAX_RATIO) times its
-//!   packed length if deflated), its `.npy` head must agree with its length, and its checksum must hold.
+//!   packed length if deflated), no two members may share bytes, a member's
+//!   `.npy` head must agree with its length, and its checksum must hold.
 
 mod npy;
 mod zip;
@@ -33,6 +34,7 @@ struct Member {
 /// An npz archive open for reading.
 struct Reader {
     path: PathBuf,
+    length: u64,
     names: Vec<String>,
     others: Vec<String>,
     members: Vec<Member>,
@@ -87,8 +89,10 @@ pub fn create(path: &Path) -> Result<Box<dyn WriteArrays>, DataError> {
 /// As [`open`].
 pub fn open_bytes(path: &Path, bytes: Box<dyn Bytes>, length: u64) -> Result<Box<dyn ReadArrays>, DataError> {
     let mut archive = zip::Reader::open(path, bytes, length)?;
+    let directory = archive.members()?;
+    zip::apart(path, &directory)?;
     let (mut members, mut others) = (Vec::new(), Vec::new());
-    for (name, packed) in archive.members()? {
+    for (name, packed) in directory {
         let Some(name) = name.strip_suffix(".npy") else {
             others.push(name);
             continue;
@@ -102,7 +106,7 @@ pub fn open_bytes(path: &Path, bytes: Box<dyn Bytes>, length: u64) -> Result<Box
         return Err(DataError::damaged(path, &twice[0].0, None, "the archive has two members of this name"));
     }
     let (names, members) = members.into_iter().unzip();
-    Ok(Box::new(Reader { path: path.into(), names, others, members, archive: Mutex::new(archive) }))
+    Ok(Box::new(Reader { path: path.into(), length, names, others, members, archive: Mutex::new(archive) }))
 }
 
 impl Reader {
@@ -120,6 +124,10 @@ impl ReadArrays for Reader {
 
     fn names(&self) -> &[String] {
         &self.names
+    }
+
+    fn budget(&self) -> u64 {
+        self.length.saturating_mul(crate::h5::MAX_RATIO)
     }
 
     fn others(&self) -> Vec<String> {

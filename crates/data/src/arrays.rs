@@ -85,6 +85,16 @@ pub trait ReadArrays {
     /// If the data cannot be read, or the declared shape cannot fit the file ([`MAX_RATIO`](crate::h5::MAX_RATIO)).
     fn bytes(&self, array: &str) -> Result<Vec<u8>, DataError>;
 
+    /// The most bytes that what is made of all its arrays together may take; without bound where that is nobody's to say.
+    fn budget(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// The names of what is in the container and is no array.
+    fn others(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whether there is an array of that name.
     fn has(&self, array: &str) -> bool {
         self.names().binary_search_by(|name| name.as_str().cmp(array)).is_ok()

@@ -5,18 +5,88 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-/// Has `make` write beside `path`, then renames; whatever stood at `path` stays if anything fails.
+/// Links that are followed before it is said that they lead nowhere.
+const LINKS: usize = 40;
+
+/// The regular file that a writer given `path` replaces or makes: `path`, or what it leads to where it is a link, so that the link
+/// stays one.
 ///
-/// A file replaces a file. A folder replaces nothing: a dataset that is a folder is not deleted by a typing error.
+/// # Errors
+/// If something stands there that is no regular file. A rename would put a file in the place of a device.
+pub(crate) fn destination(path: &Path) -> Result<PathBuf, DataError> {
+    let mut at = path.to_path_buf();
+    for _ in 0..LINKS {
+        if let Some(what) = nameless(&at) {
+            return Err(DataError::NotAFile { file: path.into(), what });
+        }
+        match fs::symlink_metadata(&at) {
+            // Nothing is there, or nothing that can be seen; then the system will say why.
+            Err(_) => return Ok(at),
+            Ok(found) if found.is_symlink() => {
+                let target = fs::read_link(&at).map_err(|source| DataError::io(path, source))?;
+                at = at.parent().unwrap_or(Path::new("")).join(target);
+            }
+            Ok(found) if found.is_file() => return Ok(at),
+            Ok(found) => return Err(DataError::NotAFile { file: path.into(), what: kind(&found) }),
+        }
+    }
+    Err(DataError::io(path, std::io::Error::other("a link that leads in a circle")))
+}
+
+/// What there is to say of a path that ends in no name.
+fn nameless(path: &Path) -> Option<&'static str> {
+    match path.file_name() {
+        Some(_) => None,
+        None if path.as_os_str().is_empty() => Some("an empty path"),
+        None => Some("a folder"),
+    }
+}
+
+/// What something is that is neither a file nor a link, in words.
+pub(crate) fn kind(found: &fs::Metadata) -> &'static str {
+    if found.is_dir() {
+        return "a folder";
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        let kind = found.file_type();
+        if kind.is_fifo() {
+            return "a pipe";
+        }
+        if kind.is_socket() {
+            return "a socket";
+        }
+    }
+    "a device"
+}
+
+/// Has `make` write a file beside `path`, then renames; whatever stood at `path` stays if anything fails.
 pub(crate) fn replace(path: &Path, make: impl FnOnce(&Path) -> Result<(), DataError>) -> Result<(), DataError> {
-    let Some(name) = path.file_name() else {
-        return Err(DataError::io(path, std::io::ErrorKind::IsADirectory.into()));
-    };
+    let target = destination(path)?;
+    beside(&target, make).map_err(|error| error.meant(&target, path))
+}
+
+/// The same with a folder, which replaces nothing: a dataset that is a folder is not deleted by a typing error.
+pub(crate) fn make_folder(path: &Path, make: impl FnOnce(&Path) -> Result<(), DataError>) -> Result<(), DataError> {
+    if let Some(what) = nameless(path) {
+        return Err(DataError::NotAFile { file: path.into(), what });
+    }
+    if fs::symlink_metadata(path).is_ok() {
+        let why = "is there already, and a folder is not written over; remove it first, or give another name";
+        return Err(DataError::Unknown { file: path.into(), why: why.into() });
+    }
+    beside(path, make)
+}
+
+fn beside(path: &Path, make: impl FnOnce(&Path) -> Result<(), DataError>) -> Result<(), DataError> {
+    let name = path.file_name().unwrap_or_default();
     let mut partial = OsString::from(".");
     partial.push(name);
     partial.push(format!(".{}.partial", std::process::id()));
     let partial = path.with_file_name(partial);
-    let done = make(&partial).and_then(|()| settle(&partial, path));
+    let rename = || fs::rename(&partial, path).map_err(|source| DataError::io(path, source));
+    let done = make(&partial).and_then(|()| rename());
     if done.is_err() {
         // The first error is the one worth reporting.
         let _ = if partial.is_dir() { fs::remove_dir_all(&partial) } else { fs::remove_file(&partial) };
@@ -25,14 +95,6 @@ pub(crate) fn replace(path: &Path, make: impl FnOnce(&Path) -> Result<(), DataEr
     // On systems where a directory can be opened, the new name is brought to disk as well.
     let _ = sync_folder(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")));
     Ok(())
-}
-
-fn settle(partial: &Path, path: &Path) -> Result<(), DataError> {
-    if partial.is_dir() && path.exists() {
-        let why = "is there already, and a folder is not written over; remove it first, or give another name";
-        return Err(DataError::Unknown { file: path.into(), why: why.into() });
-    }
-    fs::rename(partial, path).map_err(|source| DataError::io(path, source))
 }
 
 /// Creates the folder `path` and returns it, for a `make` that writes several files.

@@ -4,7 +4,7 @@
 //! judgement: a list of [`Finding`]s. Both serialise for machines and print for people.
 
 use crate::arrays::Entry;
-use crate::{Cuts, DataError, End, Format, Log, ReadOptions};
+use crate::{Cuts, DataError, End, Format, Log, ReadOptions, Unread};
 use backcast_core::Real;
 use serde::Serialize;
 use std::fmt;
@@ -215,6 +215,8 @@ pub struct Show {
     pub summary: Option<Summary>,
     /// Why there is no summary.
     pub unreadable: Option<String>,
+    /// What it holds and its log does not.
+    pub unread: Vec<Unread>,
 }
 
 /// How bad a [`Finding`] is.
@@ -283,12 +285,12 @@ pub fn show(path: &Path) -> Result<Show, DataError> {
         let shown = |name: &&String| format != Format::Minari || name.starts_with("episode_0/");
         datasets = file.names().iter().filter(shown).map(listing).collect();
     }
-    let (summary, unreadable) = match read(path, format) {
-        Ok(log) => (Some(Summary::of(&log)), None),
-        Err(error) => (None, Some(error.to_string())),
+    let (summary, unreadable, unread) = match read(path, format) {
+        Ok(log) => (Some(Summary::of(&log)), None, log.unread),
+        Err(error) => (None, Some(error.to_string()), Vec::new()),
     };
     let bytes = length(path).map_err(|source| DataError::io(path, source))?;
-    Ok(Show { file: path.into(), format, bytes, datasets, summary, unreadable })
+    Ok(Show { file: path.into(), format, bytes, datasets, summary, unreadable, unread })
 }
 
 fn read(path: &Path, format: Format) -> Result<Log, DataError> {
@@ -349,7 +351,10 @@ pub fn read_checked(path: &Path, options: &ReadOptions) -> Result<(Log, Vec<Find
 fn marks_cuts(path: &Path, format: Format) -> Result<bool, DataError> {
     Ok(match format {
         Format::D4rl | Format::Npz | Format::Columns => crate::format::open(path, format)?.has("timeouts"),
-        Format::NeoRl => crate::format::open(path, format)?.has("index"),
+        Format::NeoRl => {
+            let file = crate::format::open(path, format)?;
+            file.has("index") || file.has("truncated")
+        }
         _ => true,
     })
 }
@@ -358,6 +363,13 @@ fn marks_cuts(path: &Path, format: Format) -> Result<bool, DataError> {
 pub(crate) fn findings(log: &Log, marked: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     judge(&Summary::of(log), marked, &mut findings);
+    findings.extend(log.unread().iter().map(|unread| Finding {
+        severity: Severity::Info,
+        name: "unread",
+        dataset: Some(unread.name.clone()),
+        row: None,
+        message: format!("{:?} is in the file and in no field of the log: {}", unread.shape, unread.why),
+    }));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
 }
@@ -512,7 +524,8 @@ impl fmt::Display for Show {
             (Some(summary), _) => summary.fmt(f),
             (_, Some(why)) => writeln!(f, "  no log: {why}"),
             _ => Ok(()),
-        }
+        }?;
+        self.unread.iter().try_for_each(|unread| writeln!(f, "  not read  {unread}"))
     }
 }
 
@@ -530,7 +543,9 @@ impl fmt::Display for Summary {
         writeln!(f, "  lengths   {}", self.lengths)?;
         writeln!(f, "  returns   {}", self.returns)?;
         writeln!(f, "  rewards   {}", self.rewards)?;
-        writeln!(f, "  actions   {}, {:.2} % beyond ±1", self.actions, 100.0 * self.beyond_one)
+        writeln!(f, "  actions   {}, {:.2} % beyond ±1", self.actions, 100.0 * self.beyond_one)?;
+        let infos: Vec<String> = self.infos.iter().map(|(name, width)| format!("{name} ({width})")).collect();
+        if infos.is_empty() { Ok(()) } else { writeln!(f, "  infos     {}", infos.join(", ")) }
     }
 }
 

@@ -11,7 +11,8 @@
 //! | `infos/<name>` | `[N, …]`, optional | what the recorder saw beside |
 //! | `metadata/notes` | bytes of UTF-8, optional | ours: a JSON object of text by name ([`Log::notes`]) |
 //!
-//! Anything else, the rest of `metadata` included, is passed over. D4RL keeps these names in an HDF5 file ([`read`],
+//! Any other array with a row of numbers for each of the log's is an info too, by its own name. Everything else, the rest of
+//! `metadata` included, is [noted](Log::unread) and not read. D4RL keeps these names in an HDF5 file ([`read`],
 //! [`write()`]); the same names in an npz archive or in a column file are read and written by the same two functions,
 //! [`read_from`] and [`write_to`].
 //!
@@ -28,11 +29,14 @@
 
 use crate::arrays::{ReadArrays, WriteArrays};
 use crate::format::{Format, notes_from, notes_text};
-use crate::{DataError, Log, h5};
+use crate::{DataError, Log, h5, unread};
 use std::path::Path;
 
 /// Where the notes of a log are kept.
 const NOTES: &str = "metadata/notes";
+
+/// The arrays that are read one by one.
+const KNOWN: [&str; 7] = ["observations", "actions", "rewards", "terminals", "timeouts", "next_observations", NOTES];
 
 /// Reads an HDF5 file in the D4RL layout, every row as it stands.
 ///
@@ -48,6 +52,11 @@ pub fn read(path: &Path) -> Result<Log, DataError> {
 
 /// [`read`] from any container of arrays.
 pub fn read_from(file: &dyn ReadArrays) -> Result<Log, DataError> {
+    read_among(file, &[])
+}
+
+/// [`read_from`], where `others` are arrays that whoever calls reads by itself.
+pub(crate) fn read_among(file: &dyn ReadArrays, others: &[&str]) -> Result<Log, DataError> {
     // All shapes are compared before any data are read: a file that cannot be right costs nothing.
     let [rows, obs] = file.matrix("observations", None)?;
     let [_, act] = file.matrix("actions", Some(rows))?;
@@ -73,25 +82,11 @@ pub fn read_from(file: &dyn ReadArrays) -> Result<Log, DataError> {
     let terminals = file.flags("terminals")?;
     let cuts = if timeouts { file.flags("timeouts")? } else { vec![false; rows] };
     let mut log = Log::from_parts([obs, act], columns, next_obs, [terminals, cuts]).from_origin(file.path());
-    read_infos(file, &mut log)?;
+    unread::take_in(file, &mut log, &[&KNOWN[..], others].concat())?;
     if file.has(NOTES) {
         log.set_notes(notes_from(file.path(), NOTES, &file.text(NOTES)?)?);
     }
     Ok(log)
-}
-
-/// The arrays below `infos/` that have a row for each of the log's.
-pub(crate) fn read_infos(file: &dyn ReadArrays, log: &mut Log) -> Result<(), DataError> {
-    for name in file.names() {
-        let Some(info) = name.strip_prefix("infos/") else { continue };
-        let entry = file.entry(name)?;
-        let width = entry.shape.iter().skip(1).product();
-        // Some recorders keep text, or one value for the whole file, among the infos: those are not per row.
-        if entry.shape.first() == Some(&log.len()) && entry.kind.bytes() > 0 && width > 0 {
-            log.push_info(info, width, file.reals(name)?);
-        }
-    }
-    Ok(())
 }
 
 /// Writes `log` to an HDF5 file in the D4RL layout, shuffled and deflated, so that h5py and D4RL's own loader read it.

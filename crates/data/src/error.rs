@@ -24,6 +24,39 @@ pub enum DataError {
         /// What the reader said.
         why: String,
     },
+    /// The file ends before its own superblock says it does.
+    #[error(
+        "{}: the file ends at byte {bytes}, and its superblock says {declared}: it was not copied or downloaded whole; \
+         copy or download it again",
+        file.display()
+    )]
+    Cut {
+        /// The file.
+        file: PathBuf,
+        /// Its length.
+        bytes: u64,
+        /// The length it had when it was closed.
+        declared: u64,
+    },
+    /// Parts of a dataset are not in the file, and would be read as fill values.
+    #[error(
+        "{}: `{dataset}`: {found} of {expected} {} there, and row {row} is the first that is missing: what was never \
+         written, or is lost, is not read as zeros; get the file again, or write every row",
+        file.display(),
+        if *expected == 1 { "part is" } else { "parts are" }
+    )]
+    Incomplete {
+        /// The file.
+        file: PathBuf,
+        /// The dataset.
+        dataset: String,
+        /// How many of its parts are there: chunks, or the one piece of a contiguous dataset.
+        found: u64,
+        /// How many its shape needs.
+        expected: u64,
+        /// The first row of the first part that is missing.
+        row: u64,
+    },
     /// A dataset that the layout requires is not there.
     #[error("{}: there is no dataset `{dataset}`", file.display())]
     Missing {
@@ -113,6 +146,24 @@ pub enum DataError {
         /// Why, and what to do.
         why: String,
     },
+    /// A log is not written, because its own file holds what it does not.
+    #[error("{}: not written, for {} holds what was not read: {}", file.display(), origin.display(), listed(arrays))]
+    LeftBehind {
+        /// The file that was to be written.
+        file: PathBuf,
+        /// The file that holds more.
+        origin: PathBuf,
+        /// What it holds.
+        arrays: Vec<crate::Unread>,
+    },
+    /// A place that is no place for a file.
+    #[error("{}it is {what}, which is never replaced or read; name a file", named(file))]
+    NotAFile {
+        /// The path as it was given.
+        file: PathBuf,
+        /// What is there: `a device`, `a pipe`, `a socket`, `a folder`; or `an empty path`, which is nowhere.
+        what: &'static str,
+    },
     /// Nothing that is known here.
     #[error("{}: {why}", file.display())]
     Unknown {
@@ -131,8 +182,21 @@ pub enum DataError {
     },
 }
 
+/// The path and a colon, if there is a path.
+fn named(file: &Path) -> String {
+    if file.as_os_str().is_empty() { String::new() } else { format!("{}: ", file.display()) }
+}
+
 fn from_row(row: Option<usize>) -> String {
     row.map(|row| format!("from row {row}: ")).unwrap_or_default()
+}
+
+/// The first few of them in full, then how to leave them out.
+fn listed(arrays: &[crate::Unread]) -> String {
+    let mut words: Vec<String> = arrays.iter().take(8).map(ToString::to_string).collect();
+    words.extend((arrays.len() > 8).then(|| format!("and {} more", arrays.len() - 8)));
+    let name = arrays.first().map_or("NAME", |unread| &unread.name);
+    format!("{}. Leave them out on purpose by name (`--without {name}`), or all (`--without unread`)", words.join("; "))
 }
 
 impl DataError {
@@ -148,6 +212,8 @@ impl DataError {
     pub(crate) fn meant(mut self, written: &Path, meant: &Path) -> Self {
         let (Self::Io { file, .. }
         | Self::Format { file, .. }
+        | Self::Cut { file, .. }
+        | Self::Incomplete { file, .. }
         | Self::Missing { file, .. }
         | Self::Damaged { file, .. }
         | Self::Kind { file, .. }
@@ -155,6 +221,8 @@ impl DataError {
         | Self::TooLarge { file, .. }
         | Self::Value { file, .. }
         | Self::Unheld { file, .. }
+        | Self::LeftBehind { file, .. }
+        | Self::NotAFile { file, .. }
         | Self::Unknown { file, .. }
         | Self::Empty { file, .. }) = &mut self;
         if let Ok(rest) = file.strip_prefix(written) {
@@ -169,6 +237,8 @@ impl DataError {
         match self {
             Self::Io { file, .. }
             | Self::Format { file, .. }
+            | Self::Cut { file, .. }
+            | Self::Incomplete { file, .. }
             | Self::Missing { file, .. }
             | Self::Damaged { file, .. }
             | Self::Kind { file, .. }
@@ -176,6 +246,8 @@ impl DataError {
             | Self::TooLarge { file, .. }
             | Self::Value { file, .. }
             | Self::Unheld { file, .. }
+            | Self::LeftBehind { file, .. }
+            | Self::NotAFile { file, .. }
             | Self::Unknown { file, .. }
             | Self::Empty { file, .. } => file,
         }

@@ -58,6 +58,10 @@ impl Format {
         if metadata.is_dir() {
             return minari::detect(path);
         }
+        if !metadata.is_file() {
+            // A pipe would be waited for, and a device has no end.
+            return Err(DataError::NotAFile { file: path.into(), what: atomic::kind(&metadata) });
+        }
         let mut start = [0; 8];
         let count = std::fs::File::open(path)
             .and_then(|file| std::io::Read::read(&mut std::io::Read::take(file, 8), &mut start))
@@ -131,7 +135,8 @@ pub struct ReadOptions {
 /// How a log is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
-    /// Fields to leave out: `infos`, `infos/<name>`, `notes` or `next_observations`.
+    /// Fields to leave out: `infos`, `infos/<name>`, `notes`, `next_observations`, or something that was not read
+    /// ([`Log::unread`]), by its name, by a folder it lies in, or `unread` for all.
     pub without: Vec<String>,
     /// Minari only: where a log stores no next observations, let the last observation of each episode stand in for the one
     /// after it, instead of refusing. The dataset says so of itself, and is read back here without next observations.
@@ -154,14 +159,19 @@ pub struct WriteOptions {
 /// If a horizon of zero or a limit that is not positive is asked for.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Log, DataError> {
     let format = options.format.map_or_else(|| Format::detect(path), Ok)?;
+    let mut one_flag = false;
     let mut log = match format {
         Format::Minari | Format::MinariArrow => minari::read(path)?,
-        _ => read_arrays(&*open(path, format)?, format)?,
+        _ => {
+            let file = open(path, format)?;
+            one_flag = format == Format::NeoRl && !neorl::marks_cuts(&*file);
+            read_arrays(&*file, format)?
+        }
     };
     match options.cuts {
         Cuts::Recorded => {}
         Cuts::Horizon(horizon) => {
-            if format == Format::NeoRl {
+            if one_flag {
                 log.ends_at_horizon_are_cuts(horizon);
             }
             log.cut_at_horizon(horizon);
@@ -208,13 +218,18 @@ pub(crate) fn read_arrays(file: &dyn ReadArrays, format: Format) -> Result<Log, 
 ///
 /// # Errors
 /// [`DataError::Unheld`] if the format has no place for something in the log, naming it; [`DataError::Empty`] for a log
-/// without rows; and whatever the system refuses. What stood at `path` is then still there.
+/// without rows; [`DataError::LeftBehind`] if its file holds what was not read, until it is left out; and whatever the system
+/// refuses. What stood at `path` is then still there.
 pub fn write(path: &Path, format: Format, log: &Log, options: &WriteOptions) -> Result<(), DataError> {
     if log.is_empty() {
         return Err(DataError::Empty { file: path.into(), why: "an empty log is not written" });
     }
     let lighter = (!options.without.is_empty()).then(|| log.without(&options.without));
     let log = lighter.as_ref().unwrap_or(log);
+    if !log.unread().is_empty() {
+        let (origin, arrays) = (log.origin().into(), log.unread().to_vec());
+        return Err(DataError::LeftBehind { file: path.into(), origin, arrays });
+    }
     let unheld = |(field, why)| DataError::Unheld { file: path.into(), format, field, why };
     let special = match format {
         Format::NeoRl => neorl::unheld(log),
@@ -224,12 +239,14 @@ pub fn write(path: &Path, format: Format, log: &Log, options: &WriteOptions) -> 
     if let Some(found) = special.or_else(|| nameless(log)) {
         return Err(unheld(found));
     }
+    if matches!(format, Format::Minari | Format::MinariArrow) {
+        return atomic::make_folder(path, |path| minari::write_in_place(path, format, log, options));
+    }
     atomic::replace(path, |path| {
         let mut file = match format {
-            Format::D4rl => h5::create(path)?,
-            Format::Npz | Format::NeoRl | Format::Trajectories => npz::create(path)?,
             Format::Columns => store::create(path, log)?,
-            Format::Minari | Format::MinariArrow => return minari::write_in_place(path, format, log, options),
+            Format::Npz | Format::NeoRl | Format::Trajectories => npz::create(path)?,
+            _ => h5::create(path)?,
         };
         match format {
             Format::NeoRl => neorl::write_to(&mut *file, log)?,

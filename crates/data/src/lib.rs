@@ -97,6 +97,7 @@ pub mod store;
 mod sum_tree;
 mod support;
 pub mod trajectories;
+mod unread;
 
 pub use check::{Check, Finding, Severity, Show, Summary, check, show};
 pub use dataset::Dataset;
@@ -113,3 +114,4 @@ pub use ring::Ring;
 pub use select::Split;
 pub use sum_tree::SumTree;
 pub use support::{Support, SupportConfig};
+pub use unread::Unread;

@@ -1,4 +1,4 @@
-use crate::{DataError, Dataset};
+use crate::{DataError, Dataset, Unread};
 use backcast_core::{Columns, Real, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -21,6 +21,7 @@ pub struct Log {
     pub(crate) next_obs: Option<Vec<Real>>,
     pub(crate) infos: Vec<Info>,
     notes: BTreeMap<String, String>,
+    pub(crate) unread: Vec<Unread>,
 }
 
 /// A recorded quantity beside the transition, such as the simulator's `qpos`: `[rows, width]`.
@@ -178,6 +179,7 @@ impl Log {
             next_obs: next_obs.then(Vec::new),
             infos: Vec::new(),
             notes: BTreeMap::new(),
+            unread: Vec::new(),
         }
     }
 
@@ -477,8 +479,8 @@ impl Log {
         next_obs: Option<Vec<Real>>,
         [terminal, timeout]: [Vec<bool>; 2],
     ) -> Self {
-        let (origin, infos, notes) = (PathBuf::new(), Vec::new(), BTreeMap::new());
-        Self { origin, widths, obs, act, reward, terminal, timeout, next_obs, infos, notes }
+        let (origin, infos, notes, unread) = (PathBuf::new(), Vec::new(), BTreeMap::new(), Vec::new());
+        Self { origin, widths, obs, act, reward, terminal, timeout, next_obs, infos, notes, unread }
     }
 
     /// Every row's flags: terminal, timeout.

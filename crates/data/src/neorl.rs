@@ -1,4 +1,5 @@
-//! The NeoRL layout: an npz of flat arrays with names of its own (Qin et al., arXiv:2102.00714).
+//! The NeoRL layout: an npz of flat arrays with names of its own (Qin et al., arXiv:2102.00714), and NeoRL-2's (Gao et al.,
+//! arXiv:2503.19267), which has `truncated` and no `index`.
 //!
 //! | array | shape | |
 //! |---|---|---|
@@ -6,20 +7,34 @@
 //! | `action` | `[N, act]` | *a* |
 //! | `reward` | `[N, 1]` or `[N]` | *r* |
 //! | `done` | `[N, 1]` or `[N]` | the episode ended after this row |
+//! | `truncated` | `[N, 1]` or `[N]`, optional | the recording was cut after this row |
 //! | `next_obs` | `[N, obs]` | *s′* |
 //! | `index` | `[episodes]`, integers, optional | the row after each episode; a first 0, as the loader puts it, is passed over |
 //!
-//! **Trap.** `done` does not say why an episode ended. NeoRL's loader counts episodes by it, so files exist where a horizon
-//! sets it. It is taken here for what it says, an end of the environment, unless
-//! [`Cuts::Horizon`](crate::Cuts::Horizon) is asked for: a `done` at that very age is then a cut. An episode that `index`
-//! closes without a `done` was cut. Rows after the last of `index` belong to an episode that the file stops in.
+//! Both are read, and what is written has all of them, so that either loader reads it. An episode that `index` closes without a
+//! `done` was cut. Rows after the last of `index` belong to an episode that the file stops in. An array beside these with a row of
+//! numbers for each of the log's is an info; everything else is [noted](Log::unread) and not read.
 //!
-//! **What it cannot hold:** a log without next observations, a row that is terminal *and* cut, infos, notes. Writing such a
-//! log is an error that names the field; [`WriteOptions::without`](crate::WriteOptions::without) leaves infos and notes out.
+//! **Trap.** Where there is no `truncated`, `done` does not say why an episode ended. NeoRL's loader counts episodes by it, so
+//! files exist where a horizon sets it. It is taken here for what it says, an end of the environment, unless
+//! [`Cuts::Horizon`](crate::Cuts::Horizon) is asked for: a `done` at that very age is then a cut. A file with both flags is
+//! believed.
+//!
+//! **What it cannot hold:** a log without next observations, infos, notes. Writing such a log is an error that names the field;
+//! [`WriteOptions::without`](crate::WriteOptions::without) leaves infos and notes out.
 
 use crate::arrays::{ReadArrays, WriteArrays};
-use crate::{DataError, Format, Log, npz};
+use crate::{DataError, Format, Log, npz, unread};
+use backcast_core::Real;
 use std::path::Path;
+
+/// The arrays that are read one by one.
+const KNOWN: [&str; 7] = ["obs", "action", "reward", "done", "truncated", "next_obs", "index"];
+
+/// Whether the file says of a cut that it is one.
+pub(crate) fn marks_cuts(file: &dyn ReadArrays) -> bool {
+    file.has("truncated")
+}
 
 /// Reads an npz with NeoRL's names.
 ///
@@ -35,6 +50,9 @@ pub fn read_from(file: &dyn ReadArrays) -> Result<Log, DataError> {
     let [_, act] = file.matrix("action", Some(rows))?;
     file.vector("reward", rows)?;
     file.vector("done", rows)?;
+    if file.has("truncated") {
+        file.vector("truncated", rows)?;
+    }
     let [_, width] = file.matrix("next_obs", Some(rows))?;
     if width != obs {
         return Err(file.misshapen("next_obs", vec![rows, width], format!("[{rows}, {obs}]")));
@@ -45,15 +63,17 @@ pub fn read_from(file: &dyn ReadArrays) -> Result<Log, DataError> {
     let columns = [file.reals("obs")?, file.reals("action")?, file.reals("reward")?];
     let next_obs = Some(file.reals("next_obs")?);
     let done = file.flags("done")?;
-    let mut cuts = vec![false; rows];
+    let mut cuts = if file.has("truncated") { file.flags("truncated")? } else { vec![false; rows] };
     if file.has("index") {
         for after in boundaries(file, "index", rows)? {
             if after > 0 {
-                cuts[after - 1] = !done[after - 1];
+                cuts[after - 1] |= !done[after - 1];
             }
         }
     }
-    Ok(Log::from_parts([obs, act], columns, next_obs, [done, cuts]).from_origin(file.path()))
+    let mut log = Log::from_parts([obs, act], columns, next_obs, [done, cuts]).from_origin(file.path());
+    unread::take_in(file, &mut log, &KNOWN)?;
+    Ok(log)
 }
 
 /// The integers of `array`, which must rise and lie in `0..=rows`.
@@ -92,9 +112,10 @@ pub(crate) fn write_to(file: &mut dyn WriteArrays, log: &Log) -> Result<(), Data
     file.reals("obs", &[rows, obs], states)?;
     file.reals("action", &[rows, act], actions)?;
     file.reals("reward", &[rows, 1], rewards)?;
-    let [terminals, _] = log.ends();
-    let done: Vec<backcast_core::Real> = terminals.iter().map(|&done| done as u8 as backcast_core::Real).collect();
-    file.reals("done", &[rows, 1], &done)?;
+    for (name, flags) in ["done", "truncated"].into_iter().zip(log.ends()) {
+        let numbers: Vec<Real> = flags.iter().map(|&flag| flag as u8 as Real).collect();
+        file.reals(name, &[rows, 1], &numbers)?;
+    }
     file.reals("next_obs", &[rows, obs], next)?;
     let whole = log.episodes().into_iter().filter(|e| e.end != crate::End::Unfinished);
     file.counts("index", &whole.map(|e| e.after() as i64).collect::<Vec<_>>())
@@ -102,7 +123,6 @@ pub(crate) fn write_to(file: &mut dyn WriteArrays, log: &Log) -> Result<(), Data
 
 /// What of `log` has no place here, and why.
 pub(crate) fn unheld(log: &Log) -> Option<(String, String)> {
-    let [terminals, timeouts] = log.ends();
     if !log.has_next_obs() {
         let why = "every row of this layout has one, and the log stores none";
         return Some(("next_observations".into(), why.into()));
@@ -110,9 +130,6 @@ pub(crate) fn unheld(log: &Log) -> Option<(String, String)> {
     if let Some(info) = log.infos().first() {
         return Some((format!("infos/{}", info.name), "there is no place for infos; leave `infos` out".into()));
     }
-    if let Some(note) = log.notes().keys().next() {
-        return Some((format!("notes/{note}"), "there is no place for notes; leave `notes` out".into()));
-    }
-    let both = terminals.iter().zip(timeouts).position(|(&a, &b)| a && b)?;
-    Some(("timeouts".into(), format!("row {both} is terminal and cut, and there is one flag for both")))
+    let note = log.notes().keys().next()?;
+    Some((format!("notes/{note}"), "there is no place for notes; leave `notes` out".into()))
 }

@@ -119,14 +119,17 @@ impl Log {
             log.push_info(&info.name, info.width, pick(&info.values, info.width));
         }
         log.set_notes(self.notes().clone());
+        log.unread.clone_from(&self.unread);
         log
     }
 
-    /// The log without some of its fields: `infos`, `infos/<name>`, `notes` or `next_observations`; other names change nothing.
+    /// The log without some of its fields: `infos`, `infos/<name>` or the info's name alone, `notes` or `next_observations`; and
+    /// without a note of what was [not read](Log::unread): by name, by a folder, or `unread` for all. Other names change nothing.
     pub fn without(&self, fields: &[String]) -> Log {
         let named = |field: &str| fields.iter().any(|f| f == field);
         let mut log = self.clone();
-        log.infos.retain(|info| !named("infos") && !named(&format!("infos/{}", info.name)));
+        log.infos.retain(|info| !named("infos") && !named(&format!("infos/{}", info.name)) && !named(&info.name));
+        log.unread.retain(|unread| !Log::names_unread(fields, &unread.name));
         if named("notes") {
             log.set_notes(Default::default());
         }

@@ -9,7 +9,8 @@
 //! | **flat**, what [`write()`] makes | D4RL's names (see [`d4rl`]), and `offsets [episodes + 1]`: where each trajectory begins, and the end |
 //! | **one by one** | `0/observations`, `0/actions` … `1/observations` …: D4RL's names below the trajectory's number |
 //!
-//! Either way `timeouts`, `next_observations` and (flat) infos are optional. A trajectory whose last row is neither terminal
+//! Either way `timeouts`, `next_observations` and infos are optional; what not every trajectory has is [noted](Log::unread) and
+//! not read. A trajectory whose last row is neither terminal
 //! nor cut was cut, unless it is the last: the list says where trajectories end, and only the last one may have been
 //! unfinished. To make one from a published pickle, in Python:
 //!
@@ -19,7 +20,7 @@
 
 use crate::arrays::{ReadArrays, WriteArrays};
 use crate::neorl::boundaries;
-use crate::{DataError, Format, Log, Row, d4rl, npz};
+use crate::{DataError, Format, Info, Log, Row, d4rl, npz};
 use std::path::Path;
 
 /// Reads an npz of trajectories.
@@ -35,7 +36,7 @@ pub fn read_from(file: &dyn ReadArrays) -> Result<Log, DataError> {
     if !file.has("offsets") {
         return one_by_one(file);
     }
-    let mut log = d4rl::read_from(file)?;
+    let mut log = d4rl::read_among(file, &["offsets"])?;
     let offsets = boundaries(file, "offsets", log.len())?;
     let ends = (offsets.first().copied(), offsets.last().copied());
     if ends != (Some(0), Some(log.len())) {
@@ -50,6 +51,8 @@ pub fn read_from(file: &dyn ReadArrays) -> Result<Log, DataError> {
 
 fn one_by_one(file: &dyn ReadArrays) -> Result<Log, DataError> {
     let mut log: Option<Log> = None;
+    let mut infos: Vec<Info> = Vec::new();
+    let mut count = 0;
     for episode in 0.. {
         let name = |array: &str| format!("{episode}/{array}");
         if !file.has(&name("observations")) {
@@ -65,15 +68,45 @@ fn one_by_one(file: &dyn ReadArrays) -> Result<Log, DataError> {
             all.timeout[t] |= !all.terminal[t];
         }
         (0..one.len()).for_each(|t| all.push(Row { ..one.row(t) }));
+        one.unread().iter().for_each(|u| all.note_unread(name(&u.name), u.shape.clone(), u.why.clone()));
+        if episode == 0 {
+            infos = one.infos.iter().map(|info| Info { values: Vec::new(), ..info.clone() }).collect();
+        }
+        // An info is one of the log's if every trajectory has it.
+        for info in
+            infos.extract_if(.., |info| !one.infos.iter().any(|i| (&i.name, i.width) == (&info.name, info.width)))
+        {
+            all.note_unread(format!("0/{}", info.name), vec![info.width], "trajectories after it have none like it");
+        }
+        for other in &one.infos {
+            match infos.iter_mut().find(|info| info.name == other.name) {
+                Some(info) => info.values.extend_from_slice(&other.values),
+                None => {
+                    let why = "trajectories before it have none like it";
+                    all.note_unread(name(&other.name), vec![one.len(), other.width], why);
+                }
+            }
+        }
+        count += 1;
     }
     let missing = || DataError::Missing { file: file.path().into(), dataset: "offsets".into() };
-    log.map(|log| log.from_origin(file.path())).ok_or_else(missing)
+    let mut log = log.ok_or_else(missing)?;
+    infos.into_iter().for_each(|info| log.push_info(info.name, info.width, info.values));
+    for name in file.names() {
+        let number = name.split_once('/').and_then(|(number, _)| number.parse::<usize>().ok());
+        if number.is_none_or(|number| number >= count) {
+            let shape = file.entry(name).map(|entry| entry.shape).unwrap_or_default();
+            log.note_unread(name, shape, format!("it lies in none of the trajectories 0 to {}", count - 1));
+        }
+    }
+    file.others().into_iter().for_each(|name| log.note_unread(name, Vec::new(), "it is no array"));
+    Ok(log.from_origin(file.path()))
 }
 
-/// D4RL's names below one trajectory; infos stay behind.
+/// The names below one trajectory's number.
 fn below(file: &dyn ReadArrays, episode: usize) -> Vec<String> {
-    let names = ["actions", "next_observations", "observations", "rewards", "terminals", "timeouts"];
-    names.iter().filter(|name| file.has(&format!("{episode}/{name}"))).map(|name| name.to_string()).collect()
+    let prefix = format!("{episode}/");
+    file.names().iter().filter_map(|name| name.strip_prefix(&prefix)).map(Into::into).collect()
 }
 
 /// The arrays of one trajectory, by their names without its number.
@@ -90,6 +123,10 @@ impl ReadArrays for Below<'_> {
 
     fn names(&self) -> &[String] {
         &self.names
+    }
+
+    fn budget(&self) -> u64 {
+        self.file.budget()
     }
 
     fn entry(&self, array: &str) -> Result<crate::arrays::Entry, DataError> {

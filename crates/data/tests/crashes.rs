@@ -4,7 +4,7 @@
 mod shared;
 
 use backcast_core::Key;
-use backcast_data::{Format, ReadOptions, WriteOptions, check, npz, read, write};
+use backcast_data::{DataError, Format, ReadOptions, WriteOptions, check, h5, npz, read, write};
 use shared::{Next, counters};
 use std::io::Cursor;
 use std::panic::catch_unwind;
@@ -71,5 +71,76 @@ fn flipped_and_missing_bytes_bring_no_format_down() {
             std::fs::write(&file, &bytes).unwrap();
         }
         assert!(refused > 20, "{format}: only {refused} damaged files were refused");
+    }
+}
+
+#[test]
+fn members_of_an_archive_that_share_bytes_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("shared.npz");
+    let mut file = npz::create(&path).unwrap();
+    for name in ["first", "second"] {
+        file.reals(name, &[100], &[0.5; 100]).unwrap();
+    }
+    file.finish().unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let opens =
+        |bytes: &[u8]| npz::open_bytes(&path, Box::new(Cursor::new(bytes.to_vec())), bytes.len() as u64).map(drop);
+    opens(&bytes).unwrap();
+    // The second record of the directory is made to lie where the first does, whose bytes and checksum are the same.
+    let at = bytes.windows(4).rposition(|word| word == b"PK\x01\x02").unwrap();
+    bytes[at + 42..at + 46].fill(0);
+    let error = opens(&bytes).unwrap_err().to_string();
+    assert!(error.contains("`second`") && error.contains("share"), "{error}");
+}
+
+#[test]
+fn one_dataset_under_many_names_is_counted_as_often_as_it_is_read() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/links_many.h5");
+    let length = std::fs::metadata(&path).unwrap().len();
+    match read(&path, &ReadOptions::default()).map(|log| log.infos().len()) {
+        Err(DataError::TooLarge { declared, limit, .. }) => {
+            assert!(declared > limit as u128 && limit == length * h5::MAX_RATIO)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn categories_are_not_spread_over_more_memory_than_the_file_can_stand_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("set/data");
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut file = h5::create(&folder.join("main_data.hdf5")).unwrap();
+    file.reals("episode_0/observations", &[201, 64], &vec![0.0; 201 * 64]).unwrap();
+    file.reals("episode_0/actions", &[200, 1], &[0.0; 200]).unwrap();
+    file.reals("episode_0/rewards", &[200], &[0.0; 200]).unwrap();
+    ["terminations", "truncations"]
+        .iter()
+        .for_each(|flag| file.flags(&format!("episode_0/{flag}"), &[false; 200]).unwrap());
+    file.finish().unwrap();
+    let space = |categories: usize| format!("{{\"type\": \"MultiDiscrete\", \"nvec\": {:?}}}", vec![categories; 64]);
+    let load = |categories: usize| {
+        let metadata = serde_json::json!({ "total_episodes": 1, "observation_space": space(categories) });
+        std::fs::write(folder.join("metadata.json"), metadata.to_string()).unwrap();
+        read(&directory.path().join("set"), &ReadOptions::default())
+    };
+    assert_eq!(load(4).unwrap().widths(), [256, 1]);
+    match load(1024).map(|log| log.widths()) {
+        Err(DataError::TooLarge { dataset, .. }) => assert_eq!(dataset, "episode_0/observations"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_bombs_that_were_reported_are_refused() {
+    let test = "the_bombs_that_were_reported_are_refused";
+    for name in ["amplify_hardlinks.hdf5", "bomb_overlap_2000x1M.npz", "onehot_minari"] {
+        let Some(path) = shared::recorded(test, &format!("../cases/hostile/{name}")) else { return };
+        let mut found = None;
+        let counted =
+            allocation_counter::measure(|| found = Some(read(&path, &ReadOptions::default()).map(|log| log.len())));
+        assert!(matches!(found, Some(Err(_))), "{name}: {found:?}");
+        assert!(counted.bytes_max < 700 << 20, "{name}: {} bytes", counted.bytes_max);
     }
 }

@@ -4,7 +4,7 @@
 mod shared;
 
 use backcast_core::{Key, Real};
-use backcast_data::{Cuts, DataError, Format, Log, ReadOptions, Row, WriteOptions, read, write};
+use backcast_data::{Cuts, DataError, Format, Log, ReadOptions, Row, WriteOptions, npz, read, write};
 use proptest::prelude::*;
 use shared::{Next, counters};
 use std::path::{Path, PathBuf};
@@ -104,12 +104,10 @@ fn same(a: &Log, b: &Log) -> bool {
 
 /// Whether `format` has a place for everything in a log of this shape; otherwise the field that it will name.
 fn unheld(format: Format, shape: &Shape) -> Option<&'static str> {
-    let both = shape.ends.iter().enumerate().any(|(e, end)| *end == 2 && !(shape.open && e + 1 == shape.ends.len()));
     match format {
         Format::NeoRl if !shape.next => Some("next_observations"),
         Format::NeoRl if !shape.infos.is_empty() => Some("infos/"),
         Format::NeoRl if !shape.notes.is_empty() => Some("notes/"),
-        Format::NeoRl if both => Some("timeouts"),
         Format::Minari | Format::MinariArrow if !shape.next => Some("next_observations"),
         _ => None,
     }
@@ -283,13 +281,31 @@ fn cuts_are_found_again_where_the_position_jumps() {
 fn a_done_of_neorl_at_the_horizon_is_a_cut_when_asked() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("neorl.npz");
-    write(&path, Format::NeoRl, &counters(&[5, 3, 5], &[true; 3], Next::True), &WriteOptions::default()).unwrap();
+    // As the first NeoRL has it, with one flag: what is written here has two, and is believed.
+    let one_flag = |log: &Log| {
+        let mut file = npz::create(&path).unwrap();
+        let rows = |values: &dyn Fn(usize) -> Real| (0..log.len()).map(values).collect::<Vec<Real>>();
+        for (array, values) in [
+            ("obs", rows(&|t| log.row(t).obs[0])),
+            ("next_obs", rows(&|t| log.row(t).next_obs.unwrap()[0])),
+            ("action", rows(&|t| log.row(t).act[0])),
+            ("reward", rows(&|t| log.row(t).reward)),
+            ("done", rows(&|t| log.row(t).terminal as u8 as Real)),
+        ] {
+            file.reals(array, &[log.len(), 1], &values).unwrap();
+        }
+        file.finish().unwrap();
+    };
+    let log = counters(&[5, 3, 5], &[true; 3], Next::True);
+    one_flag(&log);
     let ends = |options: &ReadOptions| {
         let log = read(&path, options).unwrap();
         (0..log.len()).filter(|&t| log.row(t).terminal).collect::<Vec<_>>()
     };
     assert_eq!(ends(&ReadOptions::default()), [4, 7, 12]);
     assert_eq!(ends(&ReadOptions { cuts: Cuts::Horizon(5), ..ReadOptions::default() }), [7]);
+    write(&path, Format::NeoRl, &log, &WriteOptions::default()).unwrap();
+    assert_eq!(ends(&ReadOptions { cuts: Cuts::Horizon(5), ..ReadOptions::default() }), [4, 7, 12]);
 }
 
 #[test]

@@ -87,6 +87,9 @@ n = dict(np.load(folder + "/neorl.npz"))
 # The rules of NeoRL's loader: a zero before the index, then the first two trajectories.
 n["index"] = np.insert(n["index"], 0, 0)
 two = {k: (v[0:2] if k == "index" else v[0:int(n["index"][2])]) for k, v in n.items()}
+assert n["truncated"].shape == (12, 1) and n["truncated"].sum() == 2
+# And of NeoRL-2's, which counts trajectories by both flags.
+assert list(np.where(np.logical_or(n["done"], n["truncated"]))[0] + 1) == [4, 7, 12]
 assert two["obs"].shape == (7, 1) and two["reward"].shape == (7, 1) and two["done"].sum() == 1, two
 # And theirs for us: packed, of other types and orders, in the versions of the format.
 rng = np.arange(24.0)
@@ -205,4 +208,46 @@ fn minari_reads_our_datasets_and_we_read_minaris() {
         assert_eq!(infos, [("deep/x", 1, 1.0), ("qpos", 2, 4.0)], "{name}");
         assert_eq!((&log.notes()["dataset_id"][..], &log.notes()["author"][..]), ("toy/all-v0", "[\"A\"]"));
     }
+}
+
+/// Fails with the first of the cut files in a folder that h5py opens.
+const OPENS: &str = r#"
+import sys, glob, h5py
+for path in sorted(glob.glob(sys.argv[1] + "/cut_*.h5")):
+    try:
+        h5py.File(path).close()
+        raise SystemExit(path + " was opened")
+    except OSError: pass
+"#;
+
+#[test]
+fn we_refuse_the_cut_files_that_h5py_refuses_and_read_thousands_of_chunks() {
+    let test = "we_refuse_the_cut_files_that_h5py_refuses_and_read_thousands_of_chunks";
+    let Some(python) = python(test, "numpy, h5py") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/layouts.py");
+    let done = Command::new(&python).arg(script).arg(directory.path()).arg("20").output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let files = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> = files.filter(|path| path.to_string_lossy().contains("layout_")).collect();
+    assert!(files.len() >= 12);
+    for (number, path) in files.iter().enumerate() {
+        let log = read(path, &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+        assert!(log.len() >= 800, "{}: {} rows", path.display(), log.len());
+        for t in 0..log.len() {
+            let (row, x) = (log.row(t), t as Real);
+            assert_eq!((row.obs, row.reward), (&[x, x + 0.125, x + 0.25][..], x / 2.0), "{}, row {t}", path.display());
+            assert_eq!((row.terminal, row.timeout), (t % 40 == 19, t % 40 == 39), "{}, row {t}", path.display());
+        }
+        let bytes = std::fs::read(path).unwrap();
+        let (seed, key) = (number as u64, backcast_core::Key::new(number as u64).name("cut"));
+        for i in 0..20 {
+            let length = key.below(bytes.len(), i);
+            let cut = directory.path().join(format!("cut_{number}_{i}.h5"));
+            std::fs::write(&cut, &bytes[..length]).unwrap();
+            let refused = read(&cut, &ReadOptions { format: Some(Format::D4rl), ..ReadOptions::default() });
+            assert!(refused.is_err(), "{}, seed {seed}, cut to {length}", path.display());
+        }
+    }
+    runs(&python, OPENS, directory.path());
 }

@@ -172,3 +172,56 @@ fn what_cannot_be_drawn_from_or_read_as_rows_says_what_to_do() {
     let Err(error) = Stored::open(&log) else { panic!("a log was opened for drawing") };
     assert!(error.to_string().contains("make transitions of it first"), "{error}");
 }
+
+/// A column file of transitions made by hand: one observation, one action, `rows` rows, all of them `value`.
+fn by_hand(path: &Path, rows: usize, value: Real) {
+    let (mut body, mut columns) = (Vec::new(), Vec::new());
+    for name in ["observations", "actions", "rewards", "next_observations", "terminals"] {
+        let value = if name == "terminals" { 0.0 } else { value };
+        let bytes: Vec<u8> = (0..rows).flat_map(|_| value.to_le_bytes()).collect();
+        let kind = if size_of::<Real>() == 4 { "f32" } else { "f64" };
+        columns.push(format!(
+            r#"{{"name":"{name}","type":"{kind}","shape":[{rows},1],"at":{},"bytes":{},"checksum":{}}}"#,
+            64 + body.len(),
+            bytes.len(),
+            crc32fast::hash(&bytes)
+        ));
+        body.extend(&bytes);
+        body.resize(body.len().next_multiple_of(64), 0);
+    }
+    let directory = format!(r#"{{"content":"transitions","act_limit":1.0,"columns":[{}]}}"#, columns.join(","));
+    let mut file = b"BACKCOL1".to_vec();
+    file.extend((64 + body.len() as u64).to_le_bytes());
+    file.extend((directory.len() as u64).to_le_bytes());
+    file.extend(crc32fast::hash(directory.as_bytes()).to_le_bytes());
+    file.resize(64, 0);
+    file.extend(body);
+    file.extend(directory.as_bytes());
+    std::fs::write(path, file).unwrap();
+}
+
+#[test]
+fn transitions_without_rows_or_with_nan_are_errors_though_every_checksum_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("by-hand.columns");
+    by_hand(&path, 3, 0.5);
+    Stored::open(&path).unwrap().verify().unwrap();
+    for value in [Real::NAN, Real::NEG_INFINITY] {
+        by_hand(&path, 3, value);
+        match Stored::open(&path).unwrap().verify().unwrap_err() {
+            DataError::Value { dataset, row: 0, column: 0, .. } => assert_eq!(dataset, "actions"),
+            other => panic!("{other}"),
+        }
+    }
+    by_hand(&path, 0, 0.5);
+    assert!(matches!(Stored::open(&path), Err(DataError::Empty { .. })));
+}
+
+#[test]
+fn the_hostile_transitions_that_were_reported_are_refused() {
+    let test = "the_hostile_transitions_that_were_reported_are_refused";
+    let Some(empty) = shared::recorded(test, "../cases/hostile/tr_rows0.columns") else { return };
+    let Some(nan) = shared::recorded(test, "../cases/hostile/tr_nan.columns") else { return };
+    assert!(Stored::open(&empty).and_then(|stored| stored.verify()).is_err());
+    assert!(Stored::open(&nan).and_then(|stored| stored.verify()).is_err());
+}

@@ -26,6 +26,28 @@ pub trait Disk: Sync {
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
     /// Makes a folder and those above it, durably, where they are missing.
     fn create_folder(&self, folder: &Path) -> io::Result<()>;
+    /// The file that is replaced when `path` is: itself, or what it leads to on a disk that has links, so that a link stays one.
+    ///
+    /// # Errors
+    /// [`Irregular`] if something stands there that is no regular file: a rename would put a file in the place of a device.
+    fn destination(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.into())
+    }
+}
+
+/// What stands where a file was to be put, and is never replaced; inside an [`io::Error`] of
+/// [`InvalidInput`](ErrorKind::InvalidInput).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} is no place for a file: it is left as it is; name a file")]
+pub struct Irregular {
+    /// `a device`, `a pipe`, `a socket`, `a folder`; `an empty path`, or `a path without a name`.
+    pub what: &'static str,
+}
+
+impl From<Irregular> for io::Error {
+    fn from(irregular: Irregular) -> Self {
+        Self::new(ErrorKind::InvalidInput, irregular)
+    }
 }
 
 /// A file being written.
@@ -73,6 +95,42 @@ impl Disk for Local {
             made => made.and_then(|()| self.sync_folder(&above)),
         }
     }
+
+    fn destination(&self, path: &Path) -> io::Result<PathBuf> {
+        let mut at = path.to_path_buf();
+        for _ in 0..LINKS {
+            match std::fs::symlink_metadata(&at) {
+                _ if at.as_os_str().is_empty() => return Err(Irregular { what: "an empty path" }.into()),
+                Ok(found) if found.is_symlink() => at = parent(&at).join(std::fs::read_link(&at)?),
+                Ok(found) if !found.is_file() => return Err(Irregular { what: kind(&found) }.into()),
+                // What cannot be seen is not there, or the system will say why.
+                _ => return Ok(at),
+            }
+        }
+        Err(io::Error::other("a link that leads in a circle"))
+    }
+}
+
+/// Links that are followed before it is said that they lead nowhere.
+const LINKS: usize = 40;
+
+/// What something is that is neither a file nor a link, in words.
+fn kind(found: &std::fs::Metadata) -> &'static str {
+    if found.is_dir() {
+        return "a folder";
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        let kind = found.file_type();
+        if kind.is_fifo() {
+            return "a pipe";
+        }
+        if kind.is_socket() {
+            return "a socket";
+        }
+    }
+    "a device"
 }
 
 impl NewFile for File {
@@ -111,8 +169,9 @@ pub const UNFINISHED: &str = ".unfinished";
 /// # Errors
 /// If the disk refuses any of it. The old file is then still there, unless it is the last step that failed.
 pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let path = &disk.destination(path)?;
     let folder = parent(path);
-    let name = path.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "a path without a file name"))?;
+    let name = path.file_name().ok_or(Irregular { what: "a path without a name" })?;
     let name = name.to_string_lossy();
     // Left by crashes, or just being written by somebody else: each of them in another place.
     let (beside, mut file) = (0..)

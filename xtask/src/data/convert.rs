@@ -19,6 +19,24 @@ pub(super) struct Convert {
     /// To a column file: the transitions that learners draw, instead of the rows as recorded
     #[arg(long, conflicts_with_all = ["format", "repeat_final"])]
     transitions: bool,
+    /// Say what was done as JSON
+    #[arg(long, conflicts_with = "transitions")]
+    json: bool,
+}
+
+/// What [`Convert`] did.
+#[derive(serde::Serialize)]
+struct Converted<'a> {
+    from: &'a Path,
+    to: &'a Path,
+    format: data::Format,
+    rows: usize,
+    episodes: usize,
+    /// The same before and after.
+    fingerprint: String,
+    infos: Vec<&'a str>,
+    /// What the first file holds and the second does not, because it was asked for.
+    left_out: Vec<&'a data::Unread>,
 }
 
 impl Convert {
@@ -29,14 +47,31 @@ impl Convert {
             let act_limit = self.reading.clip.unwrap_or(1.0) as _;
             return transitions(&self.to, &log, &Options { act_limit, ..Options::default() });
         }
-        self.writing.write(&self.to, &log)?;
+        self.writing.write_quietly(&self.to, &log)?;
         // Seeing is believing: what a program promises about files should not be taken from the program.
         let format = self.writing.format(&self.to)?;
         let options = ReadOptions { format: Some(format), ..ReadOptions::default() };
         let again = data::read(&self.to, &options).map_err(|e| advise(&self.to, e))?;
+        let unread = log.unread().to_vec();
         let kept = if self.writing.without.is_empty() { log } else { log.without(&self.writing.without) };
         let (before, after) = (kept.fingerprint(), again.fingerprint());
         ensure!(before == after, "{}: reads back differently, {after:016x} for {before:016x}", self.to.display());
+        let converted = Converted {
+            from: &self.from_path,
+            to: &self.to,
+            format,
+            rows: kept.len(),
+            episodes: kept.episodes().len(),
+            fingerprint: format!("{after:016x}"),
+            infos: kept.infos().iter().map(|info| info.name.as_str()).collect(),
+            left_out: unread.iter().collect(),
+        };
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&converted)?);
+            return Ok(());
+        }
+        println!("{}: {format}, {} rows, {} episodes", self.to.display(), converted.rows, converted.episodes);
+        unread.iter().for_each(|unread| println!("left out  {unread}"));
         println!("read back to the same bits, fingerprint {after:016x}");
         Ok(())
     }

@@ -106,7 +106,8 @@ struct Writing {
     /// The format, where the name does not tell: d4rl, npz, neorl, trajectories, minari, minari-arrow or columns
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
-    /// Leave a field out: infos, infos/NAME, notes or next_observations; may be given again
+    /// Leave something out: infos, NAME of an info, notes, next_observations, NAME or folder of an array that was not read, or
+    /// unread for all of those; may be given again
     #[arg(long, value_name = "FIELD")]
     without: Vec<String>,
     /// To Minari: let an episode's last observation stand in for the one after it, where the log does not know that one
@@ -142,12 +143,18 @@ impl Writing {
         })
     }
 
-    /// Writes `log`, making folders on the way, and says so.
-    fn write(&self, path: &Path, log: &Log) -> anyhow::Result<()> {
+    /// Writes `log`, making folders on the way.
+    fn write_quietly(&self, path: &Path, log: &Log) -> anyhow::Result<()> {
         let format = self.format(path)?;
         make_room(path)?;
         let options = WriteOptions { without: self.without.clone(), repeat_final: self.repeat_final };
-        data::write(path, format, log, &options).map_err(|e| advise(path, e))?;
+        data::write(path, format, log, &options).map_err(|e| advise(path, e))
+    }
+
+    /// The same, and says so.
+    fn write(&self, path: &Path, log: &Log) -> anyhow::Result<()> {
+        self.write_quietly(path, log)?;
+        let format = self.format(path)?;
         println!("{}: {format}, {} rows, {} episodes", path.display(), log.len(), log.episodes().len());
         Ok(())
     }
@@ -184,7 +191,7 @@ fn advise(path: &Path, error: DataError) -> anyhow::Error {
 pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::List { folder } => list::main(&folder)?,
-        Command::Show { file, .. } | Command::Check { file, .. } if Stored::open(&file).is_ok() => transitions(&file)?,
+        Command::Show { file, .. } | Command::Check { file, .. } if are_transitions(&file) => transitions(&file)?,
         Command::Show { file, json } => {
             let shown = data::show(&file).map_err(|e| advise(&file, e))?;
             print(&shown, json)?;
@@ -236,6 +243,11 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether a file holds transitions, though it may be none.
+fn are_transitions(path: &Path) -> bool {
+    matches!(Stored::open(path), Ok(_) | Err(DataError::Empty { .. }))
+}
+
 /// A column file of transitions is no log: what can be said of it is its size, and whether its checksums hold.
 fn transitions(path: &Path) -> anyhow::Result<()> {
     use backcast::core::Source;
@@ -244,7 +256,7 @@ fn transitions(path: &Path) -> anyhow::Result<()> {
     let (spec, rows) = (stored.spec(), stored.len());
     println!("{}  (transitions)", path.display());
     println!("  rows      {rows} of {} observations and {} actions within ±{}", spec.obs, spec.act, spec.act_limit);
-    println!("  every checksum holds");
+    println!("  every checksum holds, and every value is a number");
     Ok(())
 }
 

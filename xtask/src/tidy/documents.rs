@@ -99,7 +99,7 @@ pub(super) fn contents(tree: &Tree) -> Vec<String> {
 /// No table has an interval beside fewer than five scores: `| 30.6 … 97.2 | 97.2, 31.8, 30.6 |`.
 pub(super) fn intervals(tree: &Tree) -> Vec<String> {
     let number = |word: &str| word.trim().replace('−', "-").parse::<f64>().is_ok();
-    let interval = |cell: &&str| cell.split_once(" … ").is_some_and(|(low, high)| number(low) && number(high));
+    let interval = |cell: &str| cell.split_once(" … ").is_some_and(|(low, high)| number(low) && number(high));
     let scores = |cell: &str| {
         let words: Vec<&str> = cell.split(", ").collect();
         if words.iter().all(|word| number(word)) { words.len() } else { 0 }
@@ -109,7 +109,7 @@ pub(super) fn intervals(tree: &Tree) -> Vec<String> {
         for (i, line) in text.lines().enumerate().filter(|(_, line)| line.starts_with('|')) {
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();
             let few = cells.iter().map(|cell| scores(cell)).find(|n| (2..5).contains(n));
-            if let (Some(_), Some(n)) = (cells.iter().find(interval), few) {
+            if let (Some(_), Some(n)) = (cells.iter().copied().find(|cell| interval(cell)), few) {
                 complaints.push(format!("{path}:{}: an interval of {n} scores; give their range in words", i + 1));
             }
         }

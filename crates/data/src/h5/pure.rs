@@ -1,17 +1,23 @@
-//! The backend: `rust-hdf5`, which is Rust all the way down.
+//! The backend: `rust-hdf5`, which is Rust all the way down. It is **wrapped**, neither patched nor replaced.
 //!
-//! Three precautions stand between its answers and ours. The declared size of a dataset and of its chunks is compared with
-//! the length of the file before anything is allocated. Storage outside the file (external, virtual, linked) is refused.
-//! And every call is made under `catch_unwind`: a panic on a damaged file becomes a typed error.
+//! Four precautions stand between its answers and ours. The library reads what is not in the file as fill values, so the file
+//! is looked through by ourselves first ([`frame`](super::frame)), and each dataset before its rows are read
+//! ([`extents`](super::extents)): a file that ends before its superblock says so, an object that is linked and cannot be read, and
+//! a chunk that is missing are errors. The declared size of a dataset and of its chunks is compared with the length of the file
+//! before anything is allocated. Storage outside the file (external, virtual, linked) is refused. And every call is made under
+//! `catch_unwind`: a panic on a damaged file becomes a typed error.
 
 use super::MAX_RATIO;
+use super::extents::{Extent, Hole, whole};
+use super::frame::{Fault, Frame};
 use crate::DataError;
 use crate::arrays::{Entry, Kind, ReadArrays, WriteArrays};
 use backcast_core::Real;
 use rust_hdf5::{ByteOrder, DatatypeMessage, H5Dataset, H5File, HBool, Hdf5Error, LinkClass, StorageLayout};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// How many chunks are tried, one by one, to name the first row that cannot be read.
 const MAX_PROBES: usize = 4096;
@@ -23,19 +29,24 @@ pub(super) struct Reader {
     path: PathBuf,
     bytes: u64,
     names: Vec<String>,
+    frame: Frame,
     file: H5File,
+    /// Bytes of each dataset that was handed out.
+    spent: Mutex<HashMap<String, u128>>,
 }
 
 /// Calls into the library; its panics come back as errors in words.
 fn guarded<T>(call: impl FnOnce() -> Result<T, Hdf5Error>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(panic) => {
-            let why = panic.downcast_ref::<&str>().map(|s| s.to_string());
-            let why = why.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Err(format!("the HDF5 reader panicked: {why}"))
-        }
-    }
+    caught(call)?.map_err(|error| error.to_string())
+}
+
+/// What `call` gives, or why it panicked.
+fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
+        let why = panic.downcast_ref::<&str>().map(|s| s.to_string());
+        let why = why.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        format!("the HDF5 reader panicked: {why}")
+    })
 }
 
 impl Reader {
@@ -49,21 +60,26 @@ impl Reader {
                 why: "not a regular file".into(),
             });
         }
+        let bytes = metadata.len();
+        let malformed = |why| DataError::Format { file: path.into(), kind: "HDF5 file", bytes, why };
+        let file = std::fs::File::open(path).map_err(|source| DataError::io(path, source))?;
+        let frame = caught(|| Frame::open(file, bytes)).map_err(malformed)?.map_err(|fault| match fault {
+            Fault::Cut(bytes, declared) => DataError::Cut { file: path.into(), bytes, declared },
+            Fault::Words(why) => malformed(why),
+        })?;
         // A lock would be refused on read-only and network file systems, and this file is only read.
         let open = || {
             let file = H5File::options().no_locking().open(path)?;
             let mut names = file.dataset_names();
             names.iter_mut().for_each(|name| *name = name.trim_start_matches('/').to_owned());
-            names.sort();
             Ok((file, names))
         };
-        let (file, names) = guarded(open).map_err(|why| DataError::Format {
-            file: path.into(),
-            kind: "HDF5 file",
-            bytes: metadata.len(),
-            why,
-        })?;
-        Ok(Self { path: path.into(), bytes: metadata.len(), names, file })
+        let (file, mut names) = guarded(open).map_err(malformed)?;
+        // What cannot be read is there all the same, and must not pass for absent.
+        names.extend(frame.unreadable.keys().cloned());
+        names.sort();
+        names.dedup();
+        Ok(Self { path: path.into(), bytes, names, frame, file, spent: Mutex::default() })
     }
 
     fn damaged(&self, dataset: &str, why: String) -> DataError {
@@ -73,6 +89,9 @@ impl Reader {
     fn dataset(&self, name: &str) -> Result<H5Dataset, DataError> {
         if !self.has(name) {
             return Err(DataError::Missing { file: self.path.clone(), dataset: name.into() });
+        }
+        if let Some(why) = self.frame.unreadable.get(name) {
+            return Err(self.damaged(name, why.clone()));
         }
         let link = guarded(|| self.file.root_group().link_class(name));
         if let Ok(LinkClass::External { file, path }) = link {
@@ -129,6 +148,40 @@ impl Reader {
         Ok(())
     }
 
+    /// Counts a dataset towards what all of the file may become: links give one piece of a file many names.
+    fn spend(&self, entry: &Entry) -> Result<(), DataError> {
+        let width = entry.kind.bytes() as u128;
+        let declared = entry.shape.iter().fold(width, |bytes, &extent| bytes.saturating_mul(extent as u128));
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.insert(entry.name.clone(), declared);
+        let declared = spent.values().fold(0u128, |all, one| all.saturating_add(*one));
+        if declared <= self.budget() as u128 {
+            return Ok(());
+        }
+        let (file, dataset, bytes, limit) = (self.path.clone(), entry.name.clone(), self.bytes, self.budget());
+        Err(DataError::TooLarge { file, dataset, declared, bytes, limit })
+    }
+
+    /// Refuses a dataset of which not every row is in the file.
+    fn complete(&self, entry: &Entry, dataset: &H5Dataset) -> Result<(), DataError> {
+        let name = &entry.name;
+        let extent = guarded(|| {
+            let shape: Vec<u64> = entry.shape.iter().map(|&n| n as u64).collect();
+            let most = dataset.max_shape()?.into_iter().map(|n| n.map_or(u64::MAX, |n| n as u64)).collect();
+            Ok(Extent { shape, most, width: dataset.element_size() as u64 })
+        });
+        let extent = extent.map_err(|why| self.damaged(name, why))?;
+        let lost = || self.damaged(name, "no link leads to it".into());
+        let header = self.frame.find(name).ok_or_else(lost)?;
+        let checked = caught(|| whole(&self.frame, header, &extent)).map_err(|why| self.damaged(name, why))?;
+        checked.map_err(|hole| match hole {
+            Hole::Missing { found, expected, row } => {
+                DataError::Incomplete { file: self.path.clone(), dataset: name.clone(), found, expected, row }
+            }
+            Hole::Words(why) => self.damaged(name, why),
+        })
+    }
+
     /// The first row of the first chunk that cannot be read.
     fn first_bad_row(&self, entry: &Entry, dataset: &H5Dataset) -> Option<usize> {
         let step = (*dataset.chunk_dims()?.first()?).max(1);
@@ -156,6 +209,10 @@ impl ReadArrays for Reader {
         &self.names
     }
 
+    fn budget(&self) -> u64 {
+        self.bytes.saturating_mul(MAX_RATIO)
+    }
+
     fn entry(&self, dataset: &str) -> Result<Entry, DataError> {
         Ok(self.describe(dataset, &self.dataset(dataset)?)?.0)
     }
@@ -172,6 +229,8 @@ impl ReadArrays for Reader {
             });
         }
         self.believe(&entry, &dataset)?;
+        self.spend(&entry)?;
+        self.complete(&entry, &dataset)?;
         let mut bytes = guarded(|| dataset.read_raw_bytes())
             .map_err(|why| DataError::damaged(&self.path, name, self.first_bad_row(&entry, &dataset), why))?;
         let width = entry.kind.bytes();

@@ -17,7 +17,7 @@
 //!   follows it; the last one is then unfinished.
 //! - **Infos** that are numbers and have a row for each step, or one more for the reset, in every episode, become
 //!   [infos](crate::Log::infos) by their path. Of those with one more, row *t* is what came with observation *t*, as in D4RL;
-//!   what came after the last step is left behind.
+//!   what came after the last step is left behind. Other arrays are [noted](crate::Log::unread) and not read.
 //! - **Notes** are the entries of `metadata.json`.
 //!
 //! # Writing
@@ -38,12 +38,15 @@ use crate::arrays::ReadArrays;
 use crate::{DataError, Format, Log, WriteOptions, atomic, h5};
 use backcast_core::Real;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The name of the main file.
 pub(crate) const MAIN: &str = "main_data.hdf5";
 const METADATA: &str = "metadata.json";
+
+/// The arrays of an episode that have a number for each step.
+const FLAGS: [&str; 3] = ["rewards", "terminations", "truncations"];
 
 /// No metadata are longer.
 const LONGEST: u64 = 1 << 26;
@@ -178,7 +181,7 @@ fn read_from(file: &dyn ReadArrays, metadata: &Map<String, Value>) -> Result<Log
         let episode = format!("episode_{number}");
         let name = |array: &str| format!("{episode}/{array}");
         let rows = file.entry(&name("rewards"))?.shape.first().copied().unwrap_or(0);
-        ["rewards", "terminations", "truncations"].iter().try_for_each(|array| file.vector(&name(array), rows))?;
+        FLAGS.iter().try_for_each(|array| file.vector(&name(array), rows))?;
         if index == 0 {
             obs_leaves = leaves(file, metadata, "observation_space", &episode, "observations")?;
             act_leaves = leaves(file, metadata, "action_space", &episode, "actions")?;
@@ -187,6 +190,7 @@ fn read_from(file: &dyn ReadArrays, metadata: &Map<String, Value>) -> Result<Log
         if rows == 0 {
             continue;
         }
+        spread(file, &episode, &log)?;
         let (obs, states) = space::read(file, &episode, &obs_leaves, rows + 1)?;
         let (act, actions) = space::read(file, &episode, &act_leaves, rows)?;
         let rewards = file.reals(&name("rewards"))?;
@@ -212,11 +216,44 @@ fn read_from(file: &dyn ReadArrays, metadata: &Map<String, Value>) -> Result<Log
     let Some(mut log) = log else {
         return Err(DataError::Empty { file: file.path().into(), why: "the dataset has no steps" });
     };
+    let leaves = obs_leaves.iter().chain(&act_leaves).map(|leaf| leaf.path.clone());
+    let read = leaves.chain(infos.iter().map(|info| format!("infos/{}", info.name)));
+    note_others(file, &mut log, &read.chain(FLAGS.map(Into::into)).collect());
     for info in infos {
         log.push_info(info.name, info.width, info.values);
     }
     log.set_notes(notes(metadata));
     Ok(log.from_origin(file.path()))
+}
+
+/// Refuses to go on once the categories of the episodes so far take more than all of the file may become.
+fn spread(file: &dyn ReadArrays, episode: &str, log: &Option<Log>) -> Result<(), DataError> {
+    let values = log.as_ref().map_or(0, |log| log.obs.len() + log.act.len());
+    let (declared, limit) = ((values * size_of::<Real>()) as u128, file.budget());
+    if declared <= limit as u128 {
+        return Ok(());
+    }
+    let (path, dataset, bytes) = (file.path().into(), format!("{episode}/observations"), limit / h5::MAX_RATIO);
+    Err(DataError::TooLarge { file: path, dataset, declared, bytes, limit })
+}
+
+/// Notes the arrays that are read in no episode, each once, by its path in an episode.
+fn note_others(file: &dyn ReadArrays, log: &mut Log, read: &BTreeSet<String>) {
+    for name in file.names() {
+        let inside = name.split_once('/').filter(|(episode, _)| episode.starts_with("episode_"));
+        let (short, why) = match inside {
+            Some((_, short)) if read.contains(short) => continue,
+            Some((_, short)) if short.starts_with("infos/") => {
+                (short, "not every episode has a row of numbers for each step")
+            }
+            Some((_, short)) => (short, "no space of the dataset has a place for it"),
+            None => (name.as_str(), "it lies in no episode"),
+        };
+        if !log.unread().iter().any(|unread| unread.name == short) {
+            let shape = file.entry(name).map(|entry| entry.shape).unwrap_or_default();
+            log.note_unread(short, shape, why);
+        }
+    }
 }
 
 /// The numbers of the episodes, in order.

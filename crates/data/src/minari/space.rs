@@ -2,6 +2,7 @@
 
 use crate::DataError;
 use crate::arrays::{Kind, ReadArrays};
+use crate::h5::MAX_RATIO;
 use backcast_core::Real;
 use serde_json::Value;
 
@@ -123,6 +124,12 @@ pub(super) fn read(
     let width: usize = parts.iter().map(|part| part.3).sum();
     if let [(Leaf { how: How::Flat(_), .. }, name, ..)] = &parts[..] {
         return Ok((width, file.reals(name)?));
+    }
+    let bytes = (rows as u128).saturating_mul(width as u128).saturating_mul(size_of::<Real>() as u128);
+    if bytes > file.budget() as u128 {
+        let (path, limit) = (file.path().to_path_buf(), file.budget());
+        let dataset = parts.first().map(|part| part.1.clone()).unwrap_or_default();
+        return Err(DataError::TooLarge { file: path, dataset, declared: bytes, bytes: limit / MAX_RATIO, limit });
     }
     let mut out = vec![0.0; rows * width];
     let mut first = 0;

@@ -8,13 +8,14 @@
 //! - **Writing:** members stored, as `numpy.savez` does it; 64-bit sizes where they are needed; no date, so that the same log
 //!   makes the same bytes.
 //! - **Belief:** a member may not declare more than its archive can hold ([`h5::MAX_RATIO`](crate::h5::MAX_RATIO) times its
-//!   packed length if deflated), its `.npy` head must agree with its length, and its checksum must hold.
+//!   packed length if deflated), no two members may share bytes, a member's
+//!   `.npy` head must agree with its length, and its checksum must hold.
 
 mod npy;
 mod zip;
 
 use crate::arrays::{Eat, Entry, Kind, ReadArrays, WriteArrays};
-use crate::{DataError, Format, Log, d4rl};
+use crate::{DataError, Format, Log, atomic, d4rl};
 use backcast_core::Real;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
@@ -33,7 +34,9 @@ struct Member {
 /// An npz archive open for reading.
 struct Reader {
     path: PathBuf,
+    length: u64,
     names: Vec<String>,
+    others: Vec<String>,
     members: Vec<Member>,
     archive: Mutex<zip::Reader>,
 }
@@ -77,7 +80,7 @@ pub fn open(path: &Path) -> Result<Box<dyn ReadArrays>, DataError> {
 /// # Errors
 /// If it cannot be written.
 pub fn create(path: &Path) -> Result<Box<dyn WriteArrays>, DataError> {
-    Ok(Box::new(Writer(zip::Writer::create(path)?)))
+    Ok(Box::new(Writer(zip::Writer::create(&atomic::destination(path)?)?)))
 }
 
 /// Opens an archive of `length` bytes that may lie in memory; `path` is for messages.
@@ -86,9 +89,14 @@ pub fn create(path: &Path) -> Result<Box<dyn WriteArrays>, DataError> {
 /// As [`open`].
 pub fn open_bytes(path: &Path, bytes: Box<dyn Bytes>, length: u64) -> Result<Box<dyn ReadArrays>, DataError> {
     let mut archive = zip::Reader::open(path, bytes, length)?;
-    let mut members = Vec::new();
-    for (name, packed) in archive.members()? {
-        let Some(name) = name.strip_suffix(".npy") else { continue };
+    let directory = archive.members()?;
+    zip::apart(path, &directory)?;
+    let (mut members, mut others) = (Vec::new(), Vec::new());
+    for (name, packed) in directory {
+        let Some(name) = name.strip_suffix(".npy") else {
+            others.push(name);
+            continue;
+        };
         let damaged = |why: String| DataError::damaged(path, name, None, why);
         let head = npy::Head::read(&mut archive.start(name, &packed)?, packed.unpacked).map_err(damaged)?;
         members.push((name.to_owned(), Member { packed, head }));
@@ -98,7 +106,7 @@ pub fn open_bytes(path: &Path, bytes: Box<dyn Bytes>, length: u64) -> Result<Box
         return Err(DataError::damaged(path, &twice[0].0, None, "the archive has two members of this name"));
     }
     let (names, members) = members.into_iter().unzip();
-    Ok(Box::new(Reader { path: path.into(), names, members, archive: Mutex::new(archive) }))
+    Ok(Box::new(Reader { path: path.into(), length, names, others, members, archive: Mutex::new(archive) }))
 }
 
 impl Reader {
@@ -116,6 +124,14 @@ impl ReadArrays for Reader {
 
     fn names(&self) -> &[String] {
         &self.names
+    }
+
+    fn budget(&self) -> u64 {
+        self.length.saturating_mul(crate::h5::MAX_RATIO)
+    }
+
+    fn others(&self) -> Vec<String> {
+        self.others.clone()
     }
 
     fn entry(&self, array: &str) -> Result<Entry, DataError> {

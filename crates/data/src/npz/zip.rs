@@ -156,6 +156,26 @@ impl Reader {
     }
 }
 
+/// Refuses members that share bytes: what is packed once would be unpacked as often as it has names.
+pub(super) fn apart(path: &Path, members: &[(String, Member)]) -> Result<(), DataError> {
+    let mut places: Vec<(u64, u64, &str)> = members
+        .iter()
+        .map(|(name, member)| {
+            let head = 30 + name.len() as u64;
+            (member.offset, member.offset.saturating_add(head).saturating_add(member.packed), name.as_str())
+        })
+        .collect();
+    places.sort_unstable();
+    match places.windows(2).find(|pair| pair[0].1 > pair[1].0) {
+        None => Ok(()),
+        Some(pair) => {
+            let name = |place: &(u64, u64, &str)| place.2.trim_end_matches(".npy").to_owned();
+            let why = format!("it shares bytes of the archive with `{}`", name(&pair[0]));
+            Err(DataError::damaged(path, &name(&pair[1]), None, why))
+        }
+    }
+}
+
 /// One record of the directory; `None` if it is cut short.
 fn member(fields: &mut Fields<'_>) -> Option<Result<(String, Member), String>> {
     if fields.take(4)? != CENTRAL {

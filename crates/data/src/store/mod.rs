@@ -159,6 +159,7 @@ fn changed(path: &Path, name: &str) -> DataError {
 
 struct Reader {
     path: PathBuf,
+    length: u64,
     names: Vec<String>,
     directory: Directory,
     file: Mutex<Box<dyn crate::npz::Bytes>>,
@@ -189,7 +190,7 @@ pub fn open_bytes(
         return Err(DataError::Unknown { file: path.into(), why: why.into() });
     }
     let names = directory.columns.iter().map(|column| column.name.clone()).collect();
-    Ok(Box::new(Reader { path: path.into(), names, directory, file: Mutex::new(bytes) }))
+    Ok(Box::new(Reader { path: path.into(), length, names, directory, file: Mutex::new(bytes) }))
 }
 
 impl ReadArrays for Reader {
@@ -199,6 +200,10 @@ impl ReadArrays for Reader {
 
     fn names(&self) -> &[String] {
         &self.names
+    }
+
+    fn budget(&self) -> u64 {
+        self.length.saturating_mul(crate::h5::MAX_RATIO)
     }
 
     fn entry(&self, array: &str) -> Result<Entry, DataError> {

@@ -89,6 +89,9 @@ impl Stored {
         if n != o || next_act.as_ref().is_some_and(|(_, width)| *width != a) {
             return Err(malformed("its columns do not fit each other"));
         }
+        if rows == 0 {
+            return Err(DataError::Empty { file: path.into(), why: "a column file of transitions without a row" });
+        }
         let spec = Spec::new(o, a).with_act_limit(act_limit as Real);
         let places = [obs, act, reward, next_obs, terminal];
         let next_act = next_act.map(|(range, _)| range);
@@ -104,15 +107,31 @@ impl Stored {
         StoredWriter::write(path, columns.spec(), columns.len(), followed, |writer| writer.push(columns))
     }
 
-    /// Compares the checksum of every column with its bytes: reads the whole file.
+    /// Compares the checksum of every column with its bytes, and looks for values that nothing can be learnt from: reads the whole
+    /// file.
     ///
     /// # Errors
-    /// Names the first column that has changed.
+    /// Names the first column that has changed, or the first value that is NaN or infinite, or a terminal that is neither 0 nor 1.
     pub fn verify(&self) -> Result<(), DataError> {
         for column in &self.directory.columns {
             let bytes = self.map.bytes(column.at as usize..(column.at + column.bytes) as usize);
             if !holds(crc32fast::hash(bytes), column.checksum) {
                 return Err(changed(&self.path, &column.name));
+            }
+            let flag = column.name == "terminals";
+            let sound = |x: &Real| x.is_finite() && (!flag || *x == 0.0 || *x == 1.0);
+            let values = self.map.reals(column.at as usize..(column.at + column.bytes) as usize);
+            let values = values.filter(|_| column.r#type == REAL).unwrap_or_default();
+            if let Some(at) = values.iter().position(|x| !sound(x)) {
+                let width = column.shape.get(1).copied().unwrap_or(1).max(1);
+                return Err(DataError::Value {
+                    file: self.path.clone(),
+                    dataset: column.name.clone(),
+                    row: at / width,
+                    column: at % width,
+                    value: values[at] as f64,
+                    expected: if flag { "a flag, 0 or 1" } else { "finite" },
+                });
             }
         }
         Ok(())

@@ -201,3 +201,46 @@ fn onnx_runtime_answers_the_same() {
     }
     println!("ONNX Runtime: {} policies, at most {furthest_of_all:e} apart", answers.len());
 }
+
+/// ln σ is held in the bounds of each algorithm's own code, by the learner and by what is exported of it.
+#[test]
+fn the_bounds_of_ln_sigma_are_those_of_the_algorithm() {
+    for (name, options, low) in [
+        ("sac", "hidden = [8]", -20.0),
+        ("mopo", "sac = { hidden = [8] }", -20.0),
+        ("morel", "sac = { hidden = [8] }", -20.0),
+        ("osr", "cql = { hidden = [8] }", -20.0),
+        ("cql", "hidden = [8]", -5.0),
+        ("combo", "cql = { hidden = [8] }", -5.0),
+        ("sdc", "cql = { hidden = [8] }", -5.0),
+        ("edac", "hidden = [8]", -5.0),
+        ("mcq", "hidden = [8]\nvae_hidden = [8]", -5.0),
+        ("mobile", "hidden = [8]", -5.0),
+        ("rambo", "sac = { hidden = [8] }", -5.0),
+        ("cql", "hidden = [8]\npreset = 'hopper-medium-v2'", -20.0),
+        ("cql", "hidden = [8]\nlog_std_bounds = [-3.0, 1.0]", -3.0),
+        ("rambo", "sac = { hidden = [8], log_std_bounds = [-3.0, 1.0] }", -3.0),
+    ] {
+        let (mut agent, algorithm) = agent(name, options);
+        // As sure as can be: far below any bound.
+        agent.visit(&mut |name, slot| {
+            if let (true, Slot::Tensor(_, values)) = (name == "actor.1.bias", slot) {
+                values[SPEC.act..].fill(-1000.0);
+            }
+        });
+        let policy = ExportedPolicy::of(&mut agent, &algorithm).unwrap();
+        let obs = Array2::<backcast::core::Real>::zeros((200, SPEC.obs));
+        let said = policy.answer(obs.mapv(|x| x as f32).view());
+        let log_std = said.log_std.expect("it has a distribution");
+        assert!(log_std.iter().all(|x| *x == low), "{name}, {options}: {} in the file", log_std[[0, 0]]);
+        let mut drawn = Array2::zeros((200, SPEC.act));
+        agent.act(obs.view(), Some(Key::new(5)), drawn.view_mut());
+        // Before the tanh, in units of what the file says; where that is too small for single precision, nothing is left.
+        let limit = SPEC.act_limit as f32;
+        let apart = drawn.mapv(|a| (a as f32 / limit).atanh()) - &said.mean;
+        let deviation = (apart.mapv(|x| x * x).mean().expect("rows")).sqrt();
+        let want = f32::exp(low);
+        let near = if low < -10.0 { deviation < 2e-3 } else { (0.8..1.25).contains(&(deviation / want)) };
+        assert!(near, "{name}, {options}: the learner's deviation is {deviation}, the file's {want}");
+    }
+}

@@ -313,24 +313,28 @@ impl Chunks<'_> {
             for (d, &at) in addresses.iter().take(count).enumerate().filter(|(_, at)| **at != UNDEF_ADDR) {
                 let first = first + d as u64 * part.dblk_nelmts;
                 let elements = part.dblk_nelmts as usize;
-                let found: Vec<Piece> = if paged {
+                let found: Vec<(u64, Piece)> = if paged {
                     self.pages(at + prefix as u64, &geometry, (d, pages), &begun, (filtered, width, bytes))?
                 } else {
                     let data = frame.bytes(at, prefix + elements * width)?;
-                    if filtered {
+                    let found = if filtered {
                         let block = FilteredDataBlock::decode(&data, &widths, p.max_nelmts_bits, elements, sized)?;
                         block.elements.iter().map(|e| (e.addr, e.nbytes)).collect()
                     } else {
                         whole(ExtensibleArrayDataBlock::decode(&data, &widths, p.max_nelmts_bits, elements)?.elements)
-                    }
+                    };
+                    (0..).zip(found).collect()
                 };
-                (first..places).zip(found).try_for_each(|(place, piece)| self.note_linear(&axes, place, piece))?;
+                for (offset, piece) in found.into_iter().filter(|(offset, _)| first + offset < places) {
+                    self.note_linear(&axes, first + offset, piece)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// The pages of the data block `d` of a super block, from the address `at` on; `begun` has a bit for each page that is there.
+    /// The pages of the data block `d` of a super block, from the address `at` on, with their places in it; `begun` has a bit for each
+    /// page that is there.
     fn pages(
         &self,
         at: u64,
@@ -338,12 +342,11 @@ impl Chunks<'_> {
         (d, pages): (usize, usize),
         begun: &[u8],
         (filtered, width, bytes): (bool, usize, u64),
-    ) -> Result<Vec<Piece>, Hole> {
+    ) -> Result<Vec<(u64, Piece)>, Hole> {
         let (mut found, size) = (Vec::new(), geometry.dblk_page_size(width));
         for page in 0..pages {
             let bit = d * pages + page;
             if begun.get(bit / 8).is_none_or(|flags| flags & (0x80 >> (bit % 8)) == 0) {
-                found.resize(found.len() + geometry.dblk_page_nelmts as usize, (UNDEF_ADDR, 0));
                 continue;
             }
             let data = self.frame.bytes(at + (page * size) as u64, size)?;
@@ -352,9 +355,10 @@ impl Chunks<'_> {
                 return Err(Hole::Words("the checksum of a page of its index does not hold".into()));
             }
             let address = self.frame.widths.sizeof_addr as usize;
-            found.extend(body.chunks_exact(width).map(|element| {
+            let first = page as u64 * geometry.dblk_page_nelmts;
+            found.extend((first..).zip(body.chunks_exact(width)).map(|(place, element)| {
                 let size = if filtered { word(&element[address..width - 4]) } else { bytes };
-                (word(&element[..address]), size)
+                (place, (word(&element[..address]), size))
             }));
         }
         Ok(found)

@@ -241,7 +241,11 @@ impl Chunks<'_> {
         let (pages, in_page) = (header.npages(), header.dblk_page_nelmts() as usize);
         let prefix_size = 10 + widths.sizeof_addr as usize + (pages as usize).div_ceil(8);
         let prefix = FixedArrayPagedPrefix::decode(&self.frame.bytes(block, prefix_size)?, &widths, pages)?;
-        for page in (0..pages as usize).filter(|&page| prefix.page_initialized(page)) {
+        let begun = |page: &usize| {
+            // A bit for each page, the highest first.
+            prefix.page_init_bitmap.get(page / 8).is_some_and(|flags| flags & (0x80 >> (page % 8)) != 0)
+        };
+        for page in (0..pages as usize).filter(begun) {
             let here = in_page.min(count - page * in_page);
             let at = block + (prefix.prefix_size + page * (in_page * width + 4)) as u64;
             let found = pieces(&self.frame.bytes(at, here * width + 4)?, here)?;

@@ -20,7 +20,7 @@
 
 use crate::arrays::{ReadArrays, WriteArrays};
 use crate::neorl::boundaries;
-use crate::{DataError, Format, Info, Log, Row, d4rl, npz};
+use crate::{DataError, Format, Info, Log, Row, d4rl, npz, unread};
 use std::path::Path;
 
 /// Reads an npz of trajectories.
@@ -99,7 +99,7 @@ fn one_by_one(file: &dyn ReadArrays) -> Result<Log, DataError> {
             log.note_unread(name, shape, format!("it lies in none of the trajectories 0 to {}", count - 1));
         }
     }
-    file.others().into_iter().for_each(|name| log.note_unread(name, Vec::new(), "it is no array"));
+    file.others().into_iter().for_each(|name| log.note_unread(name, Vec::new(), unread::NO_ARRAY));
     Ok(log.from_origin(file.path()))
 }
 

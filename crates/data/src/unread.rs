@@ -22,6 +22,9 @@ impl fmt::Display for Unread {
     }
 }
 
+/// What there is to say of what a container does not list among its arrays.
+pub(crate) const NO_ARRAY: &str = "it is no array: a link to another place, or a file of another kind";
+
 /// What [`WriteOptions::without`](crate::WriteOptions::without) calls everything that was passed over.
 pub(crate) const ALL: &str = "unread";
 
@@ -82,7 +85,7 @@ pub(crate) fn take_in(file: &dyn ReadArrays, log: &mut Log, known: &[&str]) -> R
         log.note_unread(name, entry.shape, why);
     }
     for name in file.others() {
-        log.note_unread(name, Vec::new(), "it is no array");
+        log.note_unread(name, Vec::new(), NO_ARRAY);
     }
     Ok(())
 }

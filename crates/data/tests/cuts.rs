@@ -242,3 +242,35 @@ fn half_a_file_of_a_download_is_refused() {
     let error = d4rl::read(&path).unwrap_err();
     assert!(matches!(error, DataError::Cut { bytes: 97_629, declared: 195_258, .. }), "{error}");
 }
+
+#[test]
+fn flipped_bytes_in_any_layout_are_survived() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("flipped.hdf5");
+    for source in fixtures("layout_") {
+        let bytes = std::fs::read(&source).unwrap();
+        let (seed, key) = key(&source);
+        let structure = boundaries(&bytes);
+        for round in 0..120 {
+            let (key, mut damaged) = (key.name("flip").fold(round), bytes.clone());
+            // Half of the damage goes to where blocks begin, and to the numbers that follow.
+            for flip in 0..1 + key.below(3, 0) {
+                let key = key.fold(1 + flip as u64);
+                let at = match structure.is_empty() || flip % 2 == 1 {
+                    true => key.below(bytes.len(), 0),
+                    false => (structure[key.below(structure.len(), 0)] + key.below(64, 1)).min(bytes.len() - 1),
+                };
+                damaged[at] = [0xFF, 0, damaged[at] ^ 1 << key.below(8, 2), key.below(256, 3) as u8][key.below(4, 4)];
+            }
+            std::fs::write(&path, &damaged).unwrap();
+            let what = format!("{}, seed {seed}, round {round}", source.display());
+            let mut found = None;
+            let counted = allocation_counter::measure(|| found = Some(std::panic::catch_unwind(|| d4rl::read(&path))));
+            let result = found.unwrap().unwrap_or_else(|_| panic!("{what}: a panic"));
+            assert!(counted.bytes_max < 64 * bytes.len() as u64 + (4 << 20), "{what}: {} bytes", counted.bytes_max);
+            if let Err(error) = result {
+                assert!(error.file() == path && !error.to_string().contains("panicked"), "{what}: {error}");
+            }
+        }
+    }
+}

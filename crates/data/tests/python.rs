@@ -251,3 +251,32 @@ fn we_refuse_the_cut_files_that_h5py_refuses_and_read_thousands_of_chunks() {
     }
     runs(&python, OPENS, directory.path());
 }
+
+/// Cuts behind a link by a path, which no listing of arrays has.
+const LINKS: &str = r#"
+import sys, h5py, numpy as np
+for name, versions in (("old", None), ("new", "latest")):
+    with h5py.File(sys.argv[1] + f"/{name}.h5", "w", libver=versions) as f:
+        f["observations"], f["actions"] = np.zeros((6, 2), "f4"), np.zeros((6, 1), "f4")
+        f["rewards"], f["terminals"] = np.zeros(6, "f4"), np.zeros(6, bool)
+        f["there/timeouts"] = np.arange(6) % 3 == 2
+        f["timeouts"] = h5py.SoftLink("/there/timeouts")
+        f["infos/other"] = h5py.ExternalLink("elsewhere.h5", "/qpos")
+        f["kind"], f["name"], f["number"] = np.dtype("f4"), "a name", 3.5
+        f.create_group("empty")
+"#;
+
+#[test]
+fn links_by_a_path_and_single_values_are_named() {
+    let test = "links_by_a_path_and_single_values_are_named";
+    let Some(python) = python(test, "numpy, h5py") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    runs(&python, LINKS, directory.path());
+    for name in ["old", "new"] {
+        let log = read(&directory.path().join(format!("{name}.h5")), &ReadOptions::default()).unwrap();
+        let mut unread: Vec<_> = log.unread().iter().map(|unread| &unread.name[..]).collect();
+        unread.sort_unstable();
+        assert_eq!(unread, ["infos/other", "name", "number", "timeouts"], "{name}");
+        assert_eq!(log.infos().iter().map(|info| &info.name[..]).collect::<Vec<_>>(), ["there/timeouts"], "{name}");
+    }
+}

@@ -137,6 +137,7 @@ impl Reading {
 
 impl Writing {
     fn format(&self, path: &Path) -> anyhow::Result<Format> {
+        anyhow::ensure!(!path.as_os_str().is_empty(), "an empty path names no file to write");
         self.format.or_else(|| Format::from_name_of(path)).with_context(|| {
             let names = Format::ALL.map(Format::name).join(", ");
             format!("{}: its name tells no format; give --format, one of {names}", path.display())

@@ -241,7 +241,11 @@ impl Chunks<'_> {
         let (pages, in_page) = (header.npages(), header.dblk_page_nelmts() as usize);
         let prefix_size = 10 + widths.sizeof_addr as usize + (pages as usize).div_ceil(8);
         let prefix = FixedArrayPagedPrefix::decode(&self.frame.bytes(block, prefix_size)?, &widths, pages)?;
-        for page in (0..pages as usize).filter(|&page| prefix.page_initialized(page)) {
+        let begun = |page: &usize| {
+            // A bit for each page, the highest first.
+            prefix.page_init_bitmap.get(page / 8).is_some_and(|flags| flags & (0x80 >> (page % 8)) != 0)
+        };
+        for page in (0..pages as usize).filter(begun) {
             let here = in_page.min(count - page * in_page);
             let at = block + (prefix.prefix_size + page * (in_page * width + 4)) as u64;
             let found = pieces(&self.frame.bytes(at, here * width + 4)?, here)?;
@@ -313,24 +317,28 @@ impl Chunks<'_> {
             for (d, &at) in addresses.iter().take(count).enumerate().filter(|(_, at)| **at != UNDEF_ADDR) {
                 let first = first + d as u64 * part.dblk_nelmts;
                 let elements = part.dblk_nelmts as usize;
-                let found: Vec<Piece> = if paged {
+                let found: Vec<(u64, Piece)> = if paged {
                     self.pages(at + prefix as u64, &geometry, (d, pages), &begun, (filtered, width, bytes))?
                 } else {
                     let data = frame.bytes(at, prefix + elements * width)?;
-                    if filtered {
+                    let found = if filtered {
                         let block = FilteredDataBlock::decode(&data, &widths, p.max_nelmts_bits, elements, sized)?;
                         block.elements.iter().map(|e| (e.addr, e.nbytes)).collect()
                     } else {
                         whole(ExtensibleArrayDataBlock::decode(&data, &widths, p.max_nelmts_bits, elements)?.elements)
-                    }
+                    };
+                    (0..).zip(found).collect()
                 };
-                (first..places).zip(found).try_for_each(|(place, piece)| self.note_linear(&axes, place, piece))?;
+                for (offset, piece) in found.into_iter().filter(|(offset, _)| first + offset < places) {
+                    self.note_linear(&axes, first + offset, piece)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// The pages of the data block `d` of a super block, from the address `at` on; `begun` has a bit for each page that is there.
+    /// The pages of the data block `d` of a super block, from the address `at` on, with their places in it; `begun` has a bit for each
+    /// page that is there.
     fn pages(
         &self,
         at: u64,
@@ -338,12 +346,11 @@ impl Chunks<'_> {
         (d, pages): (usize, usize),
         begun: &[u8],
         (filtered, width, bytes): (bool, usize, u64),
-    ) -> Result<Vec<Piece>, Hole> {
+    ) -> Result<Vec<(u64, Piece)>, Hole> {
         let (mut found, size) = (Vec::new(), geometry.dblk_page_size(width));
         for page in 0..pages {
             let bit = d * pages + page;
             if begun.get(bit / 8).is_none_or(|flags| flags & (0x80 >> (bit % 8)) == 0) {
-                found.resize(found.len() + geometry.dblk_page_nelmts as usize, (UNDEF_ADDR, 0));
                 continue;
             }
             let data = self.frame.bytes(at + (page * size) as u64, size)?;
@@ -352,9 +359,10 @@ impl Chunks<'_> {
                 return Err(Hole::Words("the checksum of a page of its index does not hold".into()));
             }
             let address = self.frame.widths.sizeof_addr as usize;
-            found.extend(body.chunks_exact(width).map(|element| {
+            let first = page as u64 * geometry.dblk_page_nelmts;
+            found.extend((first..).zip(body.chunks_exact(width)).map(|(place, element)| {
                 let size = if filtered { word(&element[address..width - 4]) } else { bytes };
-                (word(&element[..address]), size)
+                (place, (word(&element[..address]), size))
             }));
         }
         Ok(found)

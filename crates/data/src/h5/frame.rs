@@ -82,6 +82,17 @@ pub(super) struct Frame {
     groups: HashMap<u64, BTreeMap<String, u64>>,
     /// What is linked and cannot be read, by its path, and why.
     pub(super) unreadable: BTreeMap<String, String>,
+    /// The paths of links that name a path instead of an object, here or in another file.
+    pub(super) loose: Vec<String>,
+}
+
+/// The links of one group.
+#[derive(Default)]
+struct Links {
+    /// Names, and where the headers of what they name lie.
+    hard: BTreeMap<String, u64>,
+    /// Names of links to paths.
+    loose: Vec<String>,
 }
 
 impl Frame {
@@ -115,8 +126,8 @@ impl Frame {
         if ![2, 4, 8].contains(&widths.sizeof_addr) || ![2, 4, 8].contains(&widths.sizeof_size) {
             return Err("its superblock gives addresses a width that there is not".to_string().into());
         }
-        let (blocks, groups, unreadable) = (Mutex::new(file), HashMap::new(), BTreeMap::new());
-        let mut frame = Self { blocks, base, length: length - base, widths, ranks, root, groups, unreadable };
+        let (blocks, groups, unreadable, loose) = (Mutex::new(file), HashMap::new(), BTreeMap::new(), Vec::new());
+        let mut frame = Self { blocks, base, length: length - base, widths, ranks, root, groups, unreadable, loose };
         if extension != UNDEF_ADDR {
             for message in frame.header(extension)?.iter().filter(|message| message.msg_type == MSG_BTREE_K) {
                 let found = BtreeKMessage::decode(&message.data)?;
@@ -136,8 +147,10 @@ impl Frame {
         let links = self.links(&self.header(self.root)?)?;
         let mut open = vec![(String::new(), 0, self.root, links)];
         while let Some((path, depth, address, links)) = open.pop() {
-            for (name, &object) in &links {
-                let full = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
+            let full = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+            self.loose.extend(links.loose.iter().map(|name| full(name)));
+            for (name, &object) in &links.hard {
+                let full = full(name);
                 let seen = known.contains_key(&object) || object == self.root;
                 let header = if seen { None } else { Some(self.header(object)) };
                 if let Some(header) = &header {
@@ -159,7 +172,7 @@ impl Frame {
                     _ => {}
                 }
             }
-            self.groups.insert(address, links);
+            self.groups.insert(address, links.hard);
         }
         Ok(())
     }
@@ -226,13 +239,12 @@ impl Frame {
         Ok((word(address), word(length)))
     }
 
-    /// The hard links of a group.
-    fn links(&self, header: &[ObjectHeaderMessage]) -> Result<BTreeMap<String, u64>, Fault> {
-        let mut links = BTreeMap::new();
-        let mut keep = |link: LinkMessage| {
-            if let LinkTarget::Hard { address } = link.target {
-                links.insert(link.name, address);
-            }
+    /// The links of a group.
+    fn links(&self, header: &[ObjectHeaderMessage]) -> Result<Links, Fault> {
+        let mut links = Links::default();
+        let mut keep = |link: LinkMessage| match link.target {
+            LinkTarget::Hard { address } => drop(links.hard.insert(link.name, address)),
+            _ => links.loose.push(link.name),
         };
         for message in header {
             match message.msg_type {
@@ -305,7 +317,7 @@ impl Frame {
     }
 
     /// The links of a group as the first files had them: a tree of nodes of names, and a heap of letters.
-    fn symbols(&self, tree: u64, heap: u64, links: &mut BTreeMap<String, u64>) -> Result<(), Fault> {
+    fn symbols(&self, tree: u64, heap: u64, links: &mut Links) -> Result<(), Fault> {
         let (a, s) = (self.widths.sizeof_addr as usize, self.widths.sizeof_size as usize);
         let heap = LocalHeapHeader::decode(&self.at_most(heap, 64)?, a, s)?;
         let letters = self.bytes(heap.data_addr, heap.data_size.min(usize::MAX as u64) as usize)?;
@@ -322,8 +334,9 @@ impl Frame {
                     if name.is_empty() {
                         return Err("a link without a name: its bytes are lost".to_string().into());
                     }
-                    if !matches!(entry.cache, SymbolTableCache::SoftLink { .. }) {
-                        links.insert(name, entry.obj_header_addr);
+                    match entry.cache {
+                        SymbolTableCache::SoftLink { .. } => links.loose.push(name),
+                        _ => drop(links.hard.insert(name, entry.obj_header_addr)),
                     }
                 }
                 continue;

@@ -209,6 +209,11 @@ impl ReadArrays for Reader {
         &self.names
     }
 
+    fn others(&self) -> Vec<String> {
+        let listed = |path: &&String| !self.has(path);
+        self.frame.loose.iter().filter(listed).cloned().collect()
+    }
+
     fn budget(&self) -> u64 {
         self.bytes.saturating_mul(MAX_RATIO)
     }

@@ -254,6 +254,7 @@ fn note_others(file: &dyn ReadArrays, log: &mut Log, read: &BTreeSet<String>) {
             log.note_unread(short, shape, why);
         }
     }
+    file.others().into_iter().for_each(|name| log.note_unread(name, Vec::new(), crate::unread::NO_ARRAY));
 }
 
 /// The numbers of the episodes, in order.

@@ -339,7 +339,7 @@ fn judge(
         seconds: clock.elapsed().as_secs_f64(),
     };
     kept.push(Kept { fingerprint: own, data: source.clone(), config: config.clone(), judgement: judgement.clone() });
-    files::write(&Local, &path, &serde_json::to_string_pretty(&kept).expect("plain values"))?;
+    files::write(&Local, &path, &crate::json::to_string_pretty(&kept).expect("plain values"))?;
     observer.finished(&job, &format!("{estimate:.3} ± {spread:.3}"));
     Ok(judgement)
 }

@@ -44,7 +44,7 @@ impl Entry {
 
 /// The text of a manifest.
 pub(crate) fn text(entries: &[Entry]) -> String {
-    entries.iter().map(|entry| serde_json::to_string(entry).expect("plain values") + "\n").collect()
+    entries.iter().map(|entry| backcast::json::to_string(entry).expect("plain values") + "\n").collect()
 }
 
 /// Reads the run of a manifest that has this index.
@@ -62,7 +62,7 @@ pub(crate) fn entry(file: &Path, index: usize) -> anyhow::Result<Entry> {
 pub(crate) fn read(file: &Path) -> anyhow::Result<Vec<Entry>> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let line = |(i, line): (usize, &str)| {
-        let entry = serde_json::from_str::<Entry>(line).map_err(anyhow::Error::from);
+        let entry = backcast::json::from_str::<Entry>(line).map_err(anyhow::Error::from);
         entry.and_then(Entry::checked).with_context(|| format!("{}: line {}", file.display(), i + 1))
     };
     text.lines().enumerate().map(line).collect()

@@ -13,10 +13,13 @@ pub(crate) fn in_log(data: &DataConfig) -> Option<String> {
     furthest(&log).map(|what| format!("; {}: {what}", log.origin().display()))
 }
 
+/// The number in a row and a column, where the log has one.
+type Number<'a> = &'a dyn Fn(usize, usize) -> Option<Real>;
+
 /// The number that is furthest outside, of the first kind that has one: a next observation is the next row's again.
 fn furthest(log: &Log) -> Option<String> {
     let [obs, act] = log.widths();
-    let kinds: [(&str, usize, &dyn Fn(usize, usize) -> Option<Real>); 4] = [
+    let kinds: [(&str, usize, Number<'_>); 4] = [
         ("observations", obs, &|row, col| Some(log.row(row).obs[col])),
         ("actions", act, &|row, col| Some(log.row(row).act[col])),
         ("rewards", 1, &|row, _| Some(log.row(row).reward)),

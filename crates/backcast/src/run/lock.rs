@@ -87,7 +87,7 @@ impl Lock {
         let mut text = String::new();
         // Nobody has to be able to read it.
         let _ = file.read_to_string(&mut text);
-        let named: Option<Holder> = serde_json::from_str(&text).ok();
+        let named: Option<Holder> = crate::json::from_str(&text).ok();
         match patiently(|| file.try_lock()) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -101,7 +101,7 @@ impl Lock {
                 }
             }
         }
-        let mine = serde_json::to_string(&Holder::here()).expect("plain values");
+        let mine = crate::json::to_string(&Holder::here()).expect("plain values");
         let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(mine.as_bytes()));
         written.map_err(io)?;
         Ok(Self { folder: out.into(), file, left_by: named })
@@ -120,11 +120,11 @@ impl Lock {
             folders.extend(within.map(|(path, _)| path));
             folders.push(part);
         }
-        for (path, kind) in
-            folders.iter().map(|folder| entries(folder)).collect::<Result<Vec<_>, _>>()?.into_iter().flatten()
-        {
-            if kind.is_file() && path.file_name().is_some_and(|name| is_unfinished(&name.to_string_lossy())) {
-                std::fs::remove_file(&path).map_err(|source| Error::Io { path, source })?;
+        for folder in &folders {
+            for (path, kind) in entries(folder)? {
+                if kind.is_file() && path.file_name().is_some_and(|name| is_unfinished(&name.to_string_lossy())) {
+                    std::fs::remove_file(&path).map_err(|source| Error::Io { path, source })?;
+                }
             }
         }
         Ok(())
@@ -183,7 +183,7 @@ mod tests {
 
         // A process that died: its name stands in the file, and half a file stands beside a checkpoint.
         let dead = Holder { pid: u32::MAX, host: "elsewhere".into() };
-        std::fs::write(out.join(Lock::FILE), serde_json::to_string(&dead).unwrap()).unwrap();
+        std::fs::write(out.join(Lock::FILE), crate::json::to_string(&dead).unwrap()).unwrap();
         std::fs::create_dir_all(out.join("learners/a/deeper")).unwrap();
         let half = out.join("learners/a/.x.0.unfinished");
         let others = ["learners/a/x", ".x.unfinished", "learners/a/deeper/.x.0.unfinished"].map(|name| out.join(name));

@@ -169,7 +169,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
         let path = out.join(name);
         std::fs::write(&path, text).with_context(|| path.display().to_string())
     };
-    write("calibration.json", serde_json::to_string_pretty(&worlds)? + "\n")?;
+    write("calibration.json", backcast::json::to_string_pretty(&worlds)? + "\n")?;
     let tables = tables(&worlds);
     write("calibration.md", tables.clone())?;
     write("calibration.svg", standalone(&figure(&worlds)))?;

@@ -39,7 +39,7 @@ pub(crate) fn advice(code: u8) -> Option<&'static str> {
             Some("the disk is full. What was saved before is whole: free some room and give the same command again")
         }
         BUSY => Some("nothing was done here, and nothing is lost"),
-        NOT_FINITE => Some("the last checkpoint is whole; with the same settings the same would happen again"),
+        NOT_FINITE => Some("with the same settings the same would happen again"),
         _ => None,
     }
 }

@@ -75,7 +75,7 @@ fn arm<'a>(experiment: &'a Experiment, name: Option<&str>) -> anyhow::Result<&'a
 /// A file of results, if it is there.
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
     match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(serde_json::from_str(&text).with_context(|| path.display().to_string())?)),
+        Ok(text) => Ok(Some(backcast::json::from_str(&text).with_context(|| path.display().to_string())?)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e).with_context(|| path.display().to_string()),
     }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal prints")]
 
+mod arms;
 mod bands;
 mod bench;
 mod calibrate;
@@ -33,6 +34,7 @@ mod robustness;
 mod run;
 mod select;
 mod sensitivity;
+mod shell;
 mod stages;
 mod svg;
 mod sweep;

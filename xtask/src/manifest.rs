@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// One run. Paths are relative to the manifest's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,9 +27,24 @@ pub(crate) struct Entry {
     pub(crate) from: Option<PathBuf>,
 }
 
+impl Entry {
+    /// Itself, if its folders are below the manifest's.
+    fn checked(self) -> anyhow::Result<Self> {
+        let below = |path: &Path| {
+            path.file_name().is_some() && path.components().all(|part| matches!(part, Component::Normal(_)))
+        };
+        for (key, path) in [("out", Some(&self.out)), ("from", self.from.as_ref())] {
+            if let Some(path) = path.filter(|path| !below(path)) {
+                bail!("`{key}` is {path:?}; give a folder below the manifest's");
+            }
+        }
+        Ok(self)
+    }
+}
+
 /// The text of a manifest.
 pub(crate) fn text(entries: &[Entry]) -> String {
-    entries.iter().map(|entry| serde_json::to_string(entry).expect("plain values") + "\n").collect()
+    entries.iter().map(|entry| backcast::json::to_string(entry).expect("plain values") + "\n").collect()
 }
 
 /// Reads the run of a manifest that has this index.
@@ -47,7 +62,8 @@ pub(crate) fn entry(file: &Path, index: usize) -> anyhow::Result<Entry> {
 pub(crate) fn read(file: &Path) -> anyhow::Result<Vec<Entry>> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let line = |(i, line): (usize, &str)| {
-        serde_json::from_str(line).with_context(|| format!("{}: line {}", file.display(), i + 1))
+        let entry = backcast::json::from_str::<Entry>(line).map_err(anyhow::Error::from);
+        entry.and_then(Entry::checked).with_context(|| format!("{}: line {}", file.display(), i + 1))
     };
     text.lines().enumerate().map(line).collect()
 }

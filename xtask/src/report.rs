@@ -92,17 +92,9 @@ pub(crate) struct ArmReport {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CurvePoint {
     pub(crate) step: u64,
-    #[serde(deserialize_with = "number")]
     pub(crate) mean: f64,
-    #[serde(deserialize_with = "number")]
     pub(crate) lo: f64,
-    #[serde(deserialize_with = "number")]
     pub(crate) hi: f64,
-}
-
-/// A number as JSON keeps it: a value that diverged was written as nothing.
-fn number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-    Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 /// A maze, its data and what was imagined in it. Positions are *(x, y)* in observation coordinates: x is the row.
@@ -203,7 +195,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
 fn read(folder: &Path) -> anyhow::Result<RunReport> {
     let from = folder.join("report.json");
     let text = std::fs::read_to_string(&from).with_context(|| from.display().to_string())?;
-    serde_json::from_str(&text).with_context(|| from.display().to_string())
+    backcast::json::from_str(&text).with_context(|| from.display().to_string())
 }
 
 /// Every figure by name, but for curves over knobs: `scores`, `curves`, `values`, `error`, `robustness` and `recovery` where policies were pushed, and `reverse` and `forward` for a maze.

@@ -194,9 +194,9 @@ fn a_run_with_little_to_show_still_makes_a_page() {
 fn a_report_survives_its_file() {
     let mut run = made_up();
     run.arms[3].value_curve[40].mean = f64::INFINITY;
-    let text = serde_json::to_string(&run).unwrap();
+    let text = backcast::json::to_string(&run).unwrap();
     // The last digit of a number may be lost in the file; nothing that is shown may.
-    let back: RunReport = serde_json::from_str(&text).unwrap();
+    let back: RunReport = backcast::json::from_str(&text).unwrap();
     assert!(html(&back) == html(&run) && crate::table::table(&back) == crate::table::table(&run));
 }
 
@@ -204,7 +204,7 @@ fn a_report_survives_its_file() {
 fn the_report_command_builds_the_page_and_the_figures_from_the_file() {
     let folder = std::env::temp_dir().join(format!("backcast-report-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("report.json"), serde_json::to_string(&made_up()).unwrap()).unwrap();
+    std::fs::write(folder.join("report.json"), backcast::json::to_string(&made_up()).unwrap()).unwrap();
     main(Args { runs: vec![folder.clone()], out: None, figures: Some(folder.join("figures")) }).unwrap();
     assert!(std::fs::read_to_string(folder.join("report.html")).unwrap().contains("ROMI-BCQ"));
     let figure = std::fs::read_to_string(folder.join("figures/reverse.svg")).unwrap();

@@ -162,16 +162,16 @@ mod tests {
         assert!(names.contains(&"robustness") && names.contains(&"recovery"), "{names:?}");
         let shown = table(&run).unwrap();
         assert!(shown.contains("101.0 (5.0 steps outside)"), "{shown}");
-        let text = serde_json::to_string(&run).unwrap();
-        let back: RunReport = serde_json::from_str(&text).unwrap();
+        let text = backcast::json::to_string(&run).unwrap();
+        let back: RunReport = backcast::json::from_str(&text).unwrap();
         assert!(crate::report::html(&back) == page);
 
         let plain = made_up();
         assert!(figures(&plain).is_empty() && table(&plain).is_none());
         assert!(!crate::report::html(&plain).contains("put outside"));
         // Reports from before there were pushes.
-        let old = serde_json::to_string(&plain).unwrap().replace(",\"robustness\":[]", "");
+        let old = backcast::json::to_string(&plain).unwrap().replace(",\"robustness\":[]", "");
         assert!(!old.contains("robustness"));
-        assert_eq!(crate::report::html(&serde_json::from_str(&old).unwrap()), crate::report::html(&plain));
+        assert_eq!(crate::report::html(&backcast::json::from_str(&old).unwrap()), crate::report::html(&plain));
     }
 }

@@ -1,7 +1,8 @@
 //! `cargo xtask run`: an experiment from its file to its report.
 
 use crate::{
-    bands, exit::INTERRUPTED, manifest, progress::Bars, report, results, robustness, sensitivity, table, tensorboard,
+    arms, bands, exit::INTERRUPTED, manifest, progress::Bars, report, results, robustness, sensitivity, shell, table,
+    tensorboard,
 };
 use anyhow::{Context, bail};
 use backcast::{
@@ -28,8 +29,8 @@ pub(crate) struct Args {
     /// Repetitions, such as 0..5
     #[arg(long, value_name = "A..B")]
     seeds: Option<String>,
-    /// Only these arms, such as "reverse, data alone"; the others can follow in the same folder
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    /// Only these arms, such as "reverse, data alone"; may be given again, and the others can follow in the same folder
+    #[arg(long, value_name = "NAMES")]
     arms: Vec<String>,
     /// Change a value of the experiment, such as training.updates=5000
     #[arg(long, value_name = "KEY=VALUE")]
@@ -91,8 +92,10 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
     let args = args.resolve()?;
     let file = args.experiment.clone().unwrap_or_else(|| crate::root().join("experiments/first-look.toml"));
-    let (experiment, out) = prepare(&args, &file)?;
-    let inert = inert(&args, &experiment)?;
+    let (mut experiment, out) = prepare(&args, &file)?;
+    let chosen = arms::chosen(&args.arms, &experiment.arms)?;
+    let inert = inert(&args, &Experiment { arms: chosen.clone(), ..experiment.clone() })?;
+    run::apart(&out)?;
     let lock = Lock::take(&out)?;
     if let Some(dead) = lock.left_by() {
         say(&format!("{dead} left this run unfinished; going on with it"));
@@ -106,8 +109,9 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(from) = &args.from {
         go_on_from(from, &out)?;
     }
-    let experiment = chosen(experiment, &args.arms);
-    let (bars, commit) = (Bars::new()?, commit());
+    // What is chosen is no part of the configuration: the others can follow in the same folder.
+    experiment.arms = chosen;
+    let bars = Bars::new()?;
     let threads = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let seeds = String::from(experiment.seeds.clone());
     say(&format!("{} · {} · seeds {seeds} · {}", experiment.name, experiment.task, out.display()));
@@ -127,7 +131,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     };
     bars.clear();
 
-    let summary = Summary::of(&experiment, &outcome, &commit);
+    let summary = Summary::of(&experiment, &outcome, env!("BACKCAST_COMMIT"));
     run::write_metrics(&experiment, &outcome, &out)?;
     let seconds = start.elapsed().as_secs_f64();
     let made = results::report(&experiment, &outcome, &summary, bands.as_ref(), repeat(&args, &out), seconds)?;
@@ -135,7 +139,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
         let path = out.join(name);
         replace(&Local, &path, text.as_bytes()).with_context(|| path.display().to_string())
     };
-    write("report.json", serde_json::to_string(&made)?)?;
+    write("report.json", backcast::json::to_string(&made)?)?;
     write("report.html", report::html(&made))?;
     for learner in &outcome.learners {
         let arm = experiment.arms.iter().find(|arm| arm.name == learner.arm).context("a learner of no arm")?;
@@ -153,10 +157,10 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The parts of the chosen arms that have no effect for half of the updates; an error if one of them is a method of which nothing
+/// The parts of its arms that have no effect for half of the updates; an error if one of them is a method of which nothing
 /// is left. A quick run is too short for most warm starts, and nobody reads its scores.
 fn inert(args: &Args, experiment: &Experiment) -> anyhow::Result<Vec<Inert>> {
-    let inert = if args.quick { vec![] } else { chosen(experiment.clone(), &args.arms).inert()? };
+    let inert = if args.quick { vec![] } else { experiment.inert()? };
     match inert.iter().find(|part| part.nothing_left()) {
         Some(part) => bail!("nothing of the method is left. {part}"),
         None => Ok(inert),
@@ -187,11 +191,6 @@ fn prepare(args: &Args, file: &Path) -> anyhow::Result<(Experiment, PathBuf)> {
     let given = args.data.is_some() || args.set.iter().any(|s| s.trim_start().starts_with("data.file"));
     if let (false, Some(log)) = (given, &mut experiment.data.file) {
         *log = std::path::absolute(file.with_file_name("").join(&log))?;
-    }
-    let all = experiment.arms.iter().map(|arm| arm.name.as_str()).collect::<Vec<_>>().join(", ");
-    let wanted: Vec<&str> = args.arms.iter().map(|name| name.trim()).collect();
-    if let Some(stranger) = wanted.iter().find(|name| experiment.arms.iter().all(|arm| arm.name != **name)) {
-        bail!("--arms: there is no arm `{stranger}`; there are: {all}");
     }
 
     let name: String = experiment.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
@@ -239,14 +238,6 @@ fn advised(error: Error, experiment: &Experiment) -> anyhow::Error {
     }
 }
 
-/// The experiment with the arms of these names alone, or with all if none is named. What is chosen is no part of the
-/// configuration: the others can follow in the same folder.
-fn chosen(mut experiment: Experiment, names: &[String]) -> Experiment {
-    let wanted: Vec<&str> = names.iter().map(|name| name.trim()).collect();
-    experiment.arms.retain(|arm| wanted.is_empty() || wanted.contains(&arm.name.as_str()));
-    experiment
-}
-
 /// Takes over the models and checkpoints of a finished run of the same settings and fewer updates.
 fn go_on_from(from: &Path, out: &Path) -> anyhow::Result<()> {
     let copy = |part: PathBuf| -> anyhow::Result<()> {
@@ -282,36 +273,82 @@ fn resume(args: &Args, out: &Path) -> String {
     }
 }
 
-/// The command that does the same again.
+/// The command that does the same again, as a shell takes it.
 fn repeat(args: &Args, out: &Path) -> String {
-    let mut words = vec!["cargo xtask run".to_owned()];
-    if let (Some(manifest), Some(index)) = (&args.manifest, args.index) {
-        return format!("cargo xtask run --manifest {} --index {index}", manifest.display());
-    }
-    words.extend(args.experiment.iter().map(|p| p.display().to_string()));
-    words.extend(args.data.iter().map(|p| format!("--data {}", p.display())));
-    words.extend(args.seeds.iter().map(|s| format!("--seeds {s}")));
-    words.extend((!args.arms.is_empty()).then(|| format!("--arms '{}'", args.arms.join(","))));
-    words.extend(args.set.iter().map(|s| format!("--set '{s}'")));
-    words.extend(args.quick.then(|| "--quick".to_owned()));
-    words.extend(args.out.iter().map(|_| format!("--out {}", out.display())));
-    words.join(" ")
-}
-
-/// The commit of the source, marked if files differ from it.
-fn commit() -> String {
-    let git = |args: &[&str]| {
-        let output = std::process::Command::new("git").args(args).current_dir(crate::root()).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let path = |path: &Path| path.display().to_string();
+    let mut words: Vec<String> = ["cargo", "xtask", "run"].map(String::from).into();
+    let mut option = |name: &str, value: String| match value.starts_with('-') {
+        true => words.push(format!("{name}={value}")),
+        false => words.extend([name.to_owned(), value]),
     };
-    let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".into() };
-    let dirty = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|s| !s.is_empty());
-    if dirty { format!("{commit} with changes") } else { commit }
+    if let (Some(manifest), Some(index)) = (&args.manifest, args.index) {
+        option("--manifest", path(manifest));
+        option("--index", index.to_string());
+        return shell::line(&words);
+    }
+    args.data.iter().for_each(|data| option("--data", path(data)));
+    args.seeds.iter().for_each(|seeds| option("--seeds", seeds.clone()));
+    args.arms.iter().for_each(|arm| option("--arms", arm.clone()));
+    args.set.iter().for_each(|setting| option("--set", setting.clone()));
+    args.out.iter().for_each(|_| option("--out", path(out)));
+    words.extend(args.quick.then(|| "--quick".to_owned()));
+    // Where an experiment's file is given, it comes first.
+    args.experiment.iter().for_each(|file| words.insert(3, path(file)));
+    shell::line(&words)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A command line without a word.
+    fn bare() -> Args {
+        Args {
+            experiment: None,
+            data: None,
+            seeds: None,
+            arms: vec![],
+            set: vec![],
+            out: None,
+            quick: false,
+            resume: false,
+            jobs: None,
+            manifest: None,
+            index: None,
+            from: None,
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_commands_that_are_told_are_as_a_shell_takes_them() {
+        let odd = "it's \"a\", $HOME; `id` \\ (b) *\n#";
+        let words_of = |line: &str| -> Vec<String> {
+            let script = format!("cargo() {{ printf '%s\\0' \"$@\"; }}; {line}");
+            let said =
+                std::process::Command::new("sh").args(["-c", &script]).output().expect("sh is everywhere").stdout;
+            let said = String::from_utf8(said).expect("text");
+            said.split_terminator('\0').map(str::to_owned).collect()
+        };
+        let args = Args {
+            experiment: Some(odd.into()),
+            data: Some("-log".into()),
+            arms: vec![odd.into(), "-b, c".into()],
+            set: vec![format!("about={odd}")],
+            out: Some("runs/x".into()),
+            quick: true,
+            ..bare()
+        };
+        let about = format!("about={odd}");
+        let expected = [
+            &["xtask", "run", odd, "--data=-log", "--arms", odd, "--arms=-b, c", "--set", &about, "--out", "runs/x"][..],
+            &["--quick", "--resume"],
+        ];
+        assert_eq!(words_of(&resume(&args, Path::new("runs/x"))), expected.concat());
+        let of_manifest = Args { manifest: Some(odd.into()), index: Some(3), ..bare() };
+        let expected = ["xtask", "run", "--manifest", odd, "--index", "3"];
+        assert_eq!(words_of(&resume(&of_manifest, Path::new("x"))), expected);
+    }
 
     #[test]
     fn arms_are_chosen_by_name_and_a_folder_keeps_its_settings() {
@@ -319,31 +356,22 @@ mod tests {
         let file = crate::root().join("experiments/maze2d-medium-romi.toml");
         let chosen = |arms: &[&str], out: &str, set: &[&str]| {
             let args = Args {
-                experiment: None,
-                data: None,
-                seeds: None,
                 arms: arms.iter().map(|&arm| arm.into()).collect(),
                 set: set.iter().map(|&set| set.into()).collect(),
                 out: Some(folder.join(out)),
-                quick: false,
-                resume: false,
-                jobs: None,
-                manifest: None,
-                index: None,
-                from: None,
+                ..bare()
             };
             let (experiment, out) = prepare(&args, &file)?;
+            let chosen = arms::chosen(&args.arms, &experiment.arms)?;
             let _lock = Lock::take(&out)?;
             settle(&args, &experiment, &out)?;
-            Ok::<_, anyhow::Error>(
-                chosen(experiment, &args.arms).arms.into_iter().map(|arm| arm.name).collect::<Vec<_>>(),
-            )
+            Ok::<_, anyhow::Error>(chosen.into_iter().map(|arm| arm.name).collect::<Vec<_>>())
         };
         assert_eq!(chosen(&[], "run", &[]).unwrap(), ["reverse", "forward", "data alone"]);
         // The same folder: what is chosen is no part of the configuration.
         assert_eq!(chosen(&["data alone", " reverse"], "run", &[]).unwrap(), ["reverse", "data alone"]);
         let error = chosen(&["backwards"], "other", &[]).unwrap_err().to_string();
-        assert!(error.contains("`backwards`") && error.contains("reverse, forward, data alone"), "{error}");
+        assert!(error.contains("`backwards`") && error.contains("\n  forward\n  data alone"), "{error}");
         assert!(!folder.join("other").exists());
 
         // Other settings take the folder over as long as there is nothing in it that was worked for.

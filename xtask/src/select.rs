@@ -73,7 +73,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
         let path = out.join(name);
         std::fs::write(&path, text).with_context(|| path.display().to_string())
     };
-    write("selection.json", serde_json::to_string_pretty(&selection)?)?;
+    write("selection.json", backcast::json::to_string_pretty(&selection)?)?;
     write("selection.md", tables(&selection, ASCII_MARKDOWN))?;
     print!("{}", tables(&selection, UTF8_FULL_CONDENSED));
     println!("tables: {}", out.join("selection.md").display());

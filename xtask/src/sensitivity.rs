@@ -101,8 +101,8 @@ mod tests {
         assert!(page.contains("What a knob does") && page.contains(&figure.drawing));
         assert!(!crate::report::html(&made_up()).contains("What a knob does"));
         // Reports from before there were curves.
-        let old = serde_json::to_string(&made_up()).unwrap().replace(",\"sensitivity\":[]", "");
+        let old = backcast::json::to_string(&made_up()).unwrap().replace(",\"sensitivity\":[]", "");
         assert!(!old.contains("sensitivity"));
-        assert_eq!(serde_json::from_str::<RunReport>(&old).unwrap(), made_up());
+        assert_eq!(backcast::json::from_str::<RunReport>(&old).unwrap(), made_up());
     }
 }

@@ -83,6 +83,15 @@ mod tests {
         assert_eq!(records, 1 + 3 * 2);
     }
 
+    #[test]
+    fn numbers_that_are_not_finite_are_written_as_they_are() {
+        for score in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
+            let file = events(&[Point { update: 1, score, metrics: vec![] }]);
+            let value = [&field(2, 5)[..], &(score as f32).to_le_bytes()].concat();
+            assert!(file.windows(value.len()).any(|part| part == value), "{score}");
+        }
+    }
+
     /// TensorBoard's own reader, by the Python that `BACKCAST_PYTHON` names.
     #[test]
     fn tensorboard_reads_what_was_written() {

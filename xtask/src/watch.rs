@@ -129,7 +129,7 @@ fn row(folder: &Path, experiment: &Experiment, arm: &Arm, seed: u64) -> anyhow::
     let all = experiment.training.updates;
     let path = run::learner_folder(folder, arm, seed).join("result.json");
     let result = match std::fs::read_to_string(&path) {
-        Ok(text) => Some(serde_json::from_str::<LearnResult>(&text).with_context(|| path.display().to_string())?),
+        Ok(text) => Some(backcast::json::from_str::<LearnResult>(&text).with_context(|| path.display().to_string())?),
         Err(_) => None,
     };
     let (update, score, seconds, warnings) = match result {

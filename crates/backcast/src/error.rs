@@ -83,7 +83,7 @@ pub enum Error {
         index: usize,
         /// The update after which it was found.
         update: u64,
-        /// What to do, and where the last good checkpoint is.
+        /// What to do, and where the last good checkpoint is, if there is one.
         hint: String,
     },
     /// Somebody else is at work there.
@@ -93,6 +93,16 @@ pub enum Error {
         path: PathBuf,
         /// Who.
         holder: crate::run::Holder,
+    },
+    /// A folder that is not a run's own.
+    #[error("{path}: {why} {run}, which is the folder of another run; give --out a folder of its own")]
+    Place {
+        /// The folder.
+        path: PathBuf,
+        /// How the two lie.
+        why: &'static str,
+        /// The folder of the other run.
+        run: PathBuf,
     },
     /// Asked to stop; everything is saved.
     #[error("interrupted; everything so far is saved")]

@@ -1,3 +1,4 @@
+use crate::checks::{check_name, finite};
 use crate::data_config::MixOf;
 use crate::{AlgorithmConfig, DataConfig, RobustnessConfig, Sensitivity, preset};
 use backcast_algos::romi::Starts;
@@ -239,6 +240,8 @@ impl Experiment {
 
     /// Whether every value makes sense.
     pub fn check(&self) -> Result<(), ExperimentError> {
+        check_name("name", &self.name)?;
+        finite(self, "")?;
         let section = |name: &'static str| move |e: ConfigError| ExperimentError(format!("{name}.{e}"));
         self.algorithm.check().map_err(section("algorithm"))?;
         self.model.check().map_err(section("model"))?;
@@ -259,7 +262,8 @@ impl Experiment {
             if self.arms[..i].iter().any(|other| other.slug() == arm.slug()) {
                 return bad(format!("`arms`: two are called `{}`", arm.name));
             }
-            self.algorithm_of(arm)?;
+            check_name(&format!("arms[{i}].name"), &arm.name)?;
+            finite(&self.algorithm_of(arm)?, &format!("arms[{i}].algorithm"))?;
             self.check_imagining(arm)?;
         }
         for (i, curve) in self.sensitivity.iter().enumerate() {
@@ -511,6 +515,15 @@ mod tests {
             (LEAST, vec!["seeds=5..5"], "seeds `5..5` are none"),
             (LEAST, vec!["imagination.preset=antmaz"], "no settings were published for the preset \"antmaz\""),
             (LEAST, vec!["imagination.agreement=1.5"], "imagination.`agreement` is 1.5"),
+            (LEAST, vec!["published=[{label='a', score=1}, {label='b', score=-inf}]"], "`published[1].score` is -inf"),
+            (LEAST, vec!["algorithm.name=td3_bc", "algorithm.actor_rate=1e39"], "`algorithm.actor_rate` is inf"),
+            (LEAST, vec!["algorithm.name=td3_bc", "algorithm.alpha=nan"], "`algorithm.alpha` is nan"),
+            (
+                LEAST,
+                vec!["arms=[{name='a', algorithm={name='td3_bc', alpha=nan}}]"],
+                "`arms[0].algorithm.alpha` is nan",
+            ),
+            (LEAST, vec!["data.noise=inf"], "`data.noise` is inf"),
             (LEAST, vec!["nonsense"], "is not of the form"),
             ("name = \"x\"\ntask = 3", vec![], "line 2"),
             ("name = \"x\"", vec![], "missing field `task`"),

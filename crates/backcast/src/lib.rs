@@ -40,12 +40,14 @@ pub use backcast_stats as stats;
 
 mod agent;
 mod algorithm;
+mod checks;
 mod data_config;
 mod error;
 mod evaluate;
 mod experiment;
 pub mod export;
 mod inert;
+pub mod json;
 pub mod online;
 pub mod preset;
 mod robustness;
@@ -54,6 +56,7 @@ mod sensitivity;
 
 pub use agent::Agent;
 pub use algorithm::AlgorithmConfig;
+pub use checks::check_name;
 pub use data_config::{DataConfig, Mix, MixOf};
 pub use error::Error;
 pub use evaluate::evaluate;

@@ -208,7 +208,7 @@ impl<'a> Run<'a> {
             let notes = load(&mut run.learner, &path)?;
             let text = notes.get("way").map_or("", String::as_str);
             run.way =
-                serde_json::from_str(text).map_err(|e| Error::Format { path: path.clone(), why: e.to_string() })?;
+                crate::json::from_str(text).map_err(|e| Error::Format { path: path.clone(), why: e.to_string() })?;
             // The log is written first: it may be ahead of the learner, never behind.
             let steps = run.way.ends.last().copied().unwrap_or(0);
             let log = d4rl::read(&run.folder.join("replay.hdf5"))?;
@@ -230,7 +230,7 @@ impl<'a> Run<'a> {
     fn checkpoint(learner: &mut sac::Sac, replay: &Replay, way: &mut Way, folder: &Path) -> Result<(), Error> {
         way.ends = replay.ends().to_vec();
         d4rl::write(&folder.join("replay.hdf5"), &log_of(replay, replay.rows().len(), folder))?;
-        let notes = BTreeMap::from([("way".to_owned(), serde_json::to_string(way).expect("plain values"))]);
+        let notes = BTreeMap::from([("way".to_owned(), crate::json::to_string(way).expect("plain values"))]);
         Ok(save(learner, &notes, &folder.join(LEARNER))?)
     }
 

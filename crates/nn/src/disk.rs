@@ -159,6 +159,15 @@ const CHUNK: usize = 1 << 20;
 /// What the names of files that are still being written end in; one that is found later was left by a crash.
 pub const UNFINISHED: &str = ".unfinished";
 
+/// Whether `name` is one that [`replace`] gives a file while it is being written, `.NAME.0.unfinished` and so on.
+pub fn is_unfinished(name: &str) -> bool {
+    let own =
+        name.strip_prefix('.').and_then(|rest| rest.strip_suffix(UNFINISHED)).and_then(|rest| rest.rsplit_once('.'));
+    own.is_some_and(|(name, number)| {
+        !name.is_empty() && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+    })
+}
+
 // ANCHOR: replace
 /// Replaces the content of `path` as a whole: after a crash at any moment there is the old file or the new one, and after a
 /// success the new one.

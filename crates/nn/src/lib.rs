@@ -68,7 +68,7 @@ pub use adam::Adam;
 pub use arena::Arena;
 pub use backcast_core::Real;
 pub use checkpoint::{CheckpointError, load, load_from, save, save_on};
-pub use disk::{Disk, Irregular, Local, NewFile, UNFINISHED, is_disk_full, replace};
+pub use disk::{Disk, Irregular, Local, NewFile, UNFINISHED, is_disk_full, is_unfinished, replace};
 pub use heads::{Gaussian, TanhGaussian, clipped_normal, expectile_loss, soft_clamp};
 pub use init::Init;
 pub use kernels::{Burst, Isa, Precision, amx_available, isa, multiply_adds};

@@ -78,7 +78,7 @@ impl Order {
         let first_unit = before + measurement.first;
         let peak_memory = facts::peak_memory();
         let Self { workload, threads, .. } = self;
-        println!("{}", serde_json::to_string(&Fresh { workload, threads, measurement, first_unit, peak_memory })?);
+        println!("{}", backcast::json::to_string(&Fresh { workload, threads, measurement, first_unit, peak_memory })?);
         Ok(())
     }
 }
@@ -110,7 +110,7 @@ pub(super) fn measure(workload: &str, threads: usize, windows: Windows) -> anyho
     if !output.status.success() {
         bail!("measuring {workload} ended with {}", output.status);
     }
-    serde_json::from_slice(&output.stdout).with_context(|| format!("reading the measurement of {workload}"))
+    backcast::json::from_slice(&output.stdout).with_context(|| format!("reading the measurement of {workload}"))
 }
 
 impl fmt::Display for Fresh {

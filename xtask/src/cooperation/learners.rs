@@ -110,7 +110,7 @@ where
     A: Algorithm,
     A::Learner: 'static,
 {
-    let text = serde_json::to_string(&config).expect("a configuration is plain data");
+    let text = backcast::json::to_string(&config).expect("a configuration is plain data");
     Ok((Box::new(config.build(spec, key)?), text))
 }
 

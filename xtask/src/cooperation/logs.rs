@@ -97,7 +97,7 @@ fn returns(policy: &mut dyn Policy, world: &str, episodes: usize, key: Key) -> a
 pub(crate) fn make(recipe: &Recipe, folder: &Path) -> anyhow::Result<Made> {
     let note = folder.join("logs.json");
     if let Ok(text) = std::fs::read_to_string(&note)
-        && let Ok(made) = serde_json::from_str::<Made>(&text)
+        && let Ok(made) = backcast::json::from_str::<Made>(&text)
         && made.recipe == *recipe
         && Quality::ALL.iter().all(|(name, _)| path(folder, name).is_file())
     {
@@ -183,7 +183,7 @@ pub(crate) fn make(recipe: &Recipe, folder: &Path) -> anyhow::Result<Made> {
         write(name, replay)?;
     }
     let made = Made { recipe: recipe.clone(), random, expert, medium_round: curve[at].0, medium, curve, logs };
-    std::fs::write(&note, serde_json::to_string_pretty(&made)?).with_context(|| note.display().to_string())?;
+    std::fs::write(&note, backcast::json::to_string_pretty(&made)?).with_context(|| note.display().to_string())?;
     Ok(made)
 }
 

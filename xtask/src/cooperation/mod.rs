@@ -153,7 +153,7 @@ fn described(made: &Made) -> String {
 
 /// The results in a file; a line that was cut off is none.
 fn finished(text: &str) -> Vec<Finished> {
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    text.lines().filter_map(|line| backcast::json::from_str(line).ok()).collect()
 }
 
 /// What was finished before, and what is done now.
@@ -190,7 +190,7 @@ fn results(args: &Args, folder: &Path, settings: Settings, training: Training) -
                 let begun = std::time::Instant::now();
                 let curve = learners::train(&mut *learner, rows, &args.world, training, key)?;
                 let done = Finished { learner: kind, log: name.to_owned(), seed, settings: text, training, curve };
-                writeln!(file, "{}", serde_json::to_string(&done)?).with_context(|| path.display().to_string())?;
+                writeln!(file, "{}", backcast::json::to_string(&done)?).with_context(|| path.display().to_string())?;
                 let seconds = begun.elapsed().as_secs_f64();
                 println!("seed {seed}, {name}, {shown}: {:.2} in {seconds:.1} s", last(&done));
                 all.push(done);
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn what_is_finished_is_known_again_and_a_line_cut_off_is_not() {
-        let line = |seed| serde_json::to_string(&some(seed)).unwrap();
+        let line = |seed| backcast::json::to_string(&some(seed)).unwrap();
         let text = format!("{}\n{}\n{}", line(0), line(1), &line(2)[..40]);
         let known = finished(&text);
         assert_eq!(known.len(), 2);

@@ -13,7 +13,7 @@ use crate::manifest::{self, Entry};
 use crate::{exit, progress::Bars};
 use anyhow::{Context, bail};
 use backcast::nn::{Local, replace};
-use backcast::run::Lock;
+use backcast::run::{self, Lock};
 use engine::{Engine, Order};
 use plan::{EXPERIMENT, Sweep};
 use std::{
@@ -62,6 +62,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
 
     let name: String = sweep.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let folder = std::path::absolute(args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(name)))?;
+    run::not_inside_a_run(&folder)?;
     let _lock = Lock::take(&folder)?;
     settle(&folder, "sweep.toml", &text)?;
     settle(&folder, EXPERIMENT, &experiment)?;
@@ -90,7 +91,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     let made = summary::Summary::of(&sweep, &points, &folder, &entries, &judged)?;
-    write(&folder.join("summary.json"), &(serde_json::to_string_pretty(&made)? + "\n"))?;
+    write(&folder.join("summary.json"), &(backcast::json::to_string_pretty(&made)? + "\n"))?;
     let table = made.table();
     write(&folder.join("summary.txt"), &table)?;
     write(&folder.join("summary.html"), &page::html(&made))?;

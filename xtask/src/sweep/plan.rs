@@ -122,6 +122,7 @@ impl Sweep {
     }
 
     fn check(&self) -> anyhow::Result<()> {
+        backcast::check_name("name", &self.name)?;
         if let Some(Halving { criterion, rungs, keep, data, .. }) = &self.halving {
             let rising = rungs.windows(2).all(|pair| pair[0] < pair[1]) && rungs.first().is_some_and(|&r| r > 0);
             ensure!(rising, "halving.`rungs` is {rungs:?}; give rising numbers of updates");

@@ -72,7 +72,7 @@ impl Summary {
             for entry in own().filter(|entry| entry.rung == rung) {
                 let path = folder.join(&entry.out).join("summary.json");
                 let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-                let run: run::Summary = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+                let run: run::Summary = backcast::json::from_str(&text).with_context(|| path.display().to_string())?;
                 seeds.push(entry.seed);
                 for arm in run.arms {
                     task.clone_from(&arm.task);
@@ -166,7 +166,7 @@ mod tests {
         assert!(place("a.b=2") < place("a.b=0") && place("a.b=0") < place("a.b=1"));
         assert!(place("1.250") > 0 && place("–") > 0 && place("5.0  6.0") > 0);
         // What is written reads back.
-        let text = serde_json::to_string_pretty(&summary).unwrap();
-        assert_eq!(serde_json::from_str::<Summary>(&text).unwrap(), summary);
+        let text = backcast::json::to_string_pretty(&summary).unwrap();
+        assert_eq!(backcast::json::from_str::<Summary>(&text).unwrap(), summary);
     }
 }

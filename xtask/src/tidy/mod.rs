@@ -13,7 +13,7 @@ use tree::Tree;
 /// The name of a rule, and the rule.
 type Rule = (&'static str, fn(&Tree) -> Vec<String>);
 
-const RULES: [Rule; 17] = [
+const RULES: [Rule; 18] = [
     ("layers", layers::layers),
     ("front pages", layers::front_pages),
     ("lock files", layers::lock_files),
@@ -24,6 +24,7 @@ const RULES: [Rule; 17] = [
     ("private words", source::private_words),
     ("unsafe code", source::unsafe_code),
     ("ambient state", source::ambient),
+    ("numbers", source::numbers),
     ("stubs", source::stubs),
     ("quotations", documents::quotations),
     ("subcommands", documents::subcommands),

@@ -1,8 +1,12 @@
 //! The runner as a process: killed, interrupted, out of room, twice at once, and as many runs of a sweep.
 #![allow(clippy::print_stdout, reason = "a randomised test tells its seed")]
 
+#[cfg(unix)]
+mod commands;
 mod exported;
 mod killed;
+mod numbers;
+mod places;
 mod sweeps;
 
 use backcast::run::{LearnResult, experiment_of};
@@ -97,7 +101,7 @@ fn essence(run: &Path) -> BTreeMap<String, Vec<u8>> {
             all.insert(name, bytes[8 + header..].to_vec());
         } else if name.ends_with("/result.json") {
             let text = std::fs::read(&path).expect("read");
-            let result: LearnResult = serde_json::from_slice(&text).expect("a result");
+            let result: LearnResult = backcast::json::from_slice(&text).expect("a result");
             let result = LearnResult { seconds: 0.0, ..result };
             all.insert(name, serde_json::to_vec(&result).expect("plain values"));
         }

@@ -282,7 +282,7 @@ impl ExportedPolicy {
             head: self.head,
         };
         // One entry: several would stand in the order of a randomly seeded map.
-        let notes = HashMap::from([(HEADER.to_owned(), serde_json::to_string(&header).expect("plain values"))]);
+        let notes = HashMap::from([(HEADER.to_owned(), crate::json::to_string(&header).expect("plain values"))]);
         safetensors::serialize(views, Some(notes)).expect("names and shapes are sound")
     }
 
@@ -296,7 +296,7 @@ impl ExportedPolicy {
         let text = notes.metadata().as_ref().and_then(|notes| notes.get(HEADER));
         let text = text.ok_or_else(|| format(format!("there is no `{HEADER}` in its header")))?;
         let Header { algorithm, act_limit, hidden, head } =
-            serde_json::from_str(text).map_err(|e| format(format!("`{HEADER}`: {e}")))?;
+            crate::json::from_str(text).map_err(|e| format(format!("`{HEADER}`: {e}")))?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| format(e.to_string()))?;
         let read = |name: &str| -> Result<Option<Shaped>, ExportError> {
             let Ok(view) = file.tensor(name) else { return Ok(None) };

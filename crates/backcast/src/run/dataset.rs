@@ -54,7 +54,7 @@ pub(crate) fn keep<'a>(
     if all == known {
         return Ok(());
     }
-    files::write(disk, &run.join(FILE), &serde_json::to_string_pretty(&all).expect("plain values"))
+    files::write(disk, &run.join(FILE), &crate::json::to_string_pretty(&all).expect("plain values"))
 }
 
 fn compare(known: &[Learnt], run: &Path, data: &DataConfig, loaded: &Loaded) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use backcast_core::{Key, State};
 use backcast_nn::{CheckpointError, Disk, Local, load_from, replace};
 use backcast_stats::{Metric, Scores, Spread, interquartile_mean};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt::Write, io, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write, io, path::Path};
 
 /// `summary.json`: the scores of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,8 +67,16 @@ impl Summary {
 
 /// Writes `summary.json` into `out`.
 pub fn write_summary(summary: &Summary, out: &Path) -> Result<(), Error> {
-    let text = serde_json::to_string_pretty(summary).expect("a summary is plain values");
+    let text = crate::json::to_string_pretty(summary).expect("a summary is plain values");
     write(&Local, &out.join("summary.json"), &text)
+}
+
+/// A text as a field of a line of values with commas between them (RFC 4180).
+fn field(text: &str) -> Cow<'_, str> {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")).into(),
+        false => text.into(),
+    }
 }
 
 /// Writes `metrics.csv` into `out`: `arm,seed,update,metric,value`, one line per number. What was measured
@@ -79,14 +87,14 @@ pub fn write_metrics(experiment: &Experiment, outcome: &Outcome, out: &Path) -> 
         for point in &l.curve {
             let score = [("score".to_owned(), point.score)];
             for (metric, value) in score.iter().chain(&point.metrics) {
-                let _ = writeln!(text, "{},{},{},{metric},{value}", l.arm, l.seed, point.update);
+                let _ = writeln!(text, "{},{},{},{},{value}", field(&l.arm), l.seed, point.update, field(metric));
             }
         }
     }
     let updates = experiment.training.updates;
     for r in &outcome.robustness {
         for (metric, value) in robustness::metrics(experiment, r) {
-            let _ = writeln!(text, "{},{},{updates},{metric},{value}", r.arm, r.seed);
+            let _ = writeln!(text, "{},{},{updates},{},{value}", field(&r.arm), r.seed, field(&metric));
         }
     }
     write(&Local, &out.join("metrics.csv"), &text)
@@ -99,7 +107,7 @@ pub(crate) fn write(disk: &dyn Disk, path: &Path, text: &str) -> Result<(), Erro
 /// Reads a file of results, if it is there.
 pub(crate) fn read<T: serde::de::DeserializeOwned>(disk: &dyn Disk, path: &Path) -> Result<Option<T>, Error> {
     match disk.read(path) {
-        Ok(text) => match serde_json::from_slice(&text) {
+        Ok(text) => match crate::json::from_slice(&text) {
             Ok(value) => Ok(Some(value)),
             Err(e) => Err(Error::Format { path: path.into(), why: format!("{e}; delete it to do this job again") }),
         },

@@ -1,6 +1,6 @@
 use super::divergence::Payable;
 use super::trained::learner_folder;
-use super::{Context, files, imagined, models, priorities};
+use super::{Context, far_outside, files, imagined, models, priorities};
 use crate::{Agent, AlgorithmConfig, Error, evaluate};
 use backcast_algos::imagines::World;
 use backcast_core::{Columns, Key, Slot, Source, Spec, State, first_non_finite, under};
@@ -186,11 +186,23 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
 
     let checkpoint = folder.join(CHECKPOINT);
     let mut progress = Progress::default();
+    // The update of the last checkpoint, if there is one.
+    let mut saved = None;
     if let Some(notes) = files::restore(context.disk, &mut learning, &checkpoint)? {
         let text = notes.get("progress").map_or("", String::as_str);
-        progress = serde_json::from_str(text)
+        progress = crate::json::from_str(text)
             .map_err(|e| Error::Format { path: checkpoint.clone(), why: format!("`progress`: {e}") })?;
+        saved = Some(progress.update);
     }
+    let outlier = || experiment.data_of(arm).ok().and_then(|data| far_outside::in_log(&data));
+    let not_finite = |(tensor, index): (String, usize), update: u64, saved: Option<u64>| {
+        let mut hint = match saved {
+            Some(saved) => format!("the last good state, of update {saved}, is {}", checkpoint.display()),
+            None => "nothing was saved before".to_owned(),
+        };
+        hint += &outlier().unwrap_or("; lower the learning rates or look at the log's rewards".into());
+        Error::NotFinite { job: job.clone(), tensor, index, update, hint }
+    };
 
     let (training, imagination) = (&experiment.training, &experiment.imagination);
     let generation = |update: u64| imagination.refresh_every.map_or(0, |every| update / every);
@@ -201,6 +213,7 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
     while progress.update < training.updates {
         if progress.update.is_multiple_of(64) && context.observer.stop() {
             progress.seconds += clock.elapsed().as_secs_f64();
+            sound(&mut learning.agent).map_err(|what| not_finite(what, progress.update, saved))?;
             write_checkpoint(context.disk, &mut learning, &progress, &checkpoint)?;
             return Err(Error::Interrupted);
         }
@@ -208,7 +221,12 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
         if made.is_some() && progress.update > 0 && generation(progress.update) != generation(progress.update - 1) {
             made = imagined(context, seed, arm.imagine, generation(progress.update), &job)?;
         }
-        learning.imagine(real, progress.update, step.name("imagination"), &mut progress, &job)?;
+        learning.imagine(real, progress.update, step.name("imagination"), &mut progress, &job).map_err(
+            |e| match e {
+                Error::Mismatch(why) => Error::Mismatch(why + &outlier().unwrap_or_default()),
+                other => other,
+            },
+        )?;
         let Learning { agent, own } = &mut learning;
         let own = agent.real_share().zip(own.as_ref()).map(|(share, ring)| Mixture::new(real, ring, 1.0 - share));
         let mixture = made.as_ref().map(|made| Mixture::new(real, made, imagination.ratio)).or(own);
@@ -228,60 +246,77 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
         }
         if progress.update.is_multiple_of(training.eval_every) {
             progress.seconds += clock.elapsed().as_secs_f64();
-            if let Some((tensor, index)) = first_non_finite(&mut learning.agent) {
-                let hint = format!(
-                    "the last good state is {}; lower the learning rates or look at the log's rewards",
-                    checkpoint.display()
-                );
-                return Err(Error::NotFinite { job, tensor, index, update: progress.update, hint });
-            }
+            sound(&mut learning.agent).map_err(|what| not_finite(what, progress.update, saved))?;
             // Every arm and every evaluation of a seed meets the same starts.
             let (score, _) =
-                score(context, &mut learning.agent, training.eval_episodes, context.key(seed).name("evaluation"))?;
+                score(context, &mut learning.agent, training.eval_episodes, context.key(seed).name("evaluation"))?
+                    .map_err(|what| not_finite(what, progress.update, saved))?;
             let metrics: Vec<(String, f64)> =
                 std::mem::take(&mut progress.sums).into_iter().map(|(name, (sum, n))| (name, sum / n as f64)).collect();
             let q = metrics.iter().find(|(name, _)| name == "q").map(|(_, q)| *q);
             let complaint = payable.zip(q).and_then(|(payable, q)| payable.complaint(q, progress.update));
             // Said once: what diverges goes on diverging.
-            if let Some(complaint) = complaint.filter(|_| progress.warnings.is_empty()) {
+            if let Some(mut complaint) = complaint.filter(|_| progress.warnings.is_empty()) {
+                complaint += &outlier().unwrap_or_default();
                 context.observer.warning(&job, &complaint);
                 progress.warnings.push(complaint);
             }
             progress.curve.push(Point { update: progress.update, score, metrics });
             context.observer.evaluated(&job, &arm.name, &progress.curve);
             write_checkpoint(context.disk, &mut learning, &progress, &checkpoint)?;
+            saved = Some(progress.update);
             clock = Instant::now();
         }
     }
+    // Updates after the last evaluation have been looked at by nobody yet.
+    sound(&mut learning.agent).map_err(|what| not_finite(what, progress.update, saved))?;
     let (score, score_std) =
-        score(context, &mut learning.agent, training.final_episodes, context.key(seed).name("final"))?;
+        score(context, &mut learning.agent, training.final_episodes, context.key(seed).name("final"))?
+            .map_err(|what| not_finite(what, progress.update, saved))?;
     write_checkpoint(context.disk, &mut learning, &progress, &checkpoint)?;
     let Progress { curve, seconds, warnings, .. } = progress;
     let result = LearnResult { arm: arm.name.clone(), seed, score, score_std, curve, seconds, warnings };
-    files::write(context.disk, &result_path, &serde_json::to_string_pretty(&result).expect("plain values"))?;
+    files::write(context.disk, &result_path, &crate::json::to_string_pretty(&result).expect("plain values"))?;
     context.observer.finished(&job, &format!("score {score:.1}"));
     Ok(result)
 }
 
 fn write_checkpoint(disk: &dyn Disk, learning: &mut Learning, progress: &Progress, path: &Path) -> Result<(), Error> {
-    let progress = serde_json::to_string(progress).expect("plain values");
+    let progress = crate::json::to_string(progress).expect("plain values");
     Ok(save_on(disk, learning, &BTreeMap::from([("progress".into(), progress)]), path)?)
 }
 
+/// What is not finite: a tensor or a number by its name, and which of its elements.
+pub(crate) type NotFinite = (String, usize);
+
+/// Whether all numbers of an agent are finite.
+fn sound(agent: &mut Agent) -> Result<(), NotFinite> {
+    first_non_finite(agent).map_or(Ok(()), Err)
+}
+
 /// Mean and standard deviation over episodes, normalised where the task has reference scores.
-fn score(context: &Context<'_>, agent: &mut Agent, episodes: usize, key: Key) -> Result<(f64, f64), Error> {
+fn score(
+    context: &Context<'_>,
+    agent: &mut Agent,
+    episodes: usize,
+    key: Key,
+) -> Result<Result<(f64, f64), NotFinite>, Error> {
     let task = &context.experiment.task;
     let returns = evaluate(&mut agent.as_evaluated(), || backcast_envs::make(task), episodes, key)?;
     Ok(mean_and_deviation(task, &returns))
 }
 
-/// Mean and standard deviation of returns, normalised where the task has reference scores.
-pub(crate) fn mean_and_deviation(task: &str, returns: &[f64]) -> (f64, f64) {
+/// Mean and standard deviation of returns, normalised where the task has reference scores. Parameters can be finite and what they come
+/// to not.
+pub(crate) fn mean_and_deviation(task: &str, returns: &[f64]) -> Result<(f64, f64), NotFinite> {
+    if let Some(episode) = returns.iter().position(|r| !r.is_finite()) {
+        return Err(("return".into(), episode));
+    }
     let n = returns.len() as f64;
     let mean = returns.iter().sum::<f64>() / n;
     let std = (returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / n).sqrt();
-    match backcast_envs::score(task) {
+    Ok(match backcast_envs::score(task) {
         Some(score) => (score.mean(mean), score.deviation(std)),
         None => (mean, std),
-    }
+    })
 }

@@ -5,12 +5,13 @@
 //! clusters cannot lock, or not between hosts; two processes that meet there do the same work twice and come to the same
 //! bits, since every file is written beside and renamed.
 
+use super::place::is_run;
 use crate::Error;
-use backcast_nn::UNFINISHED;
+use backcast_nn::is_unfinished;
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
-    fs::{File, TryLockError},
+    fs::{File, FileType, TryLockError},
     io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
     time::Duration,
@@ -50,8 +51,8 @@ const TRIES: usize = 20;
 /// How long between.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Asks again for a moment. A process that is killed just as it starts another, such as git for the commit, leaves its locks with that one
-/// until the new program takes over; who comes right after would be told that a dead process is at work.
+/// Asks again for a moment. A process that is killed just as it starts another leaves its locks with that one until the new program takes
+/// over; who comes right after would be told that a dead process is at work.
 fn patiently(mut ask: impl FnMut() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
     for _ in 1..TRIES {
         match ask() {
@@ -86,7 +87,7 @@ impl Lock {
         let mut text = String::new();
         // Nobody has to be able to read it.
         let _ = file.read_to_string(&mut text);
-        let named: Option<Holder> = serde_json::from_str(&text).ok();
+        let named: Option<Holder> = crate::json::from_str(&text).ok();
         match patiently(|| file.try_lock()) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -100,16 +101,33 @@ impl Lock {
                 }
             }
         }
-        let mine = serde_json::to_string(&Holder::here()).expect("plain values");
+        let mine = crate::json::to_string(&Holder::here()).expect("plain values");
         let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(mine.as_bytes()));
         written.map_err(io)?;
         Ok(Self { folder: out.into(), file, left_by: named })
     }
 
-    /// Removes what a process that died in this folder, or in a folder within it, was writing. Not to be asked where folders
-    /// within have locks of their own.
+    /// Removes what a process that died in this folder, or in those that a run has within it, was writing: files of the names that
+    /// [`replace`](backcast_nn::replace) makes, and no others. Nothing where no run has its settings yet: the folder may be anybody's.
     pub fn sweep_up(&self) -> Result<(), Error> {
-        sweep_up(&self.folder).map_err(|source| Error::Io { path: self.folder.clone(), source })
+        if !is_run(&self.folder) {
+            return Ok(());
+        }
+        let mut folders = vec![self.folder.clone()];
+        for (part, deep) in [("models", false), ("learners", true), ("tensorboard", true)] {
+            let part = self.folder.join(part);
+            let within = entries(&part)?.into_iter().filter(|(_, kind)| deep && kind.is_dir());
+            folders.extend(within.map(|(path, _)| path));
+            folders.push(part);
+        }
+        for folder in &folders {
+            for (path, kind) in entries(folder)? {
+                if kind.is_file() && path.file_name().is_some_and(|name| is_unfinished(&name.to_string_lossy())) {
+                    std::fs::remove_file(&path).map_err(|source| Error::Io { path, source })?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether somebody is at work in the folder `out` now.
@@ -136,17 +154,15 @@ fn is_alive(holder: &Holder) -> bool {
     holder.host == host() && holder.pid != std::process::id() && proc.join(holder.pid.to_string()).exists()
 }
 
-/// Removes files that were being written when their process died.
-fn sweep_up(folder: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            sweep_up(&entry.path())?;
-        } else if entry.file_name().to_string_lossy().ends_with(UNFINISHED) {
-            std::fs::remove_file(entry.path())?;
-        }
+/// What is in a folder, if there is one; a link is a link, whatever it leads to.
+fn entries(folder: &Path) -> Result<Vec<(PathBuf, FileType)>, Error> {
+    let read = || -> io::Result<_> {
+        std::fs::read_dir(folder)?.map(|entry| entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))).collect()
+    };
+    match read() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(vec![]),
+        read => read.map_err(|source| Error::Io { path: folder.into(), source }),
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -167,16 +183,20 @@ mod tests {
 
         // A process that died: its name stands in the file, and half a file stands beside a checkpoint.
         let dead = Holder { pid: u32::MAX, host: "elsewhere".into() };
-        std::fs::write(out.join(Lock::FILE), serde_json::to_string(&dead).unwrap()).unwrap();
-        std::fs::create_dir_all(out.join("learners/a")).unwrap();
-        let (half, whole) = (out.join(format!("learners/a/.x.0{UNFINISHED}")), out.join("learners/a/x"));
+        std::fs::write(out.join(Lock::FILE), crate::json::to_string(&dead).unwrap()).unwrap();
+        std::fs::create_dir_all(out.join("learners/a/deeper")).unwrap();
+        let half = out.join("learners/a/.x.0.unfinished");
+        let others = ["learners/a/x", ".x.unfinished", "learners/a/deeper/.x.0.unfinished"].map(|name| out.join(name));
         std::fs::write(&half, "ha").unwrap();
-        std::fs::write(&whole, "whole").unwrap();
+        others.iter().for_each(|path| std::fs::write(path, "whole").unwrap());
         let lock = Lock::take(&out).unwrap();
         assert_eq!(lock.left_by(), Some(&dead));
         assert!(Lock::is_taken(&out) && !Lock::is_taken(&out.join("learners")));
         lock.sweep_up().unwrap();
-        assert!(!half.exists() && whole.exists());
+        assert!(half.exists(), "nobody's settings are here");
+        std::fs::write(out.join("config.toml"), "").unwrap();
+        lock.sweep_up().unwrap();
+        assert!(!half.exists() && others.iter().all(|path| path.exists()));
         drop(lock);
         assert_eq!(Lock::take(&out).unwrap().left_by(), None);
         std::fs::write(out.join(Lock::FILE), "{\"pid\": 3").unwrap();

@@ -8,12 +8,14 @@ mod bands;
 mod data;
 mod dataset;
 mod divergence;
+mod far_outside;
 mod files;
 mod free_space;
 mod learn;
 mod lock;
 mod mix;
 mod models;
+mod place;
 pub(crate) mod pool;
 mod robustness;
 mod selection;
@@ -27,6 +29,7 @@ pub use free_space::FreeSpace;
 pub use learn::{LearnResult, Point};
 pub use lock::{Holder, Lock};
 pub use models::{HorizonPoint, ModelResult};
+pub use place::{apart, not_inside_a_run};
 pub use robustness::{LevelResult, LevelSummary, RobustnessResult};
 pub use selection::{Distance, Judgement, Rule, Selection, SelectionConfig, distances, select, select_by};
 pub use trained::{Way, experiment_of, learner_folder, trained, way_of};
@@ -174,13 +177,14 @@ impl Context<'_> {
 ///
 /// # Errors
 /// Whatever hinders it; everything up to then is saved, and the same call goes on. [`Error::Busy`] if somebody else is at
-/// work in the folder.
+/// work in the folder, [`Error::Place`] if it is not one of its own.
 pub fn carry_out(
     experiment: &Experiment,
     out: &Path,
     threads: usize,
     observer: &dyn Observer,
 ) -> Result<Outcome, Error> {
+    apart(out)?;
     let lock = Lock::take(out)?;
     lock.sweep_up()?;
     carry_out_on(&Local, experiment, out, threads, observer)
@@ -335,7 +339,8 @@ pub(crate) fn imagined(
         return Err(Error::Interrupted);
     }
     if buffer.is_empty() {
-        return Err(Error::Mismatch(format!("{job}: the model imagined nothing; look at its fit")));
+        let outlier = far_outside::in_log(&context.experiment.data).unwrap_or_default();
+        return Err(Error::Mismatch(format!("{job}: the model imagined nothing; look at its fit{outlier}")));
     }
     debug_assert_eq!(buffer.spec(), spec);
     debug_assert!(buffer.values(Column::Reward).iter().all(|r| r.is_finite()));

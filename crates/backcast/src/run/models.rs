@@ -150,7 +150,7 @@ pub(crate) fn fit(context: &Context<'_>, seed: u64, direction: Direction) -> Res
         reward_unexplained,
         horizon,
     };
-    files::write(context.disk, &result_path, &serde_json::to_string_pretty(&result).expect("plain values"))?;
+    files::write(context.disk, &result_path, &crate::json::to_string_pretty(&result).expect("plain values"))?;
     // The model is safe in its own file now.
     let _ = context.disk.remove(&partial);
     context.observer.finished(&job, &format!("{} epochs", result.epochs));

@@ -108,12 +108,23 @@ pub(crate) fn measure(
             let key = context.key(seed).name("final");
             let world = || make_pushable(&context.experiment.task);
             let pushed = evaluate_pushed(&mut agent.as_evaluated(), world, config.episodes, pushes, key)?;
-            let (score, score_std) = learn::mean_and_deviation(&context.experiment.task, &pushed.returns);
+            let (score, score_std) =
+                learn::mean_and_deviation(&context.experiment.task, &pushed.returns).map_err(|(tensor, index)| {
+                    let hint =
+                        format!("pushed ({}), its policy leaves what it can be asked; try lower levels", level.name());
+                    Error::NotFinite {
+                        job: job.clone(),
+                        tensor,
+                        index,
+                        update: context.experiment.training.updates,
+                        hint,
+                    }
+                })?;
             levels.push(LevelResult { level, score, score_std, outside: pushed.outside, waits: pushed.waits });
         }
         let note: Vec<String> = levels.iter().map(|l| format!("{} {:.1}", l.level.name(), l.score)).collect();
         let result = RobustnessResult { arm: name.clone(), seed, radius: support.radius() as f64, levels };
-        files::write(context.disk, &path, &serde_json::to_string(&result).expect("plain values"))?;
+        files::write(context.disk, &path, &crate::json::to_string(&result).expect("plain values"))?;
         context.observer.finished(&job, &note.join(", "));
         Ok(result)
     })

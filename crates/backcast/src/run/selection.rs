@@ -353,7 +353,7 @@ fn judge(
         config: config.clone(),
         judgement: judgement.clone(),
     });
-    files::write(&Local, &path, &serde_json::to_string_pretty(&kept).expect("plain values"))?;
+    files::write(&Local, &path, &crate::json::to_string_pretty(&kept).expect("plain values"))?;
     observer.finished(&job, &format!("{estimate:.3} ± {spread:.3}"));
     Ok(judgement)
 }

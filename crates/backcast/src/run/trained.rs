@@ -63,7 +63,7 @@ pub fn way_of(run: &Path, arm: &Arm, seed: u64) -> Result<Option<Way>, Error> {
         Err(source) => return Err(Error::Io { path, source }),
     };
     let header: serde_json::Value = serde_json::from_slice(&header).unwrap_or_default();
-    let progress = header["__metadata__"]["progress"].as_str().and_then(|text| serde_json::from_str(text).ok());
+    let progress = header["__metadata__"]["progress"].as_str().and_then(|text| crate::json::from_str(text).ok());
     Ok(progress.map(|Progress { update, curve, seconds, warnings, .. }| Way { update, curve, seconds, warnings }))
 }
 

@@ -86,17 +86,17 @@ pub(super) struct Size {
 impl Results {
     /// What an earlier comparison on the same machine left, or nothing.
     pub(super) fn earlier(path: &Path, machine: &Machine) -> Self {
-        let earlier: Option<Self> = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let earlier: Option<Self> = std::fs::read(path).ok().and_then(|bytes| backcast::json::from_slice(&bytes).ok());
         earlier.filter(|e| e.machine == *machine).unwrap_or_default()
     }
 
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
         let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
-        serde_json::from_slice(&bytes).with_context(|| path.display().to_string())
+        backcast::json::from_slice(&bytes).with_context(|| path.display().to_string())
     }
 
     pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let json = serde_json::to_vec_pretty(self)?;
+        let json = backcast::json::to_string_pretty(self)?;
         std::fs::write(path, json).with_context(|| path.display().to_string())
     }
 }

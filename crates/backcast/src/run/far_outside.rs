@@ -1,0 +1,96 @@
+//! Numbers of a log that are far outside what the rest of it has: what most often makes a learner diverge.
+
+use crate::DataConfig;
+use backcast_core::Real;
+use backcast_data::Log;
+
+/// How many times further out than the middle half of its column is wide a number has to be.
+const FAR: f64 = 1e4;
+
+/// What is to be added to a complaint if the log in the file of `data` has such a number; nothing if it has not, or is a generated one.
+pub(crate) fn in_log(data: &DataConfig) -> Option<String> {
+    let log = backcast_data::read(data.file.as_ref()?, &data.reading()).ok()?;
+    furthest(&log).map(|what| format!("; {}: {what}", log.origin().display()))
+}
+
+/// The number in a row and a column, where the log has one.
+type Number<'a> = &'a dyn Fn(usize, usize) -> Option<Real>;
+
+/// The number that is furthest outside, of the first kind that has one: a next observation is the next row's again.
+fn furthest(log: &Log) -> Option<String> {
+    let [obs, act] = log.widths();
+    let kinds: [(&str, usize, Number<'_>); 4] = [
+        ("observations", obs, &|row, col| Some(log.row(row).obs[col])),
+        ("actions", act, &|row, col| Some(log.row(row).act[col])),
+        ("rewards", 1, &|row, _| Some(log.row(row).reward)),
+        ("next observations", obs, &|row, col| log.row(row).next_obs.map(|next| next[col])),
+    ];
+    kinds.iter().find_map(|(kind, width, number)| {
+        let columns = (0..*width).filter_map(|col| {
+            let column: Option<Vec<f64>> = (0..log.len()).map(|row| number(row, col).map(f64::from)).collect();
+            outlier(&column?).map(|found| (col, found))
+        });
+        let (col, Outlier { row, value, middle, .. }) = columns.max_by(|a, b| a.1.times.total_cmp(&b.1.times))?;
+        // As they stand in the log.
+        let [value, low, high] = [value, middle[0], middle[1]].map(|x| x as Real);
+        Some(format!(
+            "row {row}, column {col} of the {kind} is {value:e}, far outside: half of that column lies between {low} and {high}"
+        ))
+    })
+}
+
+/// A number that is far outside its column.
+struct Outlier {
+    row: usize,
+    value: f64,
+    /// The quartiles of the column.
+    middle: [f64; 2],
+    /// How many times further out than the middle half is wide.
+    times: f64,
+}
+
+fn outlier(column: &[f64]) -> Option<Outlier> {
+    let mut sorted = column.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let quantile = |share: f64| sorted.get((share * (sorted.len().checked_sub(1)?) as f64) as usize).copied();
+    let (low, median, high) = (quantile(0.25)?, quantile(0.5)?, quantile(0.75)?);
+    let far = |x: f64| (x - median).abs();
+    let (row, &value) = column.iter().enumerate().max_by(|a, b| far(*a.1).total_cmp(&far(*b.1)))?;
+    // Where half of a column is alike, as rewards are, the mean distance of the others says how wide it is.
+    let others = (column.iter().map(|&x| far(x)).sum::<f64>() - far(value)) / (column.len() as f64 - 1.0).max(1.0);
+    let width = (high - low).max(others);
+    let times = far(value) / if width > 0.0 { width } else { median.abs().max(1.0) };
+    (times > FAR).then_some(Outlier { row, value, middle: [low, high], times })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use backcast_core::Key;
+    use backcast_data::Row;
+
+    fn log(change: impl Fn(usize, &mut [Real; 2], &mut Real)) -> Log {
+        let key = Key::new(4);
+        let mut log = Log::new(2, 1, false);
+        for t in 0..500_usize {
+            let (mut obs, mut reward) = ([0.0; 2], 0.0);
+            key.fold(t as u64).normal(&mut obs);
+            change(t, &mut obs, &mut reward);
+            log.push(Row { obs: &obs, act: &[0.5], reward, terminal: false, timeout: false, next_obs: None });
+        }
+        log
+    }
+
+    #[test]
+    fn a_wild_number_is_found_and_rare_ones_are_left_alone() {
+        assert_eq!(furthest(&log(|_, _, _| ())), None);
+        // One reward among nothing, and heavy tails, are what logs have.
+        assert_eq!(furthest(&log(|t, _, reward| *reward = (t == 400) as u8 as Real)), None);
+        assert_eq!(furthest(&log(|t, obs, _| obs[1] *= if t % 100 == 3 { 100.0 } else { 1.0 })), None);
+        let said = furthest(&log(|t, obs, _| obs[1] = if t == 77 { -1e9 } else { obs[1] })).expect("one");
+        assert!(said.starts_with("row 77, column 1 of the observations is -1e9"), "{said}");
+        let said = furthest(&log(|t, _, reward| *reward = if t == 3 { 1e30 } else { 0.0 })).expect("one");
+        assert!(said.starts_with("row 3, column 0 of the rewards is 1"), "{said}");
+        assert_eq!(furthest(&Log::new(2, 1, false)), None);
+    }
+}

@@ -141,10 +141,11 @@ fn card(args: &Args, experiment: &Experiment, arm: &Arm, seed: u64, policy: &Exp
             let seeds = own.seeds.len();
             writeln!(
                 text,
-                "| score of the method | {:.1} interquartile mean, {} {}, over {seeds} seeds |",
+                "| score of the method | {:.1} interquartile mean, {} {}, over {seeds} seed{} |",
                 own.iqm,
                 own.spread.name(),
-                own.spread
+                own.spread,
+                if seeds == 1 { "" } else { "s" }
             )?;
         }
         writeln!(text, "| source | {} |", summary.commit)?;

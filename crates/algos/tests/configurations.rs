@@ -88,7 +88,8 @@ fn refused(case: &Case, field: &str, value: Value) {
     match bad.check() {
         Ok(Err(error)) => assert_eq!(error.field, leaf(field), "{}: {error}", case.name),
         Err(form) => {
-            assert!(value.is_integer() && form.contains(leaf(field)), "{}.{field} = {value}: {form}", case.name)
+            let shaped = value.is_integer() || value.is_array();
+            assert!(shaped && form.contains(leaf(field)), "{}.{field} = {value}: {form}", case.name)
         }
         Ok(Ok(())) => panic!("{}.{field} = {value} passes", case.name),
     }
@@ -122,6 +123,11 @@ fn every_number_is_refused_where_it_makes_no_sense() {
                     let needless = name == "samples" && weight == Some(0.0);
                     if !MAY_BE_ZERO.contains(&name) && !needless {
                         refused(&case, &field, Value::Integer(0));
+                    }
+                }
+                Value::Array(_) if name == "log_std_bounds" => {
+                    for bad in [vec![], vec![1.0], vec![2.0, -20.0], vec![f64::NAN, 2.0], vec![-20.0, f64::INFINITY]] {
+                        refused(&case, &field, Value::from(bad));
                     }
                 }
                 Value::Array(_) => {

@@ -60,7 +60,13 @@ fn rests(algorithm: &AlgorithmConfig, updates: u64) -> Vec<Rest> {
     let once = |every: u64| -> Rest {
         // Before the first update there is only the policy as it was drawn.
         let left = if every >= updates { updates } else { 0 };
-        ("rollouts.every", "the model is not asked again after the first rollouts", left, "roll out more often", true)
+        (
+            "rollouts.every",
+            "the policy is not rolled out again after its first rollouts",
+            left,
+            "roll out more often",
+            false,
+        )
     };
     match algorithm {
         A::Cql(c) => {
@@ -144,7 +150,7 @@ mod tests {
             ("name='sdc'", 30_000, 1, false),
             ("name='combo'", 20_000, 0, false),
             ("name='combo', cql={warm_start=20000}", 20_000, 1, true),
-            ("name='mopo', rollouts={every=5000}", 5000, 1, true),
+            ("name='mopo', rollouts={every=5000}", 5000, 1, false),
             ("name='iql', actor_decay=10000", 20_000, 1, false),
             ("name='iql', actor_decay=20000", 20_000, 0, false),
             // Every second update is one of the actor.

@@ -117,3 +117,32 @@ fn the_commit_is_that_of_the_program_and_not_of_where_it_runs() {
     assert_ne!(summary.commit, "fa11acefa11ace with changes");
     assert_eq!(summary.commit, option_env!("BACKCAST_COMMIT").unwrap_or("built without a commit"));
 }
+
+/// By default CQL begins with more updates of cloning than this experiment has.
+#[test]
+fn a_method_of_which_nothing_is_left_is_refused_and_a_part_that_rests_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = super::experiment(folder.path(), 30).display().to_string();
+    let run = |out: &str, warm_start: &str| {
+        let out = folder.path().join(out);
+        let cql = format!("arms=[{{name='CQL', algorithm={{name='cql', hidden=[4], samples=1{warm_start}}}}}]");
+        let words = ["run", &file, "--out", &out.display().to_string(), "--set", &cql];
+        let (code, text) = said(&xtask(&words).output().expect("it starts"));
+        (code, text, out)
+    };
+    let (code, text, out) = run("cloning", "");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("nothing of the method is left") && text.contains("`warm_start`"), "{text}");
+    assert!(!out.exists(), "a folder was left behind");
+
+    let (code, text, out) = run("half", ", warm_start=15");
+    assert_eq!(code, Some(0), "{text}");
+    let told = "CQL: for 15 of 30 updates the policy only clones";
+    assert!(text.contains(told) && text.contains("set it to 0"), "{text}");
+    let page = std::fs::read_to_string(out.join("report.html")).expect("a report");
+    assert!(page.contains(told) && !page.contains("95 %"), "{page}");
+
+    let (code, text, _) = run("whole", ", warm_start=0");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!text.contains("only clones") && !text.contains("95 %") && text.contains("range"), "{text}");
+}

@@ -23,11 +23,18 @@ fn a_policy_is_exported_with_a_card() {
         for form in ["safetensors", "onnx"] {
             succeed(&mut xtask(&["export", &run_text, "--arm", &arm.name, "--to", form, "--out", &name(form)]));
             let card = std::fs::read_to_string(name(form) + ".md").expect("a card");
-            for part in
-                ["pendulum-v1", "95 % interval", "over 2 episodes", "fnv1a64:", "updates = 30", "generated: 1000 rows"]
-            {
+            for part in [
+                "pendulum-v1",
+                "standard error",
+                "over 2 episodes",
+                "range",
+                "fingerprint of the data",
+                "updates = 30",
+                "generated: 1000 rows",
+            ] {
                 assert!(card.contains(part), "{part} is missing:\n{card}");
             }
+            assert!(!card.contains("95 %"), "an interval of one seed:\n{card}");
         }
         let bytes = std::fs::read(name("safetensors")).expect("a policy");
         let policy = ExportedPolicy::from_safetensors(&bytes).expect("a policy");

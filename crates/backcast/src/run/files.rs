@@ -5,7 +5,7 @@ use backcast_core::{Key, State};
 use backcast_nn::{CheckpointError, Disk, Local, load_from, replace};
 use backcast_stats::{Metric, Scores, Spread, interquartile_mean};
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, collections::BTreeMap, fmt::Write, io, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 /// `summary.json`: the scores of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,32 +71,29 @@ pub fn write_summary(summary: &Summary, out: &Path) -> Result<(), Error> {
     write(&Local, &out.join("summary.json"), &text)
 }
 
-/// A text as a field of a line of values with commas between them (RFC 4180).
-fn field(text: &str) -> Cow<'_, str> {
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")).into(),
-        false => text.into(),
-    }
-}
-
 /// Writes `metrics.csv` into `out`: `arm,seed,update,metric,value`, one line per number. What was measured
 /// from pushed states is there as `slight_score` and so on, at the last update.
 pub fn write_metrics(experiment: &Experiment, outcome: &Outcome, out: &Path) -> Result<(), Error> {
-    let mut text = String::from("arm,seed,update,metric,value\n");
+    let mut table = csv::Writer::from_writer(Vec::new());
+    let mut line = |arm: &str, seed: &str, update: &str, metric: &str, value: &str| {
+        table.write_record([arm, seed, update, metric, value]).expect("memory takes every line");
+    };
+    line("arm", "seed", "update", "metric", "value");
     for l in &outcome.learners {
         for point in &l.curve {
             let score = [("score".to_owned(), point.score)];
             for (metric, value) in score.iter().chain(&point.metrics) {
-                let _ = writeln!(text, "{},{},{},{},{value}", field(&l.arm), l.seed, point.update, field(metric));
+                line(&l.arm, &l.seed.to_string(), &point.update.to_string(), metric, &value.to_string());
             }
         }
     }
-    let updates = experiment.training.updates;
+    let updates = experiment.training.updates.to_string();
     for r in &outcome.robustness {
         for (metric, value) in robustness::metrics(experiment, r) {
-            let _ = writeln!(text, "{},{},{updates},{},{value}", field(&r.arm), r.seed, field(&metric));
+            line(&r.arm, &r.seed.to_string(), &updates, &metric, &value.to_string());
         }
     }
+    let text = String::from_utf8(table.into_inner().expect("memory")).expect("text");
     write(&Local, &out.join("metrics.csv"), &text)
 }
 

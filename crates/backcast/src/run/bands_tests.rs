@@ -29,7 +29,7 @@ fn run(folder: &Path, seeds: std::ops::Range<u64>, text: &str) {
             let to = learner_folder(folder, arm, seed);
             std::fs::create_dir_all(&to).unwrap();
             let result = result(&arm.name, seed, [-1.0, 0.0, 1.0, 0.5, -0.3, 0.2][seed as usize % 6]);
-            std::fs::write(to.join("result.json"), serde_json::to_string(&result).unwrap()).unwrap();
+            std::fs::write(to.join("result.json"), crate::json::to_string(&result).unwrap()).unwrap();
         }
     }
 }

@@ -246,6 +246,15 @@ pub struct Finding {
     pub message: String,
 }
 
+impl Finding {
+    /// Its name, where it is and what it says, without how bad it is: ``disagreements: `next_observations`, row 4: …``.
+    pub fn sentence(&self) -> String {
+        let row = self.row.map_or(String::new(), |row| format!(", row {row}"));
+        let place = self.dataset.as_ref().map_or(String::new(), |dataset| format!("`{dataset}`{row}: "));
+        format!("{}: {place}{}", self.name, self.message)
+    }
+}
+
 /// What [`check()`] found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Check {
@@ -556,15 +565,7 @@ impl fmt::Display for Finding {
             Severity::Warn => "warn ",
             Severity::Error => "error",
         };
-        write!(f, "{severity}  {}: ", self.name)?;
-        if let Some(dataset) = &self.dataset {
-            write!(f, "`{dataset}`")?;
-            if let Some(row) = self.row {
-                write!(f, ", row {row}")?;
-            }
-            f.write_str(": ")?;
-        }
-        f.write_str(&self.message)
+        write!(f, "{severity}  {}", self.sentence())
     }
 }
 

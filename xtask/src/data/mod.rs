@@ -253,7 +253,11 @@ fn are_transitions(path: &Path) -> bool {
 fn transitions(path: &Path) -> anyhow::Result<()> {
     use backcast::core::Source;
     let stored = Stored::open(path).map_err(|e| advise(path, e))?;
-    stored.verify().map_err(|e| advise(path, e))?;
+    stored.verify().map_err(|e| match e {
+        // It would be advised to do what is being done.
+        DataError::Value { .. } => e.into(),
+        other => advise(path, other),
+    })?;
     let (spec, rows) = (stored.spec(), stored.len());
     println!("{}  (transitions)", path.display());
     println!("  rows      {rows} of {} observations and {} actions within ±{}", spec.obs, spec.act, spec.act_limit);

@@ -118,7 +118,7 @@ fn judge(
     let mut all: Vec<(Severity, String, String)> = findings
         .into_iter()
         .filter(|finding| finding.severity > Severity::Info && finding.name != "beyond_one")
-        .map(|finding| (finding.severity, finding.name.to_owned(), finding.to_string()))
+        .map(|finding| (finding.severity, finding.name.to_owned(), finding.sentence()))
         .collect();
     let limit = spec.act_limit * (1.0 + 1e-5);
     let actions = || (0..log.len()).flat_map(|t| log.row(t).act);

@@ -118,6 +118,8 @@ fn judge(
     let mut all: Vec<(Severity, String, String)> = findings
         .into_iter()
         .filter(|finding| finding.severity > Severity::Info && finding.name != "beyond_one")
+        // What is left out anyway needs no warning.
+        .filter(|finding| finding.name != "stale" || !config.drop_stale)
         .map(|finding| (finding.severity, finding.name.to_owned(), finding.sentence()))
         .collect();
     let limit = spec.act_limit * (1.0 + 1e-5);
@@ -127,7 +129,9 @@ fn judge(
     if beyond > 0 {
         let furthest = actions().fold(0.0, |far: Real, a| far.max(a.abs()));
         let (severity, what) = match share > MOST {
-            true => (Severity::Error, "they are in other units, or of another task"),
+            true => {
+                (Severity::Error, "they are in other units, or of another task (`data.clip_actions` pulls them back)")
+            }
             false => (Severity::Warn, "they are clipped"),
         };
         let text = format!(

@@ -33,7 +33,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
     let curves = kept.to_csv();
     let kept = Kept::from_csv(&curves, kept.settings, &out)?;
     let bands = Bands::of(&kept, seeds)?;
-    if let Some(folder) = out.parent() {
+    if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         Local.create_folder(folder).with_context(|| folder.display().to_string())?;
     }
     let head = "# Where the curves of this experiment are expected; made by `cargo xtask bands`.\n\n";

@@ -6,6 +6,7 @@ use anyhow::Context;
 use backcast::core::Key;
 use backcast::stats::{Bootstrap, Metric, ProfilePoint, Scores, Spread, probability_of_improvement, profile};
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
+use std::collections::HashSet;
 
 /// A method, and what it scored: nothing on tasks where it was not tried.
 struct Method {
@@ -23,6 +24,7 @@ impl Method {
 
 /// A run, and what its arms are called where another's have the same names.
 struct Labelled {
+    folder: String,
     label: String,
     run: RunReport,
 }
@@ -35,6 +37,7 @@ impl Labelled {
             .map(|(_, run)| runs.iter().any(|(_, other)| run.experiment == other.experiment && differ(run, other)))
             .collect();
         let label = |((folder, run), ambiguous): ((String, RunReport), bool)| Self {
+            folder: folder.clone(),
             label: if ambiguous { format!("{} ({folder})", run.experiment) } else { run.experiment.clone() },
             run,
         };
@@ -52,18 +55,20 @@ impl Labelled {
     }
 }
 
-/// Whether two runs of one task have other settings than their seeds.
+/// Whether two runs of one task have other settings than their seeds, or have learnt from other rows.
 fn differ(a: &RunReport, b: &RunReport) -> bool {
     let settings = |run: &RunReport| -> Vec<String> {
         run.config_toml.lines().filter(|line| !line.starts_with("seeds")).map(str::to_owned).collect()
     };
-    a.task == b.task && (a.experiment != b.experiment || settings(a) != settings(b))
+    let other = a.experiment != b.experiment || a.data.fingerprint != b.data.fingerprint || settings(a) != settings(b);
+    a.task == b.task && other
 }
 
 /// Tasks in the order of their runs, and methods: what has one name is one method, on whatever tasks and by whatever seeds.
-fn methods(runs: &[Labelled]) -> (Vec<String>, Vec<Method>) {
+fn methods(runs: &[Labelled]) -> anyhow::Result<(Vec<String>, Vec<Method>)> {
     let mut tasks: Vec<String> = Vec::new();
     let mut methods: Vec<Method> = Vec::new();
+    let mut counted: HashSet<(usize, usize, u64)> = HashSet::new();
     for Labelled { run, .. } in runs {
         if !tasks.contains(&run.task) {
             tasks.push(run.task.clone());
@@ -77,10 +82,14 @@ fn methods(runs: &[Labelled]) -> (Vec<String>, Vec<Method>) {
                 methods.push(Method { name: name.clone(), scores: vec![None; tasks.len()] });
                 methods.len() - 1
             });
+            let twice = own.run.seeds.iter().find(|&&seed| !counted.insert((place, task, seed)));
+            if let Some(seed) = twice {
+                anyhow::bail!("seed {seed} of {name} is in {} and in another run; give each run once", own.folder);
+            }
             methods[place].scores[task].get_or_insert_default().extend(&arm.scores);
         }
     }
-    (tasks, methods)
+    Ok((tasks, methods))
 }
 
 /// The interquartile mean, and how far the runs lie apart.
@@ -96,7 +105,7 @@ fn enough(whole: &[(usize, &Method, Scores)]) -> bool {
 /// The whole page.
 pub(crate) fn html(runs: Vec<(String, RunReport)>) -> anyhow::Result<String> {
     let runs = Labelled::all(runs);
-    let (tasks, methods) = methods(&runs);
+    let (tasks, methods) = methods(&runs)?;
     let whole: Vec<(usize, &Method, Scores)> =
         methods.iter().enumerate().filter_map(|(k, m)| Some((k, m, m.everywhere()?))).collect();
     let sure = enough(&whole);
@@ -253,7 +262,7 @@ fn curves(task: &str, runs: &[Labelled], methods: &[Method]) -> String {
     Chart { label: &label, x: "updates", y: "score", log: false, series: series.collect(), rules: vec![] }.draw()
 }
 
-fn origin(Labelled { label, run }: &Labelled) -> Markup {
+fn origin(Labelled { label, run, .. }: &Labelled) -> Markup {
     let facts = [
         ("Task", run.task.clone()),
         ("Seeds", run.seeds.len().to_string()),
@@ -277,13 +286,13 @@ fn origin(Labelled { label, run }: &Labelled) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::tests::made_up;
+    use crate::report::{DataReport, tests::made_up};
 
     #[test]
     fn arms_of_one_name_are_one_method_unless_they_stand_beside_each_other() {
         let all = |runs: &[&RunReport]| {
             let named = runs.iter().enumerate().map(|(i, run)| (format!("runs/{i}"), (*run).clone())).collect();
-            methods(&Labelled::all(named))
+            methods(&Labelled::all(named)).unwrap()
         };
         let (a, mut b) = (made_up(), made_up());
         b.task = "dmsd".into();
@@ -294,11 +303,18 @@ mod tests {
         let (_, found) = all(&[&a, &b]);
         assert_eq!(found.iter().filter(|method| method.everywhere().is_some()).count(), 1);
 
-        // Twice on one task with the same settings: more seeds of one method.
+        // Twice on one task with the same settings: more seeds of one method, and none of them twice.
         b.task = a.task.clone();
+        let named = [("runs/0".to_owned(), a.clone()), ("runs/1".to_owned(), b.clone())];
+        let error = methods(&Labelled::all(named.into())).err().expect("the same seeds").to_string();
+        assert!(error.contains("seed 0 of ") && error.contains("runs/1"), "{error}");
+        b.seeds = vec![5, 6, 7, 8, 9];
         let (_, found) = all(&[&a, &b]);
         assert_eq!(found.len(), a.arms.len());
         assert_eq!(found[0].scores[0].as_ref().unwrap().len(), 2 * a.arms[0].scores.len());
+        // From other rows: two methods, whatever the settings.
+        let elsewhere = RunReport { data: DataReport { fingerprint: "f".into(), ..b.data.clone() }, ..b.clone() };
+        assert_eq!(all(&[&a, &elsewhere]).1.len(), a.arms.len() + 1);
         // With others: two methods, which the folder tells apart if the experiment does not.
         b.config_toml.push_str("another = 1\n");
         let (_, found) = all(&[&a, &b]);

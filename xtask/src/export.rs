@@ -49,6 +49,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
         Form::Safetensors => policy.to_safetensors(),
         Form::Onnx => policy.to_onnx(),
     };
+    crate::report::not_a_record(&args.run, &args.out)?;
     let text = card(&args, &experiment, arm, seed, &policy)?;
     replace(&Local, &args.out, &bytes).with_context(|| args.out.display().to_string())?;
     let mut name = args.out.clone().into_os_string();

@@ -9,6 +9,7 @@ use crate::robustness;
 use crate::sensitivity::{self, SensitivityReport};
 use crate::svg::{Chart, Row, STYLE, Series, standalone, strip};
 use anyhow::Context;
+use backcast::nn::{Local, replace};
 use backcast::stats::Spread;
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 use serde::{Deserialize, Serialize};
@@ -148,6 +149,9 @@ pub(crate) struct DataReport {
     pub(crate) rows: usize,
     pub(crate) episodes: usize,
     pub(crate) mean_return: f64,
+    /// The fingerprint of its rows.
+    #[serde(default)]
+    pub(crate) fingerprint: String,
 }
 
 /// Which runs to report on.
@@ -169,16 +173,16 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
         let runs = args.runs.iter().map(|folder| Ok((folder.display().to_string(), read(folder)?)));
         let runs = runs.collect::<anyhow::Result<Vec<_>>>()?;
         let page = args.out.unwrap_or_else(|| PathBuf::from("comparison.html"));
-        std::fs::write(&page, crate::comparison::html(runs)?).with_context(|| page.display().to_string())?;
-        println!("{}", page.display());
-        return Ok(());
+        let text = crate::comparison::html(runs)?;
+        args.runs.iter().try_for_each(|run| not_a_record(run, &page))?;
+        return write(&page, &text);
     };
     let run = read(folder)?;
     println!("{}", crate::table::table(&run));
     robustness::table(&run).into_iter().chain(sensitivity::lines(&run)).for_each(|shown| println!("{shown}"));
     let page = args.out.unwrap_or_else(|| folder.join("report.html"));
-    std::fs::write(&page, html(&run)).with_context(|| page.display().to_string())?;
-    println!("{}", page.display());
+    not_a_record(folder, &page)?;
+    write(&page, &html(&run))?;
     if let Some(folder) = args.figures {
         std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let curves = sensitivity::figures(&run).into_iter().map(|f| (f.name, f.drawing));
@@ -188,6 +192,28 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
             println!("{}", path.display());
         }
     }
+    Ok(())
+}
+
+/// What a run cannot be read again without.
+const RECORDS: [&str; 5] = ["config.toml", "data.json", "metrics.csv", "report.json", "summary.json"];
+
+/// Refuses to write over what the folder of `run` is read from.
+pub(crate) fn not_a_record(run: &Path, out: &Path) -> anyhow::Result<()> {
+    let real = |path: &Path| path.canonicalize().ok();
+    let record = RECORDS
+        .iter()
+        .map(|name| run.join(name))
+        .find(|record| real(record).is_some_and(|record| Some(record) == real(out)));
+    match record {
+        Some(record) => anyhow::bail!("{} is a record of the run itself; give --out another file", record.display()),
+        None => Ok(()),
+    }
+}
+
+fn write(page: &Path, text: &str) -> anyhow::Result<()> {
+    replace(&Local, page, text.as_bytes()).with_context(|| page.display().to_string())?;
+    println!("{}", page.display());
     Ok(())
 }
 

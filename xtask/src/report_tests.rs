@@ -103,6 +103,7 @@ pub(crate) fn made_up() -> RunReport {
             rows: 200_000,
             episodes: 2491,
             mean_return: 5.87,
+            fingerprint: "0123456789abcdef".into(),
         },
         stages: [("load data", 1.2), ("fit models", 192.0), ("imagine", 14.0), ("learn", 3900.0), ("evaluate", 102.0)]
             .map(|(n, s)| (n.to_owned(), s))
@@ -209,6 +210,10 @@ fn the_report_command_builds_the_page_and_the_figures_from_the_file() {
     assert!(std::fs::read_to_string(folder.join("report.html")).unwrap().contains("ROMI-BCQ"));
     let figure = std::fs::read_to_string(folder.join("figures/reverse.svg")).unwrap();
     assert!(figure.starts_with("<svg") && figure.contains("<style>"));
+    // A page does not take the place of what it is made from.
+    let record = Some(folder.join("report.json"));
+    let error = main(Args { runs: vec![folder.clone()], out: record, figures: None }).unwrap_err();
+    assert!(error.to_string().contains("a record of the run itself"), "{error}");
     let error = main(Args { runs: vec![folder.join("nowhere")], out: None, figures: None }).unwrap_err();
     assert!(format!("{error:#}").contains("report.json"));
     std::fs::remove_dir_all(&folder).unwrap();

@@ -60,6 +60,7 @@ pub(crate) fn report(
             rows: outcome.data.transitions,
             episodes: outcome.data.episodes,
             mean_return: outcome.data.mean_return,
+            fingerprint: outcome.data.fingerprint.clone(),
         },
         stages: outcome.stages.clone(),
         config_toml: experiment.to_toml(),

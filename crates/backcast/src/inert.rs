@@ -68,6 +68,10 @@ fn rests(algorithm: &AlgorithmConfig, updates: u64) -> Vec<Rest> {
             false,
         )
     };
+    let rare = |period: u64| -> Rest {
+        let left = if period > updates { updates } else { 0 };
+        ("policy_period", "the policy takes no step", left, "let it move after fewer updates of the critics", true)
+    };
     match algorithm {
         A::Cql(c) => {
             let default = backcast_algos::cql::WARM_START;
@@ -93,7 +97,9 @@ fn rests(algorithm: &AlgorithmConfig, updates: u64) -> Vec<Rest> {
         A::Bcq(c) => vec![decay("decay", c.decay, 1)],
         A::Iql(c) => vec![decay("actor_decay", c.actor_decay, 1)],
         A::Scas(c) => vec![decay("actor_decay", c.actor_decay, c.policy_period)],
-        A::Bc(_) | A::Td3Bc(_) | A::Rebrac(_) | A::Awac(_) | A::Mcq(_) | A::Npg(_) => vec![],
+        A::Td3Bc(c) => vec![rare(c.policy_period)],
+        A::Rebrac(c) => vec![rare(c.policy_period)],
+        A::Bc(_) | A::Awac(_) | A::Mcq(_) | A::Npg(_) => vec![],
     }
 }
 
@@ -156,6 +162,7 @@ mod tests {
             // Every second update is one of the actor.
             ("name='scas', actor_decay=10000", 20_000, 0, false),
             ("name='td3_bc'", 10, 0, false),
+            ("name='td3_bc', policy_period=100", 40, 1, true),
         ] {
             let found = inert(algorithm, updates);
             assert_eq!(found.len(), parts, "{algorithm}, {updates} updates: {found:?}");

@@ -147,6 +147,15 @@ fn a_run_is_not_continued_judged_or_exported_with_another_dataset() {
     // The old rows, and all is well.
     SOUND.write(&live);
     assert!(carry_out(&small, &out).0.is_ok());
+    // Nor is the guard got rid of by losing its file.
+    for damage in [Some("[{"), None] {
+        match damage {
+            Some(text) => std::fs::write(out.join("data.json"), text).unwrap(),
+            None => std::fs::remove_file(out.join("data.json")).unwrap(),
+        }
+        let error = carry_out(&small, &out).0.unwrap_err().to_string();
+        assert!(error.contains("begin in another folder") && !error.contains("delete"), "{error}");
+    }
 }
 
 #[test]

@@ -453,7 +453,7 @@ fn judge(s: &Summary, marked: bool, findings: &mut Vec<Finding>) {
         Some("actions"),
         None,
         format!(
-            "{:.2} % of the values lie beyond ±1, up to {:.3}: set `act_limit`, or clip",
+            "{:.2} % of the values lie beyond ±1, up to {:.3}: clip them (`--clip`, `data.clip_actions`), unless the environment's limit is larger",
             100.0 * s.beyond_one,
             s.actions.max.max(-s.actions.min)
         ),

@@ -246,7 +246,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Whether a file holds transitions, though it may be none.
 fn are_transitions(path: &Path) -> bool {
-    matches!(Stored::open(path), Ok(_) | Err(DataError::Empty { .. }))
+    path.is_file() && matches!(Stored::open(path), Ok(_) | Err(DataError::Empty { .. }))
 }
 
 /// A column file of transitions is no log: what can be said of it is its size, and whether its checksums hold.

@@ -3,6 +3,7 @@
 
 use super::data::Loaded;
 use super::files;
+use super::learn::CHECKPOINT;
 use crate::{DataConfig, Error};
 use backcast_nn::{Disk, Local};
 use serde::{Deserialize, Serialize};
@@ -30,7 +31,15 @@ fn origin(data: &DataConfig) -> DataConfig {
 }
 
 fn learnt(disk: &dyn Disk, run: &Path) -> Result<Vec<Learnt>, Error> {
-    Ok(files::read(disk, &run.join(FILE))?.unwrap_or_default())
+    let path = run.join(FILE);
+    files::read(disk, &path).map(Option::unwrap_or_default).map_err(|error| match error {
+        // Without it nobody could say what the run has learnt from.
+        Error::Format { .. } => Error::Format {
+            path,
+            why: "is damaged: what this run has learnt from is not known any more; begin in another folder".into(),
+        },
+        other => other,
+    })
 }
 
 /// Keeps the fingerprints of `datasets` in the folder of their run.
@@ -43,6 +52,10 @@ pub(crate) fn keep<'a>(
     datasets: impl Iterator<Item = (&'a DataConfig, &'a Loaded)>,
 ) -> Result<(), Error> {
     let known = learnt(disk, run)?;
+    if known.is_empty() && has_learnt(run) {
+        let why = "is missing: what this run has learnt from is not known any more; begin in another folder".into();
+        return Err(Error::Format { path: run.join(FILE), why });
+    }
     let mut all = known.clone();
     for (data, loaded) in datasets {
         compare(&all, run, data, loaded)?;
@@ -55,6 +68,13 @@ pub(crate) fn keep<'a>(
         return Ok(());
     }
     files::write(disk, &run.join(FILE), &crate::json::to_string_pretty(&all).expect("plain values"))
+}
+
+/// Whether a learner has left anything in the folder of `run`.
+fn has_learnt(run: &Path) -> bool {
+    let learners = std::fs::read_dir(run.join("learners")).into_iter().flatten().flatten();
+    let left = |folder: &Path| [CHECKPOINT, "result.json"].iter().any(|name| folder.join(name).exists());
+    learners.map(|entry| entry.path()).any(|folder| left(&folder))
 }
 
 fn compare(known: &[Learnt], run: &Path, data: &DataConfig, loaded: &Loaded) -> Result<(), Error> {

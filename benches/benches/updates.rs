@@ -4,8 +4,8 @@
 //! `cargo xtask bench` runs them, `cargo xtask bench regressions td3bc` those whose name contains a word.
 #![allow(missing_docs, reason = "the functions that criterion generates have none")]
 
-use backcast::core::{Columns, Key, Source, first_non_finite};
-use backcast::nn::{Act, Adam, Init, Mlp, Store};
+use backcast::core::{Transitions, Key, Source, first_non_finite};
+use backcast::nn::{Activation, Adam, Init, Mlp, Store};
 use backcast_benches::{BATCH, LEARNERS, SHAPE, draw, imagined, learner, rows};
 use criterion::{Criterion, criterion_group, criterion_main};
 use ndarray::Array2;
@@ -15,7 +15,7 @@ use std::hint::black_box;
 fn net(criterion: &mut Criterion) {
     let inputs = SHAPE.obs + SHAPE.act;
     let mut store = Store::default();
-    let net = Mlp::new(&mut store, "net", &[inputs, 256, 256, 1], 1, Act::Relu, Init::FanIn, Key::new(1));
+    let net = Mlp::new(&mut store, "net", &[inputs, 256, 256, 1], 1, Activation::Relu, Init::FanIn, Key::new(1));
     let mut numbers = vec![0.0; BATCH * inputs];
     Key::new(2).normal(&mut numbers);
     let x = Array2::from_shape_vec((BATCH, inputs), numbers).expect("as many numbers");
@@ -42,7 +42,7 @@ fn updates(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("update");
     for &name in LEARNERS {
         let (mut learner, batch) = learner(name).expect("a learner of this name");
-        let mut staging = Columns::with_capacity(SHAPE, batch).with_next_actions(true);
+        let mut staging = Transitions::with_capacity(SHAPE, batch).with_next_actions(true);
         let mut update = 0;
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
@@ -58,7 +58,7 @@ fn updates(criterion: &mut Criterion) {
 /// What every update begins with: drawing 256 rows of a million and copying them; the noise that SAC's update draws.
 fn draws(criterion: &mut Criterion) {
     let data = rows(1_000_000);
-    let mut staging = Columns::with_capacity(SHAPE, BATCH).with_next_actions(true);
+    let mut staging = Transitions::with_capacity(SHAPE, BATCH).with_next_actions(true);
     let mut group = criterion.benchmark_group("draws, batch 256");
     let mut step = 0;
     group.bench_function("rows", |bencher| {

@@ -108,7 +108,7 @@ pub fn flops(workload: &str) -> Option<Flops> {
         "bcq" => same(bcq()),
         // An update of MOPO is one of SAC, on other rows.
         "sac" | "mopo" => same(sac(&TWO) + critics(&TWO)),
-        "mobile" => same(sac(&TWO) + critics(&TWO) + doubt()),
+        "mobile" => same(sac(&TWO) + critics(&TWO) + uncertainty()),
         "sdm_gan" => Some(sdm_gan()),
         "rebrac" => same(rebrac()),
         "bear" => Some(bear()),
@@ -238,7 +238,7 @@ fn sac(hidden: &[usize]) -> f64 {
 }
 
 /// What MOBILE does besides: the elites on each imagined row, then the policy and both target critics on each next state.
-fn doubt() -> f64 {
+fn uncertainty() -> f64 {
     let asked = ELITES * IMAGINED;
     let value = |rows: usize| Net::gaussian(&TWO).forward(rows) + 2.0 * Net::critic(&TWO).forward(rows);
     Net::member().forward(asked) + value(NEXT_STATES * asked)
@@ -425,8 +425,8 @@ mod tests {
         assert_eq!(plain("sac"), policy + wide + 2.0 * q + 4.0 * q + 2.0 * q_in);
         assert_eq!(plain("mopo"), plain("sac"));
         // 243 imagined rows, five elites of 131,800 multiply–adds, ten next states from each.
-        let doubt = 243.0 / 256.0 * (5.0 * 131_800.0 + 50.0 * (wide + 2.0 * q));
-        assert_eq!(plain("mobile"), plain("sac") + doubt);
+        let uncertainty = 243.0 / 256.0 * (5.0 * 131_800.0 + 50.0 * (wide + 2.0 * q));
+        assert_eq!(plain("mobile"), plain("sac") + uncertainty);
         let values = 2.0 * 31.0 * (2.0 * q + q_in);
         assert_eq!(plain("cql"), policy + wide + 2.0 * q + 20.0 * wide + values);
         let state = 17.0 * 256.0;

@@ -13,14 +13,14 @@ pub use flops::{BATCH, Flops, flops, parameters};
 pub use timing::{Measurement, Settings, Spread, ceiling, measure};
 pub use work::{LEARNERS, Span, Step, WORKLOADS, draw, imagined, learner, parse, sharing, unit, with_steps};
 
-use backcast::core::{Columns, Key, Spec};
+use backcast::core::{Transitions, Key, Spec};
 
 /// Columns of an observation and of an action.
 pub const SHAPE: Spec = Spec::new(17, 6);
 
 /// `rows` synthetic transitions: normal observations, tanh-normal actions and next actions, next observations nearby.
-pub fn rows(rows: usize) -> Columns {
-    let mut columns = Columns::new(SHAPE).with_next_actions(true);
+pub fn rows(rows: usize) -> Transitions {
+    let mut columns = Transitions::new(SHAPE).with_next_actions(true);
     columns.reserve(rows);
     let (mut s, mut a, mut a2, mut drift) = ([0.0; 17], [0.0; 6], [0.0; 6], [0.0; 17]);
     for i in 0..rows {

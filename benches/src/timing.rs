@@ -4,7 +4,7 @@ use crate::{
     flops::flops,
     work::{Span, Step, with_steps},
 };
-use backcast::core::Columns;
+use backcast::core::Transitions;
 use backcast::nn::multiply_adds;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
@@ -72,7 +72,7 @@ impl Measurement {
 ///
 /// # Panics
 /// If there is no such workload, or no window or thread.
-pub fn measure(workload: &str, data: &Columns, settings: Settings) -> Measurement {
+pub fn measure(workload: &str, data: &Transitions, settings: Settings) -> Measurement {
     let Settings { threads, windows, window } = settings;
     assert!(windows > 0 && threads > 0, "measure: {windows} windows on {threads} threads");
     let cost = flops(workload).unwrap_or_else(|| panic!("nobody has counted `{workload}`")).least / 1e9;

@@ -4,14 +4,14 @@ use crate::{
     SHAPE,
     flops::{BATCH, BCQ_BATCH, IMAGINED, MEMBERS, SDM_GAN_BATCH},
 };
-use backcast::algos::imagines::{ModelBased, World};
+use backcast::algos::imagines::{ModelBased, WorldModel};
 use backcast::algos::{
     awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, osr, rebrac, sac, scas, sdc, sdm_gan, td3_bc,
 };
-use backcast::core::{Algorithm, Batch, Columns, Direction, Key, Learner, Policy, Real, Source, Spec, never};
+use backcast::core::{Algorithm, Batch, Transitions, Direction, Key, Learner, Policy, Real, Source, Spec, never};
 use backcast::dynamics::{Ensemble, EnsembleConfig, Fit};
 use backcast::imagination::{ImagineConfig, Imagined, Imaginer};
-use backcast::nn::{Act, Gaussian, Init, Mlp, Precision, Store, TanhGaussian};
+use backcast::nn::{Activation, Gaussian, Init, Mlp, Precision, Store, TanhGaussian};
 use backcast::penalties::{MaxAleatoric, NoPenalty, Penalty};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use rayon::ThreadPool;
@@ -80,8 +80,8 @@ pub fn learner(workload: &str) -> Option<(Box<dyn Learner>, usize)> {
     where
         A::Learner: 'static,
     {
-        let world = World::new(ensemble(precision, STEPS, 1), never);
-        Some(Box::new(config.build_on(world, Key::new(1)).expect("default configurations are sound")))
+        let world_model = WorldModel::new(ensemble(precision, STEPS, 1), never);
+        Some(Box::new(config.build_on(world_model, Key::new(1)).expect("default configurations are sound")))
     }
     let built = match name {
         "bc" => build(bc::Config { precision, ..Default::default() }),
@@ -138,7 +138,7 @@ pub fn imagined(workload: &str) -> usize {
 }
 
 /// Draws a batch of `rows`, of which the last are said to be imagined.
-pub fn draw<'b>(data: &Columns, key: Key, rows: usize, imagined: usize, staging: &'b mut Columns) -> Batch<'b> {
+pub fn draw<'b>(data: &Transitions, key: Key, rows: usize, imagined: usize, staging: &'b mut Transitions) -> Batch<'b> {
     if imagined == 0 {
         return data.sample(key, rows, staging);
     }
@@ -186,7 +186,7 @@ const STEPS: usize = 40;
 /// If there is no such workload.
 pub fn with_steps<R>(
     workload: &str,
-    data: &Columns,
+    data: &Transitions,
     threads: usize,
     span: Span,
     then: impl FnOnce(&mut [Step<'_>]) -> R,
@@ -208,19 +208,19 @@ pub fn with_steps<R>(
         }
         "rollout_mopo" => {
             let (model, actor) = (ensemble(precision, STEPS, threads), Actor::new(precision, &[256; 2], threads));
-            then(&mut [roll_out(model, actor, data, MaxAleatoric, 2.5, pool())])
+            then(&mut [rollout(model, actor, data, MaxAleatoric, 2.5, pool())])
         }
         "rollout_combo" => {
             let (model, actor) = (ensemble(precision, STEPS, threads), Actor::new(precision, &[256; 3], threads));
-            then(&mut [roll_out(model, actor, data, NoPenalty, 0.0, pool())])
+            then(&mut [rollout(model, actor, data, NoPenalty, 0.0, pool())])
         }
         _ => then(&mut (0..threads).map(|thread| updates(workload, data, thread)).collect::<Vec<_>>()),
     }
 }
 
-fn updates<'a>(workload: &'a str, data: &'a Columns, thread: usize) -> Step<'a> {
+fn updates<'a>(workload: &'a str, data: &'a Transitions, thread: usize) -> Step<'a> {
     let (mut learner, batch) = learner(workload).unwrap_or_else(|| panic!("no workload `{workload}`"));
-    let mut staging = Columns::new(SHAPE).with_next_actions(parse(workload).is_some_and(|w| w.0 == "rebrac"));
+    let mut staging = Transitions::new(SHAPE).with_next_actions(parse(workload).is_some_and(|w| w.0 == "rebrac"));
     let (mut update, imagined) = (0, imagined(workload));
     Box::new(move || {
         let key = Key::new(thread as u64).fold(update);
@@ -245,10 +245,10 @@ fn ensemble(precision: Precision, steps: usize, threads: usize) -> Ensemble {
     model
 }
 
-fn roll_out<'a, P: Penalty + Send + 'a>(
+fn rollout<'a, P: Penalty + Send + 'a>(
     mut model: Ensemble,
     mut actor: Actor,
-    data: &'a Columns,
+    data: &'a Transitions,
     penalty: P,
     penalty_weight: Real,
     pool: ThreadPool,
@@ -256,13 +256,13 @@ fn roll_out<'a, P: Penalty + Send + 'a>(
     let config =
         ImagineConfig { horizon: HORIZON, starts_per_call: STARTS, penalty_weight, ..ImagineConfig::default() };
     let mut imaginer = Imaginer::new(config, never, penalty).expect("a sound configuration");
-    let mut ring = Columns::with_capacity(SHAPE, STARTS * HORIZON);
+    let mut buffer = Transitions::with_capacity(SHAPE, STARTS * HORIZON);
     let mut call = 0;
     Box::new(move || {
         let key = Key::new(3).fold(call);
         call += 1;
-        ring.clear();
-        let mut sink = |t: Imagined<'_>| ring.push(t.obs, t.act, t.reward, t.next_obs, t.terminal);
+        buffer.clear();
+        let mut sink = |t: Imagined<'_>| buffer.push(t.obs, t.act, t.reward, t.next_obs, t.terminal);
         pool.install(|| imaginer.imagine(&mut model, data, &mut actor, key, &mut sink)).stored as u64
     })
 }
@@ -278,7 +278,7 @@ impl Actor {
         let mut store = Store::in_precision(precision);
         store.arena_mut().set_parallel(threads > 1);
         let sizes = [&[SHAPE.obs], hidden, &[2 * SHAPE.act]].concat();
-        let net = Mlp::new(&mut store, "actor", &sizes, 1, Act::Relu, Init::FanIn, Key::new(4));
+        let net = Mlp::new(&mut store, "actor", &sizes, 1, Activation::Relu, Init::FanIn, Key::new(4));
         Self { store, net }
     }
 }

@@ -8,7 +8,7 @@
 //! `cargo xtask fuzz TARGET` makes seeds, builds with instrumentation and runs. A crash becomes an ordinary test beside the
 //! fix, in `crates/data/tests/crashes.rs`.
 
-use backcast_data::{Log, Options};
+use backcast_data::{Dataset, Options};
 use std::path::PathBuf;
 
 /// Calls `read` and holds its memory to `factor · bytes + constant`.
@@ -32,10 +32,10 @@ pub fn on_disk(name: &str, bytes: &[u8]) -> PathBuf {
 }
 
 /// What anyone does with a log that could be read: it must survive that too.
-pub fn use_log(log: &Log) {
-    let _ = log.transitions(&Options::default());
-    let _ = log.fingerprint();
-    let _ = log.split(backcast_data::Split::Random { share: 0.5, seed: 1 });
+pub fn use_dataset(dataset: &Dataset) {
+    let _ = dataset.transitions(&Options::default());
+    let _ = dataset.fingerprint();
+    let _ = dataset.split(backcast_data::Split::Random { share: 0.5, seed: 1 });
 }
 
 /// libfuzzer-sys aborts in a hook at every panic, also at those that are caught. The HDF5 reader is called under

@@ -10,8 +10,8 @@ fuzz_target!(|bytes: &[u8]| {
     bounded(bytes.len(), 1024, 4 << 20, || {
         let Ok(experiment) = Experiment::parse(text) else { return };
         let _ = experiment.check();
-        for arm in &experiment.arms {
-            let _ = (experiment.data_of(arm), experiment.algorithm_of(arm));
+        for method in &experiment.methods {
+            let _ = (experiment.data_of(method), experiment.algorithm_of(method));
         }
         let again = experiment.to_toml();
         assert!(Experiment::parse(&again).is_ok(), "what was parsed and written is refused:\n{again}");

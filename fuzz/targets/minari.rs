@@ -2,7 +2,7 @@
 #![no_main]
 use backcast_data::h5::{self, MAX_RATIO};
 use backcast_data::minari;
-use backcast_fuzz::{bounded, on_disk, only_uncaught_panics, use_log};
+use backcast_fuzz::{bounded, on_disk, only_uncaught_panics, use_dataset};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(init: only_uncaught_panics(), |bytes: &[u8]| {
@@ -11,8 +11,8 @@ fuzz_target!(init: only_uncaught_panics(), |bytes: &[u8]| {
     let path = on_disk("minari.hdf5", main);
     bounded(bytes.len(), 4 * MAX_RATIO, 4 << 20, || {
         let Ok(file) = h5::open(&path) else { return };
-        if let Ok(log) = minari::read_parts(&*file, metadata) {
-            use_log(&log);
+        if let Ok(dataset) = minari::read_parts(&*file, metadata) {
+            use_dataset(&dataset);
         }
     });
 });

@@ -88,9 +88,9 @@ impl Observer for Watching<'_> {
         self.to.finished(job, note);
     }
 
-    fn evaluated(&self, job: &str, arm: &str, curve: &[Point]) {
-        self.to.evaluated(job, arm, curve);
-        for complaint in self.bands.iter().flat_map(|bands| bands.complaints(arm, curve)) {
+    fn evaluated(&self, job: &str, method: &str, curve: &[Point]) {
+        self.to.evaluated(job, method, curve);
+        for complaint in self.bands.iter().flat_map(|bands| bands.complaints(method, curve)) {
             self.to.warning(job, &complaint);
         }
     }
@@ -122,10 +122,10 @@ mod tests {
             let (bands, word) = beside(&file, &experiment).unwrap();
             let bands = bands.unwrap_or_else(|| panic!("{}: {word:?}", path.display()));
             for band in &bands.bands {
-                let named = experiment.arms.iter().any(|arm| arm.name == band.arm);
+                let named = experiment.methods.iter().any(|method| method.name == band.method);
                 let n = band.updates.len();
                 let whole = n > 0 && band.low.len() == n && band.high.len() == n;
-                assert!(named && whole, "{}: {}, {}", path.display(), band.arm, band.metric);
+                assert!(named && whole, "{}: {}, {}", path.display(), band.method, band.metric);
             }
             // They come out of the curves beside them, and hold as often as they say: of those left out, the chance that more
             // than two stray at a rate of 2 % is below one in a hundred.

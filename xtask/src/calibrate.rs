@@ -5,7 +5,7 @@ use anyhow::Context;
 use backcast::{
     Experiment,
     algos::td3_bc::{self, Td3Bc},
-    core::{Algorithm, Column, Columns, Direction, Key, Learner, Real, Source, Spec, never},
+    core::{Algorithm, Column, Transitions, Direction, Key, Learner, Real, Source, Spec, never},
     data::{Normaliser, Scale},
     dynamics::{Condition, Ensemble, EnsembleConfig, Fit, GaussianBc, GaussianBcConfig},
     envs::exact::Exact,
@@ -71,7 +71,7 @@ const RULES: [(&str, ThresholdRule); 3] = [
 fn sizes(quick: bool) -> Sizes {
     let model = EnsembleConfig {
         hidden: vec![128; 2],
-        decay: vec![2.5e-5, 5e-5, 1e-4],
+        weight_decay: vec![2.5e-5, 5e-5, 1e-4],
         holdout_fraction: 0.1,
         holdout_rows: 2000,
         epoch_rows: Some(20_000),
@@ -136,64 +136,64 @@ struct Halting {
 }
 
 #[derive(Serialize)]
-struct World {
-    world: &'static str,
+struct Environment {
+    environment: &'static str,
     seeds: Vec<Found>,
 }
 
 pub(crate) fn main(args: Args) -> anyhow::Result<()> {
     let out = args.out.clone().unwrap_or_else(|| crate::root().join("runs/calibrate"));
     let (sizes, seeds) = (sizes(args.quick), if args.quick { 1 } else { args.seeds.max(1) });
-    let mut worlds = Vec::new();
-    for (world, task, log) in TASKS {
+    let mut environments = Vec::new();
+    for (environment, task, dataset) in TASKS {
         if task == "dmsd" && args.data.as_ref().is_none_or(|file| !file.exists()) {
             let why = args.data.as_ref().map_or("no --data".into(), |file| format!("{} is not here", file.display()));
-            eprintln!("SKIPPED: {world}: {why}");
+            eprintln!("SKIPPED: {environment}: {why}");
             continue;
         }
         let found = (0..seeds).map(|seed| {
             let data = match (task, &args.data) {
                 ("dmsd", Some(file)) => format!("file = {:?}", file.display().to_string()),
                 // The later of two keys would be refused: quick rows replace the others.
-                _ if args.quick => format!("{}{}", sizes.rows, log.split_once('\n').map_or("", |(_, rest)| rest)),
-                _ => log.to_owned(),
+                _ if args.quick => format!("{}{}", sizes.rows, dataset.split_once('\n').map_or("", |(_, rest)| rest)),
+                _ => dataset.to_owned(),
             };
-            eprintln!("{world}, seed {seed}");
-            repetition(task, &data, &sizes, seed).with_context(|| format!("{world}, seed {seed}"))
+            eprintln!("{environment}, seed {seed}");
+            one_seed(task, &data, &sizes, seed).with_context(|| format!("{environment}, seed {seed}"))
         });
-        worlds.push(World { world, seeds: found.collect::<anyhow::Result<_>>()? });
+        environments.push(Environment { environment, seeds: found.collect::<anyhow::Result<_>>()? });
     }
-    anyhow::ensure!(!worlds.is_empty(), "there is no world to measure in");
+    anyhow::ensure!(!environments.is_empty(), "there is no world to measure in");
     std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
     let write = |name: &str, text: String| {
         let path = out.join(name);
         std::fs::write(&path, text).with_context(|| path.display().to_string())
     };
-    write("calibration.json", backcast::json::to_string_pretty(&worlds)? + "\n")?;
-    let tables = tables(&worlds);
+    write("calibration.json", backcast::json::to_string_pretty(&environments)? + "\n")?;
+    let tables = tables(&environments);
     write("calibration.md", tables.clone())?;
-    write("calibration.svg", standalone(&figure(&worlds)))?;
+    write("calibration.svg", standalone(&figure(&environments)))?;
     println!("{tables}\n{}", out.display());
     Ok(())
 }
 
 /// One log, one ensemble, one learner, and all questions.
-fn repetition(task: &str, data: &str, sizes: &Sizes, seed: u64) -> anyhow::Result<Found> {
+fn one_seed(task: &str, data: &str, sizes: &Sizes, seed: u64) -> anyhow::Result<Found> {
     let (exact, key) = (Exact::named(task)?, Key::new(seed).name("calibrate"));
     let spec = exact.spec();
     let generated = if data.contains("file") { String::new() } else { format!("seed = {seed}\n") };
     let text = format!("name = \"calibrate\"\ntask = \"{task}\"\n[data]\n{generated}{data}\n");
-    let mut log = run::load(&Experiment::parse(&text)?, spec)?.model_data;
-    let normaliser = Normaliser::fit(log.batch().obs, Scale::AtLeast(1e-3));
-    normaliser.apply_columns(&mut log);
+    let mut dataset = run::load(&Experiment::parse(&text)?, spec)?.model_data;
+    let normaliser = Normaliser::fit(dataset.batch().obs, Scale::AtLeast(1e-3));
+    normaliser.apply_to_transitions(&mut dataset);
 
-    let (mut model, held_out) = fitted(sizes, &log, key.name("model"))?;
+    let (mut model, held_out) = fitted(sizes, &dataset, key.name("model"))?;
     let limit = GENTLE * spec.act_limit;
-    let mut gentle = Columns::new(spec);
-    let keeps = |row: &usize| log.row(Column::Act, *row).iter().all(|a| a.abs() <= limit);
-    (0..log.len()).filter(keeps).for_each(|row| gentle.push_row(&log, row));
+    let mut gentle = Transitions::new(spec);
+    let keeps = |row: &usize| dataset.row(Column::Act, *row).iter().all(|a| a.abs() <= limit);
+    (0..dataset.len()).filter(keeps).for_each(|row| gentle.push_row(&dataset, row));
     let (mut timid, gentle_held_out) = fitted(sizes, &gentle, key.name("timid model"))?;
-    let mut learner = taught(sizes, &log, key.name("learner"))?;
+    let mut learner = taught(sizes, &dataset, key.name("learner"))?;
     let clone = GaussianBcConfig {
         condition: Condition::State,
         hidden: vec![64; 2],
@@ -202,7 +202,7 @@ fn repetition(task: &str, data: &str, sizes: &Sizes, seed: u64) -> anyhow::Resul
         ..GaussianBcConfig::default()
     };
     let mut clone = GaussianBc::new(clone, spec, key.name("clone"))?;
-    clone.fit(&log, key.name("clone fit"), &mut |_, _| true);
+    clone.fit(&dataset, key.name("clone fit"), &mut |_, _| true);
 
     let mut answers = Vec::new();
     for question in QUESTIONS {
@@ -213,13 +213,13 @@ fn repetition(task: &str, data: &str, sizes: &Sizes, seed: u64) -> anyhow::Resul
         answers.push(answer(question, model, &mut learner, (obs.view(), act.view()), &exact, &normaliser, key));
     }
     let halting = halting(&mut model, &held_out, &mut clone, spec, key.name("halting"))?;
-    Ok(Found { seed, transitions: log.len(), gentle: gentle.len(), questions: answers, halting })
+    Ok(Found { seed, transitions: dataset.len(), gentle: gentle.len(), questions: answers, halting })
 }
 
 /// A model of `log`, and the rows it was not trained on.
-fn fitted(sizes: &Sizes, log: &Columns, key: Key) -> anyhow::Result<(Ensemble, Columns)> {
-    let mut model = Ensemble::new(sizes.model.clone(), log.spec(), Direction::Forward, key.name("new"))?;
-    let mut fit = Fit::new(&mut model, log, key.name("fit"))?;
+fn fitted(sizes: &Sizes, dataset: &Transitions, key: Key) -> anyhow::Result<(Ensemble, Transitions)> {
+    let mut model = Ensemble::new(sizes.model.clone(), dataset.spec(), Direction::Forward, key.name("new"))?;
+    let mut fit = Fit::new(&mut model, dataset, key.name("fit"))?;
     let held_out = fit.holdout().clone();
     while fit.done().is_none() {
         fit.epoch();
@@ -229,11 +229,11 @@ fn fitted(sizes: &Sizes, log: &Columns, key: Key) -> anyhow::Result<(Ensemble, C
 }
 
 /// A learner whose critics have seen enough to tell states apart, and whose policy stays near the log.
-fn taught(sizes: &Sizes, log: &Columns, key: Key) -> anyhow::Result<Td3Bc> {
-    let (mut learner, mut staging) = (sizes.learner.build(log.spec(), key.name("learner"))?, Columns::new(log.spec()));
+fn taught(sizes: &Sizes, dataset: &Transitions, key: Key) -> anyhow::Result<Td3Bc> {
+    let (mut learner, mut staging) = (sizes.learner.build(dataset.spec(), key.name("learner"))?, Transitions::new(dataset.spec()));
     for update in 0..sizes.updates {
         let key = key.name("update").fold(update);
-        learner.update(log.sample(key.name("batch"), 128, &mut staging), key);
+        learner.update(dataset.sample(key.name("batch"), 128, &mut staging), key);
     }
     Ok(learner)
 }
@@ -241,7 +241,7 @@ fn taught(sizes: &Sizes, log: &Columns, key: Key) -> anyhow::Result<Td3Bc> {
 /// States and actions of one kind of question, in the units of the model.
 fn asked(
     question: &str,
-    held_out: &Columns,
+    held_out: &Transitions,
     model: &mut Ensemble,
     learner: &mut Td3Bc,
     starts: usize,
@@ -259,7 +259,7 @@ fn asked(
             let config = ImagineConfig { horizon: HORIZON, starts_per_call: starts, ..ImagineConfig::default() };
             let mut trace = Trace::new(held_out.spec());
             Imaginer::new(config, never, NoPenalty)?.imagine(model, held_out, learner, key, &mut trace);
-            let batch = trace.columns.batch();
+            let batch = trace.transitions.batch();
             return Ok((batch.obs.to_owned(), batch.act.to_owned()));
         }
     }
@@ -315,7 +315,7 @@ fn quantile(x: &[Real], q: Real) -> Real {
 /// Thresholds from held-out rows by each rule, and how often each would halt what.
 fn halting(
     model: &mut Ensemble,
-    held_out: &Columns,
+    held_out: &Transitions,
     clone: &mut GaussianBc,
     spec: Spec,
     key: Key,
@@ -334,8 +334,8 @@ fn halting(
 }
 
 /// Each repetition's correlation of one measure for one kind of question; NaN where there is none.
-fn correlations(world: &World, question: usize, measure: usize) -> Vec<f64> {
-    world.seeds.iter().map(|f| f.questions[question].measures[measure].spearman.unwrap_or(f64::NAN)).collect()
+fn correlations(environment: &Environment, question: usize, measure: usize) -> Vec<f64> {
+    environment.seeds.iter().map(|f| f.questions[question].measures[measure].spearman.unwrap_or(f64::NAN)).collect()
 }
 
 fn average(x: impl Iterator<Item = f64> + Clone) -> f64 {
@@ -343,34 +343,34 @@ fn average(x: impl Iterator<Item = f64> + Clone) -> f64 {
 }
 
 /// The tables of docs/src/results/penalties.md.
-fn tables(worlds: &[World]) -> String {
+fn tables(environments: &[Environment]) -> String {
     let mut out = String::from("Spearman's correlation of u with the error, mean over repetitions:\n");
     for (q, question) in QUESTIONS.into_iter().enumerate() {
         let _ = write!(out, "\n| {question} |");
-        worlds.iter().for_each(|w| _ = write!(out, " {} |", w.world));
-        out += &format!("\n|---|{}\n", "---|".repeat(worlds.len()));
+        environments.iter().for_each(|w| _ = write!(out, " {} |", w.environment));
+        out += &format!("\n|---|{}\n", "---|".repeat(environments.len()));
         for (m, name) in names().into_iter().enumerate() {
             let _ = write!(out, "| `{name}` |");
-            worlds.iter().for_each(|w| _ = write!(out, " {} |", number(average(correlations(w, q, m).into_iter()), 2)));
+            environments.iter().for_each(|w| _ = write!(out, " {} |", number(average(correlations(w, q, m).into_iter()), 2)));
             out += "\n";
         }
     }
     out += "\nErrors in deviations of the log, median and 99 % quantile, first repetition:\n\n";
     out += "| world | question | rows | no state | median | 99 % |\n|---|---|---|---|---|---|\n";
-    for world in worlds {
-        for a in &world.seeds[0].questions {
+    for environment in environments {
+        for a in &environment.seeds[0].questions {
             let [median, high] = [a.median_error, a.high_error].map(|x| number(x as f64, 4));
             let _ =
-                writeln!(out, "| {} | {} | {} | {} | {median} | {high} |", world.world, a.question, a.rows, a.left_out);
+                writeln!(out, "| {} | {} | {} | {} | {median} | {high} |", environment.environment, a.question, a.rows, a.left_out);
         }
     }
     out += "\nMedian of u on held-out rows, and its 99 % quantile, first repetition:\n\n| measure |";
-    worlds.iter().for_each(|w| _ = write!(out, " {} |", w.world));
-    out += &format!("\n|---|{}\n", "---|".repeat(worlds.len()));
+    environments.iter().for_each(|w| _ = write!(out, " {} |", w.environment));
+    out += &format!("\n|---|{}\n", "---|".repeat(environments.len()));
     for (m, name) in names().into_iter().enumerate() {
         let _ = write!(out, "| `{name}` |");
-        for world in worlds {
-            let a = &world.seeds[0].questions[0].measures[m];
+        for environment in environments {
+            let a = &environment.seeds[0].questions[0].measures[m];
             let _ = write!(out, " {}, {} |", figures(a.median as f64), figures(a.high as f64));
         }
         out += "\n";
@@ -378,13 +378,13 @@ fn tables(worlds: &[World]) -> String {
     let _ = write!(out, "\nWhat `{}` would halt, mean over repetitions:\n\n", DETECTOR.name());
     out +=
         "| world | rule | threshold | held-out rows | behaviour clone | uniform actions |\n|---|---|---|---|---|---|\n";
-    for world in worlds {
+    for environment in environments {
         for (r, (rule, _)) in RULES.into_iter().enumerate() {
-            let mean = |of: fn(&Halting) -> f64| average(world.seeds.iter().map(move |f| of(&f.halting[r])));
+            let mean = |of: fn(&Halting) -> f64| average(environment.seeds.iter().map(move |f| of(&f.halting[r])));
             let [h, c, u] = [mean(|h| h.held_out), mean(|h| h.behaviour_clone), mean(|h| h.uniform_actions)]
                 .map(|rate| format!("{:.1} %", 100.0 * rate));
             let threshold = figures(mean(|h| h.threshold as f64));
-            let _ = writeln!(out, "| {} | {rule} | {threshold} | {h} | {c} | {u} |", world.world);
+            let _ = writeln!(out, "| {} | {rule} | {threshold} | {h} | {c} | {u} |", environment.environment);
         }
     }
     out
@@ -401,7 +401,7 @@ fn figures(x: f64) -> String {
 }
 
 /// A panel for each kind of question, a row for each measure, a dot for each repetition of each world.
-fn figure(worlds: &[World]) -> String {
+fn figure(environments: &[Environment]) -> String {
     const PITCH: f64 = 15.0;
     let (names, left, right) = (names(), 152.0, WIDTH - 10.0);
     let panel = 30.0 + PITCH * names.len() as f64;
@@ -409,13 +409,13 @@ fn figure(worlds: &[World]) -> String {
     let bottom = top + panel * QUESTIONS.len() as f64;
     let mut out = open(bottom + 42.0, "rank correlation of each measure of doubt with the true error");
     let mut x = 0.0;
-    for (k, world) in worlds.iter().enumerate() {
+    for (k, environment) in environments.iter().enumerate() {
         let _ = write!(out, "<g class=\"k{k}\">{}", mark(k, x + 6.0, 9.0));
-        let _ = write!(out, "<text x=\"{:.1}\" y=\"13\">{}</text></g>", x + 16.0, escape(world.world));
-        x += 40.0 + 6.6 * world.world.chars().count() as f64;
+        let _ = write!(out, "<text x=\"{:.1}\" y=\"13\">{}</text></g>", x + 16.0, escape(environment.environment));
+        x += 40.0 + 6.6 * environment.environment.chars().count() as f64;
     }
     let all = (0..QUESTIONS.len()).flat_map(|q| (0..names.len()).map(move |m| (q, m)));
-    let values = all.flat_map(|(q, m)| worlds.iter().flat_map(move |w| correlations(w, q, m)));
+    let values = all.flat_map(|(q, m)| environments.iter().flat_map(move |w| correlations(w, q, m)));
     let axis = Axis::around(values.chain([0.0, 1.0]), false, left, right);
     for tick in axis.ticks() {
         let (at, end) = (axis.at(tick), bottom - 4.0);
@@ -439,9 +439,9 @@ fn figure(worlds: &[World]) -> String {
         for (m, name) in names.iter().enumerate() {
             let y = base + 28.0 + PITCH * m as f64;
             let _ = write!(out, "<text x=\"0\" y=\"{:.1}\">{}</text>", y + 4.0, name.replace('_', " "));
-            for (k, world) in worlds.iter().enumerate() {
+            for (k, environment) in environments.iter().enumerate() {
                 let _ = write!(out, "<g class=\"k{k}\">");
-                let shown = correlations(world, q, m).into_iter().filter(|r| r.is_finite());
+                let shown = correlations(environment, q, m).into_iter().filter(|r| r.is_finite());
                 shown.for_each(|r| out += &mark(k, axis.at(r), y));
                 out += "</g>";
             }
@@ -463,7 +463,7 @@ fn mark(k: usize, x: f64, y: f64) -> String {
 mod tests {
     use super::*;
 
-    fn made_up(world: &'static str, first: Option<f64>) -> World {
+    fn made_up(environment: &'static str, first: Option<f64>) -> Environment {
         let answers = |question| Answers {
             question,
             rows: 7,
@@ -495,20 +495,20 @@ mod tests {
             questions: QUESTIONS.map(answers).to_vec(),
             halting: halting.to_vec(),
         };
-        World { world, seeds: vec![found.clone(), found] }
+        Environment { environment, seeds: vec![found.clone(), found] }
     }
 
     #[test]
     fn everything_found_is_in_the_tables_and_the_figure() {
-        let worlds = [made_up("maze", Some(0.25)), made_up("spring", None)];
-        let text = tables(&worlds);
+        let environments = [made_up("maze", Some(0.25)), made_up("spring", None)];
+        let text = tables(&environments);
         for name in names() {
             assert_eq!(text.matches(&format!("| `{name}` |")).count(), QUESTIONS.len() + 1, "{name}: {text}");
         }
         assert_eq!(text.matches("| `max_aleatoric` | 0.25 | – |").count(), QUESTIONS.len(), "{text}");
         assert!(text.contains("| maze | max / 3 | 0.034 | 1.0 % | 2.0 % | 50.0 % |"), "{text}");
         assert!(text.contains("1.0e−5, 123 |"), "{text}");
-        let drawing = figure(&worlds);
+        let drawing = figure(&environments);
         // Of the maze every dot, of the other all but the first measure's; one more each in the legend.
         let dots = QUESTIONS.len() * names().len() * 2;
         assert_eq!(drawing.matches("<circle").count(), dots + 1);
@@ -523,9 +523,9 @@ mod tests {
 
     /// The whole way through on the smallest world there is, at the smallest size.
     #[test]
-    fn a_small_repetition_goes_through_and_repeats_itself() {
+    fn a_small_experiment_goes_through_and_repeats_itself() {
         let small = Sizes { updates: 5, clone_steps: 5, starts: 5, ..sizes(true) };
-        let run = || repetition("pendulum-v1", "rows = 1000\n", &small, 3).expect("a repetition");
+        let run = || one_seed("pendulum-v1", "rows = 1000\n", &small, 3).expect("a repetition");
         let (a, b) = (run(), run());
         assert_eq!(a.questions.len(), QUESTIONS.len());
         assert!(a.gentle > 100 && a.gentle < a.transitions, "{a:?}");

@@ -46,11 +46,11 @@ impl Labelled {
 
     /// What an arm is called: its own name, with the run's before it if another run has tried something else by that name on
     /// the same task.
-    fn method(&self, arm: &str, all: &[Self]) -> String {
-        let has = |other: &&Self| other.run.arms.iter().any(|own| own.name == arm);
+    fn method(&self, method: &str, all: &[Self]) -> String {
+        let has = |other: &&Self| other.run.methods.iter().any(|own| own.name == method);
         match all.iter().filter(has).any(|other| differ(&self.run, &other.run)) {
-            true => format!("{}: {arm}", self.label),
-            false => arm.to_owned(),
+            true => format!("{}: {method}", self.label),
+            false => method.to_owned(),
         }
     }
 }
@@ -76,8 +76,8 @@ fn methods(runs: &[Labelled]) -> anyhow::Result<(Vec<String>, Vec<Method>)> {
     }
     for own in runs {
         let task = tasks.iter().position(|task| *task == own.run.task).expect("all are there");
-        for arm in &own.run.arms {
-            let name = own.method(&arm.name, runs);
+        for method in &own.run.methods {
+            let name = own.method(&method.name, runs);
             let place = methods.iter().position(|method| method.name == name).unwrap_or_else(|| {
                 methods.push(Method { name: name.clone(), scores: vec![None; tasks.len()] });
                 methods.len() - 1
@@ -86,7 +86,7 @@ fn methods(runs: &[Labelled]) -> anyhow::Result<(Vec<String>, Vec<Method>)> {
             if let Some(seed) = twice {
                 anyhow::bail!("seed {seed} of {name} is in {} and in another run; give each run once", own.folder);
             }
-            methods[place].scores[task].get_or_insert_default().extend(&arm.scores);
+            methods[place].scores[task].get_or_insert_default().extend(&method.scores);
         }
     }
     Ok((tasks, methods))
@@ -251,11 +251,11 @@ fn by_task(tasks: &[String], methods: &[Method]) -> anyhow::Result<Markup> {
 
 fn curves(task: &str, runs: &[Labelled], methods: &[Method]) -> String {
     let of_task = runs.iter().filter(|own| own.run.task == task);
-    let arms = of_task.flat_map(|own| own.run.arms.iter().map(move |arm| (own, arm)));
-    let series = arms.filter(|(_, arm)| !arm.curve.is_empty()).map(|(own, arm)| {
-        let name = own.method(&arm.name, runs);
+    let methods = of_task.flat_map(|own| own.run.methods.iter().map(move |method| (own, method)));
+    let series = methods.filter(|(_, method)| !method.curve.is_empty()).map(|(own, method)| {
+        let name = own.method(&method.name, runs);
         let kind = methods.iter().position(|method| method.name == name).expect("every arm is of a method");
-        let points = arm.curve.iter().map(|p| [p.step as f64, p.mean, p.lo, p.hi]).collect();
+        let points = method.curve.iter().map(|p| [p.step as f64, p.mean, p.lo, p.hi]).collect();
         Series { name: &methods[kind].name, kind: Some(kind), points }
     });
     let label = format!("score over updates, {task}");
@@ -270,10 +270,10 @@ fn origin(Labelled { label, run, .. }: &Labelled) -> Markup {
         ("Machine", run.hardware.clone()),
         ("Source", run.commit.clone()),
     ];
-    let speed = |arm: &crate::report::ArmReport| {
-        arm.updates_per_second.map(|speed| format!("{} {}/s", arm.name, grouped(speed.round() as usize)))
+    let speed = |method: &crate::report::MethodReport| {
+        method.updates_per_second.map(|speed| format!("{} {}/s", method.name, grouped(speed.round() as usize)))
     };
-    let speeds: Vec<String> = run.arms.iter().filter_map(speed).collect();
+    let speeds: Vec<String> = run.methods.iter().filter_map(speed).collect();
     markup! {
         h3 { (label) }
         dl.facts { @for (name, value) in facts { div { dt { (name) } dd { (value) } } } }
@@ -289,7 +289,7 @@ mod tests {
     use crate::report::{DataReport, tests::made_up};
 
     #[test]
-    fn arms_of_one_name_are_one_method_unless_they_stand_beside_each_other() {
+    fn methods_of_one_name_are_one_method_unless_they_stand_beside_each_other() {
         let all = |runs: &[&RunReport]| {
             let named = runs.iter().enumerate().map(|(i, run)| (format!("runs/{i}"), (*run).clone())).collect();
             methods(&Labelled::all(named)).unwrap()
@@ -297,9 +297,9 @@ mod tests {
         let (a, mut b) = (made_up(), made_up());
         b.task = "dmsd".into();
         let (tasks, found) = all(&[&a, &b]);
-        assert_eq!((tasks.len(), found.len()), (2, a.arms.len()));
+        assert_eq!((tasks.len(), found.len()), (2, a.methods.len()));
         assert!(found.iter().all(|method| method.everywhere().is_some()));
-        b.arms.truncate(1);
+        b.methods.truncate(1);
         let (_, found) = all(&[&a, &b]);
         assert_eq!(found.iter().filter(|method| method.everywhere().is_some()).count(), 1);
 
@@ -310,20 +310,20 @@ mod tests {
         assert!(error.contains("seed 0 of ") && error.contains("runs/1"), "{error}");
         b.seeds = vec![5, 6, 7, 8, 9];
         let (_, found) = all(&[&a, &b]);
-        assert_eq!(found.len(), a.arms.len());
-        assert_eq!(found[0].scores[0].as_ref().unwrap().len(), 2 * a.arms[0].scores.len());
+        assert_eq!(found.len(), a.methods.len());
+        assert_eq!(found[0].scores[0].as_ref().unwrap().len(), 2 * a.methods[0].scores.len());
         // From other rows: two methods, whatever the settings.
         let elsewhere = RunReport { data: DataReport { fingerprint: "f".into(), ..b.data.clone() }, ..b.clone() };
-        assert_eq!(all(&[&a, &elsewhere]).1.len(), a.arms.len() + 1);
+        assert_eq!(all(&[&a, &elsewhere]).1.len(), a.methods.len() + 1);
         // With others: two methods, which the folder tells apart if the experiment does not.
         b.config_toml.push_str("another = 1\n");
         let (_, found) = all(&[&a, &b]);
-        assert_eq!(found.len(), a.arms.len() + 1);
-        assert!(found.iter().any(|method| method.name == format!("{} (runs/1): {}", a.experiment, a.arms[0].name)));
+        assert_eq!(found.len(), a.methods.len() + 1);
+        assert!(found.iter().any(|method| method.name == format!("{} (runs/1): {}", a.experiment, a.methods[0].name)));
         b.experiment = "another".into();
         let (tasks, found) = all(&[&a, &b]);
-        assert_eq!((tasks.len(), found.len()), (1, a.arms.len() + 1));
-        assert!(found.iter().any(|method| method.name == format!("another: {}", a.arms[0].name)));
+        assert_eq!((tasks.len(), found.len()), (1, a.methods.len() + 1));
+        assert!(found.iter().any(|method| method.name == format!("another: {}", a.methods[0].name)));
     }
 
     #[test]
@@ -331,7 +331,7 @@ mod tests {
         let (five, mut few) = (made_up(), made_up());
         let page = |run: &RunReport| html(vec![("a".into(), run.clone())]).unwrap();
         assert!(page(&five).contains("95 %"));
-        few.arms.iter_mut().for_each(|arm| arm.scores.truncate(4));
+        few.methods.iter_mut().for_each(|method| method.scores.truncate(4));
         let page = page(&few);
         assert!(!page.contains("95 %") && page.contains("its range"), "{page}");
     }

@@ -53,7 +53,7 @@ fn explain(name: &str) -> anyhow::Result<String> {
     let defaults = toml::Table::try_from(defaults).context("defaults")?;
     let mut text = head(source);
     text.push_str("\n\nSettings, in an experiment under [algorithm]:\n");
-    for Knob { name, about } in knobs(config) {
+    for Hyperparameter { name, about } in hyperparameters(config) {
         let default = match defaults.get(&name) {
             Some(value) => written(value),
             None => "nothing".into(),
@@ -83,23 +83,23 @@ fn head(source: &str) -> String {
     lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
 
-struct Knob {
+struct Hyperparameter {
     name: String,
     about: String,
 }
 
 /// The fields of `pub struct Config` and what is said of them.
-fn knobs(source: &str) -> Vec<Knob> {
+fn hyperparameters(source: &str) -> Vec<Hyperparameter> {
     let Some((_, body)) = source.split_once("pub struct Config {") else { return vec![] };
-    let (mut knobs, mut about) = (Vec::new(), Vec::new());
+    let (mut hyperparameters, mut about) = (Vec::new(), Vec::new());
     for line in body.lines().take_while(|line| *line != "}").map(str::trim) {
         if let Some(text) = line.strip_prefix("///") {
             about.push(text.trim().to_owned());
         } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|field| field.split_once(':')) {
-            knobs.push(Knob { name: name.to_owned(), about: std::mem::take(&mut about).join(" ") });
+            hyperparameters.push(Hyperparameter { name: name.to_owned(), about: std::mem::take(&mut about).join(" ") });
         }
     }
-    knobs
+    hyperparameters
 }
 
 #[cfg(test)]
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_knob_of_every_algorithm_is_explained() {
+    fn every_hyperparameter_of_every_algorithm_is_explained() {
         for (name, _) in SOURCES {
             let text = explain(name).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert!(text.lines().next().is_some_and(|line| line.len() > 20), "{name} has no head");

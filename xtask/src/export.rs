@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use backcast::export::{ExportedPolicy, Head, OPSET};
 use backcast::nn::{Local, replace};
 use backcast::run::{self, LearnResult, Summary};
-use backcast::{Arm, Experiment};
+use backcast::{Method, Experiment};
 use std::{
     fmt::Write,
     path::{Path, PathBuf},
@@ -17,7 +17,7 @@ pub(crate) struct Args {
     run: PathBuf,
     /// Whose policy, where there are several arms
     #[arg(long, value_name = "NAME")]
-    arm: Option<String>,
+    method: Option<String>,
     /// Of which repetition; the first by default
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -40,35 +40,35 @@ enum Form {
 
 pub(crate) fn main(args: Args) -> anyhow::Result<()> {
     let experiment = run::experiment_of(&args.run)?;
-    let arm = arm(&experiment, args.arm.as_deref())?;
+    let method = method(&experiment, args.method.as_deref())?;
     let seed = args.seed.unwrap_or(experiment.seeds.0.start);
-    let algorithm = experiment.algorithm_of(arm)?;
-    let mut agent = run::trained(&args.run, &experiment, arm, seed)?;
+    let algorithm = experiment.algorithm_of(method)?;
+    let mut agent = run::trained(&args.run, &experiment, method, seed)?;
     let policy = ExportedPolicy::of(&mut agent, &algorithm)?;
     let bytes = match args.to {
         Form::Safetensors => policy.to_safetensors(),
         Form::Onnx => policy.to_onnx(),
     };
     crate::report::not_a_record(&args.run, &args.out)?;
-    let text = card(&args, &experiment, arm, seed, &policy)?;
+    let text = card(&args, &experiment, method, seed, &policy)?;
     replace(&Local, &args.out, &bytes).with_context(|| args.out.display().to_string())?;
     let mut name = args.out.clone().into_os_string();
     name.push(".md");
     let path = PathBuf::from(name);
     replace(&Local, &path, text.as_bytes()).with_context(|| path.display().to_string())?;
-    println!("{}: {}, seed {seed}, {} bytes\n{}", args.out.display(), arm.name, bytes.len(), path.display());
+    println!("{}: {}, seed {seed}, {} bytes\n{}", args.out.display(), method.name, bytes.len(), path.display());
     Ok(())
 }
 
 /// The arm of this name, or the only one.
-fn arm<'a>(experiment: &'a Experiment, name: Option<&str>) -> anyhow::Result<&'a Arm> {
-    let all = || experiment.arms.iter().map(|arm| arm.name.as_str()).collect::<Vec<_>>().join(", ");
+fn method<'a>(experiment: &'a Experiment, name: Option<&str>) -> anyhow::Result<&'a Method> {
+    let all = || experiment.methods.iter().map(|method| method.name.as_str()).collect::<Vec<_>>().join(", ");
     match name {
-        Some(name) => match experiment.arms.iter().find(|arm| arm.name == name) {
-            Some(arm) => Ok(arm),
+        Some(name) => match experiment.methods.iter().find(|method| method.name == name) {
+            Some(method) => Ok(method),
             None => bail!("--arm: there is no arm `{name}`; there are: {}", all()),
         },
-        None if experiment.arms.len() == 1 => Ok(&experiment.arms[0]),
+        None if experiment.methods.len() == 1 => Ok(&experiment.methods[0]),
         None => bail!("say whose policy by --arm: {}", all()),
     }
 }
@@ -83,7 +83,7 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>
 }
 
 /// What whoever finds the file must know.
-fn card(args: &Args, experiment: &Experiment, arm: &Arm, seed: u64, policy: &ExportedPolicy) -> anyhow::Result<String> {
+fn card(args: &Args, experiment: &Experiment, method: &Method, seed: u64, policy: &ExportedPolicy) -> anyhow::Result<String> {
     let mut text = String::new();
     let (spec, limit) = (policy.spec(), policy.act_limit);
     let form = match args.to {
@@ -98,7 +98,7 @@ fn card(args: &Args, experiment: &Experiment, arm: &Arm, seed: u64, policy: &Exp
             }
         ),
     };
-    writeln!(text, "# {}: {}, seed {seed}\n", experiment.name, arm.name)?;
+    writeln!(text, "# {}: {}, seed {seed}\n", experiment.name, method.name)?;
     if !experiment.about.is_empty() {
         writeln!(text, "{}\n", experiment.about.trim())?;
     }
@@ -121,7 +121,7 @@ fn card(args: &Args, experiment: &Experiment, arm: &Arm, seed: u64, policy: &Exp
         }
     };
     writeln!(text, "| `mean` | {mean} |")?;
-    let folder = run::learner_folder(&args.run, arm, seed);
+    let folder = run::learner_folder(&args.run, method, seed);
     match read::<LearnResult>(&folder.join("result.json"))? {
         Some(result) => {
             let episodes = experiment.training.final_episodes;
@@ -138,7 +138,7 @@ fn card(args: &Args, experiment: &Experiment, arm: &Arm, seed: u64, policy: &Exp
         None => writeln!(text, "| score of this policy | none: its training has not come to its end |")?,
     }
     if let Some(summary) = read::<Summary>(&args.run.join("summary.json"))? {
-        if let Some(own) = summary.arms.iter().find(|own| own.name == arm.name) {
+        if let Some(own) = summary.methods.iter().find(|own| own.name == method.name) {
             let seeds = own.seeds.len();
             writeln!(
                 text,
@@ -151,21 +151,21 @@ fn card(args: &Args, experiment: &Experiment, arm: &Arm, seed: u64, policy: &Exp
         }
         writeln!(text, "| source | {} |", summary.commit)?;
     }
-    let data = experiment.data_of(arm)?;
-    let of_arm = Experiment { data, ..experiment.clone() };
-    let world = backcast::envs::make(&experiment.task).map_err(backcast::Error::from)?;
-    match run::load(&of_arm, world.spec()) {
-        Ok(log) => {
-            run::is_of_run(&args.run, &of_arm.data, &log)?;
-            writeln!(text, "| data | {}; {} transitions |", log.summary.source, log.rows().len())?;
-            for warning in &log.summary.warnings {
+    let data = experiment.data_of(method)?;
+    let of_method = Experiment { data, ..experiment.clone() };
+    let environment = backcast::envs::make(&experiment.task).map_err(backcast::Error::from)?;
+    match run::load(&of_method, environment.spec()) {
+        Ok(dataset) => {
+            run::is_of_run(&args.run, &of_method.data, &dataset)?;
+            writeln!(text, "| data | {}; {} transitions |", dataset.summary.source, dataset.rows().len())?;
+            for warning in &dataset.summary.warnings {
                 writeln!(text, "| warning | {warning} |")?;
             }
         }
         Err(error) => writeln!(text, "| data | not read: {error} |")?,
     }
     // Kept when it was learnt from, and so there whatever has become of the file.
-    let kept = run::fingerprint_of(&args.run, &of_arm.data)?.unwrap_or_else(|| "not kept".into());
+    let kept = run::fingerprint_of(&args.run, &of_method.data)?.unwrap_or_else(|| "not kept".into());
     writeln!(text, "| fingerprint of the data | `{kept}` |")?;
     writeln!(
         text,

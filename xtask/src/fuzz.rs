@@ -1,8 +1,8 @@
 //! `cargo xtask fuzz`: feeds readers bytes until one of them breaks a rule.
 
 use anyhow::{Context, bail, ensure};
-use backcast::core::{Columns, Spec};
-use backcast::data::{self, Format, Log, Row, WriteOptions, store::Stored};
+use backcast::core::{Transitions, Spec};
+use backcast::data::{self, Format, Dataset, Row, WriteOptions, store::Stored};
 use backcast::nn;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -100,32 +100,32 @@ fn build(name: &str, place: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// A log of three short episodes.
-fn log(next_obs: bool) -> Log {
-    let mut log = Log::new(2, 1, next_obs);
+fn dataset(next_obs: bool) -> Dataset {
+    let mut dataset = Dataset::new(2, 1, next_obs);
     for t in 0..7 {
         let (x, next) = (t as f32 as _, [(t + 1) as f32 as _, 1.0]);
         let next_obs = next_obs.then_some(&next[..]);
-        log.push(Row { obs: &[x, 1.0], act: &[0.5], reward: x, terminal: t == 2, timeout: t == 4, next_obs });
+        dataset.push(Row { obs: &[x, 1.0], act: &[0.5], reward: x, terminal: t == 2, truncated: t == 4, next_obs });
     }
-    log
+    dataset
 }
 
 /// Small files to begin with.
 fn seed(target: &str, corpus: &Path) -> anyhow::Result<()> {
-    let with = |format: Format, name: &str, log: &Log, options: &WriteOptions| -> anyhow::Result<PathBuf> {
+    let with = |format: Format, name: &str, dataset: &Dataset, options: &WriteOptions| -> anyhow::Result<PathBuf> {
         let path = corpus.join(name);
         if !path.exists() {
-            data::write(&path, format, log, options)?;
+            data::write(&path, format, dataset, options)?;
         }
         Ok(path)
     };
     let plain = WriteOptions::default();
-    let mut rich = log(true);
+    let mut rich = dataset(true);
     rich.push_info("qpos", 1, vec![0.25; 7]);
     rich.set_note("author", "A");
     match target {
         "d4rl" => {
-            with(Format::D4rl, "seed-plain", &log(false), &plain)?;
+            with(Format::D4rl, "seed-plain", &dataset(false), &plain)?;
             with(Format::D4rl, "seed-rich", &rich, &plain)?;
             let odd = crate::root().join("crates/data/tests/fixtures/h5py_odd.h5");
             std::fs::copy(odd, corpus.join("seed-odd"))?;
@@ -134,7 +134,7 @@ fn seed(target: &str, corpus: &Path) -> anyhow::Result<()> {
             for (name, format) in [("npz", Format::Npz), ("trajectories", Format::Trajectories)] {
                 with(format, &format!("seed-{name}"), &rich, &plain)?;
             }
-            with(Format::NeoRl, "seed-neorl", &log(true), &plain)?;
+            with(Format::NeoRl, "seed-neorl", &dataset(true), &plain)?;
         }
         "minari" => {
             let folder = corpus.with_file_name("minari-seed");
@@ -147,7 +147,7 @@ fn seed(target: &str, corpus: &Path) -> anyhow::Result<()> {
         }
         "columns" => {
             with(Format::Columns, "seed-log", &rich, &plain)?;
-            let mut rows = Columns::new(Spec::new(2, 1));
+            let mut rows = Transitions::new(Spec::new(2, 1));
             (0..5).for_each(|t| rows.push(&[0.0, 1.0], &[0.5], 1.0, &[1.0, 1.0], t == 4));
             Stored::write(&corpus.join("seed-transitions"), &rows)?;
         }
@@ -171,7 +171,7 @@ fn seed(target: &str, corpus: &Path) -> anyhow::Result<()> {
         "checkpoint" => {
             let mut store = nn::Store::default();
             let key = backcast::core::Key::new(0);
-            nn::Mlp::new(&mut store, "net", &[3, 2, 1], 1, nn::Act::Relu, nn::Init::FanIn, key);
+            nn::Mlp::new(&mut store, "net", &[3, 2, 1], 1, nn::Activation::Relu, nn::Init::FanIn, key);
             nn::save(&mut store, &BTreeMap::from([("note".into(), "text".into())]), &corpus.join("seed"))?;
         }
         _ => {

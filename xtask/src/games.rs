@@ -78,7 +78,7 @@ pub(crate) fn each_seed<T: Send>(seeds: u64, work: impl Fn(u64) -> anyhow::Resul
 }
 
 fn config(method: Method) -> Config {
-    Config { method, rate: 3e-3, copy_every: 100, hidden: vec![64], ..Config::default() }
+    Config { method, lr: 3e-3, copy_every: 100, hidden: vec![64], ..Config::default() }
 }
 
 fn methods() -> Vec<(&'static str, Method)> {
@@ -117,8 +117,8 @@ fn found(game: &MatrixGame, seeds: u64, updates: u64) -> anyhow::Result<Table> {
     }
     // It has no value of the whole, and learns from what it plays itself.
     let config = ComaConfig {
-        critic_rate: 3e-3,
-        policy_rate: 3e-3,
+        critic_lr: 3e-3,
+        policy_lr: 3e-3,
         copy_every: 100,
         anneal: updates / 2,
         hidden: vec![64],
@@ -170,7 +170,7 @@ fn point(x: f64, values: &[Real]) -> [f64; 4] {
 /// Both penalties before anything is learnt, as parts become more.
 fn penalties(seeds: u64) -> anyhow::Result<String> {
     let kinds = [
-        ("MA-CQL: all joint actions", Conservatism::Joint { weight: 1.0, samples: 100 }),
+        ("MA-CQL: all joint actions", Conservatism::Joint { weight: 1.0, n_action_samples: 100 }),
         ("CFCQL: one part at a time", Conservatism::Counterfactual { weight: 1.0, spread: Spread::Even }),
     ];
     let mut series = Vec::new();
@@ -250,8 +250,8 @@ fn summed(
     let (obs, terminal) = (ones(rows), Array1::ones(rows));
     let config = FactoredConfig {
         constraint: Constraint::None,
-        rate: 1e-2,
-        polyak: 0.1,
+        lr: 1e-2,
+        tau: 0.1,
         hidden: vec![16],
         ..FactoredConfig::default()
     };

@@ -29,7 +29,7 @@ pub(crate) struct ExpectedReport {
 /// The band of one metric of one arm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct BandReport {
-    pub(crate) arm: String,
+    pub(crate) method: String,
     pub(crate) metric: String,
     /// Updates, lower and upper end.
     pub(crate) points: Vec<(u64, f64, f64)>,
@@ -38,17 +38,17 @@ pub(crate) struct BandReport {
 /// What a learner measures of itself, and where it was expected.
 fn metric(run: &RunReport, metric: &MetricReport) -> String {
     let bands = run.expected.iter().flat_map(|expected| &expected.bands).filter(|band| band.metric == metric.name);
-    let bands = bands.filter(|band| run.arms.iter().any(|arm| arm.name == band.arm)).map(|band| Series {
+    let bands = bands.filter(|band| run.methods.iter().any(|method| method.name == band.method)).map(|band| Series {
         name: "expected",
         kind: None,
         points: band.points.iter().map(|&(u, low, high)| [u as f64, 0.5 * (low + high), low, high]).collect(),
     });
-    let arms = run.arms.iter().zip(&metric.curves).enumerate().map(|(k, (arm, curve))| Series {
-        name: &arm.name,
+    let methods = run.methods.iter().zip(&metric.curves).enumerate().map(|(k, (method, curve))| Series {
+        name: &method.name,
         kind: Some(k),
         points: curve.iter().map(|p| [p.step as f64, p.mean, p.lo, p.hi]).collect(),
     });
-    let series = bands.chain(arms).filter(|s| !s.points.is_empty()).collect();
+    let series = bands.chain(methods).filter(|s| !s.points.is_empty()).collect();
     let label = format!("{} over updates", metric.name);
     Chart { label: &label, x: "updates", y: &metric.name, log: false, series, rules: vec![] }.draw()
 }

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal prints")]
 
-mod arms;
+mod methods;
 mod bands;
 mod bench;
 mod calibrate;

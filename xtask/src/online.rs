@@ -4,13 +4,13 @@ use crate::progress::Bars;
 use anyhow::Context;
 use backcast::{
     Error,
-    data::Log,
+    data::Dataset,
     online::{self, Quality, Recipe},
 };
 use std::path::{Path, PathBuf};
 
 /// Generates the log; none if the person interrupted it.
-pub(crate) fn generate(recipe: &Recipe, quality: Quality, rows: usize, out: &Path) -> anyhow::Result<Option<Log>> {
+pub(crate) fn generate(recipe: &Recipe, quality: Quality, rows: usize, out: &Path) -> anyhow::Result<Option<Dataset>> {
     let work = work_folder(out);
     std::fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
     // A folder of another recipe holds other runs.
@@ -28,9 +28,9 @@ pub(crate) fn generate(recipe: &Recipe, quality: Quality, rows: usize, out: &Pat
     let made = online::generate(recipe, quality, rows, &work, threads, &bars);
     bars.clear();
     match made {
-        Ok(log) => {
+        Ok(dataset) => {
             println!("runs and policies: {}", work.display());
-            Ok(Some(log))
+            Ok(Some(dataset))
         }
         Err(Error::Interrupted) => Ok(None),
         Err(error) => Err(error.into()),

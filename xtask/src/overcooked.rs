@@ -3,7 +3,7 @@
 use crate::games::each_seed;
 use anyhow::Context;
 use backcast::core::{Key, Real};
-use backcast::data::{JointLog, JointTransitions};
+use backcast::data::{JointDataset, JointTransitions};
 use backcast::factorization::fqe::overlap;
 use backcast::factorization::{
     CloneConfig, Cloned, Config, Conservatism, Constraint, Factored, FactoredBatch, FactoredConfig, FqeBatch,
@@ -203,7 +203,7 @@ fn drawn(games: &Games, effort: Effort, key: Key) -> Vec<usize> {
 fn cloned(games: &Games, reminded: bool, effort: Effort, key: Key) -> anyhow::Result<Player> {
     let seen = if reminded { &games.now.reminded } else { &games.now.obs };
     let widths = Widths { obs: seen.dim().2, ..games.widths() };
-    let mut clone = CloneConfig { decay: 1e-2, ..CloneConfig::default() }.build(widths, key)?;
+    let mut clone = CloneConfig { weight_decay: 1e-2, ..CloneConfig::default() }.build(widths, key)?;
     for update in 0..effort.updates {
         let rows = drawn(games, effort, key.name("rows").fold(update));
         clone.update(seen.select(Axis(1), &rows).view(), games.act.select(Axis(0), &rows).view());
@@ -213,7 +213,7 @@ fn cloned(games: &Games, reminded: bool, effort: Effort, key: Key) -> anyhow::Re
 
 fn factored(games: &Games, constraint: Constraint, effort: Effort, key: Key) -> anyhow::Result<Player> {
     let config =
-        FactoredConfig { constraint, mean: false, gamma: GAMMA, rate: 1e-3, polyak: 0.05, hidden: vec![64, 64] };
+        FactoredConfig { constraint, mean: false, gamma: GAMMA, lr: 1e-3, tau: 0.05, hidden: vec![64, 64] };
     let mut learner = config.build(games.now.both.ncols(), 2, ACTIONS, key)?;
     for update in 0..effort.updates {
         let rows = drawn(games, effort, key.name("rows").fold(update));
@@ -234,7 +234,7 @@ fn factored(games: &Games, constraint: Constraint, effort: Effort, key: Key) -> 
 
 fn joint(games: &Games, conservatism: Conservatism, effort: Effort, key: Key) -> anyhow::Result<Player> {
     let method = Method::Mixed { mixer: MixerConfig::Vdn };
-    let config = Config { method, conservatism, gamma: GAMMA, rate: 1e-3, copy_every: 20, ..Config::default() };
+    let config = Config { method, conservatism, gamma: GAMMA, lr: 1e-3, copy_every: 20, ..Config::default() };
     let mut learner = config.build(games.widths(), key)?;
     for update in 0..effort.updates {
         let key = key.name("update").fold(update);
@@ -259,7 +259,7 @@ fn joint(games: &Games, conservatism: Conservatism, effort: Effort, key: Key) ->
 
 /// V̂ of a policy, by games that it was not learnt from.
 fn valued(games: &Games, player: &mut Player, effort: Effort, key: Key) -> anyhow::Result<f64> {
-    let config = FqeConfig { gamma: GAMMA, rate: 1e-3, polyak: 0.5, hidden: vec![64], ..FqeConfig::default() };
+    let config = FqeConfig { gamma: GAMMA, lr: 1e-3, tau: 0.5, hidden: vec![64], ..FqeConfig::default() };
     let mut fqe = config.build(games.widths(), key)?;
     let next = player.probabilities(&games.next);
     for update in 0..effort.updates {
@@ -311,10 +311,10 @@ fn repeating(seen: &Games, tried: &Games) -> (Judged, Array3<Real>) {
 }
 
 /// All methods on one half of the games of a layout, judged by the other; and what people earned in that.
-fn trial(log: &JointLog, effort: Effort, seed: u64) -> anyhow::Result<(Vec<Judged>, f64)> {
+fn trial(dataset: &JointDataset, effort: Effort, seed: u64) -> anyhow::Result<(Vec<Judged>, f64)> {
     let key = Key::new(seed);
-    let [seen, tried] = log.split(0.5, key);
-    let [seen, tried] = [seen, tried].map(|games| Games::of(log.transitions(&games)));
+    let [seen, tried] = dataset.split(0.5, key);
+    let [seen, tried] = [seen, tried].map(|games| Games::of(dataset.transitions(&games)));
     let (seen, tried) = (seen?, tried?);
     let mut all = Vec::new();
     for (number, name) in METHODS.into_iter().enumerate() {
@@ -325,7 +325,7 @@ fn trial(log: &JointLog, effort: Effort, seed: u64) -> anyhow::Result<(Vec<Judge
             2 | 3 => Some(cloned(&seen, number == 3, effort, key)?),
             4 => Some(factored(&seen, Constraint::Cql { weight: 1.0 }, effort, key)?),
             5 => Some(factored(&seen, Constraint::Iql { expectile: 0.7, inverse_temperature: 3.0 }, effort, key)?),
-            6 => Some(joint(&seen, Conservatism::Joint { weight: 1.0, samples: 36 }, effort, key)?),
+            6 => Some(joint(&seen, Conservatism::Joint { weight: 1.0, n_action_samples: 36 }, effort, key)?),
             7 => Some(joint(&seen, Conservatism::Counterfactual { weight: 1.0, spread: Spread::Even }, effort, key)?),
             _ => Some(Player::Always(std::array::from_fn(|a| f64::from(u8::from(a == STAY))))),
         };
@@ -345,8 +345,8 @@ fn trial(log: &JointLog, effort: Effort, seed: u64) -> anyhow::Result<(Vec<Judge
     Ok((all, tried.earned))
 }
 
-fn read(folder: &Path) -> anyhow::Result<Vec<(&'static str, JointLog)>> {
-    let one = |layout| Ok((layout, JointLog::read(&folder.join(format!("{layout}.hdf5")), ACTIONS)?));
+fn read(folder: &Path) -> anyhow::Result<Vec<(&'static str, JointDataset)>> {
+    let one = |layout| Ok((layout, JointDataset::read(&folder.join(format!("{layout}.hdf5")), ACTIONS)?));
     LAYOUTS.into_iter().map(one).collect()
 }
 
@@ -359,18 +359,18 @@ fn over(values: &[f64], digits: usize, unit: f64) -> String {
 }
 
 pub(crate) fn main(args: &Args) -> anyhow::Result<()> {
-    let logs = read(&args.data)?;
+    let datasets = read(&args.data)?;
     let effort = if args.quick { Effort { updates: 10, batch: 32 } } else { Effort { updates: 1000, batch: 128 } };
     let seeds = if args.quick { 1 } else { args.seeds };
     let trials =
-        each_seed(seeds * logs.len() as u64, |job| trial(&logs[(job / seeds) as usize].1, effort, job % seeds))?;
+        each_seed(seeds * datasets.len() as u64, |job| trial(&datasets[(job / seeds) as usize].1, effort, job % seeds))?;
     let mut all: Vec<Vec<Judged>> = vec![Vec::new(); METHODS.len()];
-    for ((layout, log), trials) in logs.iter().zip(trials.chunks(seeds as usize)) {
+    for ((layout, dataset), trials) in datasets.iter().zip(trials.chunks(seeds as usize)) {
         let earned: Vec<f64> = trials.iter().map(|(_, earned)| *earned).collect();
         println!(
             "\n{layout}: {} games, {} rows; people earned {}\n",
-            log.episodes().len(),
-            log.len(),
+            dataset.episodes().len(),
+            dataset.len(),
             over(&earned, 2, 1.0)
         );
         let runs = |method: usize| trials.iter().map(|(judged, _)| judged[method]).collect::<Vec<_>>();
@@ -434,8 +434,8 @@ mod tests {
         let Some(folder) = up.iter().find(|path| path.exists()) else {
             return eprintln!("SKIPPED: a_moment_s_learning_judges_every_method: {} is not here", up[0].display());
         };
-        let log = JointLog::read(&folder.join("random0.hdf5"), ACTIONS).expect("a log");
-        let (judged, earned) = trial(&log, Effort { updates: 20, batch: 32 }, 1).expect("a trial");
+        let dataset = JointDataset::read(&folder.join("random0.hdf5"), ACTIONS).expect("a log");
+        let (judged, earned) = trial(&dataset, Effort { updates: 20, batch: 32 }, 1).expect("a trial");
         assert_eq!(judged.len(), METHODS.len());
         assert!(earned > 0.5 && earned < 50.0, "{earned}");
         for (name, j) in METHODS.iter().zip(judged) {

@@ -33,7 +33,7 @@ pub(crate) struct RunReport {
     /// The machine, in a line.
     pub(crate) hardware: String,
     /// What was compared. Imagining backwards first and forwards second gives them the colours of their figures.
-    pub(crate) arms: Vec<ArmReport>,
+    pub(crate) methods: Vec<MethodReport>,
     /// Curves over knobs.
     #[serde(default)]
     pub(crate) sensitivity: Vec<SensitivityReport>,
@@ -67,7 +67,7 @@ pub(crate) struct RunReport {
 
 /// One method of the comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ArmReport {
+pub(crate) struct MethodReport {
     pub(crate) name: String,
     /// What it does, in a sentence.
     pub(crate) description: String,
@@ -244,24 +244,24 @@ pub(crate) fn figures(run: &RunReport) -> Vec<(&'static str, String)> {
 }
 
 fn scores(run: &RunReport) -> String {
-    let arms = run.arms.iter().enumerate().map(|(k, arm)| Row {
-        name: &arm.name,
-        dots: &arm.scores,
-        middle: arm.iqm,
-        spread: Some(arm.spread),
+    let methods = run.methods.iter().enumerate().map(|(k, method)| Row {
+        name: &method.name,
+        dots: &method.scores,
+        middle: method.iqm,
+        spread: Some(method.spread),
         kind: Some(k),
     });
     let published =
         run.published.iter().map(|(name, score, _)| Row { name, dots: &[], middle: *score, spread: None, kind: None });
-    let rows: Vec<Row<'_>> = arms.chain(published).collect();
+    let rows: Vec<Row<'_>> = methods.chain(published).collect();
     strip("final normalised score of every seed and method", "normalised score", &rows)
 }
 
-fn curves(run: &RunReport, label: &str, y: &str, of: fn(&ArmReport) -> &Vec<CurvePoint>) -> String {
+fn curves(run: &RunReport, label: &str, y: &str, of: fn(&MethodReport) -> &Vec<CurvePoint>) -> String {
     let point = |p: &CurvePoint| [p.step as f64, p.mean, p.lo, p.hi];
-    let series = run.arms.iter().enumerate();
+    let series = run.methods.iter().enumerate();
     let series =
-        series.map(|(k, arm)| Series { name: &arm.name, kind: Some(k), points: of(arm).iter().map(point).collect() });
+        series.map(|(k, method)| Series { name: &method.name, kind: Some(k), points: of(method).iter().map(point).collect() });
     let series = series.filter(|s| !s.points.is_empty()).collect();
     Chart { label, x: "updates", y, log: false, series, rules: vec![] }.draw()
 }
@@ -407,20 +407,20 @@ pub(crate) fn html(run: &RunReport) -> String {
 }
 
 fn spreads(run: &RunReport) -> Vec<Spread> {
-    run.arms.iter().map(|arm| arm.spread).collect()
+    run.methods.iter().map(|method| method.spread).collect()
 }
 
-fn best(run: &RunReport) -> Option<&ArmReport> {
+fn best(run: &RunReport) -> Option<&MethodReport> {
     // The first of equals.
-    run.arms.iter().rev().max_by(|a, b| a.iqm.total_cmp(&b.iqm))
+    run.methods.iter().rev().max_by(|a, b| a.iqm.total_cmp(&b.iqm))
 }
 
 fn headline(run: &RunReport) -> Markup {
     let seeds = run.seeds.len();
     markup! {
-        @if let Some(arm) = best(run) {
-            strong { (arm.name) } " reaches an interquartile mean of " strong { (decimal(arm.iqm)) }
-            " on " (run.task) ", " (arm.spread.name()) " " (arm.spread) ", over " (seeds)
+        @if let Some(method) = best(run) {
+            strong { (method.name) } " reaches an interquartile mean of " strong { (decimal(method.iqm)) }
+            " on " (run.task) ", " (method.spread.name()) " " (method.spread) ", over " (seeds)
             @if seeds == 1 { " seed." } @else { " seeds." }
         }
         @if seeds < 5 {
@@ -447,16 +447,16 @@ fn score_table(run: &RunReport) -> Markup {
         div.scroll { table {
             thead { tr { th { "Method" } th.n { "IQM" } th.n { (Spread::heading(&spreads(run))) } } }
             tbody {
-                @for (k, arm) in run.arms.iter().enumerate() {
-                    tr.best[Some(arm.iqm) == top] {
-                        td { span.chip style=(format!("background:var(--c{})", k % 6)) {} b { (arm.name) }
-                            div.note { (arm.description)
-                                @if let Some(speed) = arm.updates_per_second { ", " (grouped(speed.round() as usize)) " updates/s" }
+                @for (k, method) in run.methods.iter().enumerate() {
+                    tr.best[Some(method.iqm) == top] {
+                        td { span.chip style=(format!("background:var(--c{})", k % 6)) {} b { (method.name) }
+                            div.note { (method.description)
+                                @if let Some(speed) = method.updates_per_second { ", " (grouped(speed.round() as usize)) " updates/s" }
                             }
-                            div.note.seeds { @for score in &arm.scores { span { (decimal(*score)) } " " } }
+                            div.note.seeds { @for score in &method.scores { span { (decimal(*score)) } " " } }
                         }
-                        td.n { b { (decimal(arm.iqm)) } }
-                        td.n { (arm.spread.among(&spreads(run))) }
+                        td.n { b { (decimal(method.iqm)) } }
+                        td.n { (method.spread.among(&spreads(run))) }
                     }
                 }
                 @for (label, score, note) in &run.published {

@@ -11,7 +11,7 @@ pub(crate) fn made_up() -> RunReport {
         };
         (0..=40).map(point).collect()
     };
-    let arm = |name: &str, description: &str, scores: &[f64], iqm: f64, ends: [f64; 2], value: f64| ArmReport {
+    let method = |name: &str, description: &str, scores: &[f64], iqm: f64, ends: [f64; 2], value: f64| MethodReport {
         name: name.into(),
         description: description.into(),
         scores: scores.to_vec(),
@@ -58,8 +58,8 @@ pub(crate) fn made_up() -> RunReport {
         seeds: vec![0, 1, 2, 3, 4],
         wall_seconds: 4210.0,
         hardware: "two made-up cores, 8 GB".into(),
-        arms: vec![
-            arm(
+        methods: vec![
+            method(
                 "ROMI-BCQ",
                 "BCQ on data mixed with paths imagined backwards",
                 &[118.2, 131.0, 96.4, 124.9, 120.1],
@@ -67,9 +67,9 @@ pub(crate) fn made_up() -> RunReport {
                 [99.0, 130.0],
                 31.0,
             ),
-            arm("FOMI-BCQ", "the same, imagined forwards", &[70.0, 84.0, 61.0, 92.0, 66.0], 73.3, [62.0, 90.0], 28.0),
-            arm("BCQ", "the data alone", &[20.0, 41.0, 28.0, 33.0, 12.0], 27.0, [14.0, 39.0], 14.0),
-            arm(
+            method("FOMI-BCQ", "the same, imagined forwards", &[70.0, 84.0, 61.0, 92.0, 66.0], 73.3, [62.0, 90.0], 28.0),
+            method("BCQ", "the data alone", &[20.0, 41.0, 28.0, 33.0, 12.0], 27.0, [14.0, 39.0], 14.0),
+            method(
                 "TD3+BC",
                 "a regulariser instead of a generative model",
                 &[8.0, 15.0, -4.0, 22.0, 11.0],
@@ -121,11 +121,11 @@ pub(crate) fn made_up() -> RunReport {
             seeds: 4,
             bands: vec![
                 BandReport {
-                    arm: "BCQ".into(),
+                    method: "BCQ".into(),
                     metric: "critic_loss".into(),
                     points: (0..=40).map(|i| (i * 25_000, 0.2, 1.4)).collect(),
                 },
-                BandReport { arm: "an arm left out".into(), metric: "critic_loss".into(), points: vec![(0, 1.0, 2.0)] },
+                BandReport { method: "an arm left out".into(), metric: "critic_loss".into(), points: vec![(0, 1.0, 2.0)] },
             ],
         }),
     }
@@ -177,24 +177,24 @@ fn the_page_has_every_piece_and_needs_nothing_else() {
 fn a_run_with_little_to_show_still_makes_a_page() {
     let mut run = made_up();
     (run.maze, run.model_error, run.model_report, run.published, run.stages) = (None, vec![], vec![], vec![], vec![]);
-    run.arms.truncate(1);
-    run.arms[0].curve.clear();
-    run.arms[0].scores = vec![f64::NAN];
-    run.arms[0].spread = Spread::Range([f64::NAN; 2]);
+    run.methods.truncate(1);
+    run.methods[0].curve.clear();
+    run.methods[0].scores = vec![f64::NAN];
+    run.methods[0].spread = Spread::Range([f64::NAN; 2]);
     run.seeds = vec![7];
     let page = html(&run);
     assert!(page.contains("Fewer than five seeds") && page.contains("nothing recorded"));
     assert!(!page.contains("95 %"), "an interval of one seed");
     assert!(!page.contains("The models") && !page.contains("roads into"));
     assert!(!page.contains("cx=\"NaN\""));
-    run.arms.clear();
+    run.methods.clear();
     html(&run);
 }
 
 #[test]
 fn a_report_survives_its_file() {
     let mut run = made_up();
-    run.arms[3].value_curve[40].mean = f64::INFINITY;
+    run.methods[3].value_curve[40].mean = f64::INFINITY;
     let text = backcast::json::to_string(&run).unwrap();
     // The last digit of a number may be lost in the file; nothing that is shown may.
     let back: RunReport = backcast::json::from_str(&text).unwrap();

@@ -19,14 +19,14 @@ pub(crate) fn report(
     command: String,
     wall_seconds: f64,
 ) -> anyhow::Result<RunReport> {
-    let arms = experiment.arms.iter().zip(&summary.arms).map(|(arm, scores)| {
-        let runs: Vec<&LearnResult> = outcome.learners.iter().filter(|l| l.arm == arm.name).collect();
+    let methods = experiment.methods.iter().zip(&summary.methods).map(|(method, scores)| {
+        let runs: Vec<&LearnResult> = outcome.learners.iter().filter(|l| l.method == method.name).collect();
         let share = experiment.imagination.ratio * 100.0;
-        let own = experiment.algorithm_of(arm);
+        let own = experiment.algorithm_of(method);
         let name = own.as_ref().unwrap_or(&experiment.algorithm).name();
-        ArmReport {
-            name: arm.name.clone(),
-            description: match arm.imagine {
+        MethodReport {
+            name: method.name.clone(),
+            description: match method.imagine {
                 Imagine::Nothing => format!("{name} on the log alone"),
                 Imagine::Forward => format!("{name}, {share:.0} % of each batch imagined forwards"),
                 Imagine::Reverse => format!("{name}, {share:.0} % of each batch imagined backwards (ROMI)"),
@@ -48,7 +48,7 @@ pub(crate) fn report(
         seeds: experiment.seeds.0.clone().collect(),
         wall_seconds,
         hardware: hardware(&experiment.task),
-        arms: arms.collect(),
+        methods: methods.collect(),
         sensitivity: crate::sensitivity::report(experiment)?,
         published: experiment.published.iter().map(|p| (p.label.clone(), p.score, p.note.clone())).collect(),
         maze: maze(experiment, outcome)?,
@@ -81,9 +81,9 @@ fn speed(runs: &[&LearnResult], updates: u64) -> Option<f64> {
 
 fn warnings(run: &LearnResult, bands: Option<&Bands>) -> Vec<String> {
     let lengths = 1..=run.curve.len();
-    let off = bands.iter().flat_map(|b| lengths.clone().flat_map(|n| b.complaints(&run.arm, &run.curve[..n])));
+    let off = bands.iter().flat_map(|b| lengths.clone().flat_map(|n| b.complaints(&run.method, &run.curve[..n])));
     let all = run.warnings.iter().cloned().chain(off);
-    all.map(|warning| format!("{}, seed {}: {warning}", run.arm, run.seed)).collect()
+    all.map(|warning| format!("{}, seed {}: {warning}", run.method, run.seed)).collect()
 }
 
 /// The curves of every metric that some arm has, but for the mean value, which has a figure of its own.
@@ -95,20 +95,20 @@ fn metrics(experiment: &Experiment, outcome: &Outcome) -> Vec<MetricReport> {
             names.push(name);
         }
     }
-    let of = |name: &str, arm: &str| {
-        let runs: Vec<&LearnResult> = outcome.learners.iter().filter(|l| l.arm == arm).collect();
+    let of = |name: &str, method: &str| {
+        let runs: Vec<&LearnResult> = outcome.learners.iter().filter(|l| l.method == method).collect();
         curve(&runs, |p| p.metrics.iter().find(|(n, _)| n == name).map(|(_, value)| *value))
     };
-    let arms = |name: &str| experiment.arms.iter().map(|arm| of(name, &arm.name)).collect();
-    names.into_iter().map(|name| MetricReport { name: name.to_owned(), curves: arms(name) }).collect()
+    let methods = |name: &str| experiment.methods.iter().map(|method| of(name, &method.name)).collect();
+    names.into_iter().map(|name| MetricReport { name: name.to_owned(), curves: methods(name) }).collect()
 }
 
 /// The bands of what was run, and how much is inside.
 fn expected(bands: &Bands, outcome: &Outcome) -> ExpectedReport {
-    let held = outcome.learners.iter().map(|l| bands.held(&l.arm, &l.curve));
-    let (inside, of) = held.fold((0, 0), |(inside, of), held| (inside + held.inside, of + held.of));
+    let check = outcome.learners.iter().map(|l| bands.check(&l.method, &l.curve));
+    let (inside, of) = check.fold((0, 0), |(inside, of), check| (inside + check.inside, of + check.of));
     let band = |band: &backcast::run::Band| BandReport {
-        arm: band.arm.clone(),
+        method: band.method.clone(),
         metric: band.metric.clone(),
         points: band.updates.iter().zip(&band.low).zip(&band.high).map(|((&u, &low), &high)| (u, low, high)).collect(),
     };
@@ -200,8 +200,8 @@ fn maze(experiment: &Experiment, outcome: &Outcome) -> anyhow::Result<Option<Maz
     if !experiment.task.starts_with("maze2d") || nothing {
         return Ok(None);
     }
-    let world = Maze2d::named(&experiment.task)?;
-    let layout = world.layout();
+    let environment = Maze2d::named(&experiment.task)?;
+    let layout = environment.layout();
     let rows = (0..layout.rows()).map(|w| {
         let cell = |h| match layout.cell(w, h) {
             Some(Cell::Free) => 'O',
@@ -210,9 +210,9 @@ fn maze(experiment: &Experiment, outcome: &Outcome) -> anyhow::Result<Option<Maz
         };
         (0..layout.cols()).map(cell).collect()
     });
-    let spec = backcast::core::Env::spec(&world);
-    let log = backcast::run::load(experiment, spec).context("the log, for its occupancy")?;
-    let columns = log.dataset.columns();
+    let spec = backcast::core::Env::spec(&environment);
+    let dataset = backcast::run::load(experiment, spec).context("the log, for its occupancy")?;
+    let columns = dataset.episodic.transitions();
     let (bins_x, bins_y) = (layout.rows() * BINS, layout.cols() * BINS);
     let mut counts = vec![0.0; bins_x * bins_y];
     for row in 0..columns.len() {

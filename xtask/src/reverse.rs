@@ -1,7 +1,7 @@
 //! Reverse policies that draw an action factor by factor, held against a policy that is known: part of `cargo xtask games`.
 
 use crate::games::each_seed;
-use backcast::core::{Columns, Key, Real, Spec};
+use backcast::core::{Transitions, Key, Real, Spec};
 use backcast::dynamics::{BinnedClone, BinnedConfig, Factors};
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 
@@ -27,8 +27,8 @@ fn bin(col: usize, state: Real, unit: Real) -> usize {
 }
 
 /// Rows of the policy; with `copies`, the second and the third column are in the first one's bin.
-fn log(rows: usize, copies: bool, key: Key) -> Columns {
-    let mut log = Columns::new(SPEC);
+fn dataset(rows: usize, copies: bool, key: Key) -> Transitions {
+    let mut dataset = Transitions::new(SPEC);
     for key in (0..rows).map(|row| key.fold(row as u64)) {
         let state = if key.name("state").unit() < 0.5 { 1.0 } else { -1.0 };
         let own = |col: usize| bin(col, state, key.name("bin").fold(col as u64).unit());
@@ -36,9 +36,9 @@ fn log(rows: usize, copies: bool, key: Key) -> Columns {
             let bin = own(if copies { 0 } else { col });
             (bin as Real + key.name("within").fold(col as u64).unit()) / BINS as Real * 2.0 - 1.0
         });
-        log.push(&[0.0], &act, 0.0, &[state], false);
+        dataset.push(&[0.0], &act, 0.0, &[state], false);
     }
-    log
+    dataset
 }
 
 /// KL(π ‖ clone), by rows that nobody learnt from.
@@ -47,14 +47,14 @@ fn excess(factors: Factors, rows: usize, copies: bool, seed: u64) -> anyhow::Res
         bins: BINS,
         factors,
         hidden: vec![],
-        learning_rate: 2e-2,
+        lr: 2e-2,
         batch: 64,
         steps: 500,
         ..BinnedConfig::default()
     };
     let mut clone = BinnedClone::new(config, SPEC, Key::new(seed))?;
-    clone.fit(&log(rows, copies, Key::new(seed).name("log")), Key::new(seed).name("fit"), &mut |_, _| true);
-    let tried = log(2000, copies, Key::new(seed).name("tried"));
+    clone.fit(&dataset(rows, copies, Key::new(seed).name("log")), Key::new(seed).name("fit"), &mut |_, _| true);
+    let tried = dataset(2000, copies, Key::new(seed).name("tried"));
     let batch = tried.batch();
     let truth = |row: usize| {
         let bin = |col: usize| (((batch.act[[row, col]] + 1.0) * 0.5 * BINS as Real) as usize).min(BINS - 1);

@@ -1,6 +1,6 @@
 //! What a report says of policies that were pushed: figures and tables.
 
-use crate::report::{ArmReport, RunReport, decimal};
+use crate::report::{MethodReport, RunReport, decimal};
 use crate::svg::{Rungs, around, ladder};
 use backcast::{envs::push::Level, run::LevelSummary, stats::Spread};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -9,11 +9,11 @@ use maud::{Markup, html as markup};
 
 /// The levels that were measured.
 fn levels(run: &RunReport) -> Vec<Level> {
-    run.arms.first().map_or(vec![], |arm| arm.robustness.iter().map(|l| l.level).collect())
+    run.methods.first().map_or(vec![], |method| method.robustness.iter().map(|l| l.level).collect())
 }
 
-fn at(arm: &ArmReport, level: Level) -> Option<&LevelSummary> {
-    arm.robustness.iter().find(|l| l.level == level)
+fn at(method: &MethodReport, level: Level) -> Option<&LevelSummary> {
+    method.robustness.iter().find(|l| l.level == level)
 }
 
 /// Score against push level, and steps outside the support; nothing if nothing was measured.
@@ -24,9 +24,9 @@ pub(crate) fn figures(run: &RunReport) -> Vec<(&'static str, String)> {
             let (middle, spread) = of(l);
             around(middle, spread)
         };
-        let points = |arm: &ArmReport| levels.iter().map(|&level| at(arm, level).map(point)).collect();
-        let lines: Vec<Rungs<'_>> = (run.arms.iter().enumerate())
-            .map(|(kind, arm)| Rungs { name: &arm.name, kind, points: points(arm) })
+        let points = |method: &MethodReport| levels.iter().map(|&level| at(method, level).map(point)).collect();
+        let lines: Vec<Rungs<'_>> = (run.methods.iter().enumerate())
+            .map(|(kind, method)| Rungs { name: &method.name, kind, points: points(method) })
             .collect();
         ladder(label, "push", y, &names, &lines)
     };
@@ -35,10 +35,10 @@ pub(crate) fn figures(run: &RunReport) -> Vec<(&'static str, String)> {
         let scores = draw("score from pushed states by push level", "score", &all, |l| (l.iqm, l.spread));
         figures.push(("robustness", scores));
     }
-    let pushed: Vec<Level> = all.into_iter().filter(|&l| l != Level::None).collect();
-    if !pushed.is_empty() {
+    let perturbed: Vec<Level> = all.into_iter().filter(|&l| l != Level::None).collect();
+    if !perturbed.is_empty() {
         let label = "steps outside the log's support after a push";
-        figures.push(("recovery", draw(label, "steps outside", &pushed, |l| (l.away_iqm, l.away_spread))));
+        figures.push(("recovery", draw(label, "steps outside", &perturbed, |l| (l.away_iqm, l.away_spread))));
     }
     figures
 }
@@ -59,17 +59,17 @@ fn median(l: &LevelSummary) -> String {
 /// The tables of the page.
 pub(crate) fn tables(run: &RunReport) -> Markup {
     let all = levels(run);
-    let first = run.arms.first().and_then(|arm| arm.robustness.first());
+    let first = run.methods.first().and_then(|method| method.robustness.first());
     let kind = first.map_or("range", |l| l.spread.name());
-    let pushed = || all.iter().filter(|&&l| l != Level::None);
-    let window = run.arms.first().and_then(|arm| arm.robustness.first()).map_or(0, |l| l.window);
+    let perturbed = || all.iter().filter(|&&l| l != Level::None);
+    let window = run.methods.first().and_then(|method| method.robustness.first()).map_or(0, |l| l.window);
     markup! {
         h3 { "Score by level, and its " (kind) }
         div.scroll { table {
             thead { tr { th { "Method" } @for level in &all { th.n { (level.name()) } } } }
-            tbody { @for (k, arm) in run.arms.iter().enumerate() { tr {
-                td { span.chip style=(format!("background:var(--c{})", k % 6)) {} b { (arm.name) } }
-                @for level in &all { td.n { @if let Some(l) = at(arm, *level) {
+            tbody { @for (k, method) in run.methods.iter().enumerate() { tr {
+                td { span.chip style=(format!("background:var(--c{})", k % 6)) {} b { (method.name) } }
+                @for level in &all { td.n { @if let Some(l) = at(method, *level) {
                     b { (decimal(l.iqm)) } div.note { (l.spread) }
                 } } }
             } } }
@@ -77,8 +77,8 @@ pub(crate) fn tables(run: &RunReport) -> Markup {
         h3 { "Coming back" }
         div.scroll { table {
             thead { tr { th { "Method" } th { "Push" } th.n { "put outside" } th.n { "of those back" } th.n { "median steps" } th.n { "steps outside" } th.n { "states outside" } } }
-            tbody { @for arm in &run.arms { @for level in pushed() { @if let Some(l) = at(arm, *level) { tr {
-                td { (arm.name) }
+            tbody { @for method in &run.methods { @for level in perturbed() { @if let Some(l) = at(method, *level) { tr {
+                td { (method.name) }
                 td { (level.name()) }
                 td.n { (per_cent(l.out, l.pushes)) }
                 td.n { (per_cent(l.back, l.out)) }
@@ -104,15 +104,15 @@ pub(crate) fn table(run: &RunReport) -> Option<String> {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     table.set_header(std::iter::once("pushed").chain(all.iter().map(|l| l.name())));
-    for arm in &run.arms {
+    for method in &run.methods {
         let cells = all.iter().map(|&level| {
-            let text = at(arm, level).map_or(String::new(), |l| match l.pushes {
+            let text = at(method, level).map_or(String::new(), |l| match l.pushes {
                 0 => format!("{:.1}", l.iqm),
                 _ => format!("{:.1} ({:.1} steps outside)", l.iqm, l.away_iqm),
             });
             Cell::new(text).set_alignment(CellAlignment::Right)
         });
-        table.add_row(std::iter::once(Cell::new(&arm.name)).chain(cells));
+        table.add_row(std::iter::once(Cell::new(&method.name)).chain(cells));
     }
     Some(table.to_string())
 }
@@ -122,12 +122,12 @@ mod tests {
     use super::*;
     use crate::report::tests::made_up;
 
-    fn pushed() -> RunReport {
+    fn perturbed() -> RunReport {
         let mut run = made_up();
-        for (k, arm) in run.arms.iter_mut().enumerate() {
+        for (k, method) in run.methods.iter_mut().enumerate() {
             let level = |level: Level| {
                 let i = level as usize;
-                let iqm = arm.iqm - 10.0 * i as f64;
+                let iqm = method.iqm - 10.0 * i as f64;
                 LevelSummary {
                     level,
                     scores: vec![iqm; 5],
@@ -144,14 +144,14 @@ mod tests {
                     away_spread: Spread::Interval95([2.0 * i as f64, 3.0 * i as f64]),
                 }
             };
-            arm.robustness = Level::ALL.map(level).into();
+            method.robustness = Level::ALL.map(level).into();
         }
         run
     }
 
     #[test]
     fn the_page_shows_pushes_where_there_were_any() {
-        let run = pushed();
+        let run = perturbed();
         let page = crate::report::html(&run);
         for piece in
             ["Pushed", "moderate", "put outside", "never", "at most 60 each", "111.0", "108.0 to 113.0", "97 %"]

@@ -1,7 +1,7 @@
 //! `cargo xtask run`: an experiment from its file to its report.
 
 use crate::{
-    arms, bands, exit::INTERRUPTED, manifest, progress::Bars, report, results, robustness, sensitivity, shell, table,
+    methods, bands, exit::INTERRUPTED, manifest, progress::Bars, report, results, robustness, sensitivity, shell, table,
     tensorboard,
 };
 use anyhow::{Context, bail};
@@ -31,7 +31,7 @@ pub(crate) struct Args {
     seeds: Option<String>,
     /// Only these arms, such as "reverse, data alone"; may be given again, and the others can follow in the same folder
     #[arg(long, value_name = "NAMES")]
-    arms: Vec<String>,
+    methods: Vec<String>,
     /// Change a value of the experiment, such as training.updates=5000
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -93,8 +93,8 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     let args = args.resolve()?;
     let file = args.experiment.clone().unwrap_or_else(|| crate::root().join("experiments/first-look.toml"));
     let (mut experiment, out) = prepare(&args, &file)?;
-    let chosen = arms::chosen(&args.arms, &experiment.arms)?;
-    let inert = inert(&args, &Experiment { arms: chosen.clone(), ..experiment.clone() })?;
+    let chosen = methods::chosen(&args.methods, &experiment.methods)?;
+    let inert = inert(&args, &Experiment { methods: chosen.clone(), ..experiment.clone() })?;
     run::apart(&out)?;
     let lock = Lock::take(&out)?;
     if let Some(dead) = lock.left_by() {
@@ -110,7 +110,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
         go_on_from(from, &out)?;
     }
     // What is chosen is no part of the configuration: the others can follow in the same folder.
-    experiment.arms = chosen;
+    experiment.methods = chosen;
     let bars = Bars::new()?;
     let threads = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let seeds = String::from(experiment.seeds.clone());
@@ -142,8 +142,8 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     write("report.json", backcast::json::to_string(&made)?)?;
     write("report.html", report::html(&made))?;
     for learner in &outcome.learners {
-        let arm = experiment.arms.iter().find(|arm| arm.name == learner.arm).context("a learner of no arm")?;
-        let folder = out.join("tensorboard").join(format!("{}-seed-{}", arm.slug(), learner.seed));
+        let method = experiment.methods.iter().find(|method| method.name == learner.method).context("a learner of no arm")?;
+        let folder = out.join("tensorboard").join(format!("{}-seed-{}", method.slug(), learner.seed));
         Local.create_folder(&folder).with_context(|| folder.display().to_string())?;
         let path = folder.join(tensorboard::FILE);
         replace(&Local, &path, &tensorboard::events(&learner.curve)).with_context(|| path.display().to_string())?;
@@ -189,8 +189,8 @@ fn prepare(args: &Args, file: &Path) -> anyhow::Result<(Experiment, PathBuf)> {
     let mut experiment = Experiment::parse_with(&text, &settings).with_context(|| file.display().to_string())?;
     // What a file names beside it is beside it wherever the command is given from.
     let given = args.data.is_some() || args.set.iter().any(|s| s.trim_start().starts_with("data.file"));
-    if let (false, Some(log)) = (given, &mut experiment.data.file) {
-        *log = std::path::absolute(file.with_file_name("").join(&log))?;
+    if let (false, Some(dataset)) = (given, &mut experiment.data.file) {
+        *dataset = std::path::absolute(file.with_file_name("").join(&dataset))?;
     }
 
     let name: String = experiment.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
@@ -226,9 +226,9 @@ fn settle(args: &Args, experiment: &Experiment, out: &Path) -> anyhow::Result<()
 
 /// The error, with where to get it if it is the log that is not there.
 fn advised(error: Error, experiment: &Experiment) -> anyhow::Error {
-    let log = experiment.data.file.as_deref().filter(|file| !file.exists());
+    let dataset = experiment.data.file.as_deref().filter(|file| !file.exists());
     let missing =
-        matches!((&error, log), (Error::Data(DataError::Io { file, .. }), Some(log)) if file.as_path() == log);
+        matches!((&error, dataset), (Error::Data(DataError::Io { file, .. }), Some(dataset)) if file.as_path() == dataset);
     let error = anyhow::Error::new(error);
     match missing {
         true => error.context(
@@ -288,7 +288,7 @@ fn repeat(args: &Args, out: &Path) -> String {
     }
     args.data.iter().for_each(|data| option("--data", path(data)));
     args.seeds.iter().for_each(|seeds| option("--seeds", seeds.clone()));
-    args.arms.iter().for_each(|arm| option("--arms", arm.clone()));
+    args.methods.iter().for_each(|method| option("--arms", method.clone()));
     args.set.iter().for_each(|setting| option("--set", setting.clone()));
     args.out.iter().for_each(|_| option("--out", path(out)));
     words.extend(args.quick.then(|| "--quick".to_owned()));
@@ -307,7 +307,7 @@ mod tests {
             experiment: None,
             data: None,
             seeds: None,
-            arms: vec![],
+            methods: vec![],
             set: vec![],
             out: None,
             quick: false,
@@ -333,7 +333,7 @@ mod tests {
         let args = Args {
             experiment: Some(odd.into()),
             data: Some("-log".into()),
-            arms: vec![odd.into(), "-b, c".into()],
+            methods: vec![odd.into(), "-b, c".into()],
             set: vec![format!("about={odd}")],
             out: Some("runs/x".into()),
             quick: true,
@@ -351,21 +351,21 @@ mod tests {
     }
 
     #[test]
-    fn arms_are_chosen_by_name_and_a_folder_keeps_its_settings() {
+    fn methods_are_chosen_by_name_and_a_folder_keeps_its_settings() {
         let folder = std::env::temp_dir().join(format!("backcast-arms-{}", std::process::id()));
         let file = crate::root().join("experiments/maze2d-medium-romi.toml");
-        let chosen = |arms: &[&str], out: &str, set: &[&str]| {
+        let chosen = |methods: &[&str], out: &str, set: &[&str]| {
             let args = Args {
-                arms: arms.iter().map(|&arm| arm.into()).collect(),
+                methods: methods.iter().map(|&method| method.into()).collect(),
                 set: set.iter().map(|&set| set.into()).collect(),
                 out: Some(folder.join(out)),
                 ..bare()
             };
             let (experiment, out) = prepare(&args, &file)?;
-            let chosen = arms::chosen(&args.arms, &experiment.arms)?;
+            let chosen = methods::chosen(&args.methods, &experiment.methods)?;
             let _lock = Lock::take(&out)?;
             settle(&args, &experiment, &out)?;
-            Ok::<_, anyhow::Error>(chosen.into_iter().map(|arm| arm.name).collect::<Vec<_>>())
+            Ok::<_, anyhow::Error>(chosen.into_iter().map(|method| method.name).collect::<Vec<_>>())
         };
         assert_eq!(chosen(&[], "run", &[]).unwrap(), ["reverse", "forward", "data alone"]);
         // The same folder: what is chosen is no part of the configuration.

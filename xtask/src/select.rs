@@ -4,7 +4,7 @@ use crate::{exit::INTERRUPTED, progress::Bars};
 use anyhow::Context;
 use backcast::{
     Error,
-    run::{self, Judgement, Rule, Selection, SelectionConfig},
+    run::{self, OpeEstimate, Rule, Selection, SelectionConfig},
 };
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
 use comfy_table::{CellAlignment, Table, TableStyle};
@@ -99,7 +99,7 @@ fn tables(selection: &Selection, style: TableStyle) -> String {
         let own = p.own_value.map_or("–".to_owned(), |q| format!("{q:.2}"));
         policies.add_row([
             (i + 1).to_string(),
-            p.arm.clone(),
+            p.method.clone(),
             p.seed.to_string(),
             p.trained.to_string(),
             format!("{:.1}", p.score),
@@ -120,7 +120,7 @@ fn tables(selection: &Selection, style: TableStyle) -> String {
     add(&mut rules, "all", selection.rules(|_| true));
     if lengths.len() > 1 {
         for length in lengths {
-            let of = |p: &Judgement| p.trained == length;
+            let of = |p: &OpeEstimate| p.trained == length;
             add(&mut rules, &format!("{length} updates"), selection.rules(of));
         }
     }
@@ -171,9 +171,9 @@ mod tests {
     use backcast::run::DataSummary;
 
     fn made_up() -> Selection {
-        let policy = |arm: &str, trained, score, estimate, own_value| Judgement {
+        let policy = |method: &str, trained, score, estimate, own_value| OpeEstimate {
             run: "runs/x".into(),
-            arm: arm.into(),
+            method: method.into(),
             seed: 0,
             trained,
             score,

@@ -12,7 +12,7 @@ pub(crate) struct SensitivityReport {
     /// What it is called.
     pub(crate) label: String,
     /// The knob.
-    pub(crate) knob: String,
+    pub(crate) hyperparameter: String,
     /// The knob's values from the least upwards, and the arm of each.
     pub(crate) points: Vec<(f64, String)>,
 }
@@ -20,8 +20,8 @@ pub(crate) struct SensitivityReport {
 /// The curves that `experiment` asks for, of the arms that it has.
 pub(crate) fn report(experiment: &Experiment) -> anyhow::Result<Vec<SensitivityReport>> {
     let curve = |curve: &backcast::Sensitivity| {
-        let points = curve.points(experiment)?.into_iter().map(|(value, arm)| (value, arm.name.clone())).collect();
-        Ok(SensitivityReport { label: curve.label.clone(), knob: curve.knob.clone(), points })
+        let points = curve.points(experiment)?.into_iter().map(|(value, method)| (value, method.name.clone())).collect();
+        Ok(SensitivityReport { label: curve.label.clone(), hyperparameter: curve.hyperparameter.clone(), points })
     };
     experiment.sensitivity.iter().map(curve).collect()
 }
@@ -37,24 +37,24 @@ pub(crate) struct Figure {
 /// states where those were measured.
 pub(crate) fn figures(run: &RunReport) -> Vec<Figure> {
     let draw = |curve: &SensitivityReport| {
-        let arms: Vec<_> = curve.points.iter().filter_map(|p| run.arms.iter().find(|arm| arm.name == p.1)).collect();
-        let levels: Vec<Level> = arms.first().map_or(vec![], |arm| arm.robustness.iter().map(|l| l.level).collect());
+        let methods: Vec<_> = curve.points.iter().filter_map(|p| run.methods.iter().find(|method| method.name == p.1)).collect();
+        let levels: Vec<Level> = methods.first().map_or(vec![], |method| method.robustness.iter().map(|l| l.level).collect());
         let values: Vec<String> = curve.points.iter().map(|p| short(p.0)).collect();
         let values: Vec<&str> = values.iter().map(String::as_str).collect();
         let whole = |kind| Rungs {
             name: "score",
             kind,
-            points: arms.iter().map(|arm| Some(around(arm.iqm, arm.spread))).collect(),
+            points: methods.iter().map(|method| Some(around(method.iqm, method.spread))).collect(),
         };
         let at = |level: &Level| Rungs {
             name: level.name(),
             kind: *level as usize,
-            points: (arms.iter().map(|arm| arm.robustness.iter().find(|l| l.level == *level)))
+            points: (methods.iter().map(|method| method.robustness.iter().find(|l| l.level == *level)))
                 .map(|found| found.map(|l| around(l.iqm, l.spread)))
                 .collect(),
         };
         let lines: Vec<Rungs<'_>> = if levels.is_empty() { vec![whole(0)] } else { levels.iter().map(at).collect() };
-        let drawing = ladder(&format!("score: {}", curve.label), &curve.knob, "score", &values, &lines);
+        let drawing = ladder(&format!("score: {}", curve.label), &curve.hyperparameter, "score", &values, &lines);
         Figure { name: format!("sensitivity-{}", backcast::slug(&curve.label)), title: curve.label.clone(), drawing }
     };
     run.sensitivity.iter().filter(|curve| curve.points.len() > 1).map(draw).collect()
@@ -63,10 +63,10 @@ pub(crate) fn figures(run: &RunReport) -> Vec<Figure> {
 /// For the terminal: of every curve, the knob's values with the score without a push and after the hardest.
 pub(crate) fn lines(run: &RunReport) -> Vec<String> {
     let point = |(value, name): &(f64, String)| {
-        let arm = run.arms.iter().find(|arm| arm.name == *name)?;
-        let pushed = arm.robustness.last().filter(|l| l.level != Level::None);
-        let pushed = pushed.map_or_else(String::new, |l| format!(" ({} pushed)", decimal(l.iqm)));
-        Some(format!("{}: {}{pushed}", short(*value), decimal(arm.iqm)))
+        let method = run.methods.iter().find(|method| method.name == *name)?;
+        let perturbed = method.robustness.last().filter(|l| l.level != Level::None);
+        let perturbed = perturbed.map_or_else(String::new, |l| format!(" ({} pushed)", decimal(l.iqm)));
+        Some(format!("{}: {}{perturbed}", short(*value), decimal(method.iqm)))
     };
     let line = |curve: &SensitivityReport| {
         format!("{}: {}", curve.label, curve.points.iter().filter_map(point).collect::<Vec<_>>().join(", "))
@@ -85,7 +85,7 @@ mod tests {
         assert!(figures(&run).is_empty() && lines(&run).is_empty());
         let curve = |names: [&str; 2]| SensitivityReport {
             label: "OSR over lambda".into(),
-            knob: "lambda".into(),
+            hyperparameter: "lambda".into(),
             points: vec![(0.003, names[0].into()), (2.0, names[1].into())],
         };
         run.sensitivity = vec![curve(["FOMI-BCQ", "ROMI-BCQ"])];

@@ -3,7 +3,7 @@
 use crate::manifest;
 use anyhow::Context;
 use backcast::run::{self, LearnResult, Lock};
-use backcast::{Arm, Experiment};
+use backcast::{Method, Experiment};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use std::{
@@ -29,7 +29,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
     let mut to = std::io::stdout();
     let redraw = to.is_terminal() && !args.once;
     loop {
-        let (text, done) = look(&args.folder)?;
+        let (text, done) = show(&args.folder)?;
         // To the top, and nothing below what is written now.
         let (before, after) = if redraw { ("\x1b[H", "\x1b[J") } else { ("", "") };
         let text = if redraw { text.replace('\n', "\x1b[K\n") } else { text };
@@ -42,13 +42,13 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
 }
 
 /// What there is to see, and whether nothing more will come.
-fn look(folder: &Path) -> anyhow::Result<(String, bool)> {
+fn show(folder: &Path) -> anyhow::Result<(String, bool)> {
     let manifest = folder.join("runs.jsonl");
-    if manifest.exists() { look_at_sweep(folder, &manifest) } else { look_at_run(folder) }
+    if manifest.exists() { show_sweep(folder, &manifest) } else { show_run(folder) }
 }
 
 /// How many of a sweep's runs are in which state, and those at work.
-fn look_at_sweep(folder: &Path, manifest: &Path) -> anyhow::Result<(String, bool)> {
+fn show_sweep(folder: &Path, manifest: &Path) -> anyhow::Result<(String, bool)> {
     let entries = manifest::read(manifest)?;
     let (mut finished, mut begun) = (0, 0);
     let mut table = table(["run", "arm", "seed", "updates", "", "score", "updates/s"]);
@@ -76,7 +76,7 @@ fn look_at_sweep(folder: &Path, manifest: &Path) -> anyhow::Result<(String, bool
     Ok((text, waiting == 0 && begun == 0 && folder.join("summary.json").exists()))
 }
 
-fn look_at_run(folder: &Path) -> anyhow::Result<(String, bool)> {
+fn show_run(folder: &Path) -> anyhow::Result<(String, bool)> {
     let (experiment, rows) = rows(folder)?;
     let mut table = table(["arm", "seed", "updates", "", "score", "updates/s"]);
     for row in &rows {
@@ -117,32 +117,32 @@ struct Line {
 fn rows(folder: &Path) -> anyhow::Result<(Experiment, Vec<Line>)> {
     let experiment = run::experiment_of(folder)?;
     let mut rows = Vec::new();
-    for arm in &experiment.arms {
+    for method in &experiment.methods {
         for seed in experiment.seeds.0.clone() {
-            rows.push(row(folder, &experiment, arm, seed)?);
+            rows.push(row(folder, &experiment, method, seed)?);
         }
     }
     Ok((experiment, rows))
 }
 
-fn row(folder: &Path, experiment: &Experiment, arm: &Arm, seed: u64) -> anyhow::Result<Line> {
+fn row(folder: &Path, experiment: &Experiment, method: &Method, seed: u64) -> anyhow::Result<Line> {
     let all = experiment.training.updates;
-    let path = run::learner_folder(folder, arm, seed).join("result.json");
+    let path = run::learner_folder(folder, method, seed).join("result.json");
     let result = match std::fs::read_to_string(&path) {
         Ok(text) => Some(backcast::json::from_str::<LearnResult>(&text).with_context(|| path.display().to_string())?),
         Err(_) => None,
     };
     let (update, score, seconds, warnings) = match result {
         Some(result) => (all, Some(result.score), result.seconds, result.warnings),
-        None => match run::way_of(folder, arm, seed)? {
-            Some(way) => (way.update, way.curve.last().map(|point| point.score), way.seconds, way.warnings),
+        None => match run::progress_of(folder, method, seed)? {
+            Some(progress) => (progress.update, progress.curve.last().map(|point| point.score), progress.seconds, progress.warnings),
             None => (0, None, 0.0, vec![]),
         },
     };
     let tenths = (10 * update / all.max(1)) as usize;
     let bar: String = (0..10).map(|i| if i < tenths { '━' } else { '·' }).collect();
     let cells = vec![
-        arm.name.clone(),
+        method.name.clone(),
         seed.to_string(),
         format!("{update}/{all}"),
         bar,

@@ -78,14 +78,14 @@ fn main() {
 mod ours {
     use super::{BATCH, Problem, RATE, SIZES, Step};
     use backcast_core::Key;
-    use backcast_nn::{Act, Adam, Init, Mlp, Store};
+    use backcast_nn::{Activation, Adam, Init, Mlp, Store};
     use ndarray::Array2;
 
     pub(crate) fn step(problem: Problem) -> Step {
         let x = Array2::from_shape_vec((BATCH, SIZES[0]), problem.x).expect("as many numbers");
         let y = Array2::from_shape_vec((BATCH, 1), problem.y).expect("as many numbers");
         let mut store = Store::default();
-        let net = Mlp::new(&mut store, "net", &SIZES, 1, Act::Relu, Init::FanIn, Key::new(2));
+        let net = Mlp::new(&mut store, "net", &SIZES, 1, Activation::Relu, Init::FanIn, Key::new(2));
         let mut adam = Adam::new(net.range(), RATE);
         Box::new(move |ask| {
             let loss = adam.minimise(&mut store, |tape| {

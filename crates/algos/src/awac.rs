@@ -22,7 +22,7 @@ use crate::{
     transition::{Transition, check_hidden, check_shared, sizes},
 };
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, polyak};
+use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -82,7 +82,7 @@ impl Algorithm for Config {
         let mut store = Store::in_precision(self.precision);
         let actor = Actor::new(&mut store, spec, &self.hidden, Init::FanIn, key);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let critic = Mlp::new(&mut store, "critic", &dims, 2, Act::Relu, Init::FanIn, key);
+        let critic = Mlp::new(&mut store, "critic", &dims, 2, Activation::Relu, Init::FanIn, key);
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let actor_adam = Adam::new(actor.range(), self.actor_rate);
         let critic_adam = Adam::new(critic.range(), self.critic_rate);
@@ -192,7 +192,7 @@ mod tests {
     /// Two habits in one state: −0.8 pays 0, +0.8 pays 1. The mean of the policy that weighs them by e⁰ and e^(1/λ).
     #[test]
     fn habits_are_weighed_by_the_exponential_of_their_advantage() {
-        let mut rows = Columns::new(Spec::new(1, 1));
+        let mut rows = Transitions::new(Spec::new(1, 1));
         (0..64).for_each(|i| rows.push(&[0.0], &[if i % 2 == 0 { -0.8 } else { 0.8 }], (i % 2) as Real, &[0.0], true));
         let acts = |lambda| {
             let rates = Config { actor_rate: 3e-3, critic_rate: 3e-3, ..Default::default() };
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn weights_are_bounded() {
-        let mut rows = Columns::new(Spec::new(1, 1));
+        let mut rows = Transitions::new(Spec::new(1, 1));
         (0..64).for_each(|i| rows.push(&[0.0], &[0.1 * (i % 7) as Real], 50.0 * (i % 7) as Real, &[0.0], true));
         let config =
             Config { lambda: 1e-3, hidden: vec![16], critic_rate: 1e-2, weight_bound: 5.0, ..Default::default() };

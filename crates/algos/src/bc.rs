@@ -9,7 +9,7 @@
 
 use crate::transition::{Transition, check_hidden, check_rate, sizes};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, Tape, Var};
+use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, Tape, Var};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +45,7 @@ impl Algorithm for Config {
         self.check()?;
         let mut store = Store::in_precision(self.precision);
         let dims = sizes(spec.obs, &self.hidden, spec.act);
-        let actor = Mlp::new(&mut store, "actor", &dims, 1, Act::Relu, Init::FanIn, key).with_output(Act::Tanh);
+        let actor = Mlp::new(&mut store, "actor", &dims, 1, Activation::Relu, Init::FanIn, key).with_output(Activation::Tanh);
         Ok(Bc { spec, store, actor, actor_adam: Adam::new(actor.range(), self.actor_rate) })
     }
 }
@@ -113,19 +113,19 @@ mod tests {
     #[test]
     fn it_clones_a_smooth_policy() {
         let spec = Spec::new(2, 1).with_act_limit(2.0);
-        let mut log = Columns::new(spec);
+        let mut dataset = Transitions::new(spec);
         for i in 0..500 {
             let mut s = [0.0; 2];
             Key::new(1).fold(i).uniform(-1.0, 1.0, &mut s);
-            log.push(&s, &[1.5 * s[0] * s[1]], 0.0, &s, false);
+            dataset.push(&s, &[1.5 * s[0] * s[1]], 0.0, &s, false);
         }
         let config = Config { hidden: vec![32, 32], actor_rate: 3e-3, ..Config::default() };
         let mut bc = config.build(spec, Key::new(2)).unwrap();
-        let mut staging = Columns::new(spec);
+        let mut staging = Transitions::new(spec);
         let mut loss = 0.0;
         for step in 0..1500 {
             let key = Key::new(3).fold(step);
-            loss = bc.update(log.sample(key, 64, &mut staging), key).get("actor_loss").unwrap();
+            loss = bc.update(dataset.sample(key, 64, &mut staging), key).get("actor_loss").unwrap();
         }
         assert!(loss < 2e-3, "{loss}");
     }

@@ -21,7 +21,7 @@ use crate::{
     transition::{Transition, check_hidden, check_rate, check_shared, check_weight, sizes},
 };
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak};
+use backcast_nn::{Activation, Adam, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -108,9 +108,9 @@ impl Algorithm for Config {
         let pair = spec.obs + spec.act;
         let vae = Vae::new(&mut store, "vae", spec.obs, spec.act, 2 * spec.act, &self.vae_hidden, spec.act_limit, key);
         let dims = |out| sizes(pair, &self.hidden, out);
-        let actor = Mlp::new(&mut store, "actor", &dims(spec.act), 1, Act::Relu, Init::FanIn, key);
-        let actor = actor.with_output(Act::Tanh);
-        let critic = Mlp::new(&mut store, "critic", &dims(1), 2, Act::Relu, Init::FanIn, key);
+        let actor = Mlp::new(&mut store, "actor", &dims(spec.act), 1, Activation::Relu, Init::FanIn, key);
+        let actor = actor.with_output(Activation::Tanh);
+        let critic = Mlp::new(&mut store, "critic", &dims(1), 2, Activation::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(self.layer_norm);
         let actor_target = actor.duplicate(&mut store, "actor_target");
         let critic_target = critic.duplicate(&mut store, "critic_target");

@@ -28,7 +28,7 @@ use crate::{
     transition::{Transition, check_hidden, check_rate, check_shared, check_weight, sizes},
 };
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak};
+use backcast_nn::{Activation, Adam, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -149,7 +149,7 @@ impl Algorithm for Config {
         let vae = Vae::new(&mut store, "vae", spec.obs, spec.act, 2 * spec.act, &self.vae_hidden, spec.act_limit, key);
         let actor = Actor::new(&mut store, spec, &self.hidden, LOG_STD_BOUNDS, key);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Act::Relu, Init::FanIn, key);
+        let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Activation::Relu, Init::FanIn, key);
         let actor_target = Actor { net: actor.net.duplicate(&mut store, "actor_target"), ..actor };
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let mut drawn = [0.0];
@@ -377,8 +377,8 @@ mod tests {
     }
 
     /// One state, actions recorded around one place, values that rise beyond it.
-    fn rows() -> Columns {
-        let mut rows = Columns::new(Spec::new(1, 1).with_act_limit(2.0));
+    fn rows() -> Transitions {
+        let mut rows = Transitions::new(Spec::new(1, 1).with_act_limit(2.0));
         for i in 0..256 {
             let mut a = [0.0];
             Key::new(1).fold(i).uniform(-0.2, 0.6, &mut a);
@@ -390,7 +390,7 @@ mod tests {
     fn train(config: Config, updates: u64) -> (Bear, Metrics) {
         let rows = rows();
         let mut bear = config.build(rows.spec(), Key::new(2)).expect("a sound configuration");
-        let mut staging = Columns::new(rows.spec());
+        let mut staging = Transitions::new(rows.spec());
         let mut update = |step| {
             let key = Key::new(3).fold(step);
             bear.update(rows.sample(key.name("rows"), 64, &mut staging), key)
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warm_start_comes_closer_and_the_price_follows_the_distance() {
+    fn a_warm_start_comes_closer_and_the_multiplier_follows_the_distance() {
         let (_, early) = train(Config { warm_start: 10_000, ..small() }, 1);
         let (_, late) = train(Config { warm_start: 10_000, ..small() }, 600);
         let mmd = |metrics: &Metrics| metrics.get("mmd").expect("a metric");
@@ -420,7 +420,7 @@ mod tests {
 
     /// It acts at the better end of what was recorded, and not where its critics promise most.
     #[test]
-    fn it_stays_near_the_actions_of_the_log() {
+    fn it_stays_near_the_actions_of_the_dataset() {
         let acts = |threshold, alpha_rate| {
             let config = Config { warm_start: 500, sigma: 10.0, threshold, alpha_rate, ..small() };
             let (mut bear, _) = train(config, 2500);

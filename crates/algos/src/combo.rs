@@ -27,7 +27,7 @@
 
 use crate::{
     cql::{self, Cql, candidates, soft_maximum},
-    imagines::{Imagination, Imagines, ModelBased, Rollouts, World},
+    imagines::{Imagination, Imagines, ModelBased, Rollouts, WorldModel},
 };
 use backcast_core::*;
 use backcast_imagination::{ImagineConfig, Sink, Summary, Uniform};
@@ -174,12 +174,12 @@ impl ModelBased for Config {
         self.cql.check()
     }
 
-    fn build_on(&self, world: World, key: Key) -> Result<Combo, ConfigError> {
+    fn build_on(&self, world_model: WorldModel, key: Key) -> Result<Combo, ConfigError> {
         ModelBased::check(self)?;
-        let spec = world.model.spec();
+        let spec = world_model.model.spec();
         let cql = self.cql.lowering(Lowered { rho: self.rho, mu: self.mu }, spec, key)?;
         let uniform = self.uniform_rollout.then_some(Uniform(spec));
-        let imagination = Imagination::new(world, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
+        let imagination = Imagination::new(world_model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
         Ok(Combo { rollouts: self.rollouts.clone(), uniform, cql, imagination })
     }
 }
@@ -199,10 +199,10 @@ impl Imagines for Combo {
 
     // ANCHOR: imagine
     /// (1)  h steps of π, or of uniform actions, from states of the log, rewarded as the model says
-    fn imagine(&mut self, log: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
         match &mut self.uniform {
-            Some(uniform) => self.imagination.roll(uniform, log, key, sink),
-            None => self.imagination.roll(&mut self.cql, log, key, sink),
+            Some(uniform) => self.imagination.roll(uniform, dataset, key, sink),
+            None => self.imagination.roll(&mut self.cql, dataset, key, sink),
         }
     }
     // ANCHOR_END: imagine
@@ -246,8 +246,8 @@ mod tests {
 
     const SPEC: Spec = Spec::new(2, 2).with_act_limit(2.0);
 
-    fn rows(real: usize) -> Columns {
-        let mut rows = Columns::new(SPEC);
+    fn rows(real: usize) -> Transitions {
+        let mut rows = Transitions::new(SPEC);
         for i in 0..40 {
             if i == real {
                 rows.begin_imagined();
@@ -259,10 +259,10 @@ mod tests {
         rows
     }
 
-    fn world() -> World {
+    fn world_model() -> WorldModel {
         let small =
-            EnsembleConfig { members: 2, elites: 1, hidden: vec![4], decay: vec![0.0; 2], ..Default::default() };
-        World::new(Ensemble::new(small, SPEC, Direction::Forward, Key::new(2)).expect("sound"), never)
+            EnsembleConfig { members: 2, elites: 1, hidden: vec![4], weight_decay: vec![0.0; 2], ..Default::default() };
+        WorldModel::new(Ensemble::new(small, SPEC, Direction::Forward, Key::new(2)).expect("sound"), never)
     }
 
     fn small() -> Config {
@@ -275,11 +275,11 @@ mod tests {
     }
 
     fn build(config: Config) -> Combo {
-        config.build_on(world(), Key::new(3)).expect("a sound configuration")
+        config.build_on(world_model(), Key::new(3)).expect("a sound configuration")
     }
 
     #[test]
-    fn on_rows_of_the_log_alone_it_is_cql() {
+    fn on_rows_of_the_dataset_alone_it_is_cql() {
         let config = small();
         let plain = cql::Config { warm_start: Some(0), ..config.cql.clone() };
         let rows = rows(40);
@@ -298,7 +298,7 @@ mod tests {
 
     /// Without a row of the log the critics are fitted to their targets and to nothing else.
     #[test]
-    fn on_imagined_rows_alone_nothing_is_lowered() {
+    fn on_imagined_rows_alone_nothing_is_pushed_down() {
         let trained = |weight, lagrange| {
             let config = small();
             let cql = cql::Config { weight, lagrange, critic_rate: 1e-2, ..config.cql };
@@ -321,8 +321,8 @@ mod tests {
     /// One state, imagined to pay the same for every action, of which the log has seen one alone: that one comes to be valued
     /// most, and the value of the actions the model imagined falls below what they pay.
     #[test]
-    fn only_what_the_log_did_is_lifted() {
-        let mut rows = Columns::new(Spec::new(2, 2).with_act_limit(2.0));
+    fn only_actions_of_the_dataset_are_pushed_up() {
+        let mut rows = Transitions::new(Spec::new(2, 2).with_act_limit(2.0));
         (0..20).for_each(|_| rows.push(&[0.0; 2], &[1.0; 2], 1.0, &[0.0; 2], true));
         rows.begin_imagined();
         (0..20).for_each(|_| rows.push(&[0.0; 2], &[-1.0; 2], 1.0, &[0.0; 2], true));
@@ -342,17 +342,17 @@ mod tests {
     }
 
     #[test]
-    fn roll_outs_are_the_policys_or_uniform() {
-        let log = rows(40);
+    fn rollouts_are_the_policys_or_uniform() {
+        let dataset = rows(40);
         let second_moment = |uniform_rollout| {
-            let mut imagined = Columns::new(SPEC);
+            let mut imagined = Transitions::new(SPEC);
             let mut combo = build(Config { uniform_rollout, ..small() });
             // A policy that has made up its mind: σ = e^-4.
             combo.visit(&mut |name, slot| match slot {
                 Slot::Tensor(_, values) if name == "actor.1.bias" => values[2..].fill(-4.0),
                 _ => {}
             });
-            combo.imagine(&log, Key::new(6), &mut imagined);
+            combo.imagine(&dataset, Key::new(6), &mut imagined);
             assert_eq!(imagined.len(), 800);
             let actions = imagined.values(Column::Act);
             actions.iter().map(|a| a * a).sum::<Real>() / actions.len() as Real

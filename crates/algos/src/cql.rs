@@ -31,7 +31,7 @@ use crate::{
     transition::{Transition, check_hidden, check_shared, check_weight, sizes},
 };
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Precision, Shape, Store, TanhGaussian, Tape, Var, polyak};
+use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Shape, Store, TanhGaussian, Tape, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -164,7 +164,7 @@ impl Config {
         let mut store = Store::in_precision(self.precision);
         let actor = Actor::new(&mut store, spec, &self.hidden, self.log_std_bounds(NARROW_LOG_STD_BOUNDS), key);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Act::Relu, Init::FanIn, key);
+        let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Activation::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(self.layer_norm);
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_rate);
@@ -256,7 +256,7 @@ impl Cql {
             let (s, a) = (tape.input(states), tape.input(batch.act));
             let pi = nets.actor.at(s);
             let (sampled, log_pi) = pi.sample(key);
-            let (alpha, entropy) = temperature.steer(log_pi, target_entropy);
+            let (alpha, entropy) = temperature.update_temperature(log_pi, target_entropy);
             let gain = match cloning {
                 true => pi.log_prob(a * (1.0 / limit)),
                 false => nets.critic.forward(s.cat(sampled * limit)).min_members(),
@@ -307,12 +307,12 @@ impl Cql {
         }
 
         // A few states at a time: with all their actions they are as many rows as the inner caches hold.
-        let [log, imagined] = [0..real, real..rows].map(|rows| {
+        let [dataset, imagined] = [0..real, real..rows].map(|rows| {
             let tried = if rows.start < first_lowered { 1 } else { tried };
             Parts { states: (ROWS_AT_ONCE / tried).max(1), rows }
         });
         let beside = pressed.map_or(0, |p| p.parts(rows));
-        let (parts, multiplier) = (log.count() + imagined.count(), &mut self.multiplier);
+        let (parts, multiplier) = (dataset.count() + imagined.count(), &mut self.multiplier);
         let price = multiplier.as_ref().map_or(1.0, |m| m.log().exp().min(MOST_PRICE));
         let (mut gaps, mut q_sum, mut pressed_gaps) = (0.0, 0.0, 0.0);
         self.critic_adam.anneal(config.critic_rate, config.decay);
@@ -322,8 +322,8 @@ impl Cql {
                 pressed_gaps += gap.item();
                 return gap * pressed.weight;
             }
-            let (lifted, part) = match part.checked_sub(log.count()) {
-                None => (true, log.part(part)),
+            let (lifted, part) = match part.checked_sub(dataset.count()) {
+                None => (true, dataset.part(part)),
                 Some(part) => (false, imagined.part(part)),
             };
             let (first, len) = (part.start, part.len());
@@ -373,7 +373,7 @@ impl Cql {
 
     // ANCHOR: settle
     /// The end of an update: the targets by Polyak, and what there is to report.
-    pub(crate) fn settle(&mut self, (actor_loss, entropy): (Real, Real), critics: Stepped) -> Metrics {
+    pub(crate) fn finish_update(&mut self, (actor_loss, entropy): (Real, Real), critics: Stepped) -> Metrics {
         polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
         self.updates += 1;
         let Stepped { loss, q, gap, target, .. } = critics;
@@ -516,7 +516,7 @@ impl Learner for Cql {
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
         let actor = self.actor_step(batch, key.name("actor"));
         let critics = self.critic_step(batch, key.name("critic"), None);
-        self.settle(actor, critics)
+        self.finish_update(actor, critics)
     }
     // ANCHOR_END: update
 }

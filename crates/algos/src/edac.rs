@@ -29,7 +29,7 @@ use crate::{
     transition::{Transition, check_hidden, check_shared, check_weight, sizes},
 };
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Precision, Shape, Store, Var, polyak};
+use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Shape, Store, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -113,7 +113,7 @@ impl Algorithm for Config {
         let mut store = Store::in_precision(self.precision);
         let actor = Actor::new(&mut store, spec, &self.hidden, self.log_std_bounds, key);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Act::Relu, Init::FanIn, key);
+        let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Activation::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(self.layer_norm);
         for (net, name) in [(actor.net, "actor"), (critic, "critic")] {
             begin_small(&mut store, &net, LAST_BOUND, key.name(name).name("begin small"));
@@ -185,7 +185,7 @@ impl Edac {
             let s = tape.input(batch.obs);
             let (sampled, log_pi) = nets.actor.at(s).sample(key);
             let (alpha, entropy) = match steered {
-                true => temperature.steer(log_pi, target_entropy),
+                true => temperature.update_temperature(log_pi, target_entropy),
                 false => (tape.scalar(temperature.log()).exp(), -log_pi.mean().item()),
             };
             let q = nets.critic.forward(s.cat(sampled * nets.actor.limit)).min_members();
@@ -270,8 +270,8 @@ impl crate::parity::Replayed for Edac {
 mod tests {
     use super::*;
 
-    fn rows() -> Columns {
-        let mut rows = Columns::new(Spec::new(2, 3));
+    fn rows() -> Transitions {
+        let mut rows = Transitions::new(Spec::new(2, 3));
         for i in 0..64 {
             let mut x = [0.0; 7];
             Key::new(1).fold(i).normal(&mut x);
@@ -303,7 +303,7 @@ mod tests {
         let mut edac = config.build(rows.spec(), Key::new(3)).expect("a sound configuration");
         let (critic, batch) = (edac.nets.critic, rows.batch());
         // Smooth units, and layers of ordinary size: a difference of a kink says nothing.
-        let net = Mlp::new(&mut edac.store, "smooth", &[5, 6, 1], 3, Act::Tanh, Init::FanIn, Key::new(4));
+        let net = Mlp::new(&mut edac.store, "smooth", &[5, 6, 1], 3, Activation::Tanh, Init::FanIn, Key::new(4));
         assert_eq!(net.members(), critic.members());
         let loss = |store: &mut Store, out: Option<&mut [Real]>| {
             let tape = store.tape();

@@ -18,7 +18,7 @@
 
 use crate::transition::{Transition, check_hidden, check_shared, sizes};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, polyak};
+use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, polyak};
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +72,7 @@ impl Config {
         self.check()?;
         let mut store = Store::in_precision(self.precision);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Act::Relu, Init::FanIn, key);
+        let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Activation::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(self.layer_norm);
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let critic_adam = Adam::new(critic.range(), self.critic_rate);
@@ -156,8 +156,8 @@ mod tests {
     use ndarray::{ArrayViewMut2, array};
 
     /// Two states, 0 and 1. The sign of the action chooses the next one; state 1 pays 1. Optionally entering 0 from 1 ends.
-    fn rows(ends: bool) -> Columns {
-        let mut rows = Columns::new(Spec::new(1, 1));
+    fn rows(ends: bool) -> Transitions {
+        let mut rows = Transitions::new(Spec::new(1, 1));
         for i in 0..400 {
             let (s, a) = ((i % 2) as Real, Key::new(1).fold(i).unit() * 2.0 - 1.0);
             let next = if a > 0.0 { 1.0 } else { 0.0 };
@@ -181,10 +181,10 @@ mod tests {
         }
     }
 
-    fn evaluated(config: Config, rows: &Columns, act: Real) -> [f64; 2] {
+    fn evaluated(config: Config, rows: &Transitions, act: Real) -> [f64; 2] {
         let small = Config { hidden: vec![32, 32], critic_rate: 2e-3, polyak: 0.05, gamma: 0.9, ..config };
         let mut fqe = small.build(rows.spec(), Key::new(2)).expect("a sound configuration");
-        let mut staging = Columns::new(rows.spec());
+        let mut staging = Transitions::new(rows.spec());
         for step in 0..2500 {
             let key = Key::new(3).fold(step);
             fqe.update(rows.sample(key.name("rows"), 128, &mut staging), &mut Always(act), key);

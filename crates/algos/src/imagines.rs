@@ -11,28 +11,28 @@
 //! Some learners only ask the model in their updates, such as [`scas`](crate::scas): they have no roll-outs and learn from the log.
 //!
 //! ```
-//! use backcast_algos::{imagines::{Imagines, ModelBased, World}, mopo};
-//! use backcast_core::{Columns, Direction, Key, Learner, Source, Spec, never};
+//! use backcast_algos::{imagines::{Imagines, ModelBased, WorldModel}, mopo};
+//! use backcast_core::{Transitions, Direction, Key, Learner, Source, Spec, never};
 //! use backcast_dynamics::{Ensemble, EnsembleConfig};
 //!
-//! let mut log = Columns::new(Spec::new(1, 1));
+//! let mut dataset = Transitions::new(Spec::new(1, 1));
 //! let mut x = vec![0.0; 400];
 //! Key::new(0).uniform(-1.0, 1.0, &mut x);
-//! x.chunks(2).for_each(|x| log.push(&x[..1], &x[1..], -x[0].abs(), &[0.9 * x[0] + 0.1 * x[1]], false));
-//! let small = EnsembleConfig { hidden: vec![8], decay: vec![0.0; 2], max_epochs: Some(2), ..Default::default() };
-//! let mut model = Ensemble::new(small, log.spec(), Direction::Forward, Key::new(1))?;
-//! model.fit(&log, Key::new(2), &mut |_| true)?;
+//! x.chunks(2).for_each(|x| dataset.push(&x[..1], &x[1..], -x[0].abs(), &[0.9 * x[0] + 0.1 * x[1]], false));
+//! let small = EnsembleConfig { hidden: vec![8], weight_decay: vec![0.0; 2], max_epochs: Some(2), ..Default::default() };
+//! let mut model = Ensemble::new(small, dataset.spec(), Direction::Forward, Key::new(1))?;
+//! model.fit(&dataset, Key::new(2), &mut |_| true)?;
 //!
 //! let mut config = mopo::Config::default();
 //! config.sac.hidden = vec![16];
 //! (config.rollouts.starts, config.rollouts.horizon) = (20, 3);
-//! let mut mopo = config.build_on(World::new(model, never), Key::new(3))?;
-//! let mut imagined = Columns::new(log.spec());
-//! mopo.imagine(&log, Key::new(4), &mut imagined);
+//! let mut mopo = config.build_on(WorldModel::new(model, never), Key::new(3))?;
+//! let mut imagined = Transitions::new(dataset.spec());
+//! mopo.imagine(&dataset, Key::new(4), &mut imagined);
 //! assert_eq!(imagined.len(), 60);
 //!
-//! let mut batch = Columns::new(log.spec());
-//! log.sample_into(Key::new(5), 2, &mut batch);
+//! let mut batch = Transitions::new(dataset.spec());
+//! dataset.sample_into(Key::new(5), 2, &mut batch);
 //! batch.begin_imagined();
 //! imagined.sample_into(Key::new(6), 30, &mut batch);
 //! mopo.update(batch.batch(), Key::new(7));
@@ -40,7 +40,7 @@
 //! ```
 //!
 //! Learners see standardised observations where whoever trains them standardises; models are of the log's own units. Between
-//! the two stand [`Units`].
+//! the two stand [`ObsScaler`].
 
 use backcast_core::*;
 use backcast_dynamics::Ensemble;
@@ -121,12 +121,12 @@ impl Rollouts {
 
 /// Between a learner's observations and a model's: *x = (o − mean)/std*, column by column.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Units {
+pub struct ObsScaler {
     mean: Vec<Real>,
     std: Vec<Real>,
 }
 
-impl Units {
+impl ObsScaler {
     /// A learner that sees *(o − mean)/std*.
     ///
     /// # Panics
@@ -174,24 +174,24 @@ impl Units {
 
 /// What a model-based learner is built on.
 #[derive(Debug)]
-pub struct World {
+pub struct WorldModel {
     /// A fitted model of what happens next.
     pub model: Ensemble,
     /// Is *(s, a, s′)* the end of an episode? In the model's units.
     pub termination: Termination,
     /// Between the learner's observations and the model's.
-    pub units: Units,
+    pub obs_scaler: ObsScaler,
     /// What the log says of the model and of its world, for learners that ask for it.
-    pub evidence: Evidence,
+    pub dataset_stats: DatasetStats,
 }
 
 /// What some learners must know of the log before they begin, in its own units. Empty where nobody looked.
 #[derive(Clone, Debug, Default)]
-pub struct Evidence {
+pub struct DatasetStats {
     /// Rows the model was not fitted to, such as [`Ensemble::holdout`] gives: what it doubts of these it will doubt of others.
-    pub holdout: Option<Columns>,
+    pub holdout: Option<Transitions>,
     /// Rows whose *s* are first observations of episodes.
-    pub initial: Option<Columns>,
+    pub initial: Option<Transitions>,
     /// The smallest reward of the log.
     pub least_reward: Option<Real>,
     /// The greatest.
@@ -200,16 +200,16 @@ pub struct Evidence {
     pub reward_std: Option<Real>,
 }
 
-impl World {
+impl WorldModel {
     /// A world whose learner sees what the model sees.
     pub fn new(model: Ensemble, termination: Termination) -> Self {
-        let units = Units::identity(model.spec().obs);
-        Self { model, termination, units, evidence: Evidence::default() }
+        let obs_scaler = ObsScaler::identity(model.spec().obs);
+        Self { model, termination, obs_scaler, dataset_stats: DatasetStats::default() }
     }
 
     /// The same world with what is known of the log beside it.
-    pub fn with_evidence(self, evidence: Evidence) -> Self {
-        Self { evidence, ..self }
+    pub fn with_dataset_stats(self, dataset_stats: DatasetStats) -> Self {
+        Self { dataset_stats, ..self }
     }
 }
 
@@ -232,7 +232,7 @@ pub trait ModelBased: Clone + Default + Serialize + DeserializeOwned {
     ///
     /// # Errors
     /// As of [`check`](ModelBased::check).
-    fn build_on(&self, world: World, key: Key) -> Result<Self::Learner, ConfigError>;
+    fn build_on(&self, world_model: WorldModel, key: Key) -> Result<Self::Learner, ConfigError>;
 }
 
 // ANCHOR: imagines
@@ -251,7 +251,7 @@ pub trait Imagines: Learner {
 
     /// Rolls the policy from states of `log`, which is in the model's units; every transition goes to `sink`, in these too.
     /// One without rollouts has none.
-    fn imagine(&mut self, _log: &dyn Source, _key: Key, _sink: &mut dyn Sink) -> Summary {
+    fn imagine(&mut self, _dataset: &dyn Source, _key: Key, _sink: &mut dyn Sink) -> Summary {
         Summary::default()
     }
 }
@@ -260,7 +260,7 @@ pub trait Imagines: Learner {
 /// A model and the loop that rolls a policy through it.
 pub(crate) struct Imagination {
     pub(crate) model: Ensemble,
-    pub(crate) units: Units,
+    pub(crate) obs_scaler: ObsScaler,
     imaginer: Imaginer<Box<dyn Penalty>>,
     seen: Vec<Real>,
 }
@@ -268,7 +268,7 @@ pub(crate) struct Imagination {
 impl Imagination {
     /// `config` says all but where and how far.
     pub(crate) fn new(
-        world: World,
+        world_model: WorldModel,
         rollouts: &Rollouts,
         config: ImagineConfig,
         penalty: Box<dyn Penalty>,
@@ -276,8 +276,8 @@ impl Imagination {
         rollouts.check()?;
         let &Rollouts { horizon, starts: starts_per_call, sampling, .. } = rollouts;
         let config = ImagineConfig { horizon, starts_per_call, sampling, ..config };
-        let imaginer = Imaginer::new(config, world.termination, penalty)?;
-        Ok(Self { model: world.model, units: world.units, imaginer, seen: Vec::new() })
+        let imaginer = Imaginer::new(config, world_model.termination, penalty)?;
+        Ok(Self { model: world_model.model, obs_scaler: world_model.obs_scaler, imaginer, seen: Vec::new() })
     }
 
     /// How chains are rolled out.
@@ -285,9 +285,9 @@ impl Imagination {
         &mut self.imaginer.config
     }
 
-    pub(crate) fn roll(&mut self, policy: &mut dyn Policy, log: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
-        let mut policy = Behind { units: &self.units, policy, seen: &mut self.seen };
-        self.imaginer.imagine(&mut self.model, log, &mut policy, key, sink)
+    pub(crate) fn roll(&mut self, policy: &mut dyn Policy, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+        let mut policy = ScaledPolicy { obs_scaler: &self.obs_scaler, policy, seen: &mut self.seen };
+        self.imaginer.imagine(&mut self.model, dataset, &mut policy, key, sink)
     }
 
     /// As [`roll`](Imagination::roll), by another loop through the same model.
@@ -299,19 +299,19 @@ impl Imagination {
         key: Key,
         sink: &mut dyn Sink,
     ) -> Summary {
-        let mut policy = Behind { units: &self.units, policy, seen: &mut self.seen };
+        let mut policy = ScaledPolicy { obs_scaler: &self.obs_scaler, policy, seen: &mut self.seen };
         imaginer.imagine(&mut self.model, starts, &mut policy, key, sink)
     }
 }
 
 /// A learner's policy, asked in the model's units.
-struct Behind<'a> {
-    units: &'a Units,
+struct ScaledPolicy<'a> {
+    obs_scaler: &'a ObsScaler,
     policy: &'a mut dyn Policy,
     seen: &'a mut Vec<Real>,
 }
 
-impl Policy for Behind<'_> {
+impl Policy for ScaledPolicy<'_> {
     fn spec(&self) -> Spec {
         self.policy.spec()
     }
@@ -319,7 +319,7 @@ impl Policy for Behind<'_> {
     fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
         self.seen.clear();
         self.seen.extend(obs.iter());
-        self.units.to_learner(self.seen);
+        self.obs_scaler.to_learner(self.seen);
         let seen = ArrayView2::from_shape(obs.dim(), self.seen.as_slice()).expect("dense");
         self.policy.act(seen, key, act);
     }
@@ -330,12 +330,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn units_undo_each_other_and_the_policy_sees_its_own() {
-        let units = Units::new(&[1.0, -2.0], &[2.0, 0.5]);
+    fn the_scaler_undoes_itself_and_the_policy_sees_its_own() {
+        let obs_scaler = ObsScaler::new(&[1.0, -2.0], &[2.0, 0.5]);
         let mut rows = [3.0, -1.0, 1.0, -2.0];
-        units.to_learner(&mut rows);
+        obs_scaler.to_learner(&mut rows);
         assert_eq!(rows, [1.0, 2.0, 0.0, 0.0]);
-        units.to_model(&mut rows);
+        obs_scaler.to_model(&mut rows);
         assert_eq!(rows, [3.0, -1.0, 1.0, -2.0]);
 
         struct First(Spec);
@@ -350,8 +350,8 @@ mod tests {
         }
         let mut act = ndarray::Array2::zeros((2, 1));
         let mut policy = First(Spec::new(2, 1));
-        let mut behind = Behind { units: &units, policy: &mut policy, seen: &mut Vec::new() };
-        behind.act(ArrayView2::from_shape((2, 2), &rows).unwrap(), None, act.view_mut());
+        let mut scaled = ScaledPolicy { obs_scaler: &obs_scaler, policy: &mut policy, seen: &mut Vec::new() };
+        scaled.act(ArrayView2::from_shape((2, 2), &rows).unwrap(), None, act.view_mut());
         assert_eq!(act.as_slice().unwrap(), [1.0, 0.0]);
     }
 

@@ -19,7 +19,7 @@
 
 use crate::transition::{Transition, check_hidden, check_shared, check_weight, sizes};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, Var, expectile_loss, polyak};
+use backcast_nn::{Activation, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, Var, expectile_loss, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -110,9 +110,9 @@ impl Algorithm for Config {
         let mut store = Store::in_precision(self.precision);
         let init = Init::Orthogonal(Real::sqrt(2.0));
         let (state, pair) = (sizes(spec.obs, &self.hidden, 1), sizes(spec.obs + spec.act, &self.hidden, 1));
-        let critic = Mlp::new(&mut store, "critic", &pair, 2, Act::Relu, init, key).with_layer_norm(self.layer_norm);
+        let critic = Mlp::new(&mut store, "critic", &pair, 2, Activation::Relu, init, key).with_layer_norm(self.layer_norm);
         let critic_target = critic.duplicate(&mut store, "critic_target");
-        let value = Mlp::new(&mut store, "value", &state, 1, Act::Relu, init, key).with_layer_norm(self.layer_norm);
+        let value = Mlp::new(&mut store, "value", &state, 1, Activation::Relu, init, key).with_layer_norm(self.layer_norm);
         let actor = Actor::new(&mut store, spec, &self.hidden, init, key);
         let critic_adam = Adam::new(critic.range(), self.critic_rate);
         let value_adam = Adam::new(value.range(), self.value_rate);
@@ -142,7 +142,7 @@ pub(crate) struct Actor {
 impl Actor {
     pub(crate) fn new(store: &mut Store, spec: Spec, hidden: &[usize], init: Init, key: Key) -> Self {
         let dims = sizes(spec.obs, hidden, spec.act);
-        let mean = Mlp::new(store, "actor", &dims, 1, Act::Relu, init, key).with_output(Act::Tanh);
+        let mean = Mlp::new(store, "actor", &dims, 1, Activation::Relu, init, key).with_output(Activation::Tanh);
         let log_std = store.tensor("actor.log_std", Shape::new(1, 1, spec.act), |x| x.fill(0.0));
         Self { mean, log_std, limit: spec.act_limit }
     }

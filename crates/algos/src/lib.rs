@@ -37,19 +37,19 @@
 //!
 //! ```
 //! use backcast_algos::td3_bc;
-//! use backcast_core::{Algorithm, Columns, Key, Learner, Source, Spec};
+//! use backcast_core::{Algorithm, Transitions, Key, Learner, Source, Spec};
 //!
-//! let mut log = Columns::new(Spec::new(1, 1));
+//! let mut dataset = Transitions::new(Spec::new(1, 1));
 //! for i in 0..100 {
 //!     let s = i as f32 / 100.0;
-//!     log.push(&[s], &[-s], 1.0 - s, &[s / 2.0], false);
+//!     dataset.push(&[s], &[-s], 1.0 - s, &[s / 2.0], false);
 //! }
 //! let config = td3_bc::Config { hidden: vec![16, 16], ..Default::default() };
-//! let mut learner = config.build(log.spec(), Key::new(0))?;
-//! let mut staging = Columns::new(log.spec());
+//! let mut learner = config.build(dataset.spec(), Key::new(0))?;
+//! let mut staging = Transitions::new(dataset.spec());
 //! for step in 0..10 {
 //!     let key = Key::new(1).fold(step);
-//!     let metrics = learner.update(log.sample(key.name("batch"), 32, &mut staging), key);
+//!     let metrics = learner.update(dataset.sample(key.name("batch"), 32, &mut staging), key);
 //!     assert!(metrics.get("critic_loss").unwrap().is_finite());
 //! }
 //! # Ok::<(), backcast_core::ConfigError>(())

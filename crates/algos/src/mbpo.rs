@@ -45,12 +45,12 @@
 //!     episodes = progress.episodes;
 //!     true
 //! })?;
-//! assert_eq!((episodes, made.log.len()), (6, 60));
+//! assert_eq!((episodes, made.dataset.len()), (6, 60));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 use crate::{
-    imagines::{Imagination, Rollouts, World},
+    imagines::{Imagination, Rollouts, WorldModel},
     sac,
 };
 use backcast_core::*;
@@ -210,7 +210,7 @@ pub struct Learnt {
     /// The model.
     pub model: Ensemble,
     /// Everything that happened, in order: a log for learners without a world.
-    pub log: Columns,
+    pub dataset: Transitions,
 }
 
 /// Steps `env` and learns; `watch` sees every end of an episode, and says whether to go on.
@@ -255,7 +255,7 @@ pub fn learn(
             }
         }
     }
-    Ok(Learnt { policy: mbpo.sac, model: mbpo.imagination.model, log: mbpo.real })
+    Ok(Learnt { policy: mbpo.sac, model: mbpo.imagination.model, dataset: mbpo.real })
 }
 
 /// What the loop works with.
@@ -264,10 +264,10 @@ struct Mbpo<'a> {
     sac: sac::Sac,
     imagination: Imagination,
     /// D_env.
-    real: Columns,
+    real: Transitions,
     /// D_model.
     imagined: Recent,
-    staging: Columns,
+    staging: Transitions,
     holdout_mse: Option<Real>,
 }
 
@@ -275,15 +275,15 @@ impl<'a> Mbpo<'a> {
     fn new(config: &'a Config, spec: Spec, termination: Termination, key: Key) -> Result<Self, MbpoError> {
         config.check()?;
         let model = Ensemble::new(config.model.clone(), spec, Direction::Forward, key.name("model"))?;
-        let world = World::new(model, termination);
-        let imagination = Imagination::new(world, &config.rollouts(), ImagineConfig::default(), Box::new(NoPenalty))?;
+        let world_model = WorldModel::new(model, termination);
+        let imagination = Imagination::new(world_model, &config.rollouts(), ImagineConfig::default(), Box::new(NoPenalty))?;
         Ok(Self {
             config,
             sac: config.sac.build(spec, key.name("learner"))?,
             imagination,
-            real: Columns::with_capacity(spec, config.steps),
+            real: Transitions::with_capacity(spec, config.steps),
             imagined: Recent { spec, keep: config.keep, parts: VecDeque::new() },
-            staging: Columns::with_capacity(spec, config.batch),
+            staging: Transitions::with_capacity(spec, config.batch),
             holdout_mse: None,
         })
     }
@@ -349,15 +349,15 @@ impl<'a> Mbpo<'a> {
 struct Recent {
     spec: Spec,
     keep: usize,
-    parts: VecDeque<Columns>,
+    parts: VecDeque<Transitions>,
 }
 
 impl Recent {
     /// Room for one more, in the memory of the oldest if there are as many as are kept.
-    fn next(&mut self) -> &mut Columns {
+    fn next(&mut self) -> &mut Transitions {
         let mut part = match self.parts.len() < self.keep {
-            true => Columns::new(self.spec),
-            false => self.parts.pop_front().unwrap_or_else(|| Columns::new(self.spec)),
+            true => Transitions::new(self.spec),
+            false => self.parts.pop_front().unwrap_or_else(|| Transitions::new(self.spec)),
         };
         part.clear();
         self.parts.push_back(part);
@@ -372,10 +372,10 @@ impl Source for Recent {
     }
 
     fn len(&self) -> usize {
-        self.parts.iter().map(Columns::len).sum()
+        self.parts.iter().map(Transitions::len).sum()
     }
 
-    fn sample_into(&self, key: Key, rows: usize, out: &mut Columns) {
+    fn sample_into(&self, key: Key, rows: usize, out: &mut Transitions) {
         let len = self.len();
         for i in 0..rows {
             let mut row = key.below(len, i);
@@ -443,9 +443,9 @@ mod tests {
             members: 3,
             elites: 2,
             hidden: vec![16, 16],
-            decay: vec![0.0; 3],
+            weight_decay: vec![0.0; 3],
             batch: 32,
-            learning_rate: 3e-3,
+            lr: 3e-3,
             max_epochs: Some(15),
             ..EnsembleConfig::default()
         };
@@ -476,9 +476,9 @@ mod tests {
         let obs = ndarray::arr2(&[[-1.0], [1.0]]);
         learnt.policy.act(obs.view(), None, act.view_mut());
         assert!(act[[0, 0]] > 0.1 && act[[1, 0]] < -0.1, "{act}");
-        assert_eq!(learnt.log.len(), 700);
+        assert_eq!(learnt.dataset.len(), 700);
         // What is stored is what happened, and a fall is an end where being cut off is none.
-        let rows = learnt.log.batch();
+        let rows = learnt.dataset.batch();
         for row in 0..700 {
             let (s, a, s2) = (rows.obs[[row, 0]], rows.act[[row, 0]], rows.next_obs[[row, 0]]);
             assert!((s + 0.6 * a - s2).abs() < 1e-6);
@@ -490,17 +490,17 @@ mod tests {
     fn the_watcher_stops_it_and_a_key_gives_the_same_bits() {
         let short = Config { steps: 260, ..config() };
         let stopped = run(&short, 2, &mut |progress| progress.episodes < 3);
-        assert!(stopped.log.len() <= 60);
+        assert!(stopped.dataset.len() <= 60);
         let [mut a, mut b, mut c] = [2, 2, 3].map(|key| run(&short, key, &mut |_| true));
-        assert_eq!(a.log, b.log);
+        assert_eq!(a.dataset, b.dataset);
         assert_eq!(fingerprint(&mut a.policy), fingerprint(&mut b.policy));
         assert_ne!(fingerprint(&mut a.policy), fingerprint(&mut c.policy));
-        let first = stopped.log.len();
-        assert_eq!(stopped.log.values(Column::Obs), &a.log.values(Column::Obs)[..first]);
+        let first = stopped.dataset.len();
+        assert_eq!(stopped.dataset.values(Column::Obs), &a.dataset.values(Column::Obs)[..first]);
     }
 
     #[test]
-    fn the_oldest_roll_out_is_forgotten_and_all_others_are_drawn() {
+    fn the_oldest_rollout_is_forgotten_and_all_others_are_drawn() {
         let spec = Spec::new(1, 1);
         let mut recent = Recent { spec, keep: 2, parts: VecDeque::new() };
         for (number, rows) in [(1.0, 5), (2.0, 1), (3.0, 3)] {
@@ -508,7 +508,7 @@ mod tests {
             (0..rows).for_each(|_| part.push(&[number], &[0.0], 0.0, &[0.0], false));
         }
         assert_eq!(recent.len(), 4);
-        let mut drawn = Columns::new(spec);
+        let mut drawn = Transitions::new(spec);
         recent.sample_into(Key::new(1), 4000, &mut drawn);
         let share = |of: Real| drawn.values(Column::Obs).iter().filter(|x| **x == of).count();
         assert_eq!((share(1.0), share(2.0) + share(3.0)), (0, 4000));

@@ -28,7 +28,7 @@ use crate::{
     transition::{Transition, check_hidden, check_rate, check_shared, sizes},
 };
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak};
+use backcast_nn::{Activation, Adam, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -125,7 +125,7 @@ impl Algorithm for Config {
         let vae = Vae::new(&mut store, "vae", spec.obs, spec.act, 2 * spec.act, &self.vae_hidden, spec.act_limit, key);
         let actor = Actor::new(&mut store, spec, &self.hidden, self.log_std_bounds, key);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let critic = Mlp::new(&mut store, "critic", &dims, 2, Act::Relu, Init::FanIn, key);
+        let critic = Mlp::new(&mut store, "critic", &dims, 2, Activation::Relu, Init::FanIn, key);
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_rate);
         let vae_adam = Adam::new(vae.range(), self.vae_rate);
@@ -220,7 +220,7 @@ impl Mcq {
         self.actor_adam.minimise_with(&mut self.store, |tape| {
             let s = tape.input(batch.obs);
             let (sampled, log_pi) = nets.actor.at(s).sample(key);
-            let (alpha, entropy) = temperature.steer(log_pi, target_entropy);
+            let (alpha, entropy) = temperature.update_temperature(log_pi, target_entropy);
             let q = nets.critic.forward(s.cat(sampled * nets.actor.limit)).min_members();
             ((alpha * log_pi - q).mean(), entropy)
         })
@@ -280,8 +280,8 @@ mod tests {
     }
 
     /// One state whose only recorded action pays 1.
-    fn rows() -> Columns {
-        let mut rows = Columns::new(Spec::new(1, 1).with_act_limit(2.0));
+    fn rows() -> Transitions {
+        let mut rows = Transitions::new(Spec::new(1, 1).with_act_limit(2.0));
         (0..64).for_each(|i| rows.push(&[0.0], &[-1.0 + 0.01 * (i % 7) as Real], 1.0, &[0.0], true));
         rows
     }

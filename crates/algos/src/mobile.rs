@@ -26,13 +26,13 @@
 
 use crate::{
     cql::{Backup, ROWS_AT_ONCE, keep, next_value},
-    imagines::{Imagination, Imagines, ModelBased, Rollouts, World},
+    imagines::{Imagination, Imagines, ModelBased, Rollouts, WorldModel},
     sac::{Actor, Multiplier, NARROW_LOG_STD_BOUNDS, check_log_std_bounds, check_temperature, target_entropy},
     transition::{Transition, check_hidden, check_shared, check_weight, sizes},
 };
 use backcast_core::*;
 use backcast_imagination::{ImagineConfig, Sink, Summary};
-use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, Var, polyak};
+use backcast_nn::{Activation, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, Var, polyak};
 use backcast_penalties::{NoPenalty, ValueInconsistency};
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
@@ -127,21 +127,21 @@ impl ModelBased for Config {
         check_hidden("hidden", &self.hidden)
     }
 
-    fn build_on(&self, world: World, key: Key) -> Result<Mobile, ConfigError> {
+    fn build_on(&self, world_model: WorldModel, key: Key) -> Result<Mobile, ConfigError> {
         ModelBased::check(self)?;
-        let spec = world.model.spec();
+        let spec = world_model.model.spec();
         let mut store = Store::in_precision(self.precision);
         let actor = Actor::new(&mut store, spec, &self.hidden, self.log_std_bounds, key);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Act::Relu, Init::FanIn, key);
+        let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Activation::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(self.layer_norm);
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_rate);
         let actor_adam = Adam::new(actor.net.range(), self.actor_rate);
         let critic_adam = Adam::new(critic.range(), self.critic_rate);
         let nets = Nets { actor, critic, critic_target };
-        let work = Work { elites: (0..world.model.elites().len()).collect(), ..Work::default() };
-        let imagination = Imagination::new(world, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
+        let work = Work { elites: (0..world_model.model.elites().len()).collect(), ..Work::default() };
+        let imagination = Imagination::new(world_model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
         let inconsistency = ValueInconsistency::new(self.samples);
         let config = self.clone();
         Ok(Mobile { config, store, nets, temperature, actor_adam, critic_adam, imagination, inconsistency, work })
@@ -199,7 +199,7 @@ impl Mobile {
     // ANCHOR: doubt
     /// (2)  V_i(s,a) = (1/K) Σ_k min_j Q′_j(s′_ik, a′_ik),   s′_ik ~ p_i(·∣s,a), a′_ik ~ π(·∣s′_ik)
     /// (3)  𝒰(s,a) = std_{i∈elites} V_i(s,a) of the imagined rows; returns its mean over them
-    fn doubt(&mut self, batch: Batch<'_>, key: Key) -> Real {
+    fn uncertainty(&mut self, batch: Batch<'_>, key: Key) -> Real {
         let (nets, Spec { obs, act, .. }, rows) = (self.nets, batch.spec, batch.len() - batch.real);
         let Work { u, states, z, epsilon, elites, .. } = &mut self.work;
         u.clear();
@@ -207,7 +207,7 @@ impl Mobile {
         if rows == 0 || self.config.weight == 0.0 {
             return 0.0;
         }
-        let (store, Imagination { model, units, .. }) = (&mut self.store, &mut self.imagination);
+        let (store, Imagination { model, obs_scaler, .. }) = (&mut self.store, &mut self.imagination);
         let many = rows * self.config.samples;
         let tape = store.tape_without_history();
         keep(tape.normal(Shape::new(elites.len(), many, obs), key.name("states")), z);
@@ -216,7 +216,7 @@ impl Mobile {
         let [s, a] = [batch.obs, batch.act].map(|x| x.slice_axis_move(Axis(0), Slice::from(batch.real..)));
         states.clear();
         states.extend(s.iter());
-        units.to_model(states);
+        obs_scaler.to_model(states);
         let p = model.predict_elites([ArrayView2::from_shape((rows, obs), states).expect("dense"), a]);
 
         let mut epsilon = epsilon.chunks_exact(many * act);
@@ -227,7 +227,7 @@ impl Mobile {
                 let tape = store.tape_without_history();
                 let s2 = tape.fill(Shape::new(1, out.len(), obs), |x| {
                     x.copy_from_slice(s2);
-                    units.to_learner(x);
+                    obs_scaler.to_learner(x);
                 });
                 let epsilon = tape.fill(Shape::new(1, out.len(), act), |x| x.copy_from_slice(epsilon));
                 value_of(nets, s2, epsilon).read(|v| out.copy_from_slice(v));
@@ -243,7 +243,7 @@ impl Mobile {
     /// (4)  y = r − c·𝒰(s,a) + γ(1−d)(min_j Q′_j(s′,a′) − α ln π(a′∣s′)),   a′ ~ π(·∣s′);   then y ← max(y, 0)
     /// (5)  L_Q(θ) = (1/N) Σ_j E[ (Q_j(s,a) − y)² ]
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, [Real; 2]) {
-        let doubt = self.doubt(batch, key.name("doubt"));
+        let uncertainty = self.uncertainty(batch, key.name("doubt"));
         let (nets, config, Work { y, u, .. }) = (self.nets, &self.config, &mut self.work);
         let backup = Backup {
             best_of: config.max_backup.then_some(config.samples),
@@ -265,7 +265,7 @@ impl Mobile {
             let q = nets.critic.forward(tape.input(batch.obs).cat(tape.input(batch.act)));
             ((q - tape.column(y)).square().mean(), q.mean().item())
         });
-        (loss, [q, doubt])
+        (loss, [q, uncertainty])
     }
     // ANCHOR_END: critic_step
 
@@ -278,7 +278,7 @@ impl Mobile {
         self.actor_adam.minimise_with(&mut self.store, |tape| {
             let s = tape.input(batch.obs);
             let (sampled, log_pi) = nets.actor.at(s).sample(key);
-            let (alpha, entropy) = temperature.steer(log_pi, target_entropy);
+            let (alpha, entropy) = temperature.update_temperature(log_pi, target_entropy);
             let q = nets.critic.forward(s.cat(sampled * nets.actor.limit)).min_members();
             ((alpha * log_pi - q).mean(), entropy)
         })
@@ -293,10 +293,10 @@ impl Imagines for Mobile {
 
     // ANCHOR: imagine
     /// (1)  h steps of π from states of the log, rewarded as the model says
-    fn imagine(&mut self, log: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
         let Self { store, nets, imagination, .. } = self;
         let mut policy = Acting { spec: imagination.model.spec(), store, actor: nets.actor };
-        imagination.roll(&mut policy, log, key, sink)
+        imagination.roll(&mut policy, dataset, key, sink)
     }
     // ANCHOR_END: imagine
 }
@@ -361,15 +361,15 @@ impl crate::parity::Replayed for Mobile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imagines::Units;
+    use crate::imagines::ObsScaler;
     use backcast_dynamics::{Ensemble, EnsembleConfig};
     use ndarray::Array2;
 
     const SPEC: Spec = Spec::new(2, 2).with_act_limit(2.0);
     const ROWS: usize = 60;
 
-    fn rows(real: usize) -> Columns {
-        let mut rows = Columns::new(SPEC);
+    fn rows(real: usize) -> Transitions {
+        let mut rows = Transitions::new(SPEC);
         for i in 0..ROWS {
             if i == real {
                 rows.begin_imagined();
@@ -382,11 +382,11 @@ mod tests {
     }
 
     /// A world in which the learner sees other numbers than the model.
-    fn world() -> World {
+    fn world_model() -> WorldModel {
         let small =
-            EnsembleConfig { members: 4, elites: 3, hidden: vec![6], decay: vec![0.0; 2], ..Default::default() };
+            EnsembleConfig { members: 4, elites: 3, hidden: vec![6], weight_decay: vec![0.0; 2], ..Default::default() };
         let model = Ensemble::new(small, SPEC, Direction::Forward, Key::new(2)).expect("a sound configuration");
-        World { units: Units::new(&[0.5, -1.0], &[2.0, 0.25]), ..World::new(model, never) }
+        WorldModel { obs_scaler: ObsScaler::new(&[0.5, -1.0], &[2.0, 0.25]), ..WorldModel::new(model, never) }
     }
 
     fn small() -> Config {
@@ -394,18 +394,18 @@ mod tests {
     }
 
     fn build(config: Config) -> Mobile {
-        config.build_on(world(), Key::new(3)).expect("a sound configuration")
+        config.build_on(world_model(), Key::new(3)).expect("a sound configuration")
     }
 
     /// (2) and (3) one state at a time, the model and the nets asked the plain way, from the same draws. There are more samples
     /// than are evaluated together.
     #[test]
-    fn doubt_is_the_deviation_of_what_the_elites_would_value() {
+    fn uncertainty_is_the_deviation_of_what_the_elites_would_value() {
         let (real, k) = (10, 10);
         let (rows, key) = (rows(real), Key::new(4));
         let mut mobile = build(small());
-        let mean = mobile.doubt(rows.batch(), key);
-        let mut plain = world();
+        let mean = mobile.uncertainty(rows.batch(), key);
+        let mut plain = world_model();
         let (imagined, many) = (ROWS - real, (ROWS - real) * k);
         assert!(many > ROWS_AT_ONCE);
         let draws = |mobile: &mut Mobile, width, name| {
@@ -416,7 +416,7 @@ mod tests {
         let elites = plain.model.elites().to_vec();
         for row in [0, 7, imagined - 1] {
             let mut s = rows.row(Column::Obs, real + row).to_vec();
-            plain.units.to_model(&mut s);
+            plain.obs_scaler.to_model(&mut s);
             let s = Array2::from_shape_vec((1, 2), s).expect("a row");
             let a = Array2::from_shape_vec((1, 2), rows.row(Column::Act, real + row).to_vec()).expect("a row");
             let p = plain.model.predict([s.view(), a.view()]);
@@ -425,7 +425,7 @@ mod tests {
                     let at = (place * many + row * k + k_th) * 2;
                     let mut s2: Vec<Real> =
                         (0..2).map(|c| p.mean[[member, 0, 1 + c]] + p.std[[member, 0, 1 + c]] * z[at + c]).collect();
-                    plain.units.to_learner(&mut s2);
+                    plain.obs_scaler.to_learner(&mut s2);
                     let nets = mobile.nets;
                     let tape = mobile.store.tape();
                     let s2 = tape.fill(Shape::new(1, 1, 2), |x| x.copy_from_slice(&s2));
@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_the_log_ask_the_model_nothing() {
+    fn rows_of_the_dataset_ask_the_model_nothing() {
         let run = |weight| {
             let mut mobile = build(Config { weight, ..small() });
             let rows = rows(ROWS);

@@ -16,7 +16,7 @@
 //! critics); no ½ before the squared error of the critics, which under Adam changes nothing but its ε.
 
 use crate::{
-    imagines::{Imagination, Imagines, ModelBased, Rollouts, World},
+    imagines::{Imagination, Imagines, ModelBased, Rollouts, WorldModel},
     sac,
     transition::check_weight,
 };
@@ -62,11 +62,11 @@ impl ModelBased for Config {
         self.sac.check()
     }
 
-    fn build_on(&self, world: World, key: Key) -> Result<Mopo, ConfigError> {
+    fn build_on(&self, world_model: WorldModel, key: Key) -> Result<Mopo, ConfigError> {
         ModelBased::check(self)?;
-        let sac = self.sac.build(world.model.spec(), key)?;
+        let sac = self.sac.build(world_model.model.spec(), key)?;
         let doubting = ImagineConfig { penalty_weight: self.lambda, ..Default::default() };
-        let imagination = Imagination::new(world, &self.rollouts, doubting, self.penalty.build())?;
+        let imagination = Imagination::new(world_model, &self.rollouts, doubting, self.penalty.build())?;
         Ok(Mopo { rollouts: self.rollouts.clone(), sac, imagination })
     }
 }
@@ -85,8 +85,8 @@ impl Imagines for Mopo {
 
     // ANCHOR: imagine
     /// (2)  h steps of π from states of the log, rewarded by r̃ = r̂ − λ·u
-    fn imagine(&mut self, log: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
-        self.imagination.roll(&mut self.sac, log, key, sink)
+    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+        self.imagination.roll(&mut self.sac, dataset, key, sink)
     }
     // ANCHOR_END: imagine
 }

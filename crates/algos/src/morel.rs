@@ -27,7 +27,7 @@
 //! [`npg::Config::absorbing`]: crate::npg::Config::absorbing
 
 use crate::{
-    imagines::{Imagination, Imagines, ModelBased, Rollouts, World},
+    imagines::{Imagination, Imagines, ModelBased, Rollouts, WorldModel},
     sac,
     transition::check_weight,
 };
@@ -95,15 +95,15 @@ impl Pessimism {
     /// (3)  −κ = min r − margin,   HALT is worth −κ/(1 − γ), or −κ if it pays once
     ///
     /// # Errors
-    /// If the [`Evidence`](crate::imagines::Evidence) it needs is not there, the model's doubt of a row is no number, or HALT
+    /// If the [`DatasetStats`](crate::imagines::DatasetStats) it needs is not there, the model's doubt of a row is no number, or HALT
     /// is worth no number.
-    pub fn halt(&self, world: &mut World, gamma: Real, key: Key) -> Result<Halt, ConfigError> {
+    pub fn halt(&self, world_model: &mut WorldModel, gamma: Real, key: Key) -> Result<Halt, ConfigError> {
         let lacking = |field, why: &str| ConfigError { field, why: why.into() };
-        let holdout = world.evidence.holdout.as_ref();
+        let holdout = world_model.dataset_stats.holdout.as_ref();
         let none = || lacking("threshold", "needs rows the model was not fitted to; give `Evidence::holdout`");
-        let u = measure(&mut world.model, self.penalty.build().as_mut(), holdout.ok_or_else(none)?, key);
+        let u = measure(&mut world_model.model, self.penalty.build().as_mut(), holdout.ok_or_else(none)?, key);
         let threshold = self.threshold.threshold(&u).map_err(|e| lacking("threshold", &e.to_string()))?;
-        let least = || world.evidence.least_reward.map(|least| self.margin - least);
+        let least = || world_model.dataset_stats.least_reward.map(|least| self.margin - least);
         let none = || lacking("kappa", "is not given; give it, or `Evidence::least_reward` to find it from");
         let kappa = self.kappa.or_else(least).ok_or_else(none)?;
         let reward = match self.pay {
@@ -148,12 +148,12 @@ impl ModelBased for Config {
         self.sac.check()
     }
 
-    fn build_on(&self, mut world: World, key: Key) -> Result<Morel, ConfigError> {
+    fn build_on(&self, mut world_model: WorldModel, key: Key) -> Result<Morel, ConfigError> {
         ModelBased::check(self)?;
-        let sac = self.sac.build(world.model.spec(), key)?;
-        let halt = self.pessimism.halt(&mut world, self.sac.gamma, key.name("threshold"))?;
+        let sac = self.sac.build(world_model.model.spec(), key)?;
+        let halt = self.pessimism.halt(&mut world_model, self.sac.gamma, key.name("threshold"))?;
         let halting = ImagineConfig { halt: Some(halt), ..Default::default() };
-        let imagination = Imagination::new(world, &self.rollouts, halting, self.pessimism.penalty.build())?;
+        let imagination = Imagination::new(world_model, &self.rollouts, halting, self.pessimism.penalty.build())?;
         Ok(Morel { rollouts: self.rollouts.clone(), sac, imagination })
     }
 }
@@ -183,8 +183,8 @@ impl Imagines for Morel {
 
     // ANCHOR: imagine
     /// (4)  h steps of π in the p-MDP from states of the log
-    fn imagine(&mut self, log: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
-        self.imagination.roll(&mut self.sac, log, key, sink)
+    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+        self.imagination.roll(&mut self.sac, dataset, key, sink)
     }
     // ANCHOR_END: imagine
 }
@@ -225,31 +225,31 @@ pub(crate) fn visit_halt(halt: &mut Halt, f: &mut dyn FnMut(&str, Slot<'_>)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imagines::Evidence;
+    use crate::imagines::DatasetStats;
     use backcast_dynamics::{Ensemble, EnsembleConfig};
 
     const SPEC: Spec = Spec::new(1, 1);
 
     /// A model of x′ = x + a/10, rewarded by −1 everywhere, from a log with |x| < 1; rows it was not fitted to.
-    fn world() -> (Columns, World) {
-        let mut log = Columns::new(SPEC);
+    fn world_model() -> (Transitions, WorldModel) {
+        let mut dataset = Transitions::new(SPEC);
         for i in 0..1500 {
             let mut x = [0.0; 2];
             Key::new(1).fold(i).uniform(-1.0, 1.0, &mut x);
-            log.push(&x[..1], &x[1..], -1.0, &[x[0] + 0.1 * x[1]], false);
+            dataset.push(&x[..1], &x[1..], -1.0, &[x[0] + 0.1 * x[1]], false);
         }
         let config = EnsembleConfig {
             hidden: vec![16, 16],
-            decay: vec![0.0; 3],
-            learning_rate: 3e-3,
+            weight_decay: vec![0.0; 3],
+            lr: 3e-3,
             max_epochs: Some(15),
             ..Default::default()
         };
         let mut model = Ensemble::new(config, SPEC, Direction::Forward, Key::new(2)).expect("sound");
-        model.fit(&log, Key::new(3), &mut |_| true).expect("finite rows");
-        let holdout = Some(model.holdout(&log, Key::new(3)));
-        let evidence = Evidence { holdout, initial: None, least_reward: Some(-1.0), ..Evidence::default() };
-        (log, World::new(model, never).with_evidence(evidence))
+        model.fit(&dataset, Key::new(3), &mut |_| true).expect("finite rows");
+        let holdout = Some(model.holdout(&dataset, Key::new(3)));
+        let dataset_stats = DatasetStats { holdout, initial: None, least_reward: Some(-1.0), ..DatasetStats::default() };
+        (dataset, WorldModel::new(model, never).with_dataset_stats(dataset_stats))
     }
 
     fn config() -> Config {
@@ -261,14 +261,14 @@ mod tests {
 
     /// Chains that begin far from the log halt at once, with HALT's worth as their reward; those in its midst hardly ever.
     #[test]
-    fn chains_halt_where_the_log_has_never_been() {
-        let (log, world) = world();
-        let mut morel = config().build_on(world, Key::new(4)).expect("sound");
+    fn chains_halt_where_the_dataset_has_never_been() {
+        let (dataset, world_model) = world_model();
+        let mut morel = config().build_on(world_model, Key::new(4)).expect("sound");
         assert_eq!(morel.halt().reward, -2.0, "−κ = −1 − 1");
-        let mut rows = Columns::new(SPEC);
-        let known = morel.imagine(&log, Key::new(5), &mut rows);
+        let mut rows = Transitions::new(SPEC);
+        let known = morel.imagine(&dataset, Key::new(5), &mut rows);
         assert!(known.halted * 10 < known.stored, "{known:?}");
-        let mut far = Columns::new(SPEC);
+        let mut far = Transitions::new(SPEC);
         far.push(&[9.0], &[0.0], 0.0, &[0.0], false);
         rows.clear();
         let unknown = morel.imagine(&far, Key::new(5), &mut rows);
@@ -280,28 +280,28 @@ mod tests {
 
     #[test]
     fn halt_costs_what_the_configuration_says() {
-        let (_, mut world) = world();
-        let mut worth = |pessimism: Pessimism| pessimism.halt(&mut world, 0.9, Key::new(6)).expect("sound").reward;
+        let (_, mut world_model) = world_model();
+        let mut worth = |pessimism: Pessimism| pessimism.halt(&mut world_model, 0.9, Key::new(6)).expect("sound").reward;
         let plain = Pessimism::default();
         assert_eq!(worth(plain.clone()), -2.0);
         assert_eq!(worth(Pessimism { margin: 0.0, ..plain.clone() }), -1.0);
         assert_eq!(worth(Pessimism { kappa: Some(7.0), ..plain.clone() }), -7.0);
         let forever = Pessimism { pay: Pay::Forever, ..plain };
         assert!((worth(forever.clone()) + 20.0).abs() < 1e-4);
-        let undiscounted = forever.halt(&mut world, 1.0, Key::new(6)).expect_err("a value without bound");
+        let undiscounted = forever.halt(&mut world_model, 1.0, Key::new(6)).expect_err("a value without bound");
         assert_eq!(undiscounted.field, "kappa");
     }
 
     #[test]
-    fn a_world_without_evidence_is_refused_by_what_it_lacks() {
-        let refused = |config: Config, change: fn(&mut Evidence)| {
-            let (_, mut world) = world();
-            change(&mut world.evidence);
-            config.build_on(world, Key::new(7)).map(drop)
+    fn a_model_without_dataset_stats_is_refused_by_what_it_lacks() {
+        let refused = |config: Config, change: fn(&mut DatasetStats)| {
+            let (_, mut world_model) = world_model();
+            change(&mut world_model.dataset_stats);
+            config.build_on(world_model, Key::new(7)).map(drop)
         };
         let why = refused(config(), |e| e.holdout = None).expect_err("no rows");
         assert!(why.field == "threshold" && why.why.contains("holdout"), "{why}");
-        let why = refused(config(), |e| e.holdout = Some(Columns::new(SPEC))).expect_err("no rows");
+        let why = refused(config(), |e| e.holdout = Some(Transitions::new(SPEC))).expect_err("no rows");
         assert_eq!(why.field, "threshold");
         let why = refused(config(), |e| e.least_reward = None).expect_err("no reward");
         assert!(why.field == "kappa" && why.why.contains("least_reward"), "{why}");

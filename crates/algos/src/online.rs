@@ -84,7 +84,7 @@ impl Config {
 /// Everything that happened, in order.
 #[derive(Clone, Debug)]
 pub struct Replay {
-    rows: Columns,
+    rows: Transitions,
     /// The row after the last of each episode.
     ends: Vec<usize>,
 }
@@ -92,14 +92,14 @@ pub struct Replay {
 impl Replay {
     /// Nothing has happened yet.
     pub fn new(spec: Spec) -> Self {
-        Self { rows: Columns::new(spec), ends: Vec::new() }
+        Self { rows: Transitions::new(spec), ends: Vec::new() }
     }
 
     /// What happened before: `rows`, and the row after the last of each episode, in order, the last being all of them.
     ///
     /// # Errors
     /// If the ends are not in order, or do not end where the rows do.
-    pub fn from_parts(rows: Columns, ends: Vec<usize>) -> Result<Self, ConfigError> {
+    pub fn from_parts(rows: Transitions, ends: Vec<usize>) -> Result<Self, ConfigError> {
         let ordered = ends.is_sorted_by(|a, b| a < b) && ends.first() != Some(&0);
         let whole = ends.last().copied().unwrap_or(0) == rows.len();
         ConfigError::unless(ordered && whole, "ends", format!("do not divide {} rows into episodes", rows.len()))?;
@@ -107,7 +107,7 @@ impl Replay {
     }
 
     /// The transitions.
-    pub fn rows(&self) -> &Columns {
+    pub fn rows(&self) -> &Transitions {
         &self.rows
     }
 
@@ -166,7 +166,7 @@ pub fn learn<L: Learner + ?Sized>(
     config.check()?;
     let (spec, horizon) = (env.spec(), env.horizon());
     let (mut obs, mut from, mut act) = (vec![0.0; spec.obs], vec![0.0; spec.obs], vec![0.0; spec.act]);
-    let mut staging = Columns::with_capacity(spec, config.batch);
+    let mut staging = Transitions::with_capacity(spec, config.batch);
     let mut age = 0;
     // ANCHOR: learn
     for step in replay.rows.len()..config.steps {
@@ -265,8 +265,8 @@ mod tests {
     fn sac_and_td3_learn_to_stay_where_they_are_paid() {
         for name in ["sac", "td3"] {
             let (mut learner, mut replay) = (learner(name), Replay::new(Spec::new(1, 1).with_act_limit(0.5)));
-            let mut world = Point { x: 0.0, steps: 0 };
-            learn::<dyn Learner>(&config(name), &mut *learner, &mut world, &mut replay, Key::new(4), &mut |_, _| true)
+            let mut env = Point { x: 0.0, steps: 0 };
+            learn::<dyn Learner>(&config(name), &mut *learner, &mut env, &mut replay, Key::new(4), &mut |_, _| true)
                 .unwrap();
             assert_eq!((replay.rows().len(), replay.ends().last()), (900, Some(&900)));
             let returns = returns(&replay);
@@ -289,11 +289,11 @@ mod tests {
                     learner = fresh;
                     replay = Replay::from_parts(replay.rows().clone(), replay.ends().to_vec()).unwrap();
                     let mut watch = |_: &mut (dyn Learner + 'static), replay: &Replay| replay.episodes() < stop;
-                    let mut world = Point { x: 9.0, steps: 7 };
+                    let mut env = Point { x: 9.0, steps: 7 };
                     learn::<dyn Learner>(
                         &config(name),
                         &mut *learner,
-                        &mut world,
+                        &mut env,
                         &mut replay,
                         Key::new(4),
                         &mut watch,
@@ -318,7 +318,7 @@ mod tests {
         ] {
             assert_eq!(config.check().unwrap_err().field, field);
         }
-        let mut rows = Columns::new(Spec::new(1, 1));
+        let mut rows = Transitions::new(Spec::new(1, 1));
         rows.push(&[0.0], &[0.0], 0.0, &[0.0], false);
         for ends in [vec![], vec![0, 1], vec![2], vec![1, 1]] {
             assert!(Replay::from_parts(rows.clone(), ends).is_err());

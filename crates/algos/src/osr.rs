@@ -236,7 +236,7 @@ impl Learner for Osr {
             Variant::Osr => {
                 let (actor, kl) = self.actor_step(batch, actor);
                 let critics = self.cql.critic_step(batch, critic, None);
-                let mut metrics = self.cql.settle(actor, critics);
+                let mut metrics = self.cql.finish_update(actor, critics);
                 metrics.put("kl", kl);
                 metrics
             }
@@ -246,7 +246,7 @@ impl Learner for Osr {
                 let Work { beside: states, actions, .. } = &self.work;
                 let (tried, weight) = (1 + 2 * self.config.samples, self.config.lambda);
                 let critics = self.cql.critic_step(batch, critic, Some(Pressed { states, actions, tried, weight }));
-                let mut metrics = self.cql.settle(actor, critics);
+                let mut metrics = self.cql.finish_update(actor, critics);
                 metrics.put("gap_beside", critics.pressed);
                 metrics
             }
@@ -286,14 +286,14 @@ mod tests {
     const SPEC: Spec = Spec::new(1, 1).with_act_limit(2.0);
 
     /// From anywhere in ±½ the log goes to 0: on a line, where an action is a step.
-    fn log() -> Columns {
-        let mut log = Columns::new(SPEC);
+    fn dataset() -> Transitions {
+        let mut dataset = Transitions::new(SPEC);
         for i in 0..256 {
             let mut x = [0.0];
             Key::new(1).fold(i).uniform(-0.5, 0.5, &mut x);
-            log.push(&x, &[-x[0]], 0.0, &[0.0], false);
+            dataset.push(&x, &[-x[0]], 0.0, &[0.0], false);
         }
-        log
+        dataset
     }
 
     fn small() -> Config {
@@ -303,19 +303,19 @@ mod tests {
             encoder_hidden: vec![16],
             decoder_hidden: vec![32],
             latent: 2,
-            learning_rate: 3e-3,
+            lr: 3e-3,
             ..InverseVaeConfig::default()
         };
         Config { beta: 0.3, warm_up: 600, inverse, cql, ..Config::default() }
     }
 
     fn trained(config: Config, updates: u64) -> (Osr, Metrics) {
-        let (log, mut staging) = (log(), Columns::new(SPEC));
+        let (dataset, mut staging) = (dataset(), Transitions::new(SPEC));
         let mut osr = config.build(SPEC, Key::new(2)).expect("a sound configuration");
         let mut metrics = Metrics::default();
         for step in 0..updates {
             let key = Key::new(3).fold(step);
-            metrics = osr.update(log.sample(key.name("batch"), 64, &mut staging), key);
+            metrics = osr.update(dataset.sample(key.name("batch"), 64, &mut staging), key);
         }
         (osr, metrics)
     }
@@ -328,7 +328,7 @@ mod tests {
 
     /// Beyond where the log has been, at ±0.9, the policy goes back, with either divergence; without its weight it does not know.
     #[test]
-    fn beside_the_log_the_policy_goes_back() {
+    fn beside_the_dataset_the_policy_goes_back() {
         let off = |config: Config| {
             let (mut osr, _) = trained(config, 1500);
             [0.9, -0.9].map(|s| (acts(&mut osr, s) + s).abs()).into_iter().fold(0.0, Real::max)

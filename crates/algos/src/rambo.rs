@@ -25,7 +25,7 @@
 //! the model was fitted with, 0.01, where theirs is 0.001 (`model.bound_coefficient`). The gradient of (3) is derived at [`Adversary`].
 
 use crate::{
-    imagines::{Imagination, Imagines, ModelBased, Rollouts, World},
+    imagines::{Imagination, Imagines, ModelBased, Rollouts, WorldModel},
     sac,
     transition::check_weight,
 };
@@ -96,11 +96,11 @@ impl ModelBased for Config {
         self.sac.check()
     }
 
-    fn build_on(&self, world: World, key: Key) -> Result<Rambo, ConfigError> {
+    fn build_on(&self, world_model: WorldModel, key: Key) -> Result<Rambo, ConfigError> {
         ModelBased::check(self)?;
-        let spec = world.model.spec();
+        let spec = world_model.model.spec();
         let sac = self.sac.build_within(sac::NARROW_LOG_STD_BOUNDS, spec, key)?;
-        let adversary = Adversary::new(&world.model, self.model_rate);
+        let adversary = Adversary::new(&world_model.model, self.model_rate);
         let one = ImagineConfig {
             horizon: 1,
             starts_per_call: self.model_batch,
@@ -108,10 +108,10 @@ impl ModelBased for Config {
             stop: StopRule::Never,
             ..Default::default()
         };
-        let step = Imaginer::new(one, world.termination, NoPenalty)?;
-        let imagination = Imagination::new(world, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
-        let [at, played, seen, log] = std::array::from_fn(|_| Columns::new(spec));
-        let work = Work { step, at, played, seen, log, rows: Vec::new(), advantage: Vec::new() };
+        let step = Imaginer::new(one, world_model.termination, NoPenalty)?;
+        let imagination = Imagination::new(world_model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
+        let [at, played, seen, dataset] = std::array::from_fn(|_| Transitions::new(spec));
+        let work = Work { step, at, played, seen, dataset, rows: Vec::new(), advantage: Vec::new() };
         Ok(Rambo { config: self.clone(), sac, imagination, adversary, epochs: 0, said: [0.0; 3], work })
     }
 }
@@ -134,12 +134,12 @@ struct Work {
     /// One step of the policy from given states.
     step: Imaginer<NoPenalty>,
     /// The states a roll-out has come to, as *s* of transitions of which nothing else is asked.
-    at: Columns,
+    at: Transitions,
     /// What the policy met there, in the model's units and in the learner's.
-    played: Columns,
-    seen: Columns,
+    played: Transitions,
+    seen: Transitions,
     /// Rows of the log, those of each member after those of the one before.
-    log: Columns,
+    dataset: Transitions,
     /// 0, 1, 2 …
     rows: Vec<usize>,
     advantage: Vec<Real>,
@@ -148,13 +148,13 @@ struct Work {
 impl Rambo {
     // ANCHOR: clone_log
     /// (1)  L_BC(φ) = −E[ ln π(a∣s) ]
-    fn clone_log(&mut self, log: &dyn Source, key: Key) {
+    fn clone_dataset(&mut self, dataset: &dyn Source, key: Key) {
         let Self { config, sac, imagination, work, .. } = self;
-        let updates = config.cloning_epochs * log.len().div_ceil(config.model_batch);
+        let updates = config.cloning_epochs * dataset.len().div_ceil(config.model_batch);
         for update in 0..updates as u64 {
             work.seen.clear();
-            log.sample_into(key.fold(update), config.model_batch, &mut work.seen);
-            imagination.units.to_learner(work.seen.values_mut(Column::Obs));
+            dataset.sample_into(key.fold(update), config.model_batch, &mut work.seen);
+            imagination.obs_scaler.to_learner(work.seen.values_mut(Column::Obs));
             sac.cloning_step(work.seen.batch());
         }
     }
@@ -162,12 +162,12 @@ impl Rambo {
 
     // ANCHOR: advantages
     /// (2)  A = r + γ(1−d) min_j Q_j(s′,π̄(s′)) − min_j Q_j(s,a), standardised over the rows of `played`
-    fn advantages(&mut self, played: &Columns) {
+    fn advantages(&mut self, played: &Transitions) {
         let Self { sac, imagination, work: Work { seen, advantage, .. }, .. } = self;
         seen.clear();
         (0..played.len()).for_each(|row| seen.push_row(played, row));
         for states in [Column::Obs, Column::NextObs] {
-            imagination.units.to_learner(seen.values_mut(states));
+            imagination.obs_scaler.to_learner(seen.values_mut(states));
         }
         sac.advantage(seen.batch(), advantage);
         standardise(advantage);
@@ -177,34 +177,34 @@ impl Rambo {
     // ANCHOR: oppose
     /// (3)  L(θ) = λ·E[ A · ln p_θ(s′,r∣s,a) ] + L_MLE(θ; log): one step of the model. `log` has the rows of each member after
     /// those of the one before; both are in the model's units.
-    pub(crate) fn oppose(&mut self, log: &Columns, played: &Columns) {
+    pub(crate) fn oppose(&mut self, dataset: &Transitions, played: &Transitions) {
         self.advantages(played);
         let Self { config, imagination, adversary, work, .. } = self;
         let model = &mut imagination.model;
-        let share = log.len() / model.members();
+        let share = dataset.len() / model.members();
         work.rows.clear();
-        work.rows.extend(0..log.len());
+        work.rows.extend(0..dataset.len());
         let rows = |member: usize| &work.rows[member * share..][..share];
-        let said = adversary.step(model, log, rows, played, &work.advantage, config.lambda);
+        let said = adversary.step(model, dataset, rows, played, &work.advantage, config.lambda);
         self.said = [said.fit_loss, said.adversarial_loss, said.log_prob];
     }
     // ANCHOR_END: oppose
 
     // ANCHOR: turn_model
     /// An epoch of (3), along roll-outs of the policy in the model as it changes.
-    fn turn_model(&mut self, log: &dyn Source, key: Key) {
+    fn turn_model(&mut self, dataset: &dyn Source, key: Key) {
         let Config { model_steps, model_batch, .. } = self.config;
         let (horizon, members) = (self.config.rollouts.horizon as u64, self.imagination.model.members());
         let [mut at, mut played, mut rows] = {
-            let Work { at, played, log, .. } = &mut self.work;
-            [at, played, log].map(|columns| std::mem::replace(columns, Columns::new(columns.spec())))
+            let Work { at, played, dataset, .. } = &mut self.work;
+            [at, played, dataset].map(|columns| std::mem::replace(columns, Transitions::new(columns.spec())))
         };
         let mut sums = [0.0f64; 3];
         for step in 0..model_steps {
             let key = key.fold(step);
             if step % horizon == 0 || played.is_empty() {
                 at.clear();
-                log.sample_into(key.name("starts"), model_batch, &mut at);
+                dataset.sample_into(key.name("starts"), model_batch, &mut at);
             } else {
                 go_on(&played, &mut at);
             }
@@ -212,12 +212,12 @@ impl Rambo {
             let Self { sac, imagination, work, .. } = self;
             imagination.roll_by(&mut work.step, sac, &InOrder(&at), key.name("play"), &mut played);
             rows.clear();
-            log.sample_into(key.name("log"), members * model_batch, &mut rows);
+            dataset.sample_into(key.name("log"), members * model_batch, &mut rows);
             self.oppose(&rows, &played);
             sums.iter_mut().zip(self.said).for_each(|(sum, said)| *sum += said as f64);
         }
         self.said = sums.map(|sum| (sum / model_steps as f64) as Real);
-        (self.work.at, self.work.played, self.work.log) = (at, played, rows);
+        (self.work.at, self.work.played, self.work.dataset) = (at, played, rows);
     }
     // ANCHOR_END: turn_model
 }
@@ -231,7 +231,7 @@ fn standardise(x: &mut [Real]) {
 }
 
 /// States to go on from: the *s′* of `played` as *s*.
-fn go_on(played: &Columns, at: &mut Columns) {
+fn go_on(played: &Transitions, at: &mut Transitions) {
     at.clear();
     for row in 0..played.len() {
         let state = played.row(Column::NextObs, row);
@@ -240,7 +240,7 @@ fn go_on(played: &Columns, at: &mut Columns) {
 }
 
 /// Every row once, whatever the key: as many as are asked for, or as there are.
-struct InOrder<'a>(&'a Columns);
+struct InOrder<'a>(&'a Transitions);
 
 impl Source for InOrder<'_> {
     fn spec(&self) -> Spec {
@@ -251,7 +251,7 @@ impl Source for InOrder<'_> {
         self.0.len()
     }
 
-    fn sample_into(&self, _: Key, rows: usize, out: &mut Columns) {
+    fn sample_into(&self, _: Key, rows: usize, out: &mut Transitions) {
         (0..rows.min(self.0.len())).for_each(|row| out.push_row(self.0, row));
     }
 }
@@ -263,20 +263,20 @@ impl Imagines for Rambo {
 
     // ANCHOR: imagine
     /// (1) at first, an epoch of (3) from then on, and (4): h steps of π, or of uniform actions, from states of the log
-    fn imagine(&mut self, log: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
-        if log.is_empty() {
+    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+        if dataset.is_empty() {
             return Summary::default();
         }
         if self.epochs == 0 {
-            self.clone_log(log, key.name("clone"));
+            self.clone_dataset(dataset, key.name("clone"));
         } else if self.config.lambda > 0.0 {
-            self.turn_model(log, key.name("turn"));
+            self.turn_model(dataset, key.name("turn"));
         }
         self.epochs += 1;
         let key = key.name("roll");
         match self.config.uniform {
-            true => self.imagination.roll(&mut Uniform(self.sac.spec()), log, key, sink),
-            false => self.imagination.roll(&mut self.sac, log, key, sink),
+            true => self.imagination.roll(&mut Uniform(self.sac.spec()), dataset, key, sink),
+            false => self.imagination.roll(&mut self.sac, dataset, key, sink),
         }
     }
     // ANCHOR_END: imagine
@@ -325,32 +325,32 @@ impl State for Rambo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imagines::Units;
+    use crate::imagines::ObsScaler;
     use backcast_dynamics::{Ensemble, EnsembleConfig};
 
     /// What pays is the action, of which the log has the worse half.
-    fn log() -> Columns {
-        let mut log = Columns::new(Spec::new(1, 1));
+    fn dataset() -> Transitions {
+        let mut dataset = Transitions::new(Spec::new(1, 1));
         for i in 0..400 {
             let mut x = [0.0; 2];
             Key::new(1).fold(i).uniform(-1.0, 0.0, &mut x);
-            log.push(&x[..1], &x[1..], x[1], &[0.9 * x[0]], false);
+            dataset.push(&x[..1], &x[1..], x[1], &[0.9 * x[0]], false);
         }
-        log
+        dataset
     }
 
-    fn model(log: &Columns) -> Ensemble {
+    fn model(dataset: &Transitions) -> Ensemble {
         let config = EnsembleConfig {
             members: 3,
             elites: 2,
             hidden: vec![16],
-            decay: vec![0.0; 2],
-            learning_rate: 3e-3,
+            weight_decay: vec![0.0; 2],
+            lr: 3e-3,
             max_epochs: Some(20),
             ..Default::default()
         };
-        let mut model = Ensemble::new(config, log.spec(), Direction::Forward, Key::new(2)).unwrap();
-        model.fit(log, Key::new(3), &mut |_| true).unwrap();
+        let mut model = Ensemble::new(config, dataset.spec(), Direction::Forward, Key::new(2)).unwrap();
+        model.fit(dataset, Key::new(3), &mut |_| true).unwrap();
         model
     }
 
@@ -365,25 +365,25 @@ mod tests {
         }
     }
 
-    fn imagined(rambo: &mut Rambo, log: &Columns, call: u64) -> Columns {
-        let mut rows = Columns::new(log.spec());
-        rambo.imagine(log, Key::new(5).fold(call), &mut rows);
+    fn imagined(rambo: &mut Rambo, dataset: &Transitions, call: u64) -> Transitions {
+        let mut rows = Transitions::new(dataset.spec());
+        rambo.imagine(dataset, Key::new(5).fold(call), &mut rows);
         rows
     }
 
     #[test]
     fn the_model_rests_before_the_first_update_and_for_ever_without_a_weight() {
-        let log = log();
+        let dataset = dataset();
         for (lambda, moves) in [(3e-4, true), (0.0, false)] {
-            let world = World::new(model(&log), never);
-            let mut rambo = Config { lambda, ..small() }.build_on(world, Key::new(4)).unwrap();
+            let world_model = WorldModel::new(model(&dataset), never);
+            let mut rambo = Config { lambda, ..small() }.build_on(world_model, Key::new(4)).unwrap();
             let model = |rambo: &mut Rambo| fingerprint(&mut rambo.imagination.model);
             let first = model(&mut rambo);
-            imagined(&mut rambo, &log, 0);
+            imagined(&mut rambo, &dataset, 0);
             assert_eq!(model(&mut rambo), first, "{lambda}");
-            imagined(&mut rambo, &log, 1);
+            imagined(&mut rambo, &dataset, 1);
             assert_eq!(model(&mut rambo) != first, moves, "{lambda}");
-            let metrics = rambo.update(log.rows(0, 16), Key::new(6));
+            let metrics = rambo.update(dataset.rows(0, 16), Key::new(6));
             assert_eq!(metrics.get("model_loss") != Some(0.0), moves, "{lambda}");
         }
     }
@@ -391,15 +391,15 @@ mod tests {
     /// Standardised by whoever trains, it judges the same transitions as a learner that sees the model's own units.
     #[test]
     fn advantages_are_of_what_the_learner_sees() {
-        let log = log();
+        let dataset = dataset();
         let (mean, std) = ([-0.4], [0.7]);
-        let world = World { units: Units::new(&mean, &std), ..World::new(model(&log), never) };
-        let mut rambo = small().build_on(world, Key::new(4)).unwrap();
-        let mut seen = log.clone();
+        let world_model = WorldModel { obs_scaler: ObsScaler::new(&mean, &std), ..WorldModel::new(model(&dataset), never) };
+        let mut rambo = small().build_on(world_model, Key::new(4)).unwrap();
+        let mut seen = dataset.clone();
         for states in [Column::Obs, Column::NextObs] {
             seen.values_mut(states).iter_mut().for_each(|x| *x = (*x - mean[0]) / std[0]);
         }
-        rambo.advantages(&log);
+        rambo.advantages(&dataset);
         let mut want = Vec::new();
         rambo.sac.advantage(seen.batch(), &mut want);
         standardise(&mut want);
@@ -413,27 +413,27 @@ mod tests {
     }
 
     #[test]
-    fn at_first_the_policy_clones_the_log() {
-        let mut log = Columns::new(Spec::new(1, 1).with_act_limit(2.0));
-        (0..64).for_each(|i| log.push(&[i as Real / 64.0], &[-1.4], 0.0, &[0.0], false));
+    fn at_first_the_policy_clones_the_dataset() {
+        let mut dataset = Transitions::new(Spec::new(1, 1).with_act_limit(2.0));
+        (0..64).for_each(|i| dataset.push(&[i as Real / 64.0], &[-1.4], 0.0, &[0.0], false));
         let config = Config { cloning_epochs: 200, ..small() };
         let config = Config { sac: sac::Config { actor_rate: 3e-3, ..config.sac }, ..config };
-        let mut rambo = config.build_on(World::new(model(&log), never), Key::new(4)).unwrap();
-        let rows = imagined(&mut rambo, &log, 0);
+        let mut rambo = config.build_on(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
+        let rows = imagined(&mut rambo, &dataset, 0);
         let off = rows.values(Column::Act).iter().map(|a| (a + 1.4).abs()).sum::<Real>() / rows.len() as Real;
         assert!(off < 0.2, "{off}");
     }
 
     #[test]
-    fn roll_outs_can_be_by_uniform_actions() {
-        let log = log();
+    fn rollouts_can_be_by_uniform_actions() {
+        let dataset = dataset();
         let spread = |uniform| {
             // The policy of a clone is narrow.
             let config = Config { uniform, cloning_epochs: 30, ..small() };
             let config = Config { sac: sac::Config { actor_rate: 1e-2, ..config.sac }, ..config };
-            let mut narrow = Columns::new(log.spec());
-            log.values(Column::Obs).iter().for_each(|&s| narrow.push(&[s], &[-0.5], 0.0, &[s], false));
-            let mut rambo = config.build_on(World::new(model(&log), never), Key::new(4)).unwrap();
+            let mut narrow = Transitions::new(dataset.spec());
+            dataset.values(Column::Obs).iter().for_each(|&s| narrow.push(&[s], &[-0.5], 0.0, &[s], false));
+            let mut rambo = config.build_on(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
             imagined(&mut rambo, &narrow, 0).batch().act.std(0.0)
         };
         let (policy, uniform) = (spread(false), spread(true));
@@ -443,20 +443,20 @@ mod tests {
     /// The policy goes where the model promises most, outside the log; the adversary takes the promise back, not what the log
     /// says of its own actions.
     #[test]
-    fn the_adversary_breaks_promises_that_the_log_does_not_hold_it_to() {
-        let log = log();
+    fn the_adversary_breaks_promises_that_the_dataset_does_not_hold_it_to() {
+        let dataset = dataset();
         let promised = |lambda: Real| {
             let config = Config { lambda, model_rate: 3e-3, ..small() };
             let sac = sac::Config { actor_rate: 3e-3, critic_rate: 3e-3, alpha: 0.05, gamma: 0.5, ..config.sac };
             let config = Config { sac, ..config };
-            let mut rambo = config.build_on(World::new(model(&log), never), Key::new(4)).unwrap();
-            let mut staging = Columns::new(log.spec());
+            let mut rambo = config.build_on(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
+            let mut staging = Transitions::new(dataset.spec());
             for call in 0..12 {
-                let rows = imagined(&mut rambo, &log, call);
+                let rows = imagined(&mut rambo, &dataset, call);
                 for update in 0..30 {
                     let key = Key::new(7).fold(call).fold(update);
                     staging.clear();
-                    log.sample_into(key.name("real"), 16, &mut staging);
+                    dataset.sample_into(key.name("real"), 16, &mut staging);
                     staging.begin_imagined();
                     rows.sample_into(key.name("imagined"), 16, &mut staging);
                     rambo.update(staging.batch(), key);

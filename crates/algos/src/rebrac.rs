@@ -11,7 +11,7 @@
 //! Update order: (1), (2); every second update (3), then both targets by Polyak, as in TD3. In the authors' code it is the
 //! first of every two updates, and the actor's target moves towards the actor from before its step.
 //!
-//! a′ is the action the log has at s′: a batch must bring it along (`Columns::with_next_actions`), and only rows with a
+//! a′ is the action the log has at s′: a batch must bring it along (`Transitions::with_next_actions`), and only rows with a
 //! successor can. Squared norms are **sums** over action dimensions, where TD3+BC has means. λ is without gradient.
 //!
 //! β₁ and β₂ differ by task over three orders of magnitude (the presets have them all), and the other settings go with the
@@ -26,7 +26,7 @@ use crate::{
     transition::{Transition, check_hidden, check_shared, check_weight, sizes},
 };
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, polyak};
+use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -104,8 +104,8 @@ impl Algorithm for Config {
         let mut store = Store::in_precision(self.precision);
         let actor_dims = sizes(spec.obs, &self.hidden, spec.act);
         let critic_dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let actor = Mlp::new(&mut store, "actor", &actor_dims, 1, Act::Relu, Init::FanIn, key).with_output(Act::Tanh);
-        let critic = Mlp::new(&mut store, "critic", &critic_dims, 2, Act::Relu, Init::FanIn, key);
+        let actor = Mlp::new(&mut store, "actor", &actor_dims, 1, Activation::Relu, Init::FanIn, key).with_output(Activation::Tanh);
+        let critic = Mlp::new(&mut store, "critic", &critic_dims, 2, Activation::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(self.layer_norm);
         begin_small(&mut store, &actor, 1e-3, key.name("actor").name("begin small"));
         begin_small(&mut store, &critic, 3e-3, key.name("critic").name("begin small"));
@@ -237,7 +237,7 @@ mod tests {
     /// and to lead to one the policy does not take.
     #[test]
     fn the_target_pays_for_the_distance_to_the_next_action() {
-        let mut rows = Columns::new(Spec::new(1, 2).with_act_limit(2.0)).with_next_actions(true);
+        let mut rows = Transitions::new(Spec::new(1, 2).with_act_limit(2.0)).with_next_actions(true);
         // State 0 leads to state 1, which ends. The policy, cloned from both, acts (1, −1) in either.
         (0..32).for_each(|_| rows.push_followed(&[0.0], &[1.0, -1.0], 1.0, &[1.0], false, &[0.0, -1.5]));
         (0..32).for_each(|_| rows.push_followed(&[1.0], &[1.0, -1.0], 0.0, &[1.0], true, &[0.0, 0.0]));
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "the batch has no next actions")]
     fn a_batch_without_next_actions_is_refused() {
-        let mut rows = Columns::new(Spec::new(1, 1));
+        let mut rows = Transitions::new(Spec::new(1, 1));
         rows.push(&[0.0], &[0.0], 0.0, &[0.0], false);
         let mut learner = small().build(rows.spec(), Key::new(3)).expect("a sound configuration");
         learner.update(rows.batch(), Key::new(4));
@@ -264,7 +264,7 @@ mod tests {
     /// The loss of an actor whose critics are flat is its distance alone, summed over dimensions, less 1 or plus 1.
     #[test]
     fn the_actors_distance_is_a_sum_over_dimensions() {
-        let mut rows = Columns::new(Spec::new(1, 3));
+        let mut rows = Transitions::new(Spec::new(1, 3));
         rows.push(&[0.0], &[0.5, -0.5, 0.25], 0.0, &[0.0], true);
         let loss = |beta1| {
             let config = Config { beta1, beta2: 0.0, ..small() };

@@ -77,9 +77,9 @@ pub struct Config {
     /// share of the recorded ones.
     pub agreement: Option<Real>,
     /// The doubt that ends a chain, in units of its median over recorded transitions: an uncertainty-weighted horizon.
-    pub doubt_budget: Option<Real>,
+    pub uncertainty_budget: Option<Real>,
     /// What is doubted where there is a budget.
-    pub doubt: PenaltyConfig,
+    pub uncertainty: PenaltyConfig,
 }
 
 impl Default for Config {
@@ -94,8 +94,8 @@ impl Default for Config {
             goal_reward: 0.0,
             refresh_every: None,
             agreement: None,
-            doubt_budget: None,
-            doubt: PenaltyConfig::EnsembleStd,
+            uncertainty_budget: None,
+            uncertainty: PenaltyConfig::EnsembleStd,
         }
     }
 }
@@ -128,10 +128,10 @@ impl Config {
         ConfigError::unless(self.refresh_every != Some(0), "refresh_every", "is 0; give a number of updates")?;
         let share = self.agreement.unwrap_or(1.0);
         ConfigError::unless((0.0..=1.0).contains(&share), "agreement", format!("is {share}; a share lies in [0, 1]"))?;
-        let budget = self.doubt_budget.unwrap_or(1.0);
+        let budget = self.uncertainty_budget.unwrap_or(1.0);
         let sound = budget > 0.0 && budget.is_finite();
         ConfigError::unless(sound, "doubt_budget", format!("is {budget}; a budget is positive"))?;
-        let measured = self.doubt_budget.is_none() || self.doubt != PenaltyConfig::None;
+        let measured = self.uncertainty_budget.is_none() || self.uncertainty != PenaltyConfig::None;
         ConfigError::unless(measured, "doubt", "is none; a budget of doubt needs a measure of it")
     }
 
@@ -143,27 +143,27 @@ impl Config {
     pub fn imaginer(
         &self,
         model: &mut dyn Dynamics,
-        log: &Columns,
+        dataset: &Transitions,
         other: Option<Box<dyn Dynamics + Send>>,
         termination: Termination,
     ) -> Result<Generator, ConfigError> {
         self.check()?;
-        let (mut penalty, mut doubt_budget) = (PenaltyConfig::None.build(), None);
-        if let Some(budget) = self.doubt_budget {
-            penalty = self.doubt.build();
-            let mut u = measure(model, penalty.as_mut(), &every_few(log, MEASURED), Key::new(0).name("typical doubt"));
+        let (mut penalty, mut uncertainty_budget) = (PenaltyConfig::None.build(), None);
+        if let Some(budget) = self.uncertainty_budget {
+            penalty = self.uncertainty.build();
+            let mut u = measure(model, penalty.as_mut(), &every_few(dataset, MEASURED), Key::new(0).name("typical doubt"));
             u.sort_unstable_by(Real::total_cmp);
-            doubt_budget = Some(budget * u[u.len() / 2]);
+            uncertainty_budget = Some(budget * u[u.len() / 2]);
         }
         let (horizon, starts_per_call) = (self.horizon, self.starts_per_call);
-        let config = ImagineConfig { horizon, starts_per_call, doubt_budget, ..Default::default() };
+        let config = ImagineConfig { horizon, starts_per_call, uncertainty_budget, ..Default::default() };
         let imaginer = Imaginer::new(config, termination, penalty)?;
         let Some(share) = self.agreement else { return Ok(imaginer) };
         let other = other.ok_or_else(|| ConfigError {
             field: "agreement",
             why: "needs a model of the other direction to agree with".into(),
         })?;
-        Ok(imaginer.with_cycle_check(CycleCheck::new(other, &every_few(log, MEASURED), share)))
+        Ok(imaginer.with_cycle_check(CycleCheck::new(other, &every_few(dataset, MEASURED), share)))
     }
 
     // ANCHOR: imagine
@@ -179,8 +179,8 @@ impl Config {
         policy: &mut dyn Policy,
         key: Key,
         watch: &mut dyn FnMut(usize) -> bool,
-    ) -> Columns {
-        let mut buffer = Columns::with_capacity(model.spec(), self.rows + self.starts_per_call * self.horizon);
+    ) -> Transitions {
+        let mut buffer = Transitions::with_capacity(model.spec(), self.rows + self.starts_per_call * self.horizon);
         let (mut call, mut barren) = (0, 0);
         while buffer.len() < self.rows && barren < BARREN_CALLS && watch(buffer.len()) {
             let Summary { stored, .. } = imaginer.imagine(model, starts, policy, key.fold(call), &mut buffer);
@@ -202,9 +202,9 @@ const BARREN_CALLS: u32 = 20;
 const MEASURED: usize = 20_000;
 
 /// At most about `most` rows, spread over the whole log.
-fn every_few(log: &Columns, most: usize) -> Columns {
-    let mut few = Columns::with_capacity(log.spec(), most);
-    (0..log.len()).step_by(log.len().div_ceil(most).max(1)).for_each(|row| few.push_row(log, row));
+fn every_few(dataset: &Transitions, most: usize) -> Transitions {
+    let mut few = Transitions::with_capacity(dataset.spec(), most);
+    (0..dataset.len()).step_by(dataset.len().div_ceil(most).max(1)).for_each(|row| few.push_row(dataset, row));
     few
 }
 

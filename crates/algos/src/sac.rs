@@ -24,7 +24,7 @@
 use crate::td3_bc::cloning;
 use crate::transition::{Transition, check_hidden, check_shared, check_weight, sizes};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
+use backcast_nn::{Activation, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
@@ -136,7 +136,7 @@ impl Config {
         let mut store = Store::in_precision(self.precision);
         let actor = Actor::new(&mut store, spec, &self.hidden, self.log_std_bounds(bounds), key);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let critic = Mlp::new(&mut store, "critic", &dims, 2, Act::Relu, Init::FanIn, key);
+        let critic = Mlp::new(&mut store, "critic", &dims, 2, Activation::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(self.layer_norm);
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_rate);
@@ -160,7 +160,7 @@ pub(crate) struct Actor {
 impl Actor {
     pub(crate) fn new(store: &mut Store, spec: Spec, hidden: &[usize], log_std_bounds: [Real; 2], key: Key) -> Self {
         let dims = sizes(spec.obs, hidden, 2 * spec.act);
-        let net = Mlp::new(store, "actor", &dims, 1, Act::Relu, Init::FanIn, key);
+        let net = Mlp::new(store, "actor", &dims, 1, Activation::Relu, Init::FanIn, key);
         Self { net, limit: spec.act_limit, log_std_bounds }
     }
 
@@ -221,7 +221,7 @@ impl Multiplier {
 
     // ANCHOR: steer
     /// (2)  one step down −ln α·E[ ln π(ã∣s) + H̄ ]: the new α, on the tape of `log_pi`, and the entropy E[ −ln π(ã∣s) ]
-    pub(crate) fn steer<'t>(&mut self, log_pi: Var<'t>, target_entropy: Real) -> (Var<'t>, Real) {
+    pub(crate) fn update_temperature<'t>(&mut self, log_pi: Var<'t>, target_entropy: Real) -> (Var<'t>, Real) {
         let entropy = -log_pi.mean().item();
         self.minimise(|ln_alpha| ln_alpha * (entropy - target_entropy));
         (log_pi.tape().scalar(self.log()).exp(), entropy)
@@ -280,7 +280,7 @@ impl Sac {
             let Transition { s, a, .. } = Transition::on(tape, batch);
             let pi = nets.actor.at(s);
             let (sampled, log_pi) = pi.sample(key);
-            let (alpha, entropy) = temperature.steer(log_pi, target_entropy);
+            let (alpha, entropy) = temperature.update_temperature(log_pi, target_entropy);
             let q = nets.critic.forward(s.cat(sampled * limit)).min_members();
             let loss = match weight {
                 None => (alpha * log_pi - q).mean(),
@@ -383,8 +383,8 @@ mod tests {
     use super::*;
     use ndarray::Array2;
 
-    fn rows() -> Columns {
-        let mut rows = Columns::new(Spec::new(2, 2).with_act_limit(2.0));
+    fn rows() -> Transitions {
+        let mut rows = Transitions::new(Spec::new(2, 2).with_act_limit(2.0));
         for i in 0..64 {
             let mut x = [0.0; 6];
             Key::new(1).fold(i).normal(&mut x);
@@ -421,7 +421,7 @@ mod tests {
     #[test]
     fn a_fixed_temperature_gives_its_width() {
         let (spec, key) = (Spec::new(1, 1).with_act_limit(2.0), Key::new(4));
-        let mut rows = Columns::new(spec);
+        let mut rows = Transitions::new(spec);
         for i in 0..512 {
             let a = key.fold(i).unit() * 4.0 - 2.0;
             rows.push(&[0.0], &[a], -10.0 * (a - 0.6) * (a - 0.6), &[0.0], true);
@@ -435,7 +435,7 @@ mod tests {
             ..Default::default()
         };
         let mut sac = config.build(spec, Key::new(5)).expect("a sound configuration");
-        let mut staging = Columns::new(spec);
+        let mut staging = Transitions::new(spec);
         for step in 0..2000 {
             let key = Key::new(6).fold(step);
             sac.update(rows.sample(key.name("batch"), 128, &mut staging), key.name("update"));
@@ -451,8 +451,8 @@ mod tests {
 
     /// Where the value does not care, SAC+BC does what the log did.
     #[test]
-    fn cloning_holds_to_the_log() {
-        let mut rows = Columns::new(Spec::new(1, 1));
+    fn cloning_holds_to_the_dataset() {
+        let mut rows = Transitions::new(Spec::new(1, 1));
         (0..64).for_each(|_| rows.push(&[0.0], &[-0.7], 0.0, &[0.0], true));
         let config =
             Config { hidden: vec![16], alpha: 1e-3, cloning: Some(0.01), actor_rate: 3e-3, ..Default::default() };

@@ -28,14 +28,14 @@
 
 use crate::{
     cql::keep,
-    imagines::{Imagines, ModelBased, Units, World},
+    imagines::{Imagines, ModelBased, ObsScaler, WorldModel},
     perturbed::{perturbed, rows_of, with_slope},
     td3_bc::{policy, smoothed},
     transition::{Transition, check_hidden, check_shared, check_weight, sizes},
 };
 use backcast_core::*;
 use backcast_dynamics::Ensemble;
-use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, polyak};
+use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -124,22 +124,22 @@ impl ModelBased for Config {
         check_hidden("hidden", &self.hidden)
     }
 
-    fn build_on(&self, world: World, key: Key) -> Result<Scas, ConfigError> {
+    fn build_on(&self, world_model: WorldModel, key: Key) -> Result<Scas, ConfigError> {
         ModelBased::check(self)?;
-        let (spec, World { model, units, .. }) = (world.model.spec(), world);
+        let (spec, WorldModel { model, obs_scaler, .. }) = (world_model.model.spec(), world_model);
         let (asked, there) = (self.elites, model.elites().len());
         ConfigError::unless(asked <= there, "elites", format!("is {asked}, and the model has {there}"))?;
         let mut store = Store::in_precision(self.precision);
         let (state, pair) = (sizes(spec.obs, &self.hidden, spec.act), sizes(spec.obs + spec.act, &self.hidden, 1));
-        let actor = Mlp::new(&mut store, "actor", &state, 1, Act::Relu, Init::FanIn, key).with_output(Act::Tanh);
-        let critic = Mlp::new(&mut store, "critic", &pair, self.critics, Act::Relu, Init::FanIn, key);
+        let actor = Mlp::new(&mut store, "actor", &state, 1, Activation::Relu, Init::FanIn, key).with_output(Activation::Tanh);
+        let critic = Mlp::new(&mut store, "critic", &pair, self.critics, Activation::Relu, Init::FanIn, key);
         let actor_target = actor.duplicate(&mut store, "actor_target");
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let actor_adam = Adam::new(actor.range(), self.actor_rate);
         let critic_adam = Adam::new(critic.range(), self.critic_rate);
         let nets = Nets { actor, critic, actor_target, critic_target };
         let (config, work) = (self.clone(), Work::default());
-        Ok(Scas { spec, config, store, nets, actor_adam, critic_adam, model, units, updates: 0, work })
+        Ok(Scas { spec, config, store, nets, actor_adam, critic_adam, model, obs_scaler, updates: 0, work })
     }
 }
 
@@ -161,7 +161,7 @@ pub struct Scas {
     actor_adam: Adam,
     critic_adam: Adam,
     model: Ensemble,
-    units: Units,
+    obs_scaler: ObsScaler,
     updates: u64,
     work: Work,
 }
@@ -205,7 +205,7 @@ impl Scas {
     /// (4)  w(s,s′) = min(exp(T(V̄(s′) − V̄(s))), 50),   V̄(x) = mean_j Q_j(x, π(x))
     /// (5)  R(φ) = E[ w(s,s′)·mean_d (M(ŝ, π(s)) − s′)² ]: the number; its slope in π(s) is left in `work`
     fn correction(&mut self, batch: Batch<'_>, key: Key) -> Real {
-        let (nets, limit, units, Spec { obs, act, .. }) = (self.nets, self.spec.act_limit, &self.units, self.spec);
+        let (nets, limit, obs_scaler, Spec { obs, act, .. }) = (self.nets, self.spec.act_limit, &self.obs_scaler, self.spec);
         let &Config { beta, sharpness, weight_bound, elites, .. } = &self.config;
         let Work { beside, actions, weight, slope } = &mut self.work;
         let tape = self.store.tape_without_history();
@@ -220,10 +220,10 @@ impl Scas {
         self.model.frozen(|model| {
             let tape = model.tape();
             let (s, a) =
-                (units.seen_by_model(tape.input(rows_of(beside, obs))), tape.input(rows_of(actions, act)).watch());
+                (obs_scaler.seen_by_model(tape.input(rows_of(beside, obs))), tape.input(rows_of(actions, act)).watch());
             let asked = model.elites()[..elites].iter().map(|&member| model.next_state(member, s, a).mean);
             let mean = asked.reduce(|sum, next| sum + next).expect("at least one") * (elites as Real).recip();
-            let off = (units.seen_by_learner(mean) - tape.input(batch.next_obs)).square().mean_cols();
+            let off = (obs_scaler.seen_by_learner(mean) - tape.input(batch.next_obs)).square().mean_cols();
             let correction = (off * tape.column(weight)).mean();
             keep(tape.grad(correction, a), slope);
             correction.item()
@@ -303,33 +303,33 @@ mod tests {
     use ndarray::array;
 
     /// On a line, where an action is a step; in every state the log has steps uniform in ±0.8.
-    fn world() -> (Columns, World) {
-        let mut log = Columns::new(Spec::new(1, 1));
+    fn world_model() -> (Transitions, WorldModel) {
+        let mut dataset = Transitions::new(Spec::new(1, 1));
         for i in 0..800 {
             let mut x = [0.0; 2];
             Key::new(1).fold(i).uniform(-0.8, 0.8, &mut x);
-            log.push(&x[..1], &x[1..], 0.0, &[x[0] + x[1]], false);
+            dataset.push(&x[..1], &x[1..], 0.0, &[x[0] + x[1]], false);
         }
         let config = EnsembleConfig {
             members: 3,
             elites: 2,
             hidden: vec![16],
-            decay: vec![0.0; 2],
-            learning_rate: 1e-2,
+            weight_decay: vec![0.0; 2],
+            lr: 1e-2,
             max_epochs: Some(30),
             ..Default::default()
         };
-        let mut model = Ensemble::new(config, log.spec(), Direction::Forward, Key::new(2)).expect("sound");
-        model.fit(&log, Key::new(3), &mut |_| true).expect("a fit");
-        (log, World::new(model, never))
+        let mut model = Ensemble::new(config, dataset.spec(), Direction::Forward, Key::new(2)).expect("sound");
+        model.fit(&dataset, Key::new(3), &mut |_| true).expect("a fit");
+        (dataset, WorldModel::new(model, never))
     }
 
     /// Where the policy has come to lead from 0, with critics whose values grow by `worth` for each unit of the state.
-    fn leads_to(sharpness: Real, worth: Real, units: Units) -> Real {
-        let (mut log, mut world) = world();
-        world.units = units;
+    fn leads_to(sharpness: Real, worth: Real, obs_scaler: ObsScaler) -> Real {
+        let (mut dataset, mut world_model) = world_model();
+        world_model.obs_scaler = obs_scaler;
         for states in [Column::Obs, Column::NextObs] {
-            world.units.to_learner(log.values_mut(states));
+            world_model.obs_scaler.to_learner(dataset.values_mut(states));
         }
         let config = Config {
             lambda: 1.0,
@@ -342,7 +342,7 @@ mod tests {
             polyak: 1e-30,
             ..Config::default()
         };
-        let mut scas = config.build_on(world, Key::new(4)).expect("a sound configuration");
+        let mut scas = config.build_on(world_model, Key::new(4)).expect("a sound configuration");
         // A net of which nothing is left but worth·relu(s + 8), and so for both critics.
         scas.visit(&mut |name, slot| {
             let Slot::Tensor(_, values) = slot else { return };
@@ -359,14 +359,14 @@ mod tests {
                 }
             }
         });
-        let mut staging = Columns::new(log.spec());
+        let mut staging = Transitions::new(dataset.spec());
         for step in 0..400 {
             let key = Key::new(5).fold(step);
-            scas.update(log.sample(key.name("batch"), 128, &mut staging), key);
+            scas.update(dataset.sample(key.name("batch"), 128, &mut staging), key);
         }
         let mut act = array![[0.0]];
         let mut start = [0.0];
-        scas.units.to_learner(&mut start);
+        scas.obs_scaler.to_learner(&mut start);
         scas.act(array![start].view(), None, act.view_mut());
         act[[0, 0]]
     }
@@ -374,26 +374,26 @@ mod tests {
     /// Unweighted the way back is to the middle of where the log goes, which from 0 is 0; weighted by e^(k·s′) it is to the better
     /// side, 0.8·coth(0.8·k) − 1/k, whatever the learner's units.
     #[test]
-    fn the_policy_leads_to_where_the_log_goes_on_and_rather_where_that_is_worth_more() {
-        let plain = || Units::identity(1);
+    fn the_policy_leads_to_where_the_dataset_goes_on_and_rather_where_that_is_worth_more() {
+        let plain = || ObsScaler::identity(1);
         let middle = leads_to(0.0, 1.0, plain());
         assert!(middle.abs() < 0.1, "unweighted the policy leads to {middle}, the log to 0 on average");
-        for units in [plain(), Units::new(&[0.1], &[0.4])] {
+        for obs_scaler in [plain(), ObsScaler::new(&[0.1], &[0.4])] {
             let mut apart = [0.0, 1.0];
-            units.to_learner(&mut apart);
+            obs_scaler.to_learner(&mut apart);
             let k: Real = 2.0;
             let sharpness = k / (apart[1] - apart[0]);
             for worth in [1.0, -1.0] {
                 let want = worth * (0.8 / (0.8 * k).tanh() - 1.0 / k);
-                let got = leads_to(sharpness, worth, units.clone());
-                assert!((got - want).abs() < 0.08, "{units:?}: worth {worth} leads to {got}, not {want}");
+                let got = leads_to(sharpness, worth, obs_scaler.clone());
+                assert!((got - want).abs() < 0.08, "{obs_scaler:?}: worth {worth} leads to {got}, not {want}");
             }
         }
     }
 
     #[test]
     fn more_elites_than_there_are_are_refused() {
-        let error = Config { elites: 3, ..Config::default() }.build_on(world().1, Key::new(1)).err().expect("refused");
+        let error = Config { elites: 3, ..Config::default() }.build_on(world_model().1, Key::new(1)).err().expect("refused");
         assert!(error.field == "elites" && error.to_string().contains("the model has 2"), "{error}");
     }
 }

@@ -35,7 +35,7 @@
 use crate::{
     bear::{Kernel, mmd},
     cql::{self, Cql, keep},
-    imagines::{Imagines, ModelBased, Units, World},
+    imagines::{Imagines, ModelBased, ObsScaler, WorldModel},
     perturbed::{perturbed, rows_of, with_slope},
     sac::Multiplier,
     transition::check_weight,
@@ -119,13 +119,13 @@ impl ModelBased for Config {
         self.cql.check()
     }
 
-    fn build_on(&self, world: World, key: Key) -> Result<Sdc, ConfigError> {
+    fn build_on(&self, world_model: WorldModel, key: Key) -> Result<Sdc, ConfigError> {
         ModelBased::check(self)?;
-        let World { model, units, evidence, .. } = world;
+        let WorldModel { model, obs_scaler, dataset_stats, .. } = world_model;
         let spec = model.spec();
-        let mut seen = evidence.holdout.unwrap_or_else(|| Columns::new(spec));
+        let mut seen = dataset_stats.holdout.unwrap_or_else(|| Transitions::new(spec));
         for states in [Column::Obs, Column::NextObs] {
-            units.to_learner(seen.values_mut(states));
+            obs_scaler.to_learner(seen.values_mut(states));
         }
         let cql = self.cql.lowering(Default::default(), spec, key)?;
         let mut transition = TransitionVae::new(self.transition.clone(), spec, key.name("transition"))?;
@@ -134,7 +134,7 @@ impl ModelBased for Config {
         let width = self.width.unwrap_or_else(|| median_width(&seen, self.kernel));
         let eta = self.threshold.unwrap_or(0.0);
         let config = self.clone();
-        Ok(Sdc { config, spec, cql, transition, multiplier, model, units, width, eta, work: Work::default() })
+        Ok(Sdc { config, spec, cql, transition, multiplier, model, obs_scaler, width, eta, work: Work::default() })
     }
 }
 
@@ -146,7 +146,7 @@ const PAIRED: usize = 2000;
 
 // ANCHOR: width
 /// The median of ‖s′_i − s′_j‖², or of ‖s′_i − s′_j‖₁, over pairs of `rows` half of them apart; of standardised states, where there are none.
-fn median_width(rows: &Columns, kernel: Kernel) -> Real {
+fn median_width(rows: &Transitions, kernel: Kernel) -> Real {
     let (n, dims) = (rows.len().min(PAIRED), rows.spec().obs as Real);
     let apart = |i: usize| {
         let (x, y) = (rows.row(Column::NextObs, i), rows.row(Column::NextObs, (i + n / 2) % n));
@@ -173,7 +173,7 @@ pub struct Sdc {
     transition: TransitionVae,
     multiplier: Multiplier,
     model: Ensemble,
-    units: Units,
+    obs_scaler: ObsScaler,
     /// σ.
     width: Real,
     /// η.
@@ -244,12 +244,12 @@ impl Sdc {
     /// (3)  x_k = μ_e(ŝ,a_k) + σ_e(ŝ,a_k)·ε_k against v_k ~ U(·∣s)
     /// (4)  d(s) = MMD(x, v), left in `work`, and its mean, whose slope in a_k is left there too
     fn deviation(&mut self, actions: &[Real]) -> Real {
-        let (units, m, kernel, width) = (&self.units, self.config.mmd_samples, self.config.kernel, self.width);
+        let (obs_scaler, m, kernel, width) = (&self.obs_scaler, self.config.mmd_samples, self.config.kernel, self.width);
         let Spec { obs, act, .. } = self.spec;
         let Work { beside, noise, chance, next, slope, distances, .. } = &mut self.work;
         self.model.frozen(|model| {
             let tape = model.tape();
-            let s = units.seen_by_model(tape.input(rows_of(beside, obs)));
+            let s = obs_scaler.seen_by_model(tape.input(rows_of(beside, obs)));
             // The m of a state side by side, each through an elite of its own.
             let all = tape.input(rows_of(actions, m * act)).watch();
             let noise = tape.input(rows_of(noise, m * obs));
@@ -257,7 +257,7 @@ impl Sdc {
                 let elites = model.elites();
                 let elite = elites[((chance * elites.len() as Real) as usize).min(elites.len() - 1)];
                 let p = model.next_state(elite, s, all.cols(k * act, act));
-                units.seen_by_learner(p.mean + p.log_std.exp() * noise.cols(k * obs, obs))
+                obs_scaler.seen_by_learner(p.mean + p.log_std.exp() * noise.cols(k * obs, obs))
             });
             let x = sampled.reduce(|x, y| x.cat(y)).expect("at least one sample");
             let x = x.reshape(Shape::new(1, x.shape().rows * m, obs));
@@ -335,7 +335,7 @@ impl Learner for Sdc {
         self.calibrate(batch);
         let (actor, deviation) = self.actor_step(batch, key.name("actor"));
         let critics = self.cql.critic_step(batch, key.name("critic"), None);
-        let mut metrics = self.cql.settle(actor, critics);
+        let mut metrics = self.cql.finish_update(actor, critics);
         metrics.put("mmd", deviation).put("ln_correction", self.multiplier.log()).put("threshold", self.eta);
         metrics
     }

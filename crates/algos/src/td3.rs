@@ -14,7 +14,7 @@
 use crate::td3_bc::{policy, smoothed};
 use crate::transition::{Transition, check_hidden, check_shared, check_weight, sizes};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, polyak};
+use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -77,8 +77,8 @@ impl Algorithm for Config {
         let mut store = Store::in_precision(self.precision);
         let actor_dims = sizes(spec.obs, &self.hidden, spec.act);
         let critic_dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let actor = Mlp::new(&mut store, "actor", &actor_dims, 1, Act::Relu, Init::FanIn, key).with_output(Act::Tanh);
-        let critic = Mlp::new(&mut store, "critic", &critic_dims, 2, Act::Relu, Init::FanIn, key);
+        let actor = Mlp::new(&mut store, "actor", &actor_dims, 1, Activation::Relu, Init::FanIn, key).with_output(Activation::Tanh);
+        let critic = Mlp::new(&mut store, "critic", &critic_dims, 2, Activation::Relu, Init::FanIn, key);
         let actor_target = actor.duplicate(&mut store, "actor_target");
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let actor_adam = Adam::new(actor.range(), self.actor_rate);

@@ -12,7 +12,7 @@
 
 use crate::transition::{Transition, check_hidden, check_shared, check_weight, sizes};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, Var, polyak};
+use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -82,8 +82,8 @@ impl Algorithm for Config {
         let mut store = Store::in_precision(self.precision);
         let actor_dims = sizes(spec.obs, &self.hidden, spec.act);
         let critic_dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let actor = Mlp::new(&mut store, "actor", &actor_dims, 1, Act::Relu, Init::FanIn, key).with_output(Act::Tanh);
-        let critic = Mlp::new(&mut store, "critic", &critic_dims, 2, Act::Relu, Init::FanIn, key);
+        let actor = Mlp::new(&mut store, "actor", &actor_dims, 1, Activation::Relu, Init::FanIn, key).with_output(Activation::Tanh);
+        let critic = Mlp::new(&mut store, "critic", &critic_dims, 2, Activation::Relu, Init::FanIn, key);
         let actor_target = actor.duplicate(&mut store, "actor_target");
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let actor_adam = Adam::new(actor.range(), self.actor_rate);
@@ -235,7 +235,7 @@ mod tests {
     /// Imagined rows do something else than recorded ones; who clones real rows alone does not follow them.
     #[test]
     fn cloning_real_rows_leaves_imagined_ones_alone() {
-        let mut rows = Columns::new(Spec::new(1, 1));
+        let mut rows = Transitions::new(Spec::new(1, 1));
         (0..8).for_each(|_| rows.push(&[0.0], &[0.5], 0.0, &[0.0], true));
         rows.begin_imagined();
         (0..24).for_each(|_| rows.push(&[0.0], &[-0.5], 0.0, &[0.0], true));

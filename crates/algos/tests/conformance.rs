@@ -3,10 +3,10 @@
 mod shared;
 
 use backcast_core::*;
-use backcast_nn::{Act, Init, Mlp, Store};
+use backcast_nn::{Activation, Init, Mlp, Store};
 use ndarray::{Array2, Axis, Slice};
 use rayon::prelude::*;
-use shared::{Case, SPEC, columns, every, going_on, log, train};
+use shared::{Case, SPEC, columns, every, going_on, dataset, train};
 use std::collections::BTreeMap;
 
 #[test]
@@ -39,7 +39,7 @@ fn a_restored_learner_goes_on_to_the_same_bits() {
         backcast_nn::save(a.as_mut(), &BTreeMap::new(), &file).unwrap();
         backcast_nn::load(b.as_mut(), &file).unwrap();
         assert_eq!(fingerprint(a.as_mut()), fingerprint(b.as_mut()), "{}", case.name);
-        let obs = log(40).batch().obs.to_owned();
+        let obs = dataset(40).batch().obs.to_owned();
         let [x, y] = [&mut a, &mut b].map(|learner| {
             let mut act = Array2::zeros((40, 2));
             learner.act(obs.view(), None, act.view_mut());
@@ -75,7 +75,7 @@ fn batches_of_one_row_and_of_terminal_rows_work() {
     (0..8).for_each(|_| terminal.push_followed(&[0.1; 3], &[0.2; 2], 1.0, &[0.0; 3], true, &[0.0; 2]));
     for case in every() {
         let (name, mut learner) = (case.name, case.build(Key::new(3)));
-        for batch in [log(1).batch(), terminal.batch()] {
+        for batch in [dataset(1).batch(), terminal.batch()] {
             let metrics = learner.update(batch, Key::new(4));
             assert!(metrics.iter().all(|(_, x)| x.is_finite()), "{name}: {metrics:?}");
         }
@@ -174,7 +174,7 @@ fn nan_in_any_tensor_is_named() {
 
 #[test]
 fn updates_allocate_nothing() {
-    let log = log(300);
+    let dataset = dataset(300);
     for case in every() {
         let (name, mut learner) = (case.name, case.build(Key::new(13)));
         let mut staging = columns();
@@ -182,9 +182,9 @@ fn updates_allocate_nothing() {
             for step in from..to {
                 let key = Key::new(14).fold(step);
                 staging.clear();
-                log.sample_into(key.name("batch"), 20, &mut staging);
+                dataset.sample_into(key.name("batch"), 20, &mut staging);
                 staging.begin_imagined();
-                log.sample_into(key.name("imagined"), 12, &mut staging);
+                dataset.sample_into(key.name("imagined"), 12, &mut staging);
                 learner.update(staging.batch(), key);
             }
         };
@@ -200,13 +200,13 @@ fn updates_allocate_nothing() {
 /// imagining allocates nothing.
 #[test]
 fn imagining_is_a_function_of_its_key_and_allocates_nothing() {
-    let log = log(300);
+    let dataset = dataset(300);
     let mut imagining = 0;
     for case in every() {
         let Some(mut learner) = case.imagining(Key::new(19)) else { continue };
         let Some(rollouts) = learner.rollouts().cloned() else {
-            let mut rows = Columns::new(SPEC);
-            let made = learner.imagine(&log, Key::new(20), &mut rows);
+            let mut rows = Transitions::new(SPEC);
+            let made = learner.imagine(&dataset, Key::new(20), &mut rows);
             assert!(made.stored == 0 && rows.is_empty(), "{}: no roll-outs, and yet rows", case.name);
             continue;
         };
@@ -214,8 +214,8 @@ fn imagining_is_a_function_of_its_key_and_allocates_nothing() {
         let imagined = |threads, key| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut learner = case.imagining(Key::new(19)).expect("it imagined before");
-            let mut rows = Columns::new(SPEC);
-            pool.install(|| learner.imagine(&log, Key::new(key), &mut rows));
+            let mut rows = Transitions::new(SPEC);
+            pool.install(|| learner.imagine(&dataset, Key::new(key), &mut rows));
             rows
         };
         let one = imagined(1, 20);
@@ -224,10 +224,10 @@ fn imagining_is_a_function_of_its_key_and_allocates_nothing() {
         assert!(one == imagined(2, 20) && one == imagined(4, 20), "{}: threads", case.name);
         assert!(one != imagined(1, 21), "{}: another key", case.name);
 
-        let mut rows = Columns::with_capacity(SPEC, 9 * rollouts.starts * rollouts.horizon);
+        let mut rows = Transitions::with_capacity(SPEC, 9 * rollouts.starts * rollouts.horizon);
         let mut calls = |from: u64, to: u64| {
             for call in from..to {
-                learner.imagine(&log, Key::new(22).fold(call), &mut rows);
+                learner.imagine(&dataset, Key::new(22).fold(call), &mut rows);
             }
         };
         calls(0, 4);
@@ -264,7 +264,7 @@ fn deterministic_actions_do_not_depend_on_the_row() {
 /// and SDM-GAN, which choose among candidates, and NPG, whose actor is another, are checked where their nets can be reached.
 #[test]
 fn acting_is_the_actors_forward_pass_to_the_bit() {
-    let obs = log(50).batch().obs.to_owned();
+    let obs = dataset(50).batch().obs.to_owned();
     let mut compared = 0;
     for case in every().into_iter().filter(|case| !["bcq", "bear", "npg", "sdm_gan"].contains(&case.name)) {
         let (name, mut learner) = (case.name, case.build(Key::new(15)));
@@ -278,7 +278,7 @@ fn acting_is_the_actors_forward_pass_to_the_bit() {
         });
         let dims: Vec<usize> = [vec![3], layers.map(|shape| shape[2]).collect()].concat();
         let mut store = Store::default();
-        let net = Mlp::new(&mut store, "actor", &dims, 1, Act::Relu, Init::FanIn, Key::new(16));
+        let net = Mlp::new(&mut store, "actor", &dims, 1, Activation::Relu, Init::FanIn, Key::new(16));
         let actor = saved.iter().filter(|(tensor, _)| net_of(tensor) == Some("actor") && !tensor.ends_with("log_std"));
         restore(&mut store, &actor.map(|(tensor, stored)| (tensor.clone(), stored.clone())).collect()).unwrap();
         let tape = store.tape();
@@ -349,7 +349,7 @@ fn targets_move_only_by_polyak() {
 #[test]
 fn rows_of_two_batches_can_be_exchanged() {
     let order: Vec<usize> = (0..32).map(|i| (i * 11 + 5) % 32).collect();
-    let batches = |all: &Columns| {
+    let batches = |all: &Transitions| {
         let pick = |from: &dyn Fn(usize) -> usize| {
             let mut rows = columns();
             (0..20).for_each(|i| rows.push_row(all, from(i)));
@@ -364,13 +364,13 @@ fn rows_of_two_batches_can_be_exchanged() {
             [pick(&|i| if i % 3 == 0 { order[i] } else { i }), pick(&|i| if i % 3 == 0 { i } else { order[i] })];
         (straight, exchanged)
     };
-    let (some_end, none_ends) = (batches(&log(64)), batches(&going_on(64)));
+    let (some_end, none_ends) = (batches(&dataset(64)), batches(&going_on(64)));
     for case in every() {
         let (straight, exchanged) = if case.name == "sdm_gan" { &none_ends } else { &some_end };
         let still = case.with_each(|key| key.ends_with("_rate"), 1e-30);
         let still = still.with_each(|key| key == "polyak", 1e-30).with_each(|key| key == "policy_period", 1);
         let still = still.with_each(|key| key == "gradient_penalty", 0.0);
-        let metrics = |rows: &Columns| {
+        let metrics = |rows: &Transitions| {
             let mut learner = still.build(Key::new(17));
             one_sign(learner.as_mut());
             learner.update(rows.batch(), Key::new(18))
@@ -425,12 +425,12 @@ fn precision_reaches_every_learner() {
     if !backcast_nn::amx_available() {
         return eprintln!("SKIPPED: precision_reaches_every_learner: this machine has no bf16 tiles (AMX)");
     }
-    let log = log(256);
+    let dataset = dataset(256);
     for case in every() {
         let wide = case.with_each(|key| key.ends_with("hidden"), vec![64, 64]);
         let [mut exact, mut split] =
             ["f32", "split"].map(|precision| wide.with_each(|key| key == "precision", precision).build(Key::new(5)));
-        let [a, b] = [&mut exact, &mut split].map(|learner| learner.update(log.batch(), Key::new(6)));
+        let [a, b] = [&mut exact, &mut split].map(|learner| learner.update(dataset.batch(), Key::new(6)));
         for ((metric, x), (_, y)) in a.iter().zip(b.iter()) {
             assert!((x - y).abs() <= 1e-3 * (1.0 + x.abs()), "{}, {metric}: {x} and {y}", case.name);
         }

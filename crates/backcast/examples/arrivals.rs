@@ -23,7 +23,7 @@ struct Episode {
 }
 
 /// Episodes in the order of their starts.
-type Log = Arc<Mutex<Vec<Episode>>>;
+type Dataset = Arc<Mutex<Vec<Episode>>>;
 
 /// The three places, to a tenth, where most episodes end, and how many do.
 fn resting_places(episodes: &[Episode]) -> String {
@@ -37,27 +37,27 @@ fn resting_places(episodes: &[Episode]) -> String {
 
 /// A world that notes which of its steps are rewarded.
 struct Watched {
-    world: Box<dyn Env + Send>,
+    env: Box<dyn Env + Send>,
     episode: usize,
-    log: Log,
+    dataset: Dataset,
 }
 
 impl Env for Watched {
     fn spec(&self) -> Spec {
-        self.world.spec()
+        self.env.spec()
     }
 
     fn horizon(&self) -> usize {
-        self.world.horizon()
+        self.env.horizon()
     }
 
     fn reset(&mut self, key: Key, obs: &mut [Real]) {
-        self.world.reset(key, obs);
+        self.env.reset(key, obs);
     }
 
     fn step(&mut self, act: &[Real], obs: &mut [Real]) -> Step {
-        let step = self.world.step(act, obs);
-        let episode = &mut self.log.lock().unwrap_or_else(PoisonError::into_inner)[self.episode];
+        let step = self.env.step(act, obs);
+        let episode = &mut self.dataset.lock().unwrap_or_else(PoisonError::into_inner)[self.episode];
         episode.rewarded.push(step.reward > 0.0);
         episode.place = [obs[0], obs[1]].map(f64::from);
         step
@@ -67,7 +67,7 @@ impl Env for Watched {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = PathBuf::from(std::env::args().nth(1).ok_or("name the folder of a run")?);
     let experiment = run::experiment_of(&folder)?;
-    let score = backcast::envs::score(&experiment.task).ok_or("a task with reference scores")?;
+    let score = backcast::envs::reference_scores(&experiment.task).ok_or("a task with reference scores")?;
     let [goal_x, goal_y] = Maze2d::named(&experiment.task)?.target();
     let heading = [
         "arm",
@@ -80,23 +80,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "most end at (episodes)",
     ];
     println!("| {} |\n|{}", heading.join(" | "), "---|".repeat(heading.len()));
-    for arm in &experiment.arms {
+    for method in &experiment.methods {
         for seed in experiment.seeds.0.clone() {
-            if run::way_of(&folder, arm, seed)?.is_none() {
-                eprintln!("{}, seed {seed}: not run", arm.name);
+            if run::progress_of(&folder, method, seed)?.is_none() {
+                eprintln!("{}, seed {seed}: not run", method.name);
                 continue;
             }
-            let mut agent = run::trained(&folder, &experiment, arm, seed)?;
+            let mut agent = run::trained(&folder, &experiment, method, seed)?;
 
-            let seen = Log::default();
-            let world = || -> Result<Box<dyn Env + Send>, backcast::envs::EnvError> {
-                let mut log = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                log.push(Episode::default());
-                let world = backcast::envs::make(&experiment.task)?;
-                Ok(Box::new(Watched { world, episode: log.len() - 1, log: seen.clone() }))
+            let seen = Dataset::default();
+            let env = || -> Result<Box<dyn Env + Send>, backcast::envs::EnvError> {
+                let mut dataset = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                dataset.push(Episode::default());
+                let env = backcast::envs::make(&experiment.task)?;
+                Ok(Box::new(Watched { env, episode: dataset.len() - 1, dataset: seen.clone() }))
             };
             let key = Key::new(seed).name("experiment").name("final");
-            let returns = evaluate(&mut agent.as_evaluated(), world, experiment.training.final_episodes, key)?;
+            let returns = evaluate(&mut agent.as_evaluated(), env, experiment.training.final_episodes, key)?;
 
             let episodes = seen.lock().unwrap_or_else(PoisonError::into_inner);
             let first = |episode: &Episode| episode.rewarded.iter().position(|&r| r);
@@ -109,7 +109,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ends.sort_unstable_by(f64::total_cmp);
             println!(
                 "| {} | {seed} | {:.1} | {:.0} % | {} | {:.0} % | {} | {} |",
-                arm.name,
+                method.name,
                 score.mean(returns.iter().sum::<f64>() / returns.len() as f64),
                 100.0 * arrivals.len() as f64 / episodes.len() as f64,
                 arrivals.get(arrivals.len() / 2).map_or("–".into(), usize::to_string),

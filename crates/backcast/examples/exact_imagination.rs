@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
-use backcast::core::{Column, Columns, Env, Key, Source};
+use backcast::core::{Column, Transitions, Env, Key, Source};
 use backcast::data::{Mixture, Normaliser, Scale};
 use backcast::envs::maze2d::{
     Layout, Maze2d,
@@ -25,22 +25,22 @@ const FORCE: f64 = 100.0;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let settings: Vec<String> = std::env::args().skip(1).collect();
     let experiment = Experiment::parse_with(EXPERIMENT, &settings)?;
-    let world = Maze2d::named(&experiment.task)?;
-    let log = run::load(&experiment, world.spec())?.dataset.into_columns();
-    let imagined = exact_reverse(&experiment, &world, &log);
+    let env = Maze2d::named(&experiment.task)?;
+    let dataset = run::load(&experiment, env.spec())?.episodic.into_transitions();
+    let imagined = exact_reverse(&experiment, &env, &dataset);
 
-    let normaliser = Normaliser::fit(log.batch().obs, Scale::Plus(1e-3));
+    let normaliser = Normaliser::fit(dataset.batch().obs, Scale::Plus(1e-3));
     // The learner of the reverse arm, which is the first.
-    let algorithm = experiment.algorithm_of(&experiment.arms[0])?;
-    let mut agent = Agent::new(&algorithm, Some(normaliser), world.spec(), Key::new(0).name("init"))?;
-    let mixture = Mixture::new(&log, &imagined, experiment.imagination.ratio);
-    let mut staging = Columns::new(world.spec());
-    let score = backcast::envs::score(&experiment.task).ok_or("a task with reference scores")?;
+    let algorithm = experiment.algorithm_of(&experiment.methods[0])?;
+    let mut agent = Agent::new(&algorithm, Some(normaliser), env.spec(), Key::new(0).name("init"))?;
+    let mixture = Mixture::new(&dataset, &imagined, experiment.imagination.ratio);
+    let mut staging = Transitions::new(env.spec());
+    let score = backcast::envs::reference_scores(&experiment.task).ok_or("a task with reference scores")?;
     println!("updates  score  mean Q");
     for update in 1..=experiment.training.updates {
         let key = Key::new(0).name("update").fold(update);
         mixture.sample(key.name("rows"), experiment.training.batch, &mut staging);
-        agent.normaliser().apply_columns(&mut staging);
+        agent.normaliser().apply_to_transitions(&mut staging);
         let metrics = agent.update(staging.batch(), key);
         if update.is_multiple_of(experiment.training.eval_every) {
             let returns =
@@ -53,20 +53,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Chains of predecessors under uniform actions, from states of the log, by inverting the free motion of the particle.
-fn exact_reverse(experiment: &Experiment, world: &Maze2d, log: &Columns) -> Columns {
-    let (config, goal) = (&experiment.imagination, world.target());
-    let mut made = Columns::with_capacity(log.spec(), config.rows);
+fn exact_reverse(experiment: &Experiment, env: &Maze2d, dataset: &Transitions) -> Transitions {
+    let (config, goal) = (&experiment.imagination, env.target());
+    let mut made = Transitions::with_capacity(dataset.spec(), config.rows);
     let mut start = 0;
     while made.len() < config.rows {
         let key = Key::new(2).fold(start);
         start += 1;
-        let obs = log.row(Column::Obs, key.below(log.len(), 0));
+        let obs = dataset.row(Column::Obs, key.below(dataset.len(), 0));
         let mut end = PointState { position: [obs[0] as f64, obs[1] as f64], velocity: [obs[2] as f64, obs[3] as f64] };
         for step in 0..config.horizon {
             let mut act = [0.0; 2];
             key.name("act").fold(step as u64).uniform(-1.0, 1.0, &mut act);
-            let Some(before) = predecessor(world.layout(), end, act.map(f64::from)) else { break };
-            let reward = world.reward().at(before.position, goal) as f32;
+            let Some(before) = predecessor(env.layout(), end, act.map(f64::from)) else { break };
+            let reward = env.reward().at(before.position, goal) as f32;
             made.push(&observation(before), &act, reward, &observation(end), false);
             end = before;
         }

@@ -12,7 +12,7 @@
 use backcast::core::{Key, Real, Slot, Spec, State};
 use backcast::data::Normaliser;
 use backcast::envs::maze2d::Maze2d;
-use backcast::nn::{Act, Init, Mlp, Store};
+use backcast::nn::{Activation, Init, Mlp, Store};
 use backcast::{Agent, run};
 use ndarray::Array2;
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ impl Critics {
         let &[members, inputs, _] = *shapes.first()? else { return None };
         let dims: Vec<usize> = std::iter::once(inputs).chain(shapes.iter().map(|shape| shape[2])).collect();
         let mut store = Store::default();
-        let net = Mlp::new(&mut store, "critic", &dims, members, Act::Relu, Init::FanIn, Key::new(0));
+        let net = Mlp::new(&mut store, "critic", &dims, members, Activation::Relu, Init::FanIn, Key::new(0));
         store.visit(&mut |name, slot| {
             if let (Slot::Tensor(_, values), Some((_, saved))) = (slot, tensors.get(name)) {
                 values.copy_from_slice(saved);
@@ -83,16 +83,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [goal_x, goal_y] = maze.target();
     let distances = DISTANCES.map(|d| format!("V, {d:.1} m")).join(" | ");
     println!("| arm | seed | {distances} | an action | a step |\n|{}", "---|".repeat(4 + DISTANCES.len()));
-    for arm in &experiment.arms {
-        let settings = toml::Value::try_from(experiment.algorithm_of(arm)?)?;
+    for method in &experiment.methods {
+        let settings = toml::Value::try_from(experiment.algorithm_of(method)?)?;
         let layer_norm = setting(&settings, "layer_norm").and_then(toml::Value::as_bool).unwrap_or(false);
         let gamma = setting(&settings, "gamma").and_then(toml::Value::as_float).ok_or("a learner with a discount")?;
         for seed in experiment.seeds.0.clone() {
-            if run::way_of(&folder, arm, seed)?.is_none() {
-                eprintln!("{}, seed {seed}: not run", arm.name);
+            if run::progress_of(&folder, method, seed)?.is_none() {
+                eprintln!("{}, seed {seed}: not run", method.name);
                 continue;
             }
-            let mut agent = run::trained(&folder, &experiment, arm, seed)?;
+            let mut agent = run::trained(&folder, &experiment, method, seed)?;
             let mut critics = Critics::of(&mut agent, layer_norm, spec).ok_or("a learner with critics")?;
             let mut value = |distance: f64| {
                 let directions = (0..8).map(|k| f64::from(k) * std::f64::consts::FRAC_PI_4);
@@ -103,7 +103,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             };
             let values = DISTANCES.map(|d| format!("{:.1}", value(d))).join(" | ");
             let [low, high] = critics.range([goal_x, goal_y]);
-            println!("| {} | {seed} | {values} | {:.2} | {:.2} |", arm.name, high - low, (1.0 - gamma) * high);
+            println!("| {} | {seed} | {values} | {:.2} | {:.2} |", method.name, high - low, (1.0 - gamma) * high);
         }
     }
     Ok(())

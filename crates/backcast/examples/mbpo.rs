@@ -30,9 +30,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         members: 5,
         elites: 4,
         hidden: vec![64, 64],
-        decay: vec![1e-5; 3],
+        weight_decay: vec![1e-5; 3],
         batch: 64,
-        learning_rate: 3e-3,
+        lr: 3e-3,
         max_epochs: Some(20),
         ..EnsembleConfig::default()
     };
@@ -58,8 +58,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{:>6} {:>8.0} {:>8} {error:>10}", p.steps, p.last_return, p.horizon);
         true
     })?;
-    let world = || Ok::<_, std::convert::Infallible>(Box::new(Pendulum::default()) as Box<dyn Env + Send>);
-    let returns = evaluate(&mut Mode(&mut learnt.policy), world, 20, Key::new(seed).name("evaluation"))?;
+    let env = || Ok::<_, std::convert::Infallible>(Box::new(Pendulum::default()) as Box<dyn Env + Send>);
+    let returns = evaluate(&mut Mode(&mut learnt.policy), env, 20, Key::new(seed).name("evaluation"))?;
     println!("mean return of 20 episodes: {:.0}", returns.iter().sum::<f64>() / 20.0);
     Ok(())
 }

@@ -1,5 +1,5 @@
 use crate::AlgorithmConfig;
-use backcast_algos::imagines::{Imagines, Rollouts, Units, World};
+use backcast_algos::imagines::{Imagines, Rollouts, ObsScaler, WorldModel};
 use backcast_core::{
     Batch, ConfigError, Dynamics, Key, Learner, Metrics, Policy, Real, Slot, Source, Spec, State, under,
 };
@@ -56,7 +56,7 @@ impl Agent {
         Ok(Self::behind(normaliser, learner, algorithm.acts_by_candidates()))
     }
 
-    /// A learner that imagines in `world`, which is of raw observations, behind `normaliser` (or none). Units are the
+    /// A learner that imagines in `world_model`, which is of raw observations, behind `normaliser` (or none). Units are the
     /// normaliser's.
     ///
     /// # Errors
@@ -64,14 +64,14 @@ impl Agent {
     pub fn on_model(
         algorithm: &AlgorithmConfig,
         normaliser: Option<Normaliser>,
-        world: World,
+        world_model: WorldModel,
         key: Key,
     ) -> Result<Self, ConfigError> {
-        let normaliser = normaliser.unwrap_or_else(|| Normaliser::identity(world.model.spec().obs));
-        let units = Units::new(normaliser.mean(), normaliser.std());
+        let normaliser = normaliser.unwrap_or_else(|| Normaliser::identity(world_model.model.spec().obs));
+        let obs_scaler = ObsScaler::new(normaliser.mean(), normaliser.std());
         let why =
             || ConfigError { field: "name", why: format!("is `{}`, which has no use for a model", algorithm.name()) };
-        let learner = algorithm.build_on(World { units, ..world }, key)?.ok_or_else(why)?;
+        let learner = algorithm.build_on(WorldModel { obs_scaler, ..world_model }, key)?.ok_or_else(why)?;
         Ok(Self::behind(normaliser, Kind::Imagining(learner), algorithm.acts_by_candidates()))
     }
 
@@ -103,10 +103,10 @@ impl Agent {
 
     /// Lets a learner on a model roll its policy out from states of `log`; raw transitions go to `sink`. Nothing happens without
     /// a model.
-    pub fn imagine(&mut self, log: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+    pub fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
         match &mut self.learner {
             Kind::Given(_) => Summary::default(),
-            Kind::Imagining(learner) => learner.imagine(log, key, sink),
+            Kind::Imagining(learner) => learner.imagine(dataset, key, sink),
         }
     }
 
@@ -193,7 +193,7 @@ mod tests {
             let (spec, key) = (Spec::new(3, 2), Key::new(1));
             let mut agent = if algorithm.needs_model() {
                 let model = Ensemble::new(EnsembleConfig::default(), spec, Direction::Forward, key).expect("sound");
-                Agent::on_model(&algorithm, None, World::new(model, never), key).expect("sound")
+                Agent::on_model(&algorithm, None, WorldModel::new(model, never), key).expect("sound")
             } else {
                 Agent::new(&algorithm, None, spec, key).expect("sound")
             };

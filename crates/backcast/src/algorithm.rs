@@ -1,4 +1,4 @@
-use backcast_algos::imagines::{Imagines, ModelBased, World};
+use backcast_algos::imagines::{Imagines, ModelBased, WorldModel};
 use backcast_algos::{
     awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, osr, rambo, rebrac, sac, scas, sdc,
     sdm_gan, td3_bc,
@@ -100,9 +100,9 @@ impl AlgorithmConfig {
         each!(self, config => Ok(Some(Box::new(config.build(spec, key)?))), _ => Ok(None))
     }
 
-    /// A learner in `world`, its parameters drawn by `key`; none where it learns from batches alone.
-    pub fn build_on(&self, world: World, key: Key) -> Result<Option<Box<dyn Imagines>>, ConfigError> {
-        each!(self, _ => Ok(None), config => Ok(Some(Box::new(config.build_on(world, key)?))))
+    /// A learner in `world_model`, its parameters drawn by `key`; none where it learns from batches alone.
+    pub fn build_on(&self, world_model: WorldModel, key: Key) -> Result<Option<Box<dyn Imagines>>, ConfigError> {
+        each!(self, _ => Ok(None), config => Ok(Some(Box::new(config.build_on(world_model, key)?))))
     }
 
     /// Whether its batches must bring the action recorded at the next state: the log then loses the rows that have none.

@@ -1,5 +1,5 @@
 use backcast_core::{ConfigError, Real};
-use backcast_data::{Cuts, ReadOptions, Rewards};
+use backcast_data::{Truncations, ReadOptions, Rewards};
 use backcast_envs::{maze2d::generate::Quirks, pendulum::generate::Quality};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ pub struct DataConfig {
     pub file: Option<PathBuf>,
     /// Where the file was cut into episodes: `"recorded"`, `"jumps"` (antmaze: where the position jumps), or `{ horizon = 1000 }`.
     #[serde(skip_serializing_if = "is_recorded")]
-    pub cuts: Cuts,
+    pub truncations: Truncations,
     /// Pulls the file's actions back into `[−limit, limit]`, as D4RL does with adroit's demonstrations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_actions: Option<Real>,
@@ -49,7 +49,7 @@ impl Default for DataConfig {
     fn default() -> Self {
         Self {
             file: None,
-            cuts: Cuts::Recorded,
+            truncations: Truncations::Recorded,
             clip_actions: None,
             rows: 1_000_000,
             seed: 0,
@@ -65,25 +65,25 @@ impl Default for DataConfig {
     }
 }
 
-fn is_recorded(cuts: &Cuts) -> bool {
-    *cuts == Cuts::Recorded
+fn is_recorded(truncations: &Truncations) -> bool {
+    *truncations == Truncations::Recorded
 }
 
 impl DataConfig {
     /// How the file is to be read.
     pub(crate) fn reading(&self) -> ReadOptions {
-        ReadOptions { format: None, cuts: self.cuts, clip_actions: self.clip_actions }
+        ReadOptions { format: None, truncations: self.truncations, clip_actions: self.clip_actions }
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let of_file = |given: bool, name: &'static str| {
             ConfigError::unless(self.file.is_some() || !given, name, "is about a file, and there is none")
         };
-        of_file(!is_recorded(&self.cuts), "cuts")?;
+        of_file(!is_recorded(&self.truncations), "cuts")?;
         of_file(self.clip_actions.is_some(), "clip_actions")?;
         of_file(!self.accept.is_empty(), "accept")?;
         ConfigError::unless(
-            self.cuts != Cuts::Horizon(0),
+            self.truncations != Truncations::Horizon(0),
             "cuts",
             "is after every 0 rows; an episode has one at least",
         )?;

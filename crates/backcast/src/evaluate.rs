@@ -9,23 +9,23 @@ use ndarray::{Array2, Axis};
 /// with it is to be handed over as [`Agent::as_evaluated`](crate::Agent::as_evaluated) gives it.
 pub fn evaluate<E>(
     policy: &mut dyn Policy,
-    world: impl Fn() -> Result<Box<dyn Env + Send>, E>,
+    env: impl Fn() -> Result<Box<dyn Env + Send>, E>,
     episodes: usize,
     key: Key,
 ) -> Result<Vec<f64>, E> {
-    let mut worlds = (0..episodes).map(|_| world()).collect::<Result<Vec<_>, _>>()?;
-    Ok(roll(policy, &mut worlds, key, |_| {}))
+    let mut envs = (0..episodes).map(|_| env()).collect::<Result<Vec<_>, _>>()?;
+    Ok(roll(policy, &mut envs, key, |_| {}))
 }
 
 /// The fewest worlds that are worth a task of their own.
-const WORLDS_A_TASK: usize = 8;
+const ENVS_A_TASK: usize = 8;
 
 /// A world between two steps of its episode, before the policy is asked again.
 pub(crate) struct Moment<'a, W: ?Sized> {
     pub(crate) episode: usize,
     /// Steps taken.
     pub(crate) steps: usize,
-    pub(crate) world: &'a mut W,
+    pub(crate) env: &'a mut W,
     /// What the policy will see, `[obs]`.
     pub(crate) obs: &'a mut [Real],
     /// Whether the episode is over.
@@ -35,17 +35,17 @@ pub(crate) struct Moment<'a, W: ?Sized> {
 /// The returns of one episode in each world; `between` sees every state, the first and the last too.
 pub(crate) fn roll<W: Env + Send + ?Sized>(
     policy: &mut dyn Policy,
-    worlds: &mut [Box<W>],
+    envs: &mut [Box<W>],
     key: Key,
     mut between: impl FnMut(Moment<'_, W>),
 ) -> Vec<f64> {
-    let (spec, episodes) = (policy.spec(), worlds.len());
+    let (spec, episodes) = (policy.spec(), envs.len());
     let (mut obs, mut act) = (Array2::zeros((episodes, spec.obs)), Array2::zeros((episodes, spec.act)));
     let mut returns = vec![0.0; episodes];
-    for (episode, world) in worlds.iter_mut().enumerate() {
+    for (episode, env) in envs.iter_mut().enumerate() {
         let obs = obs.row_mut(episode).into_slice().expect("rows are dense");
-        world.reset(key.name("start").fold(episode as u64), obs);
-        between(Moment { episode, steps: 0, world: world.as_mut(), obs, over: false });
+        env.reset(key.name("start").fold(episode as u64), obs);
+        between(Moment { episode, steps: 0, env: env.as_mut(), obs, over: false });
     }
     let mut running = vec![true; episodes];
     let mut steps = 0;
@@ -54,11 +54,11 @@ pub(crate) fn roll<W: Env + Send + ?Sized>(
         steps += 1;
         // Worlds do not know each other: those that are slow to step are stepped side by side, to the same bits.
         let rows = obs.axis_iter_mut(Axis(0)).into_par_iter().zip(act.axis_iter(Axis(0)).into_par_iter());
-        let outcomes = worlds.par_iter_mut().zip(rows).zip(&running).with_min_len(WORLDS_A_TASK);
+        let outcomes = envs.par_iter_mut().zip(rows).zip(&running).with_min_len(ENVS_A_TASK);
         let outcomes: Vec<Option<Step>> = outcomes
-            .map(|((world, (obs, act)), running)| {
+            .map(|((env, (obs, act)), running)| {
                 let obs = obs.into_slice().expect("rows are dense");
-                running.then(|| world.step(act.to_slice().expect("rows are dense"), obs))
+                running.then(|| env.step(act.to_slice().expect("rows are dense"), obs))
             })
             .collect();
         for (episode, outcome) in outcomes.into_iter().enumerate() {
@@ -67,7 +67,7 @@ pub(crate) fn roll<W: Env + Send + ?Sized>(
             let over = outcome.terminated || outcome.truncated;
             running[episode] = !over;
             let obs = obs.row_mut(episode).into_slice().expect("rows are dense");
-            between(Moment { episode, steps, world: worlds[episode].as_mut(), obs, over });
+            between(Moment { episode, steps, env: envs[episode].as_mut(), obs, over });
         }
     }
     returns

@@ -49,8 +49,8 @@ pub struct Experiment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub robustness: Option<RobustnessConfig>,
     /// What is compared.
-    #[serde(default = "Arm::three")]
-    pub arms: Vec<Arm>,
+    #[serde(default = "Method::three")]
+    pub methods: Vec<Method>,
     /// Knobs that arms differ in, each drawn as a curve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sensitivity: Vec<Sensitivity>,
@@ -123,7 +123,7 @@ impl Training {
 /// One method of the comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Arm {
+pub struct Method {
     /// Its name in tables and figures.
     pub name: String,
     /// What it learns from beside the log.
@@ -162,7 +162,7 @@ impl Imagine {
     }
 }
 
-impl Arm {
+impl Method {
     /// Backwards, forwards, data alone.
     pub fn three() -> Vec<Self> {
         [("reverse", Imagine::Reverse), ("forward", Imagine::Forward), ("data alone", Imagine::Nothing)]
@@ -255,16 +255,16 @@ impl Experiment {
             robustness.support.check().map_err(section("robustness.support"))?;
         }
         let bad = |why: String| Err(ExperimentError(why));
-        if self.arms.is_empty() {
+        if self.methods.is_empty() {
             return bad("`arms` is empty; there is nothing to learn".into());
         }
-        for (i, arm) in self.arms.iter().enumerate() {
-            if self.arms[..i].iter().any(|other| other.slug() == arm.slug()) {
-                return bad(format!("`arms`: two are called `{}`", arm.name));
+        for (i, method) in self.methods.iter().enumerate() {
+            if self.methods[..i].iter().any(|other| other.slug() == method.slug()) {
+                return bad(format!("`arms`: two are called `{}`", method.name));
             }
-            check_name(&format!("arms[{i}].name"), &arm.name)?;
-            finite(&self.algorithm_of(arm)?, &format!("arms[{i}].algorithm"))?;
-            self.check_imagining(arm)?;
+            check_name(&format!("arms[{i}].name"), &method.name)?;
+            finite(&self.algorithm_of(method)?, &format!("arms[{i}].algorithm"))?;
+            self.check_imagining(method)?;
         }
         for (i, curve) in self.sensitivity.iter().enumerate() {
             if self.sensitivity[..i].iter().any(|other| slug(&other.label) == slug(&curve.label)) {
@@ -276,20 +276,20 @@ impl Experiment {
     }
 
     /// The log of `arm`: the experiment's, with the arm's own keys in place.
-    pub fn data_of(&self, arm: &Arm) -> Result<DataConfig, ExperimentError> {
+    pub fn data_of(&self, method: &Method) -> Result<DataConfig, ExperimentError> {
         let named =
-            |e: &dyn fmt::Display| ExperimentError(format!("arm `{}`: data: {}", arm.name, suggest(e.to_string())));
+            |e: &dyn fmt::Display| ExperimentError(format!("arm `{}`: data: {}", method.name, suggest(e.to_string())));
         let mut table = toml::Table::try_from(&self.data).map_err(|e| named(&e))?;
-        table.extend(arm.data.clone());
+        table.extend(method.data.clone());
         let data: DataConfig = table.try_into().map_err(|e: toml::de::Error| named(&e))?;
         data.check().map_err(|e| named(&e))?;
         Ok(data)
     }
 
     /// What an arm that imagines cannot have: models are of the experiment's whole log, and imagined rows end there.
-    fn check_imagining(&self, arm: &Arm) -> Result<(), ExperimentError> {
-        let bad = |why: &str| Err(ExperimentError(format!("arm `{}`: {why}", arm.name)));
-        let data = self.data_of(arm)?;
+    fn check_imagining(&self, method: &Method) -> Result<(), ExperimentError> {
+        let bad = |why: &str| Err(ExperimentError(format!("arm `{}`: {why}", method.name)));
+        let data = self.data_of(method)?;
         let weighted = self.imagination.starts == Starts::ReturnPrioritised;
         if weighted && data.best_episodes.is_some() {
             return bad("data: `best_episodes` does not go with starts by return, which weigh every episode");
@@ -299,8 +299,8 @@ impl Experiment {
                 "data: `mix` of rows does not go with starts by return: a row that was replaced has no episode",
             );
         }
-        let algorithm = self.algorithm_of(arm)?;
-        match (arm.imagine == Imagine::Nothing, algorithm.needs_model()) {
+        let algorithm = self.algorithm_of(method)?;
+        match (method.imagine == Imagine::Nothing, algorithm.needs_model()) {
             (true, false) => return Ok(()),
             (false, true) => return bad("imagine: its learner imagines by itself; leave this out"),
             _ => {}
@@ -315,15 +315,15 @@ impl Experiment {
     }
 
     /// The learner of `arm`: the experiment's, with the arm's own keys in place.
-    pub fn algorithm_of(&self, arm: &Arm) -> Result<AlgorithmConfig, ExperimentError> {
+    pub fn algorithm_of(&self, method: &Method) -> Result<AlgorithmConfig, ExperimentError> {
         let named = |e: &dyn fmt::Display| {
-            ExperimentError(format!("arm `{}`: algorithm: {}", arm.name, suggest(e.to_string())))
+            ExperimentError(format!("arm `{}`: algorithm: {}", method.name, suggest(e.to_string())))
         };
         let mut table = toml::Table::try_from(&self.algorithm).map_err(|e| named(&e))?;
-        if arm.algorithm.get("name").is_some_and(|name| Some(name) != table.get("name")) {
+        if method.algorithm.get("name").is_some_and(|name| Some(name) != table.get("name")) {
             table.clear();
         }
-        preset::lay(&mut table, arm.algorithm.clone());
+        preset::lay(&mut table, method.algorithm.clone());
         let algorithm: AlgorithmConfig = table.try_into().map_err(|e: toml::de::Error| named(&e))?;
         algorithm.check().map_err(|e| named(&e))?;
         Ok(algorithm)
@@ -357,8 +357,8 @@ fn expand_presets(table: &mut toml::Table) -> Result<(), ExperimentError> {
         default = name(algorithm).unwrap_or(default);
         preset::expand(algorithm, &default).map_err(named)?;
     }
-    for arm in table.get_mut("arms").and_then(|arms| arms.as_array_mut()).into_iter().flatten() {
-        if let Some(algorithm) = arm.get_mut("algorithm").and_then(|a| a.as_table_mut()) {
+    for method in table.get_mut("arms").and_then(|methods| methods.as_array_mut()).into_iter().flatten() {
+        if let Some(algorithm) = method.get_mut("algorithm").and_then(|a| a.as_table_mut()) {
             let own = name(algorithm).unwrap_or_else(|| default.clone());
             preset::expand(algorithm, &own).map_err(named)?;
         }
@@ -442,12 +442,12 @@ mod tests {
 
     #[test]
     fn what_is_said_of_a_file_reads_back() {
-        for cuts in ["jumps", "{horizon=1000}", "recorded"] {
-            let settings = ["data.file=x.npz".to_owned(), "data.clip_actions=1.0".into(), format!("data.cuts={cuts}")];
+        for truncations in ["jumps", "{horizon=1000}", "recorded"] {
+            let settings = ["data.file=x.npz".to_owned(), "data.clip_actions=1.0".into(), format!("data.cuts={truncations}")];
             let experiment = Experiment::parse_with(LEAST, &settings).unwrap();
             let reading = experiment.data.reading();
             assert!(
-                (reading.cuts == backcast_data::Cuts::Recorded) == (cuts == "recorded")
+                (reading.truncations == backcast_data::Truncations::Recorded) == (truncations == "recorded")
                     && reading.clip_actions.is_some()
             );
             assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);
@@ -467,8 +467,8 @@ mod tests {
                 let Ok(experiment) = experiment else { continue };
                 assert_eq!(experiment.algorithm.name(), name);
                 assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment, "{settings:?}");
-                let arm = Arm { name: "a".into(), ..experiment.arms[0].clone() };
-                assert_eq!(experiment.algorithm_of(&arm).unwrap(), experiment.algorithm, "{settings:?}");
+                let method = Method { name: "a".into(), ..experiment.methods[0].clone() };
+                assert_eq!(experiment.algorithm_of(&method).unwrap(), experiment.algorithm, "{settings:?}");
             }
         }
     }
@@ -535,11 +535,11 @@ mod tests {
     }
 
     #[test]
-    fn an_arm_changes_what_it_names_and_keeps_the_rest() {
-        let arms = "arms=[{name='a'}, {name='b', algorithm={lambda=0.5}}, {name='c', algorithm={name='td3_bc'}}]";
-        let settings = ["algorithm.name=bcq", "algorithm.hidden=[8, 8]", arms].map(String::from);
+    fn a_method_changes_what_it_names_and_keeps_the_rest() {
+        let methods = "arms=[{name='a'}, {name='b', algorithm={lambda=0.5}}, {name='c', algorithm={name='td3_bc'}}]";
+        let settings = ["algorithm.name=bcq", "algorithm.hidden=[8, 8]", methods].map(String::from);
         let experiment = Experiment::parse_with(LEAST, &settings).unwrap();
-        let [a, b, c] = [0, 1, 2].map(|i| experiment.algorithm_of(&experiment.arms[i]).unwrap());
+        let [a, b, c] = [0, 1, 2].map(|i| experiment.algorithm_of(&experiment.methods[i]).unwrap());
         assert_eq!(a, experiment.algorithm);
         let AlgorithmConfig::Bcq(b) = b else { panic!("{b:?} is not BCQ") };
         assert_eq!((b.lambda, b.hidden.as_slice()), (0.5, [8, 8].as_slice()));
@@ -549,11 +549,11 @@ mod tests {
 
     #[test]
     fn presets_stand_under_the_keys_beside_them() {
-        let arms = "arms=[{name='a'}, {name='b', algorithm={preset='walker2d-medium-v2', eta=2.0}}, \
+        let methods = "arms=[{name='a'}, {name='b', algorithm={preset='walker2d-medium-v2', eta=2.0}}, \
                     {name='c', algorithm={name='rebrac', preset='antmaze-large-play-v2'}}]";
-        let settings = ["algorithm.name=edac", "algorithm.preset=hopper-medium-v2", arms].map(String::from);
+        let settings = ["algorithm.name=edac", "algorithm.preset=hopper-medium-v2", methods].map(String::from);
         let experiment = Experiment::parse_with(LEAST, &settings).unwrap();
-        let [a, b, c] = [0, 1, 2].map(|i| experiment.algorithm_of(&experiment.arms[i]).unwrap());
+        let [a, b, c] = [0, 1, 2].map(|i| experiment.algorithm_of(&experiment.methods[i]).unwrap());
         let (AlgorithmConfig::Edac(a), AlgorithmConfig::Edac(b), AlgorithmConfig::Rebrac(c)) = (a, b, c) else {
             panic!()
         };

@@ -8,7 +8,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inert {
     /// The arm.
-    pub arm: String,
+    pub method: String,
     /// The setting, a key of `algorithm`.
     pub key: &'static str,
     /// What does not happen.
@@ -32,8 +32,8 @@ impl Inert {
 
 impl fmt::Display for Inert {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { arm, key, what, inert, updates, remedy, .. } = self;
-        write!(f, "{arm}: for {} of {updates} updates {what} (`{key}`); {remedy}", inert.min(updates))
+        let Self { method, key, what, inert, updates, remedy, .. } = self;
+        write!(f, "{method}: for {} of {updates} updates {what} (`{key}`); {remedy}", inert.min(updates))
     }
 }
 
@@ -119,10 +119,10 @@ impl Experiment {
     pub fn inert(&self) -> Result<Vec<Inert>, ExperimentError> {
         let updates = self.training.updates;
         let mut all = Vec::new();
-        for arm in &self.arms {
-            for (key, what, inert, remedy, essential) in rests(&self.algorithm_of(arm)?, updates) {
+        for method in &self.methods {
+            for (key, what, inert, remedy, essential) in rests(&self.algorithm_of(method)?, updates) {
                 if inert > 0 && inert.saturating_mul(2) >= updates {
-                    all.push(Inert { arm: arm.name.clone(), key, what, inert, updates, remedy, essential });
+                    all.push(Inert { method: method.name.clone(), key, what, inert, updates, remedy, essential });
                 }
             }
         }

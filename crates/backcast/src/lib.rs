@@ -16,8 +16,8 @@
 //!     [training]
 //!     updates = 1000
 //! "#)?;
-//! let world = envs::make(&experiment.task)?;
-//! let agent = backcast::Agent::new(&experiment.algorithm, None, world.spec(), Key::new(0))?;
+//! let env = envs::make(&experiment.task)?;
+//! let agent = backcast::Agent::new(&experiment.algorithm, None, env.spec(), Key::new(0))?;
 //! # let _ = agent;
 //!
 //! // Every unknown key is refused by name.
@@ -60,9 +60,9 @@ pub use checks::check_name;
 pub use data_config::{DataConfig, Mix, MixOf};
 pub use error::Error;
 pub use evaluate::evaluate;
-pub use experiment::{Arm, Experiment, ExperimentError, Imagine, Published, Seeds, Training, slug};
+pub use experiment::{Method, Experiment, ExperimentError, Imagine, Published, Seeds, Training, slug};
 pub use inert::Inert;
-pub use robustness::{Pushed, Pushes, RobustnessConfig, Wait, evaluate_pushed};
+pub use robustness::{Perturbed, Pushes, RobustnessConfig, Wait, evaluate_perturbed};
 pub use sensitivity::Sensitivity;
 
 #[cfg(doctest)]

@@ -25,8 +25,8 @@ use crate::run::{Observer, pool};
 use crate::{Error, evaluate};
 use backcast_algos::online::{self, Replay};
 use backcast_algos::sac;
-use backcast_core::{Algorithm, Column, Columns, Env, Key, Learner, Policy, Real, Spec};
-use backcast_data::{Log, Row, d4rl};
+use backcast_core::{Algorithm, Column, Transitions, Env, Key, Learner, Policy, Real, Spec};
+use backcast_data::{Dataset, Row, d4rl};
 use backcast_nn::{Local, load, replace, save};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
@@ -67,7 +67,7 @@ impl Quality {
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
     /// The world, such as `hopper-v4`.
-    pub world: String,
+    pub environment: String,
     /// The return at which a policy is medium.
     pub medium: f64,
     /// Steps after which a run ends, and its policy is the expert.
@@ -87,7 +87,7 @@ pub struct Recipe {
 impl Default for Recipe {
     fn default() -> Self {
         Self {
-            world: String::new(),
+            environment: String::new(),
             medium: f64::INFINITY,
             steps: 1_000_000,
             seed: 0,
@@ -106,20 +106,20 @@ impl Recipe {
     /// ```
     /// use backcast::online::{Quality, Recipe};
     /// let (recipe, quality) = Recipe::named("hopper-medium-replay-v2").unwrap();
-    /// assert_eq!((recipe.world.as_str(), quality), ("hopper-v2", Quality::MediumReplay));
+    /// assert_eq!((recipe.environment.as_str(), quality), ("hopper-v2", Quality::MediumReplay));
     /// assert!((recipe.medium - 1064.6).abs() < 0.1);
     /// ```
     pub fn named(name: &str) -> Option<(Self, Quality)> {
         let lower = name.to_ascii_lowercase();
         let (_, quality) = Quality::ALL.into_iter().find(|(word, _)| lower.contains(&format!("-{word}")))?;
-        let world = backcast_envs::mujoco::canonical(name).or_else(|| backcast_envs::registry::canonical(name))?;
-        let reference = backcast_envs::score(world)?;
+        let environment = backcast_envs::mujoco::canonical(name).or_else(|| backcast_envs::registry::canonical(name))?;
+        let reference = backcast_envs::reference_scores(environment)?;
         let medium = reference.undiscounted_return(100.0 / 3.0);
-        Some((Self { world: world.to_owned(), medium, ..Self::default() }, quality))
+        Some((Self { environment: environment.to_owned(), medium, ..Self::default() }, quality))
     }
 
     fn key(&self, seed: u64) -> Key {
-        Key::new(seed).name("online").name(&self.world)
+        Key::new(seed).name("online").name(&self.environment)
     }
 
     fn blank(&self, spec: Spec, seed: u64) -> Result<sac::Sac, Error> {
@@ -143,7 +143,7 @@ impl Saved {
         let path = folder.join(RECIPE);
         let text = std::fs::read_to_string(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
         let recipe: Recipe = toml::from_str(&text).map_err(|e| Error::Format { path, why: e.to_string() })?;
-        let mut learner = recipe.blank(backcast_envs::make(&recipe.world)?.spec(), recipe.seed)?;
+        let mut learner = recipe.blank(backcast_envs::make(&recipe.environment)?.spec(), recipe.seed)?;
         load(&mut learner, &folder.join(LEARNER))?;
         Ok(Self(learner))
     }
@@ -169,7 +169,7 @@ impl Policy for Saved {
 
 /// How far one run came.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Way {
+struct Progress {
     /// The row after the last of each episode.
     ends: Vec<usize>,
     /// Steps and mean return of each evaluation.
@@ -187,7 +187,7 @@ struct Run<'a> {
     seed: u64,
     learner: sac::Sac,
     replay: Replay,
-    way: Way,
+    progress: Progress,
 }
 
 impl<'a> Run<'a> {
@@ -200,84 +200,84 @@ impl<'a> Run<'a> {
             seed,
             learner: recipe.blank(spec, seed)?,
             replay: Replay::new(spec),
-            way: Way::default(),
+            progress: Progress::default(),
             folder,
         };
         let path = run.folder.join(LEARNER);
         if path.exists() {
             let notes = load(&mut run.learner, &path)?;
             let text = notes.get("way").map_or("", String::as_str);
-            run.way =
+            run.progress =
                 crate::json::from_str(text).map_err(|e| Error::Format { path: path.clone(), why: e.to_string() })?;
             // The log is written first: it may be ahead of the learner, never behind.
-            let steps = run.way.ends.last().copied().unwrap_or(0);
-            let log = d4rl::read(&run.folder.join("replay.hdf5"))?;
+            let steps = run.progress.ends.last().copied().unwrap_or(0);
+            let dataset = d4rl::read(&run.folder.join("replay.hdf5"))?;
             let behind =
-                || Error::Format { path: path.clone(), why: format!("knows {steps} steps, the log {}", log.len()) };
-            if log.len() < steps || log.widths() != [spec.obs, spec.act] || !log.has_next_obs() {
+                || Error::Format { path: path.clone(), why: format!("knows {steps} steps, the log {}", dataset.len()) };
+            if dataset.len() < steps || dataset.widths() != [spec.obs, spec.act] || !dataset.has_next_obs() {
                 return Err(behind());
             }
-            let mut rows = Columns::new(spec);
+            let mut rows = Transitions::new(spec);
             for t in 0..steps {
-                let Row { obs, act, reward, terminal, next_obs, .. } = log.row(t);
+                let Row { obs, act, reward, terminal, next_obs, .. } = dataset.row(t);
                 rows.push(obs, act, reward, next_obs.unwrap_or(obs), terminal);
             }
-            run.replay = Replay::from_parts(rows, run.way.ends.clone()).map_err(|_| behind())?;
+            run.replay = Replay::from_parts(rows, run.progress.ends.clone()).map_err(|_| behind())?;
         }
         Ok(run)
     }
 
-    fn checkpoint(learner: &mut sac::Sac, replay: &Replay, way: &mut Way, folder: &Path) -> Result<(), Error> {
-        way.ends = replay.ends().to_vec();
-        d4rl::write(&folder.join("replay.hdf5"), &log_of(replay, replay.rows().len(), folder))?;
-        let notes = BTreeMap::from([("way".to_owned(), crate::json::to_string(way).expect("plain values"))]);
+    fn checkpoint(learner: &mut sac::Sac, replay: &Replay, progress: &mut Progress, folder: &Path) -> Result<(), Error> {
+        progress.ends = replay.ends().to_vec();
+        d4rl::write(&folder.join("replay.hdf5"), &dataset_of(replay, replay.rows().len(), folder))?;
+        let notes = BTreeMap::from([("way".to_owned(), crate::json::to_string(progress).expect("plain values"))]);
         Ok(save(learner, &notes, &folder.join(LEARNER))?)
     }
 
     /// Learns until the policy is medium, or to the end.
     fn learn(mut self, to_medium: bool, observer: &dyn Observer) -> Result<Self, Error> {
-        let (recipe, job) = (self.recipe, format!("{}, run {}", self.recipe.world, self.seed));
-        let medium = |way: &Way| to_medium && way.medium.is_some();
-        if self.way.done || medium(&self.way) {
+        let (recipe, job) = (self.recipe, format!("{}, run {}", self.recipe.environment, self.seed));
+        let medium = |progress: &Progress| to_medium && progress.medium.is_some();
+        if self.progress.done || medium(&self.progress) {
             observer.finished(&job, "kept");
             return Ok(self);
         }
         let key = recipe.key(self.seed);
-        let mut world = backcast_envs::make(&recipe.world)?;
+        let mut environment = backcast_envs::make(&recipe.environment)?;
         let config = online::Config { steps: recipe.steps, ..recipe.online.clone() };
         let mut last_saved = self.replay.rows().len();
         let mut failed = None;
-        let Self { learner, replay, way, folder, .. } = &mut self;
+        let Self { learner, replay, progress, folder, .. } = &mut self;
         let mut watch = |learner: &mut sac::Sac, replay: &Replay| -> Result<bool, Error> {
             let steps = replay.rows().len();
             let due = steps / recipe.eval_every;
-            if due > way.curve.len() || steps == recipe.steps {
+            if due > progress.curve.len() || steps == recipe.steps {
                 let key = key.name("evaluation").fold(due as u64);
                 let mut policy = Mode(learner);
-                let returns = evaluate(&mut policy, || backcast_envs::make(&recipe.world), recipe.eval_episodes, key)?;
+                let returns = evaluate(&mut policy, || backcast_envs::make(&recipe.environment), recipe.eval_episodes, key)?;
                 let mean = returns.iter().sum::<f64>() / returns.len() as f64;
                 // An episode that passes several due evaluations is evaluated once.
-                way.curve.resize(due.max(way.curve.len() + 1) - 1, (steps, mean));
-                way.curve.push((steps, mean));
-                if mean >= recipe.medium && way.medium.is_none() {
-                    way.medium = Some(steps);
+                progress.curve.resize(due.max(progress.curve.len() + 1) - 1, (steps, mean));
+                progress.curve.push((steps, mean));
+                if mean >= recipe.medium && progress.medium.is_none() {
+                    progress.medium = Some(steps);
                     Saved::save(recipe, learner, &folder.join("medium"))?;
                 }
             }
-            way.done = steps >= recipe.steps;
-            let note = way.curve.last().map_or_else(String::new, |(_, mean)| format!("return {mean:.0}"));
+            progress.done = steps >= recipe.steps;
+            let note = progress.curve.last().map_or_else(String::new, |(_, mean)| format!("return {mean:.0}"));
             observer.progress(&job, steps as u64, recipe.steps as u64, &note);
             let stop = observer.stop();
-            if stop || way.done || medium(way) || steps - last_saved >= 25_000 {
+            if stop || progress.done || medium(progress) || steps - last_saved >= 25_000 {
                 last_saved = steps;
-                Self::checkpoint(learner, replay, way, folder)?;
+                Self::checkpoint(learner, replay, progress, folder)?;
             }
             match stop {
                 true => Err(Error::Interrupted),
-                false => Ok(!medium(way)),
+                false => Ok(!medium(progress)),
             }
         };
-        let learnt = online::learn(&config, learner, &mut *world, replay, key, &mut |learner, replay| {
+        let learnt = online::learn(&config, learner, &mut *environment, replay, key, &mut |learner, replay| {
             watch(learner, replay).unwrap_or_else(|error| {
                 failed = Some(error);
                 false
@@ -287,11 +287,11 @@ impl<'a> Run<'a> {
         if let Some(error) = failed {
             return Err(error);
         }
-        if self.way.done {
+        if self.progress.done {
             Saved::save(recipe, &mut self.learner, &self.folder.join("expert"))?;
         }
         let note = self
-            .way
+            .progress
             .curve
             .last()
             .map_or_else(String::new, |(steps, mean)| format!("return {mean:.0} after {steps} steps"));
@@ -300,8 +300,8 @@ impl<'a> Run<'a> {
     }
 
     /// The first `rows` of the replay as a log.
-    fn replay_log(&self, rows: usize) -> Log {
-        log_of(&self.replay, rows, &self.folder)
+    fn replay_dataset(&self, rows: usize) -> Dataset {
+        dataset_of(&self.replay, rows, &self.folder)
     }
 }
 
@@ -319,47 +319,47 @@ impl Policy for Mode<'_> {
 }
 
 /// The first `rows` of `replay` as a log; the last of them is cut off if it ends no episode.
-fn log_of(replay: &Replay, rows: usize, origin: &Path) -> Log {
+fn dataset_of(replay: &Replay, rows: usize, origin: &Path) -> Dataset {
     let (columns, spec) = (replay.rows(), replay.rows().spec());
-    let mut log = Log::new(spec.obs, spec.act, true).from_origin(origin);
+    let mut dataset = Dataset::new(spec.obs, spec.act, true).from_origin(origin);
     let mut ends = replay.ends().iter().copied().peekable();
     for t in 0..rows {
         let last = ends.next_if_eq(&(t + 1)).is_some() || t + 1 == rows;
         let terminal = columns.row(Column::Terminal, t)[0] == 1.0;
-        log.push(Row {
+        dataset.push(Row {
             obs: columns.row(Column::Obs, t),
             act: columns.row(Column::Act, t),
             reward: columns.row(Column::Reward, t)[0],
             terminal,
-            timeout: last && !terminal,
+            truncated: last && !terminal,
             next_obs: Some(columns.row(Column::NextObs, t)),
         });
     }
-    log
+    dataset
 }
 
 /// Appends `rows` of `policy`, which draws its actions, in whole episodes but for the last, which is cut off.
-fn roll(policy: &mut dyn Policy, world: &mut dyn Env, rows: usize, key: Key, log: &mut Log) {
-    let spec = world.spec();
+fn roll(policy: &mut dyn Policy, environment: &mut dyn Env, rows: usize, key: Key, dataset: &mut Dataset) {
+    let spec = environment.spec();
     let (mut obs, mut next) = (Array2::zeros((1, spec.obs)), vec![0.0; spec.obs]);
     let mut act = Array2::zeros((1, spec.act));
     let mut begins = true;
     for t in 0..rows {
         let key = key.fold(t as u64);
         if begins {
-            world.reset(key.name("reset"), obs.as_slice_mut().expect("one row"));
+            environment.reset(key.name("reset"), obs.as_slice_mut().expect("one row"));
         }
         policy.act(obs.view(), Some(key.name("act")), act.view_mut());
         let (s, a) = (obs.as_slice().expect("one row"), act.as_slice().expect("one row"));
-        let step = world.step(a, &mut next);
+        let step = environment.step(a, &mut next);
         begins = step.terminated || step.truncated;
-        let timeout = !step.terminated && (step.truncated || t + 1 == rows);
-        log.push(Row {
+        let truncated = !step.terminated && (step.truncated || t + 1 == rows);
+        dataset.push(Row {
             obs: s,
             act: a,
             reward: step.reward,
             terminal: step.terminated,
-            timeout,
+            truncated,
             next_obs: Some(&next),
         });
         obs.as_slice_mut().expect("one row").copy_from_slice(&next);
@@ -379,57 +379,57 @@ pub fn generate(
     work: &Path,
     threads: usize,
     observer: &dyn Observer,
-) -> Result<Log, Error> {
-    let mut world = backcast_envs::make(&recipe.world)?;
-    let spec = world.spec();
+) -> Result<Dataset, Error> {
+    let mut environment = backcast_envs::make(&recipe.environment)?;
+    let spec = environment.spec();
     let key = recipe.key(recipe.seed).name("recorded");
-    let origin = format!("generated {}", recipe.world);
-    let mut log = Log::new(spec.obs, spec.act, true).from_origin(&origin);
+    let origin = format!("generated {}", recipe.environment);
+    let mut dataset = Dataset::new(spec.obs, spec.act, true).from_origin(&origin);
     let run = |seed: u64, to_medium: bool| -> Result<Run<'_>, Error> {
         let run = Run::open(recipe, work, seed, spec)?.learn(to_medium, observer)?;
-        match run.way.medium {
+        match run.progress.medium {
             None if to_medium => Err(Error::Mismatch(format!(
                 "{}: run {seed} did not come to a return of {:.0} in {} steps; lower `medium` or allow more steps",
-                recipe.world, recipe.medium, recipe.steps
+                recipe.environment, recipe.medium, recipe.steps
             ))),
             _ => Ok(run),
         }
     };
     let half = rows / 2;
     match quality {
-        Quality::Random => roll(&mut recipe.blank(spec, recipe.seed)?, &mut *world, rows, key, &mut log),
+        Quality::Random => roll(&mut recipe.blank(spec, recipe.seed)?, &mut *environment, rows, key, &mut dataset),
         Quality::Medium | Quality::MediumExpert => {
             let mut learner = medium(recipe, &run(recipe.seed, true)?, spec)?;
             let rows = if quality == Quality::Medium { rows } else { half };
-            roll(&mut learner, &mut *world, rows, key.name("medium"), &mut log);
+            roll(&mut learner, &mut *environment, rows, key.name("medium"), &mut dataset);
             if quality == Quality::MediumExpert {
-                roll(&mut run(recipe.seed, false)?.learner, &mut *world, half, key.name("expert"), &mut log);
+                roll(&mut run(recipe.seed, false)?.learner, &mut *environment, half, key.name("expert"), &mut dataset);
             }
         }
-        Quality::Expert => roll(&mut run(recipe.seed, false)?.learner, &mut *world, rows, key.name("expert"), &mut log),
+        Quality::Expert => roll(&mut run(recipe.seed, false)?.learner, &mut *environment, rows, key.name("expert"), &mut dataset),
         Quality::FullReplay => {
             let run = run(recipe.seed, false)?;
-            log = run.replay_log(rows.min(run.replay.rows().len())).from_origin(&origin);
+            dataset = run.replay_dataset(rows.min(run.replay.rows().len())).from_origin(&origin);
         }
         Quality::MediumReplay => {
             observer.stage("learning until medium", threads);
             let mut next = recipe.seed;
-            while log.len() < rows {
+            while dataset.len() < rows {
                 let seeds: Vec<u64> = (next..next + threads.max(1) as u64).collect();
                 next += seeds.len() as u64;
-                let logs = pool::each(&seeds, threads, |&seed| {
+                let datasets = pool::each(&seeds, threads, |&seed| {
                     let run = run(seed, true)?;
-                    Ok(run.replay_log(run.way.medium.unwrap_or(0)))
+                    Ok(run.replay_dataset(run.progress.medium.unwrap_or(0)))
                 })?;
-                for whole in logs {
-                    if log.len() < rows {
-                        (0..whole.len()).for_each(|t| log.push(whole.row(t)));
+                for whole in datasets {
+                    if dataset.len() < rows {
+                        (0..whole.len()).for_each(|t| dataset.push(whole.row(t)));
                     }
                 }
             }
         }
     }
-    Ok(log)
+    Ok(dataset)
 }
 
 /// The policy of a run when it was medium.

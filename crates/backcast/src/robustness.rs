@@ -35,7 +35,7 @@ impl RobustnessConfig {
         let rising = self.at.windows(2).all(|pair| pair[0] < pair[1]);
         let sound = rising && self.at.first().is_some_and(|&first| first > 0);
         ConfigError::unless(sound, "at", format!("is {:?}; give rising numbers of steps from 1 on", self.at))?;
-        let horizon = backcast_envs::make(task).map_or(usize::MAX, |world| world.horizon());
+        let horizon = backcast_envs::make(task).map_or(usize::MAX, |env| env.horizon());
         let last = self.at[self.at.len() - 1];
         let why = format!("has {last}, and an episode of `{task}` has {horizon} steps");
         ConfigError::unless(last < horizon, "at", why)
@@ -71,7 +71,7 @@ pub struct Wait {
 
 /// What came of pushed episodes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pushed {
+pub struct Perturbed {
     /// The undiscounted return of each episode.
     pub returns: Vec<f64>,
     /// One for each push, episode by episode; none at [`Level::None`].
@@ -85,32 +85,32 @@ pub struct Pushed {
 /// Push `j` of episode `i` is drawn by `key.name("push").fold(i).fold(j)` whatever the policy and the level: learners are
 /// pushed alike, and a harder level pushes the same way, harder. At [`Level::None`] the returns are those of `evaluate`, to the
 /// bit.
-pub fn evaluate_pushed<E>(
+pub fn evaluate_perturbed<E>(
     policy: &mut dyn Policy,
-    world: impl Fn() -> Result<Box<dyn Pushable + Send>, E>,
+    env: impl Fn() -> Result<Box<dyn Pushable + Send>, E>,
     episodes: usize,
     pushes: Pushes<'_>,
     key: Key,
-) -> Result<Pushed, E> {
-    let mut worlds = (0..episodes).map(|_| world()).collect::<Result<Vec<_>, _>>()?;
+) -> Result<Perturbed, E> {
+    let mut envs = (0..episodes).map(|_| env()).collect::<Result<Vec<_>, _>>()?;
     let Pushes { level, at, support } = pushes;
     let mut waits = vec![Vec::new(); episodes];
     // The step of each episode's last push, while it is not back from it.
     let mut away: Vec<Option<usize>> = vec![None; episodes];
     let (mut states, mut strangers) = (0usize, 0usize);
-    let returns = roll(policy, &mut worlds, key, |now: Moment<'_, dyn Pushable + Send>| {
-        let Moment { episode, steps, world, obs, over } = now;
+    let returns = roll(policy, &mut envs, key, |now: Moment<'_, dyn Pushable + Send>| {
+        let Moment { episode, steps, env, obs, over } = now;
         let mut inside = support.contains(obs);
         if steps > 0 {
             (states, strangers) = (states + 1, strangers + !inside as usize);
         }
         let push = at.iter().position(|&at| at == steps).filter(|_| level != Level::None && !over);
-        if let Some(pushed) = away[episode].filter(|_| inside || over || push.is_some()) {
-            waits[episode].push(Wait { steps: steps - pushed, back: inside });
+        if let Some(perturbed) = away[episode].filter(|_| inside || over || push.is_some()) {
+            waits[episode].push(Wait { steps: steps - perturbed, back: inside });
             away[episode] = None;
         }
         if let Some(push) = push {
-            world.push(level, key.name("push").fold(episode as u64).fold(push as u64), obs);
+            env.push(level, key.name("push").fold(episode as u64).fold(push as u64), obs);
             inside = support.contains(obs);
             match inside {
                 true => waits[episode].push(Wait { steps: 0, back: true }),
@@ -119,5 +119,5 @@ pub fn evaluate_pushed<E>(
         }
     });
     let outside = strangers as f64 / states.max(1) as f64;
-    Ok(Pushed { returns, waits: waits.into_iter().flatten().collect(), outside })
+    Ok(Perturbed { returns, waits: waits.into_iter().flatten().collect(), outside })
 }

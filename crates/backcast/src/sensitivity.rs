@@ -1,4 +1,4 @@
-use crate::{Arm, Experiment, ExperimentError};
+use crate::{Method, Experiment, ExperimentError};
 use serde::{Deserialize, Serialize};
 
 /// Arms that differ in one knob of their learner, to be drawn as a curve over it.
@@ -8,34 +8,34 @@ pub struct Sensitivity {
     /// What the curve is called, such as `OSR over β`.
     pub label: String,
     /// The knob: a key of `algorithm`, or several with dots between them, such as `cql.weight`.
-    pub knob: String,
+    pub hyperparameter: String,
     /// The arms, by the values of their knobs from the least upwards.
-    pub arms: Vec<String>,
+    pub methods: Vec<String>,
 }
 
 impl Sensitivity {
     /// The knob's value in `arm`'s learner, defaults included.
-    fn value(&self, experiment: &Experiment, arm: &Arm) -> Result<f64, ExperimentError> {
-        let table = toml::Value::try_from(experiment.algorithm_of(arm)?).expect("settings are plain values");
-        let found = self.knob.split('.').try_fold(&table, |table, key| table.get(key));
+    fn value(&self, experiment: &Experiment, method: &Method) -> Result<f64, ExperimentError> {
+        let table = toml::Value::try_from(experiment.algorithm_of(method)?).expect("settings are plain values");
+        let found = self.hyperparameter.split('.').try_fold(&table, |table, key| table.get(key));
         let number = found.and_then(|v| v.as_float().or_else(|| v.as_integer().map(|whole| whole as f64)));
         number.ok_or_else(|| {
             let what = if found.is_some() { "is not a number" } else { "is not a knob" };
-            ExperimentError::new(format!("sensitivity `{}`: `{}` {what} of arm `{}`", self.label, self.knob, arm.name))
+            ExperimentError::new(format!("sensitivity `{}`: `{}` {what} of arm `{}`", self.label, self.hyperparameter, method.name))
         })
     }
 
     /// The knob's value and the arm, for those of its arms that `experiment` has; of a run of some arms alone, the others
     /// are no mistake.
-    pub fn points<'e>(&self, experiment: &'e Experiment) -> Result<Vec<(f64, &'e Arm)>, ExperimentError> {
-        let arms = self.arms.iter().filter_map(|name| experiment.arms.iter().find(|arm| arm.name == *name));
-        arms.map(|arm| Ok((self.value(experiment, arm)?, arm))).collect()
+    pub fn points<'e>(&self, experiment: &'e Experiment) -> Result<Vec<(f64, &'e Method)>, ExperimentError> {
+        let methods = self.methods.iter().filter_map(|name| experiment.methods.iter().find(|method| method.name == *name));
+        methods.map(|method| Ok((self.value(experiment, method)?, method))).collect()
     }
 
     /// Whether every arm is there and the knob rises from arm to arm.
     pub(crate) fn check(&self, experiment: &Experiment) -> Result<(), ExperimentError> {
         let bad = |why: String| Err(ExperimentError::new(format!("sensitivity `{}`: {why}", self.label)));
-        if let Some(stranger) = self.arms.iter().find(|name| experiment.arms.iter().all(|arm| arm.name != **name)) {
+        if let Some(stranger) = self.methods.iter().find(|name| experiment.methods.iter().all(|method| method.name != **name)) {
             return bad(format!("there is no arm `{stranger}`"));
         }
         let points = self.points(experiment)?;
@@ -44,7 +44,7 @@ impl Sensitivity {
         }
         match points.windows(2).find(|pair| pair[0].0.partial_cmp(&pair[1].0) != Some(std::cmp::Ordering::Less)) {
             Some([(a, first), (b, second)]) => {
-                bad(format!("`{}` is {a} in arm `{}` and then {b} in `{}`", self.knob, first.name, second.name))
+                bad(format!("`{}` is {a} in arm `{}` and then {b} in `{}`", self.hyperparameter, first.name, second.name))
             }
             _ => Ok(()),
         }
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_curve_has_the_values_that_its_arms_have() {
+    fn a_curve_has_the_values_that_its_methods_have() {
         let mut experiment = parse("knob='lambda'\narms=['a', 'b', 'c']").unwrap();
         let values = |experiment: &Experiment| -> Vec<f64> {
             experiment.sensitivity[0].points(experiment).unwrap().iter().map(|p| p.0).collect()
@@ -78,7 +78,7 @@ mod tests {
         near(values(&experiment), &[0.1, default, 2.0]);
         assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);
         // A run of some arms alone.
-        experiment.arms.remove(1);
+        experiment.methods.remove(1);
         near(values(&experiment), &[0.1, 2.0]);
         // A knob within a knob, and one that is a whole number.
         near(values(&parse("knob='cql.weight'\narms=['b', 'a']").unwrap()), &[3.0, 5.0]);

@@ -1,6 +1,6 @@
 //! What an experiment says of a dataset before it learns from it, and that a run belongs to the dataset it has learnt from.
 
-use backcast::data::{Format, Log, Row, WriteOptions, write};
+use backcast::data::{Format, Dataset, Row, WriteOptions, write};
 use backcast::run::{self, Observer, SelectionConfig};
 use backcast::{Error, Experiment};
 use std::path::{Path, PathBuf};
@@ -34,12 +34,12 @@ impl Rows {
         if self.shuffled {
             rows.sort_by(|a, b| a.1.total_cmp(&b.1));
         }
-        let mut log = Log::new(3, 1, true);
-        for (obs, act, reward, next, timeout) in &rows {
+        let mut dataset = Dataset::new(3, 1, true);
+        for (obs, act, reward, next, truncated) in &rows {
             let (act, next_obs) = (&[*act][..], Some(&next[..]));
-            log.push(Row { obs, act, reward: *reward, terminal: false, timeout: *timeout, next_obs });
+            dataset.push(Row { obs, act, reward: *reward, terminal: false, truncated: *truncated, next_obs });
         }
-        write(path, Format::Npz, &log, &WriteOptions::default()).unwrap();
+        write(path, Format::Npz, &dataset, &WriteOptions::default()).unwrap();
         path.into()
     }
 }

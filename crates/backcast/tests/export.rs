@@ -7,8 +7,8 @@
 #[path = "export/onnx.rs"]
 mod onnx;
 
-use backcast::algos::imagines::{Evidence, World};
-use backcast::core::{Columns, Direction, Key, Policy, Slot, Spec, State, never};
+use backcast::algos::imagines::{DatasetStats, WorldModel};
+use backcast::core::{Transitions, Direction, Key, Policy, Slot, Spec, State, never};
 use backcast::data::{Normaliser, Scale};
 use backcast::dynamics::{Ensemble, EnsembleConfig};
 use backcast::export::{ExportError, ExportedPolicy, OPSET};
@@ -55,15 +55,15 @@ fn agent(name: &str, options: &str) -> (Agent, AlgorithmConfig) {
     let normaliser = Normaliser::fit((obs * 3.0 + 1.0).view(), Scale::Plus(1e-3));
     let mut agent = if algorithm.needs_model() {
         let model = Ensemble::new(EnsembleConfig::default(), SPEC, Direction::Forward, key).expect("sound");
-        let mut rows = Columns::new(SPEC);
+        let mut rows = Transitions::new(SPEC);
         (0..8).for_each(|i| rows.push(&[0.1 * i as f32 as backcast::core::Real; 3], &[0.0; 2], 0.0, &[0.0; 3], false));
-        let evidence = Evidence {
+        let dataset_stats = DatasetStats {
             holdout: Some(rows.clone()),
             initial: Some(rows),
             least_reward: Some(0.0),
-            ..Evidence::default()
+            ..DatasetStats::default()
         };
-        Agent::on_model(&algorithm, Some(normaliser), World::new(model, never).with_evidence(evidence), key)
+        Agent::on_model(&algorithm, Some(normaliser), WorldModel::new(model, never).with_dataset_stats(dataset_stats), key)
     } else {
         Agent::new(&algorithm, Some(normaliser), SPEC, key)
     }

@@ -2,7 +2,7 @@
 
 use backcast::algos::{online as algo, sac};
 use backcast::core::{Key, Policy};
-use backcast::data::{End, Log};
+use backcast::data::{End, Dataset};
 use backcast::online::{Quality, Recipe, Saved, generate};
 use backcast::run::{Observer, Silent};
 use backcast::{Error, envs, evaluate};
@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 fn recipe() -> Recipe {
     let small = sac::Config { hidden: vec![16, 16], ..Default::default() };
     let online = algo::Config { explore: 100, batch: 16, ..Default::default() };
-    let (world, medium) = ("dmsd".into(), f64::NEG_INFINITY);
-    Recipe { world, medium, steps: 1000, eval_every: 250, eval_episodes: 2, online, sac: small, ..Recipe::default() }
+    let (environment, medium) = ("dmsd".into(), f64::NEG_INFINITY);
+    Recipe { environment, medium, steps: 1000, eval_every: 250, eval_episodes: 2, online, sac: small, ..Recipe::default() }
 }
 
 /// Stops after so many reports.
@@ -28,12 +28,12 @@ impl Observer for Impatient {
     }
 }
 
-fn rows(log: &Log) -> Vec<String> {
-    (0..log.len()).map(|t| format!("{:?}", log.row(t))).collect()
+fn rows(dataset: &Dataset) -> Vec<String> {
+    (0..dataset.len()).map(|t| format!("{:?}", dataset.row(t))).collect()
 }
 
 #[test]
-fn logs_have_the_rows_and_the_ends_that_were_asked_for() {
+fn datasets_have_the_rows_and_the_ends_that_were_asked_for() {
     let work = tempfile::tempdir().unwrap();
     let make = |quality, count| generate(&recipe(), quality, count, work.path(), 2, &Silent).unwrap();
     for (quality, asked, expected) in [
@@ -45,14 +45,14 @@ fn logs_have_the_rows_and_the_ends_that_were_asked_for() {
         (Quality::MediumReplay, 400, 600),
         (Quality::FullReplay, 5000, 1000),
     ] {
-        let log = make(quality, asked);
-        assert_eq!((log.len(), log.has_next_obs()), (expected, true), "{quality:?}");
-        let episodes = log.episodes();
-        assert!(episodes.iter().all(|e| e.end == End::Timeout && e.rows <= 100), "{quality:?}");
+        let dataset = make(quality, asked);
+        assert_eq!((dataset.len(), dataset.has_next_obs()), (expected, true), "{quality:?}");
+        let episodes = dataset.episodes();
+        assert!(episodes.iter().all(|e| e.end == End::Truncated && e.rows <= 100), "{quality:?}");
         // Rows of an episode follow each other.
         for e in &episodes {
             for t in e.first + 1..e.after() {
-                assert_eq!(log.row(t - 1).next_obs.unwrap(), log.row(t).obs, "{quality:?}, row {t}");
+                assert_eq!(dataset.row(t - 1).next_obs.unwrap(), dataset.row(t).obs, "{quality:?}, row {t}");
             }
         }
     }
@@ -66,7 +66,7 @@ fn an_interrupted_generation_comes_to_the_same_bits() {
     let pieces = loop {
         let patience = Impatient(AtomicUsize::new(2));
         match generate(&recipe(), Quality::MediumExpert, 300, other.path(), 1, &patience) {
-            Ok(log) => break log,
+            Ok(dataset) => break dataset,
             Err(Error::Interrupted) => times += 1,
             Err(error) => panic!("{error}"),
         }

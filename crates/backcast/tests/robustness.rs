@@ -5,7 +5,7 @@ use backcast::data::{Support, SupportConfig};
 use backcast::envs::push::{Level, Pushable};
 use backcast::envs::{EnvError, make, make_pushable};
 use backcast::run::{self, Observer, Outcome, Summary};
-use backcast::{Error, Experiment, Pushed, Pushes, Wait, evaluate, evaluate_pushed};
+use backcast::{Error, Experiment, Perturbed, Pushes, Wait, evaluate, evaluate_perturbed};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -66,40 +66,40 @@ impl Policy for Home {
 
 /// A log that stayed within a tenth of zero.
 fn near_zero() -> Support {
-    let log = Array2::from_shape_fn((201, 1), |(i, _)| (i as Real - 100.0) / 1000.0);
-    Support::of(log.view(), SupportConfig::default(), Key::new(0)).unwrap()
+    let dataset = Array2::from_shape_fn((201, 1), |(i, _)| (i as Real - 100.0) / 1000.0);
+    Support::of(dataset.view(), SupportConfig::default(), Key::new(0)).unwrap()
 }
 
-fn on_the_line(policy: &mut dyn Policy, level: Level, at: &[usize], seed: u64) -> (Pushed, Vec<(usize, Level, Key)>) {
+fn on_the_line(policy: &mut dyn Policy, level: Level, at: &[usize], seed: u64) -> (Perturbed, Vec<(usize, Level, Key)>) {
     let (calls, support) = (Calls::default(), near_zero());
-    let world = || Ok::<_, EnvError>(Box::new(Line { place: 0.0, steps: 0, calls: calls.clone() }) as Box<_>);
+    let env = || Ok::<_, EnvError>(Box::new(Line { place: 0.0, steps: 0, calls: calls.clone() }) as Box<_>);
     let pushes = Pushes { level, at, support: &support };
-    let pushed = evaluate_pushed(policy, world, 4, pushes, Key::new(seed)).unwrap();
+    let perturbed = evaluate_perturbed(policy, env, 4, pushes, Key::new(seed)).unwrap();
     let calls = calls.lock().unwrap().clone();
-    (pushed, calls)
+    (perturbed, calls)
 }
 
 #[test]
-fn steps_are_counted_from_the_push_to_the_support_or_to_where_nobody_looks_any_more() {
+fn steps_are_counted_from_the_push_to_the_support_or_to_the_end_of_the_episode() {
     let wait = |steps, back| Wait { steps, back };
     // 0.55 → 0.45, 0.35, 0.25, 0.15, 0.05.
-    let (pushed, _) = on_the_line(&mut Home(1.0), Level::Moderate, &[10], 1);
-    assert_eq!(pushed.waits, [wait(5, true); 4]);
+    let (perturbed, _) = on_the_line(&mut Home(1.0), Level::Moderate, &[10], 1);
+    assert_eq!(perturbed.waits, [wait(5, true); 4]);
     // The pushed state is not one that a step led to: four of thirty are outside.
-    assert!((pushed.outside - 4.0 / 30.0).abs() < 1e-12, "{}", pushed.outside);
-    assert!(pushed.returns.iter().all(|r| (r + 0.45 + 0.35 + 0.25 + 0.15 + 0.05 * 16.0).abs() < 1e-5));
+    assert!((perturbed.outside - 4.0 / 30.0).abs() < 1e-12, "{}", perturbed.outside);
+    assert!(perturbed.returns.iter().all(|r| (r + 0.45 + 0.35 + 0.25 + 0.15 + 0.05 * 16.0).abs() < 1e-5));
     // A push that does not leave the support is felt for no step.
-    let (pushed, _) = on_the_line(&mut Home(1.0), Level::Slight, &[10], 1);
-    assert_eq!((pushed.waits, pushed.outside), (vec![wait(0, true); 4], 0.0));
+    let (perturbed, _) = on_the_line(&mut Home(1.0), Level::Slight, &[10], 1);
+    assert_eq!((perturbed.waits, perturbed.outside), (vec![wait(0, true); 4], 0.0));
     // Who does nothing never comes back: cut off at the end; a second push cuts the first wait off.
-    let (pushed, _) = on_the_line(&mut Home(0.0), Level::Large, &[10], 1);
-    assert_eq!(pushed.waits, [wait(20, false); 4]);
-    let (pushed, _) = on_the_line(&mut Home(0.1), Level::Moderate, &[5, 12], 1);
-    assert_eq!(pushed.waits[0], wait(7, false));
-    assert!(pushed.waits.len() == 8 && pushed.waits.iter().all(|w| w.steps <= 18), "{:?}", pushed.waits);
+    let (perturbed, _) = on_the_line(&mut Home(0.0), Level::Large, &[10], 1);
+    assert_eq!(perturbed.waits, [wait(20, false); 4]);
+    let (perturbed, _) = on_the_line(&mut Home(0.1), Level::Moderate, &[5, 12], 1);
+    assert_eq!(perturbed.waits[0], wait(7, false));
+    assert!(perturbed.waits.len() == 8 && perturbed.waits.iter().all(|w| w.steps <= 18), "{:?}", perturbed.waits);
     // Back exactly when the next push comes is back.
-    let (pushed, _) = on_the_line(&mut Home(1.0), Level::Moderate, &[5, 10], 1);
-    assert_eq!(pushed.waits[..2], [wait(5, true); 2]);
+    let (perturbed, _) = on_the_line(&mut Home(1.0), Level::Moderate, &[5, 10], 1);
+    assert_eq!(perturbed.waits[..2], [wait(5, true); 2]);
     // Back with the very last step is back, one step less is not.
     for (at, want) in [(25, wait(5, true)), (26, wait(4, false)), (29, wait(1, false))] {
         assert_eq!(on_the_line(&mut Home(1.0), Level::Moderate, &[at], 1).0.waits, [want; 4]);
@@ -141,18 +141,18 @@ fn no_push_is_the_ordinary_evaluation() {
     }
     for task in ["pendulum-v1", "dmsd", "maze2d-umaze-v1"] {
         let spec = make(task).unwrap().spec();
-        let mut log = Array2::zeros((50, spec.obs));
-        Key::new(1).normal(log.as_slice_mut().unwrap());
-        let support = Support::of(log.view(), SupportConfig::default(), Key::new(0)).unwrap();
+        let mut dataset = Array2::zeros((50, spec.obs));
+        Key::new(1).normal(dataset.as_slice_mut().unwrap());
+        let support = Support::of(dataset.view(), SupportConfig::default(), Key::new(0)).unwrap();
         let plain = evaluate(&mut Fixed(spec), || make(task), 6, Key::new(9)).unwrap();
-        let pushed = |level| {
+        let perturbed = |level| {
             let pushes = Pushes { level, at: &[20, 40], support: &support };
-            evaluate_pushed(&mut Fixed(spec), || make_pushable(task), 6, pushes, Key::new(9)).unwrap()
+            evaluate_perturbed(&mut Fixed(spec), || make_pushable(task), 6, pushes, Key::new(9)).unwrap()
         };
-        let none = pushed(Level::None);
+        let none = perturbed(Level::None);
         assert_eq!(plain, none.returns, "{task}");
         assert!(none.waits.is_empty());
-        let large = pushed(Level::Large);
+        let large = perturbed(Level::Large);
         assert_ne!(plain, large.returns, "{task}");
         assert_eq!(large.waits.len(), 12);
     }
@@ -199,24 +199,24 @@ fn tiny() -> Experiment {
 }
 
 /// The experiment with a log in `folder`, of actions at random.
-fn with_log(folder: &Path) -> Experiment {
+fn with_dataset(folder: &Path) -> Experiment {
     let mut experiment = tiny();
-    let (mut world, mut log) = (make("dmsd").unwrap(), backcast::data::Log::new(6, 2, true));
+    let (mut env, mut dataset) = (make("dmsd").unwrap(), backcast::data::Dataset::new(6, 2, true));
     let (mut obs, mut next, mut act) = ([0.0; 6], [0.0; 6], [0.0; 2]);
     for episode in 0..10 {
-        world.reset(Key::new(1).fold(episode), &mut obs);
+        env.reset(Key::new(1).fold(episode), &mut obs);
         for t in 0..100 {
             Key::new(2).fold(episode).fold(t).uniform(-1.0, 1.0, &mut act);
-            let step = world.step(&act, &mut next);
-            let (reward, timeout) = (step.reward, step.truncated);
+            let step = env.step(&act, &mut next);
+            let (reward, truncated) = (step.reward, step.truncated);
             let row =
-                backcast::data::Row { obs: &obs, act: &act, reward, terminal: false, timeout, next_obs: Some(&next) };
-            log.push(row);
+                backcast::data::Row { obs: &obs, act: &act, reward, terminal: false, truncated, next_obs: Some(&next) };
+            dataset.push(row);
             obs = next;
         }
     }
     let file = folder.join("log.hdf5");
-    backcast::data::d4rl::write(&file, &log).unwrap();
+    backcast::data::d4rl::write(&file, &dataset).unwrap();
     experiment.data.file = Some(file);
     experiment
 }
@@ -240,17 +240,17 @@ fn essence(outcome: &Outcome) -> String {
 #[test]
 fn a_run_ends_with_pushes_and_continues_where_it_was_interrupted_among_them() {
     let folder = tempfile::tempdir().unwrap();
-    let experiment = with_log(folder.path());
+    let experiment = with_dataset(folder.path());
     let whole = folder.path().join("whole");
     let one = run::carry_out(&experiment, &whole, 1, &run::Silent).unwrap();
     assert_eq!(one.robustness.len(), 8);
-    for (learner, pushed) in one.learners.iter().zip(&one.robustness) {
-        assert_eq!((&learner.arm, learner.seed), (&pushed.arm, pushed.seed));
+    for (learner, perturbed) in one.learners.iter().zip(&one.robustness) {
+        assert_eq!((&learner.method, learner.seed), (&perturbed.method, perturbed.seed));
         // As many episodes as the last evaluation, and the same.
-        assert_eq!((learner.score, learner.score_std), (pushed.levels[0].score, pushed.levels[0].score_std));
-        let waits: Vec<usize> = pushed.levels.iter().map(|l| l.waits.len()).collect();
+        assert_eq!((learner.score, learner.score_std), (perturbed.levels[0].score, perturbed.levels[0].score_std));
+        let waits: Vec<usize> = perturbed.levels.iter().map(|l| l.waits.len()).collect();
         assert_eq!(waits, [0, 6, 6, 6]);
-        assert!(pushed.levels[1].score != pushed.levels[3].score);
+        assert!(perturbed.levels[1].score != perturbed.levels[3].score);
     }
     // Half of the rows replaced is another support.
     assert_ne!(one.robustness[0].radius, one.robustness[2].radius);
@@ -294,5 +294,5 @@ fn a_run_ends_with_pushes_and_continues_where_it_was_interrupted_among_them() {
     // Without the table nothing is pushed and nothing is said.
     let plain = Experiment { robustness: None, ..experiment };
     let outcome = run::carry_out(&plain, &folder.path().join("plain"), 2, &run::Silent).unwrap();
-    assert!(outcome.robustness.is_empty() && Summary::of(&plain, &outcome, "abc").arms[0].robustness.is_empty());
+    assert!(outcome.robustness.is_empty() && Summary::of(&plain, &outcome, "abc").methods[0].robustness.is_empty());
 }

@@ -179,7 +179,7 @@ fn starts_and_rollout_policies_are_chosen_by_the_file() {
 }
 
 #[test]
-fn a_log_from_a_file_is_the_log_that_was_generated() {
+fn a_dataset_from_a_file_is_the_dataset_that_was_generated() {
     let folder = tempfile::tempdir().unwrap();
     let mut experiment = tiny();
     let generated = run::load(&experiment, backcast::core::Spec::new(4, 2)).unwrap();
@@ -187,12 +187,12 @@ fn a_log_from_a_file_is_the_log_that_was_generated() {
     d4rl::write(&file, &run::generate(&experiment.task, &experiment.data).unwrap()).unwrap();
     experiment.data.file = Some(file);
     let read = run::load(&experiment, backcast::core::Spec::new(4, 2)).unwrap();
-    assert_eq!(generated.dataset.columns(), read.dataset.columns());
+    assert_eq!(generated.episodic.transitions(), read.episodic.transitions());
     assert_eq!(generated.summary.transitions, read.summary.transitions);
 }
 
 #[test]
-fn a_log_of_another_world_is_refused_with_both_widths() {
+fn a_dataset_of_another_environment_is_refused_with_both_widths() {
     let experiment = tiny();
     let error = run::load(&experiment, backcast::core::Spec::new(6, 2)).err().expect("an error").to_string();
     assert!(error.contains("4 and 2 wide") && error.contains("6 and 2"), "{error}");
@@ -218,19 +218,19 @@ fn the_summary_has_the_promised_form() {
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["experiment"], "tiny");
     assert_eq!(value["commit"], "abc");
-    let arm = &value["arms"][0];
-    assert_eq!(arm["seeds"], serde_json::json!([3, 4]));
-    assert_eq!(arm["scores"].as_array().unwrap().len(), 2);
-    assert!(arm["iqm"].is_f64());
+    let method = &value["arms"][0];
+    assert_eq!(method["seeds"], serde_json::json!([3, 4]));
+    assert_eq!(method["scores"].as_array().unwrap().len(), 2);
+    assert!(method["iqm"].is_f64());
     // Two seeds have a range, and no interval.
-    assert_eq!(arm["spread"]["range"].as_array().unwrap().len(), 2, "{}", arm["spread"]);
-    assert!(arm["spread"]["interval95"].is_null());
-    assert_eq!(arm["task"], "maze2d-umaze-sparse-v1");
+    assert_eq!(method["spread"]["range"].as_array().unwrap().len(), 2, "{}", method["spread"]);
+    assert!(method["spread"]["interval95"].is_null());
+    assert_eq!(method["task"], "maze2d-umaze-sparse-v1");
 }
 
 /// Arms with logs of their own: other qualities, the best episodes alone, and a learner that asks for next actions.
 #[test]
-fn arms_learn_from_logs_of_their_own() {
+fn methods_learn_from_datasets_of_their_own() {
     let text = r#"
         name = "ladder"
         task = "pendulum-v1"
@@ -270,7 +270,7 @@ fn arms_learn_from_logs_of_their_own() {
     let outcome = run::carry_out(&experiment, folder.path(), 2, &run::Silent).unwrap();
     assert_eq!(outcome.learners.len(), 6);
     let essences: Vec<_> = tensors(folder.path()).into_iter().filter(|(name, _)| name.contains("checkpoint")).collect();
-    let of = |arm: &str| &essences.iter().find(|(name, _)| name.contains(&format!("{arm}-seed"))).expect(arm).1;
+    let of = |method: &str| &essences.iter().find(|(name, _)| name.contains(&format!("{method}-seed"))).expect(method).1;
     assert_eq!(of("/medium"), of("medium-again"));
     assert_ne!(of("/expert"), of("/medium"));
     assert_ne!(of("best-of-medium"), of("/medium"));

@@ -101,7 +101,7 @@ fn judgements_are_kept_while_they_are_true_and_the_same_however_they_came_about(
     assert_eq!(one.seen(), [16, 0]);
     assert!(whole.policies.is_sorted_by(|a, b| a.estimate >= b.estimate));
     assert!(whole.policies.iter().all(|p| p.estimate.is_finite() && p.distance > 0.0));
-    assert!(whole.policies.iter().all(|p| p.own_value.is_some() == ["TD3+BC", "BCQ"].contains(&p.arm.as_str())));
+    assert!(whole.policies.iter().all(|p| p.own_value.is_some() == ["TD3+BC", "BCQ"].contains(&p.method.as_str())));
     assert_eq!(whole.policies.iter().filter(|p| p.trained == 40).count(), 8);
     assert_eq!(whole.data.transitions, run::load(&tiny(20), backcast::core::Spec::new(3, 1)).unwrap().rows().len());
 
@@ -125,7 +125,7 @@ fn judgements_are_kept_while_they_are_true_and_the_same_however_they_came_about(
     let replaced = run::select(&runs, None, &short(), 2, &changed).unwrap();
     assert_eq!(changed.seen(), [1, 15]);
     let of = |selection: &Selection, trained| {
-        let found = selection.policies.iter().find(|p| (p.arm.as_str(), p.seed, p.trained) == ("BC", 0, trained));
+        let found = selection.policies.iter().find(|p| (p.method.as_str(), p.seed, p.trained) == ("BC", 0, trained));
         found.expect("it is there").estimate
     };
     assert_eq!(of(&replaced, 20), of(&whole, 40));

@@ -1,39 +1,39 @@
-//! The nouns of offline RL: `Spec`, `Key`, `Columns`, `Batch`, and the traits at the seams.
+//! The nouns of offline RL: `Spec`, `Key`, `Transitions`, `Batch`, and the traits at the seams.
 //!
 //! Everything else in the workspace is written against this crate, and this crate is written against nothing but
 //! [`ndarray`]: a learner takes a [`Batch`] and a [`Key`], a dataset is a [`Source`] of batches, a world is an [`Env`].
 //!
 //! ```
-//! use backcast_core::{Columns, Key, Source, Spec};
+//! use backcast_core::{Transitions, Key, Source, Spec};
 //!
 //! let spec = Spec::new(2, 1);
-//! let mut log = Columns::new(spec);
+//! let mut log = Transitions::new(spec);
 //! log.push(&[0.0, 0.0], &[1.0], 0.5, &[0.1, 1.0], false);
 //! log.push(&[0.1, 1.0], &[-1.0], 1.0, &[0.2, 0.0], true);
 //!
 //! // Randomness is an argument. The same key draws the same rows, on any machine, for any number of threads.
-//! let mut staging = Columns::new(spec);
+//! let mut staging = Transitions::new(spec);
 //! let batch = log.sample(Key::new(7).name("minibatch"), 32, &mut staging);
 //! assert_eq!(batch.obs.dim(), (32, 2));
 //! assert_eq!(batch.reward.dim(), (32, 1));
 //! ```
 #![forbid(unsafe_code)]
 
-mod columns;
+mod transitions;
 mod env;
 mod key;
 mod learner;
 mod model;
-mod score;
+mod reference_scores;
 mod spec;
 mod state;
 
-pub use columns::{Batch, Column, Columns, Source};
+pub use transitions::{Batch, Column, Transitions, Source};
 pub use env::{Env, Step, Termination, never};
 pub use key::{Draws, Key};
 pub use learner::{Algorithm, ConfigError, Learner, Metrics, Policy};
 pub use model::{Direction, Dynamics, Prediction, Split};
-pub use score::Score;
+pub use reference_scores::ReferenceScores;
 pub use spec::Spec;
 pub use state::{Slot, State, StateError, Stored, fingerprint, first_non_finite, restore, snapshot, under};
 

@@ -1,7 +1,7 @@
 //! A dataset card: one page of markdown that says what a log is, for whoever is about to learn from it or to publish it.
 
 use crate::check::{Severity, Summary, findings};
-use crate::{End, Log};
+use crate::{End, Dataset};
 use backcast_core::Real;
 use std::fmt::Write;
 
@@ -11,13 +11,13 @@ const BINS: usize = 32;
 /// The card of `log`, under the heading `name`.
 ///
 /// It says what the log holds, how long and how good its episodes are, how its values lie in every column, what is wrong
-/// with it, and its [fingerprint](Log::fingerprint).
+/// with it, and its [fingerprint](Dataset::fingerprint).
 ///
 /// # Panics
 /// If the log is empty.
-pub fn card(name: &str, log: &Log) -> String {
-    let summary = Summary::of(log);
-    let episodes = log.episodes();
+pub fn card(name: &str, dataset: &Dataset) -> String {
+    let summary = Summary::of(dataset);
+    let episodes = dataset.episodes();
     let mut out = format!("# {name}\n\n");
     let mut put = |line: String| out += &(line + "\n");
     put("| | |\n|---|---|".into());
@@ -33,10 +33,10 @@ pub fn card(name: &str, log: &Log) -> String {
         "| episodes | {}: {} ended, {} were cut{unfinished} |",
         episodes.len(),
         ends(End::Terminal),
-        ends(End::Timeout)
+        ends(End::Truncated)
     ));
-    put(format!("| fingerprint | `{:016x}` |", log.fingerprint()));
-    for (name, text) in log.notes() {
+    put(format!("| fingerprint | `{:016x}` |", dataset.fingerprint()));
+    for (name, text) in dataset.notes() {
         // One line each, whatever is in them.
         let short: String = text.chars().map(|c| if c.is_control() || c == '|' { ' ' } else { c }).take(120).collect();
         put(format!("| {name} | {short}{} |", if text.chars().count() > 120 { " …" } else { "" }));
@@ -46,14 +46,14 @@ pub fn card(name: &str, log: &Log) -> String {
     let whole = || episodes.iter().filter(|e| e.end != End::Unfinished || episodes.len() == 1);
     put(quantile_row("return", whole().map(|e| e.total).collect()));
     put(quantile_row("rows", whole().map(|e| e.rows as f64).collect()));
-    put(quantile_row("reward", (0..log.len()).map(|t| log.row(t).reward as f64).collect()));
+    put(quantile_row("reward", (0..dataset.len()).map(|t| dataset.row(t).reward as f64).collect()));
 
     put(format!(
         "\n## Coverage\n\nFor each column its range, quantiles, and the share of {BINS} equal parts of the range that at least \
          one row lies in.\n"
     ));
     put("| column | least | 5 % | half | 95 % | most | covered |\n|---|---|---|---|---|---|---|".into());
-    let [(_, obs, states), (_, act, actions), ..] = log.floats();
+    let [(_, obs, states), (_, act, actions), ..] = dataset.floats();
     for (name, width, values) in [("observation", obs, states), ("action", act, actions)] {
         for column in 0..width {
             put(coverage_row(&format!("{name} {column}"), values[column..].iter().step_by(width)));
@@ -61,7 +61,7 @@ pub fn card(name: &str, log: &Log) -> String {
     }
 
     put("\n## Checks\n".into());
-    let found = findings(log, true);
+    let found = findings(dataset, true);
     for finding in &found {
         put(format!("- **{}** {}", severity(finding.severity), finding.to_string()[5..].trim()));
     }
@@ -145,21 +145,21 @@ mod tests {
 
     #[test]
     fn a_card_says_what_is_there_and_what_is_wrong() {
-        let mut log = Log::new(2, 1, false);
+        let mut dataset = Dataset::new(2, 1, false);
         for t in 0..64 {
             let x = t as Real;
             let act = if t == 3 { Real::NAN } else { 0.25 };
-            log.push(Row {
+            dataset.push(Row {
                 obs: &[x, 4.0],
                 act: &[act],
                 reward: 1.0,
                 terminal: t == 31,
-                timeout: t == 63,
+                truncated: t == 63,
                 next_obs: None,
             });
         }
-        log.set_note("author", "A | B\nC");
-        let card = card("counter", &log);
+        dataset.set_note("author", "A | B\nC");
+        let card = card("counter", &dataset);
         for line in [
             "# counter",
             "| rows | 64 |",

@@ -4,7 +4,7 @@
 //! judgement: a list of [`Finding`]s. Both serialise for machines and print for people.
 
 use crate::arrays::Entry;
-use crate::{Cuts, DataError, End, Format, Log, ReadOptions, Unread};
+use crate::{Truncations, DataError, End, Format, Dataset, ReadOptions, Unread};
 use backcast_core::Real;
 use serde::Serialize;
 use std::fmt;
@@ -95,13 +95,13 @@ pub struct Summary {
     /// Rows marked terminal.
     pub terminals: usize,
     /// Rows marked as cut.
-    pub timeouts: usize,
+    pub truncated: usize,
     /// Rows marked as both.
     pub both: usize,
     /// Whether the log stops inside an episode.
     pub unfinished: bool,
     /// Cut rows whose stored next observation is the next episode's first state.
-    pub leaking_timeouts: usize,
+    pub leaking_truncated: usize,
     /// Terminal rows of which the same is true.
     pub leaking_terminals: usize,
     /// Rows inside an episode whose stored next observation is not the next row's observation.
@@ -125,46 +125,46 @@ impl Summary {
     ///
     /// # Panics
     /// If the log is empty.
-    pub fn of(log: &Log) -> Self {
-        assert!(!log.is_empty(), "Summary::of: an empty log");
-        let rows = log.len();
-        let [obs, act] = log.widths();
-        let episodes = log.episodes();
-        let [terminal, timeout] = log.ends();
-        let [(_, _, states), (_, _, actions), (_, _, rewards), _] = log.floats();
-        let leaking: Vec<usize> = (0..rows).filter(|&t| log.leaks(t) == Some(true)).collect();
-        let disagreeing: Vec<usize> = (0..rows).filter(|&t| log.disagrees(t)).collect();
+    pub fn of(dataset: &Dataset) -> Self {
+        assert!(!dataset.is_empty(), "Summary::of: an empty log");
+        let rows = dataset.len();
+        let [obs, act] = dataset.widths();
+        let episodes = dataset.episodes();
+        let [terminal, truncated] = dataset.ends();
+        let [(_, _, states), (_, _, actions), (_, _, rewards), _] = dataset.floats();
+        let leaking: Vec<usize> = (0..rows).filter(|&t| dataset.leaks(t) == Some(true)).collect();
+        let disagreeing: Vec<usize> = (0..rows).filter(|&t| dataset.disagrees(t)).collect();
         let worst = disagreeing.iter().map(|&t| {
-            let (next, after) = (log.row(t).next_obs.unwrap_or_default(), log.row(t + 1).obs);
+            let (next, after) = (dataset.row(t).next_obs.unwrap_or_default(), dataset.row(t + 1).obs);
             next.iter().zip(after).map(|(a, b)| (a - b).abs() as f64).fold(0.0, f64::max)
         });
         Self {
             rows,
             obs,
             act,
-            next_observations: log.has_next_obs(),
-            infos: log.infos().iter().map(|info| (info.name.clone(), info.width)).collect(),
+            next_observations: dataset.has_next_obs(),
+            infos: dataset.infos().iter().map(|info| (info.name.clone(), info.width)).collect(),
             lengths: Stats::of(episodes.iter().map(|e| e.rows as f64)),
             returns: Stats::of(episodes.iter().map(|e| e.total)),
             rewards: Stats::of(rewards.iter().map(|&r| r as f64)),
             actions: Stats::of(actions.iter().map(|&a| a as f64)),
             beyond_one: actions.iter().filter(|a| a.abs() > 1.0).count() as f64 / actions.len() as f64,
             terminals: terminal.iter().filter(|&&t| t).count(),
-            timeouts: timeout.iter().filter(|&&t| t).count(),
-            both: terminal.iter().zip(timeout).filter(|&(&a, &b)| a && b).count(),
+            truncated: truncated.iter().filter(|&&t| t).count(),
+            both: terminal.iter().zip(truncated).filter(|&(&a, &b)| a && b).count(),
             unfinished: episodes.last().is_some_and(|e| e.end == End::Unfinished),
             episodes: episodes.len(),
-            leaking_timeouts: leaking.iter().filter(|&&t| !terminal[t]).count(),
+            leaking_truncated: leaking.iter().filter(|&&t| !terminal[t]).count(),
             leaking_terminals: leaking.iter().filter(|&&t| terminal[t]).count(),
             disagreements: disagreeing.len(),
             first_disagreement: disagreeing.first().copied(),
             worst_disagreement: worst.fold(0.0, f64::max),
-            stale: (0..rows).filter(|&t| log.is_stale(t)).count(),
-            duplicates: duplicates(log),
+            stale: (0..rows).filter(|&t| dataset.is_stale(t)).count(),
+            duplicates: duplicates(dataset),
             constant_columns: (0..obs)
                 .filter(|&j| rows > 1 && states.iter().skip(j).step_by(obs).all(|x| *x == states[j]))
                 .collect(),
-            non_finite: log
+            non_finite: dataset
                 .floats()
                 .iter()
                 .filter_map(|&(name, width, values)| non_finite(name, width, values))
@@ -180,12 +180,12 @@ fn non_finite(dataset: &'static str, width: usize, values: &[Real]) -> Option<No
 }
 
 /// Rows that are bit for bit an earlier row: observation, action, reward, flags and, where stored, next observation.
-fn duplicates(log: &Log) -> usize {
+fn duplicates(dataset: &Dataset) -> usize {
     let numbers = |t: usize| {
-        let row = log.row(t);
-        let flags = row.terminal as u64 | (row.timeout as u64) << 1;
+        let row = dataset.row(t);
+        let flags = row.terminal as u64 | (row.truncated as u64) << 1;
         let values =
-            row.obs.iter().chain(row.act).chain([&log.floats()[2].2[t]]).chain(row.next_obs.unwrap_or_default());
+            row.obs.iter().chain(row.act).chain([&dataset.floats()[2].2[t]]).chain(row.next_obs.unwrap_or_default());
         values.map(|x| x.to_bits() as u64).chain([flags])
     };
     let hash = |t: usize| {
@@ -194,7 +194,7 @@ fn duplicates(log: &Log) -> usize {
             (hash ^ word).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29)
         })
     };
-    let mut hashes: Vec<(u64, usize)> = (0..log.len()).map(|t| (hash(t), t)).collect();
+    let mut hashes: Vec<(u64, usize)> = (0..dataset.len()).map(|t| (hash(t), t)).collect();
     hashes.sort_unstable();
     let run = |run: &[(u64, usize)]| run[1..].iter().filter(|(_, t)| numbers(*t).eq(numbers(run[0].1))).count();
     hashes.chunk_by(|a, b| a.0 == b.0).map(run).sum()
@@ -236,7 +236,7 @@ pub enum Severity {
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
-    /// A short name that does not change: `non_finite`, `leaking_timeouts` …
+    /// A short name that does not change: `non_finite`, `leaking_truncated` …
     pub name: &'static str,
     /// The dataset.
     pub dataset: Option<String>,
@@ -262,7 +262,7 @@ pub struct Check {
     pub file: PathBuf,
     /// What it is.
     pub format: Format,
-    /// The [fingerprint](Log::fingerprint) of the log, as 16 hexadecimal digits: the same for every file of one log.
+    /// The [fingerprint](Dataset::fingerprint) of the log, as 16 hexadecimal digits: the same for every file of one log.
     pub fingerprint: Option<String>,
     /// Its rows, where they could be read.
     pub summary: Option<Summary>,
@@ -295,14 +295,14 @@ pub fn show(path: &Path) -> Result<Show, DataError> {
         datasets = file.names().iter().filter(shown).map(listing).collect();
     }
     let (summary, unreadable, unread) = match read(path, format) {
-        Ok(log) => (Some(Summary::of(&log)), None, log.unread),
+        Ok(dataset) => (Some(Summary::of(&dataset)), None, dataset.unread),
         Err(error) => (None, Some(error.to_string()), Vec::new()),
     };
     let bytes = length(path).map_err(|source| DataError::io(path, source))?;
     Ok(Show { file: path.into(), format, bytes, datasets, summary, unreadable, unread })
 }
 
-fn read(path: &Path, format: Format) -> Result<Log, DataError> {
+fn read(path: &Path, format: Format) -> Result<Dataset, DataError> {
     crate::read(path, &ReadOptions { format: Some(format), ..ReadOptions::default() })
 }
 
@@ -321,14 +321,14 @@ fn length(path: &Path) -> std::io::Result<u64> {
 /// If it cannot be opened, or is nothing that is known. Everything else that is wrong is a finding.
 pub fn check(path: &Path) -> Result<Check, DataError> {
     let format = Format::detect(path)?;
-    let marked = marks_cuts(path, format)?;
+    let marked = marks_truncations(path, format)?;
     let mut findings = Vec::new();
     let (mut fingerprint, mut summary) = (None, None);
     match read(path, format) {
-        Ok(log) => {
-            findings = self::findings(&log, marked);
-            fingerprint = Some(format!("{:016x}", log.fingerprint()));
-            summary = Some(Summary::of(&log));
+        Ok(dataset) => {
+            findings = self::findings(&dataset, marked);
+            fingerprint = Some(format!("{:016x}", dataset.fingerprint()));
+            summary = Some(Summary::of(&dataset));
         }
         Err(error) => findings.push(Finding {
             severity: Severity::Error,
@@ -345,19 +345,19 @@ pub fn check(path: &Path) -> Result<Check, DataError> {
 ///
 /// # Errors
 /// As [`read`](crate::read).
-pub fn read_checked(path: &Path, options: &ReadOptions) -> Result<(Log, Vec<Finding>), DataError> {
-    let log = crate::read(path, options)?;
-    if log.is_empty() {
-        return Ok((log, vec![]));
+pub fn read_checked(path: &Path, options: &ReadOptions) -> Result<(Dataset, Vec<Finding>), DataError> {
+    let dataset = crate::read(path, options)?;
+    if dataset.is_empty() {
+        return Ok((dataset, vec![]));
     }
     let format = options.format.map_or_else(|| Format::detect(path), Ok)?;
-    let marked = options.cuts != Cuts::Recorded || marks_cuts(path, format)?;
-    let findings = findings(&log, marked);
-    Ok((log, findings))
+    let marked = options.truncations != Truncations::Recorded || marks_truncations(path, format)?;
+    let findings = findings(&dataset, marked);
+    Ok((dataset, findings))
 }
 
 /// Whether a file of this format can mark cuts, and this one does.
-fn marks_cuts(path: &Path, format: Format) -> Result<bool, DataError> {
+fn marks_truncations(path: &Path, format: Format) -> Result<bool, DataError> {
     Ok(match format {
         Format::D4rl | Format::Npz | Format::Columns => crate::format::open(path, format)?.has("timeouts"),
         Format::NeoRl => {
@@ -369,10 +369,10 @@ fn marks_cuts(path: &Path, format: Format) -> Result<bool, DataError> {
 }
 
 /// What there is to say of a log, the worst first; `marked` is whether its file could mark cuts at all.
-pub(crate) fn findings(log: &Log, marked: bool) -> Vec<Finding> {
+pub(crate) fn findings(dataset: &Dataset, marked: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
-    judge(&Summary::of(log), marked, &mut findings);
-    findings.extend(log.unread().iter().map(|unread| Finding {
+    judge(&Summary::of(dataset), marked, &mut findings);
+    findings.extend(dataset.unread().iter().map(|unread| Finding {
         severity: Severity::Info,
         name: "unread",
         dataset: Some(unread.name.clone()),
@@ -413,14 +413,14 @@ fn judge(s: &Summary, marked: bool, findings: &mut Vec<Finding>) {
         ),
     );
     find(
-        s.leaking_timeouts > 0,
+        s.leaking_truncated > 0,
         Warn,
         "leaking_timeouts",
         next,
         None,
         format!(
             "{} of {} cut rows store the next episode's first state; such rows are dropped when transitions are made",
-            s.leaking_timeouts, s.timeouts
+            s.leaking_truncated, s.truncated
         ),
     );
     find(
@@ -547,8 +547,8 @@ impl fmt::Display for Summary {
             self.rows, self.obs, self.act
         )?;
         let unfinished = if self.unfinished { ", the last unfinished" } else { "" };
-        let (terminals, timeouts) = (self.terminals, self.timeouts);
-        writeln!(f, "  episodes  {} ({terminals} terminal rows, {timeouts} cut rows){unfinished}", self.episodes)?;
+        let (terminals, truncated) = (self.terminals, self.truncated);
+        writeln!(f, "  episodes  {} ({terminals} terminal rows, {truncated} cut rows){unfinished}", self.episodes)?;
         writeln!(f, "  lengths   {}", self.lengths)?;
         writeln!(f, "  returns   {}", self.returns)?;
         writeln!(f, "  rewards   {}", self.rewards)?;

@@ -9,27 +9,27 @@
 //! | `timeouts` | the same, optional | the recording was cut after this row |
 //! | `next_observations` | `[N, obs]`, optional | *s′* |
 //! | `infos/<name>` | `[N, …]`, optional | what the recorder saw beside |
-//! | `metadata/notes` | bytes of UTF-8, optional | ours: a JSON object of text by name ([`Log::notes`]) |
+//! | `metadata/notes` | bytes of UTF-8, optional | ours: a JSON object of text by name ([`Dataset::notes`]) |
 //!
 //! Any other array with a row of numbers for each of the log's is an info too, by its own name. Everything else, the rest of
-//! `metadata` included, is [noted](Log::unread) and not read. D4RL keeps these names in an HDF5 file ([`read`],
+//! `metadata` included, is [noted](Dataset::unread) and not read. D4RL keeps these names in an HDF5 file ([`read`],
 //! [`write()`]); the same names in an npz archive or in a column file are read and written by the same two functions,
 //! [`read_from`] and [`write_to`].
 //!
 //! # The three ages of D4RL
 //!
 //! - **v0** has no `next_observations`, and its earliest files no `timeouts`: ask for
-//!   [`Cuts::Horizon`](crate::Cuts::Horizon), or every run until the next terminal is one episode.
+//!   [`Truncations::Horizon`](crate::Truncations::Horizon), or every run until the next terminal is one episode.
 //! - **v1** brings `timeouts` and `infos`; **v2**, for the locomotion tasks, `next_observations`.
 //! - **antmaze** (v0 above all) has cuts that do not stand where the ant was put back to its start, and terminals in the
-//!   middle of runs. [`Cuts::Jumps`](crate::Cuts::Jumps) finds the cuts again, as ROMI does.
+//!   middle of runs. [`Truncations::Jumps`](crate::Truncations::Jumps) finds the cuts again, as ROMI does.
 //! - **adroit** demonstrations hold actions beyond ±1, which D4RL's environments clip:
 //!   [`ReadOptions::clip_actions`](crate::ReadOptions::clip_actions), or
 //!   [`Options::clip_actions`](crate::Options::clip_actions) when transitions are made.
 
 use crate::arrays::{ReadArrays, WriteArrays};
 use crate::format::{Format, notes_from, notes_text};
-use crate::{DataError, Log, h5, unread};
+use crate::{DataError, Dataset, h5, unread};
 use std::path::Path;
 
 /// Where the notes of a log are kept.
@@ -41,22 +41,22 @@ const KNOWN: [&str; 7] = ["observations", "actions", "rewards", "terminals", "ti
 /// Reads an HDF5 file in the D4RL layout, every row as it stands.
 ///
 /// Numbers of any width are rounded to [`Real`](backcast_core::Real). Values that are not finite are passed on:
-/// [`Log::transitions`] refuses them and [`check`](crate::check::check) reports them.
+/// [`Dataset::transitions`] refuses them and [`check`](crate::check::check) reports them.
 ///
 /// # Errors
 /// Typed, naming the file, the dataset and where possible the row. Never panics on a damaged file, and never asks for more
 /// memory than about [`h5::MAX_RATIO`] times the file's length; far less for files that are as compressed as real ones.
-pub fn read(path: &Path) -> Result<Log, DataError> {
+pub fn read(path: &Path) -> Result<Dataset, DataError> {
     read_from(&*h5::open(path)?)
 }
 
 /// [`read`] from any container of arrays.
-pub fn read_from(file: &dyn ReadArrays) -> Result<Log, DataError> {
+pub fn read_from(file: &dyn ReadArrays) -> Result<Dataset, DataError> {
     read_among(file, &[])
 }
 
 /// [`read_from`], where `others` are arrays that whoever calls reads by itself.
-pub(crate) fn read_among(file: &dyn ReadArrays, others: &[&str]) -> Result<Log, DataError> {
+pub(crate) fn read_among(file: &dyn ReadArrays, others: &[&str]) -> Result<Dataset, DataError> {
     // All shapes are compared before any data are read: a file that cannot be right costs nothing.
     let [rows, obs] = file.matrix("observations", None)?;
     let [_, act] = file.matrix("actions", Some(rows))?;
@@ -80,13 +80,13 @@ pub(crate) fn read_among(file: &dyn ReadArrays, others: &[&str]) -> Result<Log, 
     let columns = [file.reals("observations")?, file.reals("actions")?, file.reals("rewards")?];
     let next_obs = if next { Some(file.reals("next_observations")?) } else { None };
     let terminals = file.flags("terminals")?;
-    let cuts = if timeouts { file.flags("timeouts")? } else { vec![false; rows] };
-    let mut log = Log::from_parts([obs, act], columns, next_obs, [terminals, cuts]).from_origin(file.path());
-    unread::take_in(file, &mut log, &[&KNOWN[..], others].concat())?;
+    let truncated = if timeouts { file.flags("timeouts")? } else { vec![false; rows] };
+    let mut dataset = Dataset::from_parts([obs, act], columns, next_obs, [terminals, truncated]).from_origin(file.path());
+    unread::take_in(file, &mut dataset, &[&KNOWN[..], others].concat())?;
     if file.has(NOTES) {
-        log.set_notes(notes_from(file.path(), NOTES, &file.text(NOTES)?)?);
+        dataset.set_notes(notes_from(file.path(), NOTES, &file.text(NOTES)?)?);
     }
-    Ok(log)
+    Ok(dataset)
 }
 
 /// Writes `log` to an HDF5 file in the D4RL layout, shuffled and deflated, so that h5py and D4RL's own loader read it.
@@ -95,33 +95,33 @@ pub(crate) fn read_among(file: &dyn ReadArrays, others: &[&str]) -> Result<Log, 
 ///
 /// # Errors
 /// If the log is empty or the system refuses; whatever stood at `path` is then still there.
-pub fn write(path: &Path, log: &Log) -> Result<(), DataError> {
-    crate::write(path, Format::D4rl, log, &crate::WriteOptions::default())
+pub fn write(path: &Path, dataset: &Dataset) -> Result<(), DataError> {
+    crate::write(path, Format::D4rl, dataset, &crate::WriteOptions::default())
 }
 
 /// Writes the arrays of `log` into any container.
-pub fn write_to(file: &mut dyn WriteArrays, log: &Log) -> Result<(), DataError> {
-    let rows = log.len();
-    for (name, width, values) in log.floats() {
+pub fn write_to(file: &mut dyn WriteArrays, dataset: &Dataset) -> Result<(), DataError> {
+    let rows = dataset.len();
+    for (name, width, values) in dataset.floats() {
         match name {
             "rewards" => file.reals(name, &[rows], values)?,
-            "next_observations" if !log.has_next_obs() => {}
+            "next_observations" if !dataset.has_next_obs() => {}
             _ => file.reals(name, &[rows, width], values)?,
         }
     }
-    let [terminals, timeouts] = log.ends();
+    let [terminals, timeouts] = dataset.ends();
     file.flags("terminals", terminals)?;
     file.flags("timeouts", timeouts)?;
-    write_infos(file, log)?;
-    if !log.notes().is_empty() {
-        file.text(NOTES, &notes_text(log.notes()))?;
+    write_infos(file, dataset)?;
+    if !dataset.notes().is_empty() {
+        file.text(NOTES, &notes_text(dataset.notes()))?;
     }
     Ok(())
 }
 
-pub(crate) fn write_infos(file: &mut dyn WriteArrays, log: &Log) -> Result<(), DataError> {
-    for info in log.infos() {
-        file.reals(&format!("infos/{}", info.name), &[log.len(), info.width], &info.values)?;
+pub(crate) fn write_infos(file: &mut dyn WriteArrays, dataset: &Dataset) -> Result<(), DataError> {
+    for info in dataset.infos() {
+        file.reals(&format!("infos/{}", info.name), &[dataset.len(), info.width], &info.values)?;
     }
     Ok(())
 }

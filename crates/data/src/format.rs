@@ -1,8 +1,8 @@
 //! One door for every format: what a path holds, reading it, writing it.
 
 use crate::arrays::ReadArrays;
-use crate::recut::JUMP;
-use crate::{Cuts, DataError, Log, atomic, d4rl, h5, minari, neorl, npz, store, trajectories};
+use crate::truncations::JUMP;
+use crate::{Truncations, DataError, Dataset, atomic, d4rl, h5, minari, neorl, npz, store, trajectories};
 use backcast_core::Real;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -127,7 +127,7 @@ pub struct ReadOptions {
     /// What the path holds; found out from its content by default.
     pub format: Option<Format>,
     /// Where the log was cut; where the file says by default.
-    pub cuts: Cuts,
+    pub truncations: Truncations,
     /// Pulls action values back into `[−limit, limit]`, as D4RL does with the Adroit demonstrations; no by default.
     pub clip_actions: Option<Real>,
 }
@@ -136,7 +136,7 @@ pub struct ReadOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
     /// Fields to leave out: `infos`, `infos/<name>`, `notes`, `next_observations`, or something that was not read
-    /// ([`Log::unread`]), by its name, by a folder it lies in, or `unread` for all.
+    /// ([`Dataset::unread`]), by its name, by a folder it lies in, or `unread` for all.
     pub without: Vec<String>,
     /// Minari only: where a log stores no next observations, let the last observation of each episode stand in for the one
     /// after it, instead of refusing. The dataset says so of itself, and is read back here without next observations.
@@ -146,9 +146,9 @@ pub struct WriteOptions {
 /// Reads a log, whatever it is kept in.
 ///
 /// ```no_run
-/// use backcast_data::{Cuts, ReadOptions, read};
+/// use backcast_data::{Truncations, ReadOptions, read};
 /// // An antmaze file, with its cuts found again.
-/// let log = read("antmaze-umaze-v0.hdf5".as_ref(), &ReadOptions { cuts: Cuts::Jumps, ..ReadOptions::default() })?;
+/// let dataset = read("antmaze-umaze-v0.hdf5".as_ref(), &ReadOptions { truncations: Truncations::Jumps, ..ReadOptions::default() })?;
 /// # Ok::<(), backcast_data::DataError>(())
 /// ```
 ///
@@ -157,27 +157,27 @@ pub struct WriteOptions {
 ///
 /// # Panics
 /// If a horizon of zero or a limit that is not positive is asked for.
-pub fn read(path: &Path, options: &ReadOptions) -> Result<Log, DataError> {
+pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
     let format = options.format.map_or_else(|| Format::detect(path), Ok)?;
     let mut one_flag = false;
-    let mut log = match format {
+    let mut dataset = match format {
         Format::Minari | Format::MinariArrow => minari::read(path)?,
         _ => {
             let file = open(path, format)?;
-            one_flag = format == Format::NeoRl && !neorl::marks_cuts(&*file);
+            one_flag = format == Format::NeoRl && !neorl::marks_truncations(&*file);
             read_arrays(&*file, format)?
         }
     };
-    match options.cuts {
-        Cuts::Recorded => {}
-        Cuts::Horizon(horizon) => {
+    match options.truncations {
+        Truncations::Recorded => {}
+        Truncations::Horizon(horizon) => {
             if one_flag {
-                log.ends_at_horizon_are_cuts(horizon);
+                dataset.ends_at_horizon_are_truncations(horizon);
             }
-            log.cut_at_horizon(horizon);
+            dataset.truncate_at_horizon(horizon);
         }
-        Cuts::Jumps if log.widths()[0] < 2 => {
-            let (rows, [width, _]) = (log.len(), log.widths());
+        Truncations::Jumps if dataset.widths()[0] < 2 => {
+            let (rows, [width, _]) = (dataset.len(), dataset.widths());
             let expected = "[rows, 2 or more]: a position stands in the first two columns".into();
             return Err(DataError::Shape {
                 file: path.into(),
@@ -186,14 +186,14 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Log, DataError> {
                 expected,
             });
         }
-        Cuts::Jumps => {
-            log.recut_at_jumps(JUMP);
+        Truncations::Jumps => {
+            dataset.truncate_at_jumps(JUMP);
         }
     }
     if let Some(limit) = options.clip_actions {
-        log.clip_actions(limit);
+        dataset.clip_actions(limit);
     }
-    Ok(log)
+    Ok(dataset)
 }
 
 /// The container of a format that is one file.
@@ -206,7 +206,7 @@ pub(crate) fn open(path: &Path, format: Format) -> Result<Box<dyn ReadArrays>, D
     }
 }
 
-pub(crate) fn read_arrays(file: &dyn ReadArrays, format: Format) -> Result<Log, DataError> {
+pub(crate) fn read_arrays(file: &dyn ReadArrays, format: Format) -> Result<Dataset, DataError> {
     match format {
         Format::NeoRl => neorl::read_from(file),
         Format::Trajectories => trajectories::read_from(file),
@@ -220,53 +220,53 @@ pub(crate) fn read_arrays(file: &dyn ReadArrays, format: Format) -> Result<Log, 
 /// [`DataError::Unheld`] if the format has no place for something in the log, naming it; [`DataError::Empty`] for a log
 /// without rows; [`DataError::LeftBehind`] if its file holds what was not read, until it is left out; and whatever the system
 /// refuses. What stood at `path` is then still there.
-pub fn write(path: &Path, format: Format, log: &Log, options: &WriteOptions) -> Result<(), DataError> {
-    if log.is_empty() {
+pub fn write(path: &Path, format: Format, dataset: &Dataset, options: &WriteOptions) -> Result<(), DataError> {
+    if dataset.is_empty() {
         return Err(DataError::Empty { file: path.into(), why: "an empty log is not written" });
     }
-    let lighter = (!options.without.is_empty()).then(|| log.without(&options.without));
-    let log = lighter.as_ref().unwrap_or(log);
-    if !log.unread().is_empty() {
-        let (origin, arrays) = (log.origin().into(), log.unread().to_vec());
+    let lighter = (!options.without.is_empty()).then(|| dataset.without(&options.without));
+    let dataset = lighter.as_ref().unwrap_or(dataset);
+    if !dataset.unread().is_empty() {
+        let (origin, arrays) = (dataset.origin().into(), dataset.unread().to_vec());
         return Err(DataError::LeftBehind { file: path.into(), origin, arrays });
     }
     let unheld = |(field, why)| DataError::Unheld { file: path.into(), format, field, why };
     let special = match format {
-        Format::NeoRl => neorl::unheld(log),
-        Format::Minari | Format::MinariArrow => minari::unheld(log, options),
+        Format::NeoRl => neorl::unheld(dataset),
+        Format::Minari | Format::MinariArrow => minari::unheld(dataset, options),
         _ => None,
     };
-    if let Some(found) = special.or_else(|| nameless(log)) {
+    if let Some(found) = special.or_else(|| nameless(dataset)) {
         return Err(unheld(found));
     }
     if matches!(format, Format::Minari | Format::MinariArrow) {
-        return atomic::make_folder(path, |path| minari::write_in_place(path, format, log, options));
+        return atomic::make_folder(path, |path| minari::write_in_place(path, format, dataset, options));
     }
     atomic::replace(path, |path| {
         let mut file = match format {
-            Format::Columns => store::create(path, log)?,
+            Format::Columns => store::create(path, dataset)?,
             Format::Npz | Format::NeoRl | Format::Trajectories => npz::create(path)?,
             _ => h5::create(path)?,
         };
         match format {
-            Format::NeoRl => neorl::write_to(&mut *file, log)?,
-            Format::Trajectories => trajectories::write_to(&mut *file, log)?,
-            _ => d4rl::write_to(&mut *file, log)?,
+            Format::NeoRl => neorl::write_to(&mut *file, dataset)?,
+            Format::Trajectories => trajectories::write_to(&mut *file, dataset)?,
+            _ => d4rl::write_to(&mut *file, dataset)?,
         }
         file.finish()
     })
 }
 
 /// What no format can hold: columns that are not there, and infos whose names are no paths.
-fn nameless(log: &Log) -> Option<(String, String)> {
-    for (field, width) in ["observations", "actions"].into_iter().zip(log.widths()) {
+fn nameless(dataset: &Dataset) -> Option<(String, String)> {
+    for (field, width) in ["observations", "actions"].into_iter().zip(dataset.widths()) {
         if width == 0 {
             return Some((field.into(), "it has no columns".into()));
         }
     }
-    let mut names: Vec<&str> = log.infos().iter().map(|info| info.name.as_str()).collect();
+    let mut names: Vec<&str> = dataset.infos().iter().map(|info| info.name.as_str()).collect();
     names.sort_unstable();
-    for info in log.infos() {
+    for info in dataset.infos() {
         let (name, field) = (&info.name, format!("infos/{}", info.name));
         let sound = name.split('/').all(|part| !["", ".", ".."].contains(&part) && !part.contains(['\0', '\\']));
         let inside = format!("{name}/");

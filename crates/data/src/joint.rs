@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 /// A joint log in memory, row after row.
 #[derive(Clone, Debug, PartialEq)]
-pub struct JointLog {
+pub struct JointDataset {
     /// Where it came from.
     pub origin: PathBuf,
     /// Actions an agent has.
@@ -36,14 +36,14 @@ pub struct JointLog {
     /// Whether the environment ended after a row.
     pub terminal: Vec<bool>,
     /// Whether the recording was cut after a row.
-    pub timeout: Vec<bool>,
+    pub truncated: Vec<bool>,
     /// What each sees next, as [`obs`](Self::obs), where it is recorded.
     pub next_obs: Option<Array3<Real>>,
     /// *s* and *s′*, `[rows, state]`, where they are recorded.
     pub states: Option<[Array2<Real>; 2]>,
 }
 
-impl JointLog {
+impl JointDataset {
     /// Reads a file of agents with `actions` actions each: HDF5, npz or columns, by its content.
     ///
     /// # Errors
@@ -76,8 +76,8 @@ impl JointLog {
         expect("actions", &[rows, agents])?;
         file.vector("rewards", rows)?;
         file.vector("terminals", rows)?;
-        let cuts = file.has("timeouts");
-        if cuts {
+        let truncated = file.has("timeouts");
+        if truncated {
             file.vector("timeouts", rows)?;
         }
         let next = file.has("next_observations");
@@ -117,7 +117,7 @@ impl JointLog {
             act: taken(file, rows, agents, actions)?,
             reward: Array1::from(finite(file, "rewards", 1)?),
             terminal: file.flags("terminals")?,
-            timeout: if cuts { file.flags("timeouts")? } else { vec![false; rows] },
+            truncated: if truncated { file.flags("timeouts")? } else { vec![false; rows] },
             next_obs,
             states: state.map(states).transpose()?,
         })
@@ -142,7 +142,7 @@ impl JointLog {
     pub fn episodes(&self) -> Vec<Range<usize>> {
         let (mut all, mut first) = (Vec::new(), 0);
         for row in 0..self.len() {
-            if self.terminal[row] || self.timeout[row] || row + 1 == self.len() {
+            if self.terminal[row] || self.truncated[row] || row + 1 == self.len() {
                 all.push(first..row + 1);
                 first = row + 1;
             }

@@ -6,36 +6,36 @@
 //! and counts what it did.
 //!
 //! ```
-//! use backcast_core::{Columns, Key, Source};
-//! use backcast_data::{Format, Log, Mixture, Options, ReadOptions, Ring, Row, WriteOptions, read, write};
+//! use backcast_core::{Transitions, Key, Source};
+//! use backcast_data::{Format, Dataset, Mixture, Options, ReadOptions, ReplayBuffer, Row, WriteOptions, read, write};
 //!
 //! // A log of two short episodes: the first was cut off, the second truly ended.
-//! let mut log = Log::new(1, 1, false);
-//! for (s, reward, terminal, timeout) in
+//! let mut dataset = Dataset::new(1, 1, false);
+//! for (s, reward, terminal, truncated) in
 //!     [(0.0, 0.0, false, false), (1.0, 1.0, false, true), (5.0, 2.0, false, false), (6.0, 3.0, true, false)]
 //! {
-//!     log.push(Row { obs: &[s], act: &[0.5], reward, terminal, timeout, next_obs: None });
+//!     dataset.push(Row { obs: &[s], act: &[0.5], reward, terminal, truncated, next_obs: None });
 //! }
 //!
 //! // On disk it can be D4RL's HDF5, an npz, a Minari dataset …; what a path holds is found out from its content.
 //! # let directory = tempfile::tempdir().unwrap();
 //! # let path = directory.path().join("log.hdf5");
-//! write(&path, Format::D4rl, &log, &WriteOptions::default())?;
-//! let log = read(&path, &ReadOptions::default())?;
+//! write(&path, Format::D4rl, &dataset, &WriteOptions::default())?;
+//! let dataset = read(&path, &ReadOptions::default())?;
 //!
 //! // The state after the cut was never recorded, so that row makes no transition, and the report says so.
-//! let (data, report) = log.transitions(&Options::default())?;
-//! assert_eq!((report.rows, report.kept, report.dropped_timeouts), (4, 3, 1));
+//! let (data, report) = dataset.transitions(&Options::default())?;
+//! assert_eq!((report.rows, report.kept, report.dropped_truncated), (4, 3, 1));
 //! // Returns were summed before anything was dropped; each transition carries the weight of its trajectory.
 //! assert_eq!(data.episodes()[0].total, 1.0);
 //! assert_eq!(data.weights(), [0.0, 1.0, 1.0]);
 //!
 //! // A batch of 30 real rows, drawn by weight, and 70 imagined ones.
 //! let priorities = data.priorities(1.0, false).unwrap();
-//! let real = priorities.over(data.columns());
-//! let mut imagined = Ring::new(data.spec(), 1000);
+//! let real = priorities.over(data.transitions());
+//! let mut imagined = ReplayBuffer::new(data.spec(), 1000);
 //! imagined.push(&[4.0], &[-0.5], 0.0, &[5.0], false);
-//! let mut staging = Columns::new(data.spec());
+//! let mut staging = Transitions::new(data.spec());
 //! let batch = Mixture::new(&real, &imagined, 0.7).sample(Key::new(0).name("batch"), 100, &mut staging);
 //! assert_eq!(batch.len(), 100);
 //! # Ok::<(), backcast_data::DataError>(())
@@ -47,11 +47,11 @@
 //! |---|---|---|
 //! | path → format | [`Format`], [`read()`], [`write()`] | what is there, by its content |
 //! | bytes → arrays | [`arrays`]: [`h5`], [`npz`], [`store`] | whether a file can be believed: declared sizes against its length, types, checksums |
-//! | arrays → rows | [`d4rl`], [`minari`], [`neorl`], [`trajectories`], [`Log`] | whether shapes agree; nothing is dropped or shifted |
+//! | arrays → rows | [`d4rl`], [`minari`], [`neorl`], [`trajectories`], [`Dataset`] | whether shapes agree; nothing is dropped or shifted |
 //! | rows → other files | [`write()`], [`Split`], [`card`] | what a format can hold; the rest is an error that names the field |
-//! | rows → transitions | [`Log::transitions`], [`Options`] | which state follows which, and which rows have no successor |
-//! | transitions → draws | [`Dataset`], [`Priorities`], [`Ring`], [`Mixture`], [`Stored`](store::Stored) | who is drawn how often |
-//! | games of several agents | [`JointLog`] | who saw and did what; actions that there are |
+//! | rows → transitions | [`Dataset::transitions`], [`Options`] | which state follows which, and which rows have no successor |
+//! | transitions → draws | [`EpisodicTransitions`], [`Priorities`], [`ReplayBuffer`], [`Mixture`], [`Stored`](store::Stored) | who is drawn how often |
+//! | games of several agents | [`JointDataset`] | who saw and did what; actions that there are |
 //! | scales | [`Normaliser`] | the statistics that a policy carries with it |
 //! | judgement | [`check()`], [`show`] | what a person should know before believing a result |
 //!
@@ -77,21 +77,21 @@ mod atomic;
 pub mod card;
 pub mod check;
 pub mod d4rl;
-mod dataset;
+mod episodic;
 mod error;
 mod format;
 pub mod h5;
 pub mod joint;
-mod log;
+mod dataset;
 pub mod minari;
 mod mixture;
 pub mod neorl;
 mod normaliser;
 pub mod npz;
 mod prioritised;
-mod recut;
+mod truncations;
 mod rewards;
-mod ring;
+mod replay_buffer;
 mod select;
 pub mod store;
 mod sum_tree;
@@ -100,17 +100,17 @@ pub mod trajectories;
 mod unread;
 
 pub use check::{Check, Finding, Severity, Show, Summary, check, show};
-pub use dataset::Dataset;
+pub use episodic::EpisodicTransitions;
 pub use error::DataError;
 pub use format::{Format, ReadOptions, WriteOptions, read, write};
-pub use joint::{JointLog, JointTransitions};
-pub use log::{BuildReport, End, Episode, Info, Log, Options, Row, TerminalRows, trajectory_weights};
+pub use joint::{JointDataset, JointTransitions};
+pub use dataset::{BuildReport, End, Episode, Info, Dataset, Options, Row, TerminalRows, trajectory_weights};
 pub use mixture::Mixture;
 pub use normaliser::{Normaliser, Scale};
 pub use prioritised::{Priorities, Prioritised};
-pub use recut::Cuts;
+pub use truncations::Truncations;
 pub use rewards::{Rewards, scale_rewards};
-pub use ring::Ring;
+pub use replay_buffer::ReplayBuffer;
 pub use select::Split;
 pub use sum_tree::SumTree;
 pub use support::{Support, SupportConfig};

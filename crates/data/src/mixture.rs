@@ -1,4 +1,4 @@
-use backcast_core::{Columns, Key, Real, Source, Spec};
+use backcast_core::{Transitions, Key, Real, Source, Spec};
 
 /// Batches of which a share *η* comes from imagination: real rows first, then imagined ones; the batch says how many are real.
 ///
@@ -8,14 +8,14 @@ use backcast_core::{Columns, Key, Real, Source, Spec};
 /// always full, and the odd row is a real one.
 ///
 /// ```
-/// use backcast_core::{Columns, Key, Source, Spec};
-/// use backcast_data::{Mixture, Ring};
-/// let mut real = Columns::new(Spec::new(1, 1));
+/// use backcast_core::{Transitions, Key, Source, Spec};
+/// use backcast_data::{Mixture, ReplayBuffer};
+/// let mut real = Transitions::new(Spec::new(1, 1));
 /// real.push(&[0.0], &[0.0], 0.0, &[0.0], false);
-/// let mut imagined = Ring::new(real.spec(), 8);
+/// let mut imagined = ReplayBuffer::new(real.spec(), 8);
 /// imagined.push(&[1.0], &[0.0], 0.0, &[0.0], false);
 /// let mixture = Mixture::new(&real, &imagined, 0.7);
-/// let mut staging = Columns::new(real.spec());
+/// let mut staging = Transitions::new(real.spec());
 /// let batch = mixture.sample(Key::new(0), 100, &mut staging);
 /// assert_eq!((batch.obs.sum(), batch.real), (70.0, 30));
 /// ```
@@ -59,7 +59,7 @@ impl Source for Mixture<'_> {
 
     /// # Panics
     /// If a part is empty that a row is due from.
-    fn sample_into(&self, key: Key, rows: usize, out: &mut Columns) {
+    fn sample_into(&self, key: Key, rows: usize, out: &mut Transitions) {
         let [real, imagined] = self.counts(rows);
         for (part, name, rows) in [(self.real, "real", real), (self.imagined, "imagined", imagined)] {
             assert!(rows == 0 || !part.is_empty(), "Mixture: {rows} {name} rows are due and there are none");

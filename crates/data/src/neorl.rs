@@ -13,18 +13,18 @@
 //!
 //! Both are read, and what is written has all of them, so that either loader reads it. An episode that `index` closes without a
 //! `done` was cut. Rows after the last of `index` belong to an episode that the file stops in. An array beside these with a row of
-//! numbers for each of the log's is an info; everything else is [noted](Log::unread) and not read.
+//! numbers for each of the log's is an info; everything else is [noted](Dataset::unread) and not read.
 //!
 //! **Trap.** Where there is no `truncated`, `done` does not say why an episode ended. NeoRL's loader counts episodes by it, so
 //! files exist where a horizon sets it. It is taken here for what it says, an end of the environment, unless
-//! [`Cuts::Horizon`](crate::Cuts::Horizon) is asked for: a `done` at that very age is then a cut. A file with both flags is
+//! [`Truncations::Horizon`](crate::Truncations::Horizon) is asked for: a `done` at that very age is then a cut. A file with both flags is
 //! believed.
 //!
 //! **What it cannot hold:** a log without next observations, infos, notes. Writing such a log is an error that names the field;
 //! [`WriteOptions::without`](crate::WriteOptions::without) leaves infos and notes out.
 
 use crate::arrays::{ReadArrays, WriteArrays};
-use crate::{DataError, Format, Log, npz, unread};
+use crate::{DataError, Format, Dataset, npz, unread};
 use backcast_core::Real;
 use std::path::Path;
 
@@ -32,7 +32,7 @@ use std::path::Path;
 const KNOWN: [&str; 7] = ["obs", "action", "reward", "done", "truncated", "next_obs", "index"];
 
 /// Whether the file says of a cut that it is one.
-pub(crate) fn marks_cuts(file: &dyn ReadArrays) -> bool {
+pub(crate) fn marks_truncations(file: &dyn ReadArrays) -> bool {
     file.has("truncated")
 }
 
@@ -40,12 +40,12 @@ pub(crate) fn marks_cuts(file: &dyn ReadArrays) -> bool {
 ///
 /// # Errors
 /// As [`d4rl::read`](crate::d4rl::read).
-pub fn read(path: &Path) -> Result<Log, DataError> {
+pub fn read(path: &Path) -> Result<Dataset, DataError> {
     read_from(&*npz::open(path)?)
 }
 
 /// [`read`] from any container of arrays.
-pub fn read_from(file: &dyn ReadArrays) -> Result<Log, DataError> {
+pub fn read_from(file: &dyn ReadArrays) -> Result<Dataset, DataError> {
     let [rows, obs] = file.matrix("obs", None)?;
     let [_, act] = file.matrix("action", Some(rows))?;
     file.vector("reward", rows)?;
@@ -63,17 +63,17 @@ pub fn read_from(file: &dyn ReadArrays) -> Result<Log, DataError> {
     let columns = [file.reals("obs")?, file.reals("action")?, file.reals("reward")?];
     let next_obs = Some(file.reals("next_obs")?);
     let done = file.flags("done")?;
-    let mut cuts = if file.has("truncated") { file.flags("truncated")? } else { vec![false; rows] };
+    let mut truncated = if file.has("truncated") { file.flags("truncated")? } else { vec![false; rows] };
     if file.has("index") {
         for after in boundaries(file, "index", rows)? {
             if after > 0 {
-                cuts[after - 1] |= !done[after - 1];
+                truncated[after - 1] |= !done[after - 1];
             }
         }
     }
-    let mut log = Log::from_parts([obs, act], columns, next_obs, [done, cuts]).from_origin(file.path());
-    unread::take_in(file, &mut log, &KNOWN)?;
-    Ok(log)
+    let mut dataset = Dataset::from_parts([obs, act], columns, next_obs, [done, truncated]).from_origin(file.path());
+    unread::take_in(file, &mut dataset, &KNOWN)?;
+    Ok(dataset)
 }
 
 /// The integers of `array`, which must rise and lie in `0..=rows`.
@@ -101,35 +101,35 @@ pub(crate) fn boundaries(file: &dyn ReadArrays, array: &str, rows: usize) -> Res
 ///
 /// # Errors
 /// If the layout cannot hold the log, the log is empty, or the system refuses.
-pub fn write(path: &Path, log: &Log) -> Result<(), DataError> {
-    crate::write(path, Format::NeoRl, log, &crate::WriteOptions::default())
+pub fn write(path: &Path, dataset: &Dataset) -> Result<(), DataError> {
+    crate::write(path, Format::NeoRl, dataset, &crate::WriteOptions::default())
 }
 
 /// Writes the arrays of a log that fits ([`unheld`]) into a container.
-pub(crate) fn write_to(file: &mut dyn WriteArrays, log: &Log) -> Result<(), DataError> {
-    let [(_, obs, states), (_, act, actions), (_, _, rewards), (_, _, next)] = log.floats();
-    let rows = log.len();
+pub(crate) fn write_to(file: &mut dyn WriteArrays, dataset: &Dataset) -> Result<(), DataError> {
+    let [(_, obs, states), (_, act, actions), (_, _, rewards), (_, _, next)] = dataset.floats();
+    let rows = dataset.len();
     file.reals("obs", &[rows, obs], states)?;
     file.reals("action", &[rows, act], actions)?;
     file.reals("reward", &[rows, 1], rewards)?;
-    for (name, flags) in ["done", "truncated"].into_iter().zip(log.ends()) {
+    for (name, flags) in ["done", "truncated"].into_iter().zip(dataset.ends()) {
         let numbers: Vec<Real> = flags.iter().map(|&flag| flag as u8 as Real).collect();
         file.reals(name, &[rows, 1], &numbers)?;
     }
     file.reals("next_obs", &[rows, obs], next)?;
-    let whole = log.episodes().into_iter().filter(|e| e.end != crate::End::Unfinished);
+    let whole = dataset.episodes().into_iter().filter(|e| e.end != crate::End::Unfinished);
     file.counts("index", &whole.map(|e| e.after() as i64).collect::<Vec<_>>())
 }
 
 /// What of `log` has no place here, and why.
-pub(crate) fn unheld(log: &Log) -> Option<(String, String)> {
-    if !log.has_next_obs() {
+pub(crate) fn unheld(dataset: &Dataset) -> Option<(String, String)> {
+    if !dataset.has_next_obs() {
         let why = "every row of this layout has one, and the log stores none";
         return Some(("next_observations".into(), why.into()));
     }
-    if let Some(info) = log.infos().first() {
+    if let Some(info) = dataset.infos().first() {
         return Some((format!("infos/{}", info.name), "there is no place for infos; leave `infos` out".into()));
     }
-    let note = log.notes().keys().next()?;
+    let note = dataset.notes().keys().next()?;
     Some((format!("notes/{note}"), "there is no place for notes; leave `notes` out".into()))
 }

@@ -1,4 +1,4 @@
-use backcast_core::{Column, Columns, Real, Slot, State};
+use backcast_core::{Column, Transitions, Real, Slot, State};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 /// [`State`] (for checkpoints) and serialises (for exported policies).
 ///
 /// ```
-/// use backcast_core::{Columns, Spec};
+/// use backcast_core::{Transitions, Spec};
 /// use backcast_data::{Normaliser, Scale};
-/// let mut data = Columns::new(Spec::new(1, 1));
+/// let mut data = Transitions::new(Spec::new(1, 1));
 /// data.push(&[1.0], &[0.0], 0.0, &[3.0], false);
 /// data.push(&[3.0], &[0.0], 0.0, &[5.0], false);
 /// let normaliser = Normaliser::fit(data.batch().obs, Scale::AtLeast(1e-3));
-/// normaliser.apply_columns(&mut data);
+/// normaliser.apply_to_transitions(&mut data);
 /// assert_eq!(data.batch().obs.as_slice().unwrap(), [-1.0, 1.0]);
 /// assert_eq!(data.batch().next_obs.as_slice().unwrap(), [1.0, 3.0]);
 /// ```
@@ -121,7 +121,7 @@ impl Normaliser {
     }
 
     /// Normalises both observations of every transition in place.
-    pub fn apply_columns(&self, columns: &mut Columns) {
+    pub fn apply_to_transitions(&self, columns: &mut Transitions) {
         let shape = (columns.len(), columns.spec().obs);
         for column in [Column::Obs, Column::NextObs] {
             let values = columns.values_mut(column);

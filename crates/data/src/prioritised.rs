@@ -1,5 +1,5 @@
 use crate::SumTree;
-use backcast_core::{Columns, ConfigError, Key, Real, Source, Spec};
+use backcast_core::{Transitions, ConfigError, Key, Real, Source, Spec};
 use std::sync::{Mutex, PoisonError};
 
 /// Who is drawn how often: row *i* with probability *wᵢ^α / Σ w^α*, with or without replacement inside a batch.
@@ -7,12 +7,12 @@ use std::sync::{Mutex, PoisonError};
 /// Owns no rows. [`Priorities::over`] lends it to the rows it was made for, as a [`Source`].
 ///
 /// ```
-/// use backcast_core::{Columns, Key, Source, Spec};
+/// use backcast_core::{Transitions, Key, Source, Spec};
 /// use backcast_data::Priorities;
-/// let mut rows = Columns::new(Spec::new(1, 1));
+/// let mut rows = Transitions::new(Spec::new(1, 1));
 /// (0..4).for_each(|i| rows.push(&[i as _], &[0.0], 0.0, &[0.0], false));
 /// let by = Priorities::new(&[0.0, 1.0, 1.0, 1.0], 1.0, false).unwrap();
-/// let mut staging = Columns::new(rows.spec());
+/// let mut staging = Transitions::new(rows.spec());
 /// let batch = by.over(&rows).sample(Key::new(0), 3, &mut staging);
 /// // Three draws without replacement from three rows of weight: each comes once, and row 0 never.
 /// assert_eq!(batch.obs.sum(), 1.0 + 2.0 + 3.0);
@@ -74,7 +74,7 @@ impl Priorities {
     ///
     /// # Panics
     /// If there are not as many rows as weights.
-    pub fn over<'a>(&'a self, rows: &'a Columns) -> Prioritised<'a> {
+    pub fn over<'a>(&'a self, rows: &'a Transitions) -> Prioritised<'a> {
         let weights = self.lock().tree.len();
         assert_eq!(rows.len(), weights, "Priorities::over: {} rows and {weights} weights", rows.len());
         Prioritised { rows, by: self }
@@ -91,7 +91,7 @@ impl Priorities {
 /// Without replacement, once every row of positive weight has been drawn in a batch, all are put back and may come again.
 #[derive(Clone, Copy, Debug)]
 pub struct Prioritised<'a> {
-    rows: &'a Columns,
+    rows: &'a Transitions,
     by: &'a Priorities,
 }
 
@@ -104,7 +104,7 @@ impl Source for Prioritised<'_> {
         self.rows.len()
     }
 
-    fn sample_into(&self, key: Key, rows: usize, out: &mut Columns) {
+    fn sample_into(&self, key: Key, rows: usize, out: &mut Transitions) {
         let mut draw = self.by.lock();
         draw.put_back();
         for i in 0..rows {

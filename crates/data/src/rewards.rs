@@ -1,5 +1,5 @@
-use crate::Dataset;
-use backcast_core::{Column, Columns, ConfigError, Real};
+use crate::EpisodicTransitions;
+use backcast_core::{Column, Transitions, ConfigError, Real};
 use serde::{Deserialize, Serialize};
 
 /// What a log's rewards are turned into before anything learns from them: always r ↦ scale·r + shift.
@@ -41,7 +41,7 @@ impl Rewards {
     ///
     /// # Errors
     /// If the log leaves the scale open: all its rewards, or the returns of all its episodes, are the same.
-    pub fn scale_and_shift(&self, log: &Dataset) -> Result<[Real; 2], ConfigError> {
+    pub fn scale_and_shift(&self, dataset: &EpisodicTransitions) -> Result<[Real; 2], ConfigError> {
         self.check()?;
         let known = |width: f64, what: &str| {
             let why = format!("cannot be scaled: all {what} of the log are the same");
@@ -51,7 +51,7 @@ impl Rewards {
             Self::Recorded => Ok([1.0, 0.0]),
             Self::Affine { scale, shift } => Ok([scale, shift]),
             Self::Standardise => {
-                let rewards = log.columns().values(Column::Reward);
+                let rewards = dataset.transitions().values(Column::Reward);
                 let n = rewards.len().max(1) as f64;
                 let mean = rewards.iter().map(|&r| r as f64).sum::<f64>() / n;
                 let std = (rewards.iter().map(|&r| (r as f64 - mean).powi(2)).sum::<f64>() / n).sqrt();
@@ -59,7 +59,7 @@ impl Rewards {
                 Ok([(1.0 / std) as Real, (-mean / std) as Real])
             }
             Self::ReturnRange => {
-                let totals = log.episodes().iter().map(|e| e.total);
+                let totals = dataset.episodes().iter().map(|e| e.total);
                 let range = totals.clone().fold(f64::MIN, f64::max) - totals.fold(f64::MAX, f64::min);
                 known(range, "returns")?;
                 Ok([(1000.0 / range) as Real, 0.0])
@@ -69,40 +69,40 @@ impl Rewards {
 }
 
 /// r ↦ scale·r + shift in every row.
-pub fn scale_rewards([scale, shift]: [Real; 2], columns: &mut Columns) {
+pub fn scale_rewards([scale, shift]: [Real; 2], columns: &mut Transitions) {
     columns.values_mut(Column::Reward).iter_mut().for_each(|r| *r = scale * *r + shift);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Log, Options, Row};
+    use crate::{Dataset, Options, Row};
 
-    fn log(rewards: &[Real]) -> Dataset {
-        let mut log = Log::new(1, 1, true);
+    fn dataset(rewards: &[Real]) -> EpisodicTransitions {
+        let mut dataset = Dataset::new(1, 1, true);
         for (t, &reward) in rewards.iter().enumerate() {
             let s = t as Real;
-            log.push(Row {
+            dataset.push(Row {
                 obs: &[s],
                 act: &[0.1],
                 reward,
                 terminal: false,
-                timeout: t % 3 == 2,
+                truncated: t % 3 == 2,
                 next_obs: Some(&[s + 1.0]),
             });
         }
-        log.transitions(&Options::default()).expect("a sound log").0
+        dataset.transitions(&Options::default()).expect("a sound log").0
     }
 
     #[test]
     fn each_does_what_it_says() {
-        let log = log(&[1.0, 2.0, 3.0, 5.0, 5.0, 8.0]);
+        let dataset = dataset(&[1.0, 2.0, 3.0, 5.0, 5.0, 8.0]);
         let after = |rewards: Rewards| {
-            let mut columns = log.columns().clone();
-            scale_rewards(rewards.scale_and_shift(&log).expect("sound"), &mut columns);
+            let mut columns = dataset.transitions().clone();
+            scale_rewards(rewards.scale_and_shift(&dataset).expect("sound"), &mut columns);
             columns.values(Column::Reward).to_vec()
         };
-        assert_eq!(after(Rewards::Recorded), log.columns().values(Column::Reward));
+        assert_eq!(after(Rewards::Recorded), dataset.transitions().values(Column::Reward));
         // Rows at a cut make no transition.
         assert_eq!(after(Rewards::Affine { scale: 2.0, shift: -1.0 }), [1.0, 3.0, 9.0, 9.0]);
         let standard = after(Rewards::Standardise);
@@ -112,14 +112,14 @@ mod tests {
         assert!(mean.abs() < 1e-6 && (variance - 1.0).abs() < 1e-5, "{mean} {variance}");
         // Returns 6 and 18.
         let scale = 1000.0 / 12.0;
-        for (got, r) in after(Rewards::ReturnRange).iter().zip(log.columns().values(Column::Reward)) {
+        for (got, r) in after(Rewards::ReturnRange).iter().zip(dataset.transitions().values(Column::Reward)) {
             assert!((got - scale * r).abs() < 1e-3, "{got} for {r}");
         }
     }
 
     #[test]
     fn what_cannot_be_scaled_is_refused_by_field() {
-        let same = log(&[1.0; 6]);
+        let same = dataset(&[1.0; 6]);
         for rewards in [Rewards::Standardise, Rewards::ReturnRange, Rewards::Affine { scale: 0.0, shift: 0.0 }] {
             assert_eq!(rewards.scale_and_shift(&same).unwrap_err().field, "rewards", "{rewards:?}");
         }

@@ -1,6 +1,6 @@
 //! Parts of a log: some of its episodes, some of its rows, without some of its fields; and a fingerprint of it all.
 
-use crate::{End, Log};
+use crate::{End, Dataset};
 use backcast_core::{ConfigError, Key, Real};
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ pub enum Split {
     Rows(usize),
 }
 
-impl Log {
+impl Dataset {
     /// Two logs that are this one between them: the part that is meant, and the rest, both in the order of the log.
     ///
     /// All but [`Split::Rows`] divide whole episodes; the number of the first part is rounded, and at least one episode
@@ -31,7 +31,7 @@ impl Log {
     ///
     /// # Errors
     /// If a share is not in (0, 1), or either part would be empty.
-    pub fn split(&self, how: Split) -> Result<[Log; 2], ConfigError> {
+    pub fn split(&self, how: Split) -> Result<[Dataset; 2], ConfigError> {
         let episodes = self.episodes();
         let mut order: Vec<usize> = (0..episodes.len()).collect();
         let share = match how {
@@ -70,14 +70,14 @@ impl Log {
     /// The rows of `ranges`, one range after another.
     ///
     /// Where a cut row stores the *next* episode's first state as its next observation (a leak, see
-    /// [`transitions`](Log::transitions)), other rows may follow it now, and the leak could no longer be told from a truth.
+    /// [`transitions`](Dataset::transitions)), other rows may follow it now, and the leak could no longer be told from a truth.
     /// Such a row is given the first state of what follows it now, so that it is still known for what it is. The last row of
     /// all is judged by the others, as ever; if it is the only one, nothing would betray it: then a cut row is left out and
     /// the row before it is cut, and a terminal one has its own state in the place of the next.
     ///
     /// # Panics
     /// If a range reaches beyond the log.
-    pub fn rows(&self, ranges: &[Range<usize>]) -> Log {
+    pub fn rows(&self, ranges: &[Range<usize>]) -> Dataset {
         let last = self.len().saturating_sub(1);
         let leaky = (0..self.len()).any(|t| self.leaks(t) == Some(true));
         let leaks = |t: usize| self.leaks(t).unwrap_or(t == last && self.stops(t) && leaky);
@@ -111,32 +111,32 @@ impl Log {
         if let (Some(next), Some(i)) = (&mut next_obs, lone) {
             next[i * obs..].copy_from_slice(self.obs_at(rows[i]));
         }
-        let [terminal, mut timeout] =
-            [&self.terminal, &self.timeout].map(|flags| rows.iter().map(|&t| flags[t]).collect::<Vec<_>>());
-        cut.into_iter().for_each(|i| timeout[i] = true);
-        let mut log = Log::from_parts(self.widths, columns, next_obs, [terminal, timeout]).from_origin(&self.origin);
+        let [terminal, mut truncated] =
+            [&self.terminal, &self.truncated].map(|flags| rows.iter().map(|&t| flags[t]).collect::<Vec<_>>());
+        cut.into_iter().for_each(|i| truncated[i] = true);
+        let mut dataset = Dataset::from_parts(self.widths, columns, next_obs, [terminal, truncated]).from_origin(&self.origin);
         for info in &self.infos {
-            log.push_info(&info.name, info.width, pick(&info.values, info.width));
+            dataset.push_info(&info.name, info.width, pick(&info.values, info.width));
         }
-        log.set_notes(self.notes().clone());
-        log.unread.clone_from(&self.unread);
-        log
+        dataset.set_notes(self.notes().clone());
+        dataset.unread.clone_from(&self.unread);
+        dataset
     }
 
     /// The log without some of its fields: `infos`, `infos/<name>` or the info's name alone, `notes` or `next_observations`; and
-    /// without a note of what was [not read](Log::unread): by name, by a folder, or `unread` for all. Other names change nothing.
-    pub fn without(&self, fields: &[String]) -> Log {
+    /// without a note of what was [not read](Dataset::unread): by name, by a folder, or `unread` for all. Other names change nothing.
+    pub fn without(&self, fields: &[String]) -> Dataset {
         let named = |field: &str| fields.iter().any(|f| f == field);
-        let mut log = self.clone();
-        log.infos.retain(|info| !named("infos") && !named(&format!("infos/{}", info.name)) && !named(&info.name));
-        log.unread.retain(|unread| !Log::names_unread(fields, &unread.name));
+        let mut dataset = self.clone();
+        dataset.infos.retain(|info| !named("infos") && !named(&format!("infos/{}", info.name)) && !named(&info.name));
+        dataset.unread.retain(|unread| !Dataset::names_unread(fields, &unread.name));
         if named("notes") {
-            log.set_notes(Default::default());
+            dataset.set_notes(Default::default());
         }
         if named("next_observations") {
-            log.next_obs = None;
+            dataset.next_obs = None;
         }
-        log
+        dataset
     }
 
     /// A hash (FNV-1a, 64 bits) of everything the log holds, bit for bit, and of nothing that a file adds: two files of one
@@ -153,7 +153,7 @@ impl Log {
         for (_, _, values) in self.floats() {
             values.iter().for_each(|x| eat(x.to_bits() as u64));
         }
-        let flags = self.terminal.iter().zip(&self.timeout);
+        let flags = self.terminal.iter().zip(&self.truncated);
         flags.for_each(|(&a, &b)| eat(a as u64 | (b as u64) << 1));
         for info in &self.infos {
             text(&mut eat, &info.name);

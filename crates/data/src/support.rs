@@ -42,11 +42,11 @@ impl SupportConfig {
 /// use ndarray::Array2;
 ///
 /// // A ring of radius 1, and nothing in its middle.
-/// let ring = Array2::from_shape_fn((400, 2), |(i, k)| {
+/// let buffer = Array2::from_shape_fn((400, 2), |(i, k)| {
 ///     let angle = i as backcast_core::Real / 400.0 * std::f32::consts::TAU as backcast_core::Real;
 ///     if k == 0 { angle.cos() } else { angle.sin() }
 /// });
-/// let support = Support::of(ring.view(), SupportConfig::default(), Key::new(0))?;
+/// let support = Support::of(buffer.view(), SupportConfig::default(), Key::new(0))?;
 /// assert!(support.contains(&[0.6, 0.8]) && !support.contains(&[0.0, 0.0]));
 /// # Ok::<(), backcast_core::ConfigError>(())
 /// ```
@@ -187,13 +187,13 @@ mod tests {
     fn nearest_is_nearest() {
         let seed = 40;
         for (width, rows) in [(1, 50), (2, 333), (3, 1000), (6, 700)] {
-            let mut log = normal(rows, width, Key::new(seed).name("log"));
+            let mut dataset = normal(rows, width, Key::new(seed).name("log"));
             // Whole columns of equal values, and equal rows.
-            log.column_mut(0).mapv_inplace(|x| (x * 2.0).round());
-            let first = log.row(0).to_owned();
-            log.row_mut(1).assign(&first);
-            let support = Support::of(log.view(), whole(0.9), Key::new(1)).unwrap();
-            let mut standard = log.clone();
+            dataset.column_mut(0).mapv_inplace(|x| (x * 2.0).round());
+            let first = dataset.row(0).to_owned();
+            dataset.row_mut(1).assign(&first);
+            let support = Support::of(dataset.view(), whole(0.9), Key::new(1)).unwrap();
+            let mut standard = dataset.clone();
             support.normaliser.apply(standard.view_mut());
             let slow = |to: &[Real], but: Option<usize>| {
                 let rows = standard.rows().into_iter().enumerate().filter(|(i, _)| Some(*i) != but);
@@ -234,8 +234,8 @@ mod tests {
     #[test]
     fn the_quantile_is_kept_by_rows_like_the_recorded_ones() {
         let seed = 8;
-        let log = normal(5000, 3, Key::new(seed).name("log"));
-        let support = Support::of(log.view(), SupportConfig { rows: 2000, quantile: 0.95 }, Key::new(seed)).unwrap();
+        let dataset = normal(5000, 3, Key::new(seed).name("log"));
+        let support = Support::of(dataset.view(), SupportConfig { rows: 2000, quantile: 0.95 }, Key::new(seed)).unwrap();
         let fresh = normal(4000, 3, Key::new(seed).name("fresh"));
         let inside = fresh.rows().into_iter().filter(|r| support.contains(r.as_slice().unwrap())).count();
         // Of the radius, 2000 draws; of the share, 4000: together a standard error of about 0.006.
@@ -245,8 +245,8 @@ mod tests {
 
     #[test]
     fn the_same_key_chooses_the_same_rows() {
-        let log = normal(3000, 2, Key::new(2));
-        let of = |key| Support::of(log.view(), SupportConfig { rows: 100, quantile: 0.9 }, Key::new(key)).unwrap();
+        let dataset = normal(3000, 2, Key::new(2));
+        let of = |key| Support::of(dataset.view(), SupportConfig { rows: 100, quantile: 0.9 }, Key::new(key)).unwrap();
         assert_eq!((of(1).radius, of(1).rows), (of(1).radius, of(1).rows));
         assert_ne!(of(1).rows, of(2).rows);
     }

@@ -9,7 +9,7 @@
 //! | **flat**, what [`write()`] makes | D4RL's names (see [`d4rl`]), and `offsets [episodes + 1]`: where each trajectory begins, and the end |
 //! | **one by one** | `0/observations`, `0/actions` … `1/observations` …: D4RL's names below the trajectory's number |
 //!
-//! Either way `timeouts`, `next_observations` and infos are optional; what not every trajectory has is [noted](Log::unread) and
+//! Either way `timeouts`, `next_observations` and infos are optional; what not every trajectory has is [noted](Dataset::unread) and
 //! not read. A trajectory whose last row is neither terminal
 //! nor cut was cut, unless it is the last: the list says where trajectories end, and only the last one may have been
 //! unfinished. To make one from a published pickle, in Python:
@@ -20,37 +20,37 @@
 
 use crate::arrays::{ReadArrays, WriteArrays};
 use crate::neorl::boundaries;
-use crate::{DataError, Format, Info, Log, Row, d4rl, npz, unread};
+use crate::{DataError, Format, Info, Dataset, Row, d4rl, npz, unread};
 use std::path::Path;
 
 /// Reads an npz of trajectories.
 ///
 /// # Errors
 /// As [`d4rl::read`].
-pub fn read(path: &Path) -> Result<Log, DataError> {
+pub fn read(path: &Path) -> Result<Dataset, DataError> {
     read_from(&*npz::open(path)?)
 }
 
 /// [`read`] from any container of arrays.
-pub fn read_from(file: &dyn ReadArrays) -> Result<Log, DataError> {
+pub fn read_from(file: &dyn ReadArrays) -> Result<Dataset, DataError> {
     if !file.has("offsets") {
         return one_by_one(file);
     }
-    let mut log = d4rl::read_among(file, &["offsets"])?;
-    let offsets = boundaries(file, "offsets", log.len())?;
+    let mut dataset = d4rl::read_among(file, &["offsets"])?;
+    let offsets = boundaries(file, "offsets", dataset.len())?;
     let ends = (offsets.first().copied(), offsets.last().copied());
-    if ends != (Some(0), Some(log.len())) {
-        let expected = format!("[episodes + 1] from 0 to {}", log.len());
+    if ends != (Some(0), Some(dataset.len())) {
+        let expected = format!("[episodes + 1] from 0 to {}", dataset.len());
         return Err(file.misshapen("offsets", vec![offsets.len()], expected));
     }
     for &after in &offsets[1..offsets.len() - 1] {
-        log.timeout[after - 1] |= !log.terminal[after - 1];
+        dataset.truncated[after - 1] |= !dataset.terminal[after - 1];
     }
-    Ok(log)
+    Ok(dataset)
 }
 
-fn one_by_one(file: &dyn ReadArrays) -> Result<Log, DataError> {
-    let mut log: Option<Log> = None;
+fn one_by_one(file: &dyn ReadArrays) -> Result<Dataset, DataError> {
+    let mut dataset: Option<Dataset> = None;
     let mut infos: Vec<Info> = Vec::new();
     let mut count = 0;
     for episode in 0.. {
@@ -59,13 +59,13 @@ fn one_by_one(file: &dyn ReadArrays) -> Result<Log, DataError> {
             break;
         }
         let one = d4rl::read_from(&Below { file, prefix: format!("{episode}/"), names: below(file, episode) })?;
-        let all = log.get_or_insert_with(|| Log::new(one.widths[0], one.widths[1], one.has_next_obs()));
+        let all = dataset.get_or_insert_with(|| Dataset::new(one.widths[0], one.widths[1], one.has_next_obs()));
         if one.widths() != all.widths() || one.has_next_obs() != all.has_next_obs() {
             let expected = format!("the widths {:?} and fields of trajectory 0", all.widths());
             return Err(file.misshapen(&name("observations"), one.widths().into(), expected));
         }
         if let Some(t) = all.len().checked_sub(1) {
-            all.timeout[t] |= !all.terminal[t];
+            all.truncated[t] |= !all.terminal[t];
         }
         (0..one.len()).for_each(|t| all.push(Row { ..one.row(t) }));
         one.unread().iter().for_each(|u| all.note_unread(name(&u.name), u.shape.clone(), u.why.clone()));
@@ -90,17 +90,17 @@ fn one_by_one(file: &dyn ReadArrays) -> Result<Log, DataError> {
         count += 1;
     }
     let missing = || DataError::Missing { file: file.path().into(), dataset: "offsets".into() };
-    let mut log = log.ok_or_else(missing)?;
-    infos.into_iter().for_each(|info| log.push_info(info.name, info.width, info.values));
+    let mut dataset = dataset.ok_or_else(missing)?;
+    infos.into_iter().for_each(|info| dataset.push_info(info.name, info.width, info.values));
     for name in file.names() {
         let number = name.split_once('/').and_then(|(number, _)| number.parse::<usize>().ok());
         if number.is_none_or(|number| number >= count) {
             let shape = file.entry(name).map(|entry| entry.shape).unwrap_or_default();
-            log.note_unread(name, shape, format!("it lies in none of the trajectories 0 to {}", count - 1));
+            dataset.note_unread(name, shape, format!("it lies in none of the trajectories 0 to {}", count - 1));
         }
     }
-    file.others().into_iter().for_each(|name| log.note_unread(name, Vec::new(), unread::NO_ARRAY));
-    Ok(log.from_origin(file.path()))
+    file.others().into_iter().for_each(|name| dataset.note_unread(name, Vec::new(), unread::NO_ARRAY));
+    Ok(dataset.from_origin(file.path()))
 }
 
 /// The names below one trajectory's number.
@@ -142,13 +142,13 @@ impl ReadArrays for Below<'_> {
 ///
 /// # Errors
 /// As [`d4rl::write`].
-pub fn write(path: &Path, log: &Log) -> Result<(), DataError> {
-    crate::write(path, Format::Trajectories, log, &crate::WriteOptions::default())
+pub fn write(path: &Path, dataset: &Dataset) -> Result<(), DataError> {
+    crate::write(path, Format::Trajectories, dataset, &crate::WriteOptions::default())
 }
 
 /// Writes the arrays of `log` and the offsets of its episodes into a container.
-pub(crate) fn write_to(file: &mut dyn WriteArrays, log: &Log) -> Result<(), DataError> {
-    d4rl::write_to(file, log)?;
-    let offsets: Vec<i64> = std::iter::once(0).chain(log.episodes().iter().map(|e| e.after() as i64)).collect();
+pub(crate) fn write_to(file: &mut dyn WriteArrays, dataset: &Dataset) -> Result<(), DataError> {
+    d4rl::write_to(file, dataset)?;
+    let offsets: Vec<i64> = std::iter::once(0).chain(dataset.episodes().iter().map(|e| e.after() as i64)).collect();
     file.counts("offsets", &offsets)
 }

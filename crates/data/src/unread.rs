@@ -1,7 +1,7 @@
 //! What is in a file and in no field of its log: noted by name, so that nothing is lost without a word.
 
 use crate::arrays::ReadArrays;
-use crate::{DataError, Log};
+use crate::{DataError, Dataset};
 use serde::Serialize;
 use std::fmt;
 
@@ -28,7 +28,7 @@ pub(crate) const NO_ARRAY: &str = "it is no array: a link to another place, or a
 /// What [`WriteOptions::without`](crate::WriteOptions::without) calls everything that was passed over.
 pub(crate) const ALL: &str = "unread";
 
-impl Log {
+impl Dataset {
     /// What its file holds beside it, by name: [`write()`](crate::write()) refuses until each is left out on purpose.
     pub fn unread(&self) -> &[Unread] {
         &self.unread
@@ -51,10 +51,10 @@ impl Log {
 }
 
 /// Takes in what a layout does not know: arrays with a row of numbers for each of the log's become
-/// [infos](Log::infos), by their names below `infos/` or by their own; the rest is noted.
+/// [infos](Dataset::infos), by their names below `infos/` or by their own; the rest is noted.
 ///
 /// What lies in `metadata` describes the file, whatever its shape, and is no row of anything.
-pub(crate) fn take_in(file: &dyn ReadArrays, log: &mut Log, known: &[&str]) -> Result<(), DataError> {
+pub(crate) fn take_in(file: &dyn ReadArrays, dataset: &mut Dataset, known: &[&str]) -> Result<(), DataError> {
     for name in file.names() {
         if known.contains(&name.as_str()) {
             continue;
@@ -64,7 +64,7 @@ pub(crate) fn take_in(file: &dyn ReadArrays, log: &mut Log, known: &[&str]) -> R
             Ok(entry) => entry,
             Err(error) if info.is_some() => return Err(error),
             Err(error) => {
-                log.note_unread(name, Vec::new(), format!("it cannot be read: {error}"));
+                dataset.note_unread(name, Vec::new(), format!("it cannot be read: {error}"));
                 continue;
             }
         };
@@ -73,19 +73,19 @@ pub(crate) fn take_in(file: &dyn ReadArrays, log: &mut Log, known: &[&str]) -> R
         let why = match () {
             () if name.starts_with("metadata/") => "it describes the file and is no row of anything".into(),
             () if entry.kind.bytes() == 0 => format!("it holds {}, not numbers", entry.kind),
-            () if entry.shape.first() != Some(&log.len()) || width == 0 => {
-                format!("it has no row for each of the log's {}", log.len())
+            () if entry.shape.first() != Some(&dataset.len()) || width == 0 => {
+                format!("it has no row for each of the log's {}", dataset.len())
             }
-            () if log.infos().iter().any(|other| other.name == short) => format!("`infos/{short}` has its name"),
+            () if dataset.infos().iter().any(|other| other.name == short) => format!("`infos/{short}` has its name"),
             () => {
-                log.push_info(short, width, file.reals(name)?);
+                dataset.push_info(short, width, file.reals(name)?);
                 continue;
             }
         };
-        log.note_unread(name, entry.shape, why);
+        dataset.note_unread(name, entry.shape, why);
     }
     for name in file.others() {
-        log.note_unread(name, Vec::new(), NO_ARRAY);
+        dataset.note_unread(name, Vec::new(), NO_ARRAY);
     }
     Ok(())
 }

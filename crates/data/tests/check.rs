@@ -5,14 +5,14 @@ mod shared;
 
 use backcast_core::Real;
 use backcast_data::check::{Check, Finding, Listing, Severity, Show, check, show};
-use backcast_data::{Log, Row, d4rl};
+use backcast_data::{Dataset, Row, d4rl};
 use shared::{Next, counters, recorded};
 use std::path::Path;
 
-fn checked(log: &Log) -> Check {
+fn checked(dataset: &Dataset) -> Check {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log.hdf5");
-    d4rl::write(&path, log).unwrap();
+    d4rl::write(&path, dataset).unwrap();
     check(&path).unwrap()
 }
 
@@ -21,22 +21,22 @@ fn named<'a>(check: &'a Check, name: &str) -> Option<&'a Finding> {
 }
 
 /// A log of stored next observations whose row 5 does not lead where row 6 is.
-fn broken() -> Log {
-    let mut log = Log::new(2, 1, true);
+fn broken() -> Dataset {
+    let mut dataset = Dataset::new(2, 1, true);
     for t in 0..10 {
         let x = t as Real;
         let next = if t == 5 { 50.0 } else { x + 1.0 };
         let act = if t == 3 { Real::NAN } else { 1.5 };
-        log.push(Row {
+        dataset.push(Row {
             obs: &[x, 4.0],
             act: &[act],
             reward: 1.0,
             terminal: false,
-            timeout: t == 9,
+            truncated: t == 9,
             next_obs: Some(&[next, 4.0]),
         });
     }
-    log
+    dataset
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn a_clean_file_passes() {
     let check = checked(&counters(&[5, 4], &[true, false], Next::True));
     assert!(check.passed() && check.findings.iter().all(|f| f.severity == Severity::Info), "{check}");
     let summary = check.summary.unwrap();
-    assert_eq!((summary.rows, summary.episodes, summary.terminals, summary.timeouts), (9, 2, 1, 1));
+    assert_eq!((summary.rows, summary.episodes, summary.terminals, summary.truncated), (9, 2, 1, 1));
     assert_eq!((summary.returns.mean, summary.returns.min, summary.returns.max), (8.0, 6.0, 10.0));
     assert_eq!((summary.lengths.mean, summary.rewards.max, summary.beyond_one), (4.5, 4.0, 0.0));
 }
@@ -75,20 +75,20 @@ fn every_fault_is_found_with_its_row_and_the_worst_comes_first() {
 
 #[test]
 fn rounding_between_two_copies_of_a_state_is_no_error() {
-    let mut log = Log::new(1, 1, true);
+    let mut dataset = Dataset::new(1, 1, true);
     for t in 0..4 {
         let next = t as Real + 1.0 + if t == 1 { 1e-6 } else { 0.0 };
         let (act, reward) = ([0.1 * t as Real], t as Real);
-        log.push(Row {
+        dataset.push(Row {
             obs: &[t as Real],
             act: &act,
             reward,
             terminal: t == 3,
-            timeout: false,
+            truncated: false,
             next_obs: Some(&[next]),
         });
     }
-    let check = checked(&log);
+    let check = checked(&dataset);
     assert_eq!(named(&check, "disagreements").unwrap().severity, Severity::Info);
     assert!(check.passed());
 }
@@ -97,13 +97,13 @@ fn rounding_between_two_copies_of_a_state_is_no_error() {
 fn leaks_repetitions_and_duplicates_are_counted() {
     let leaking = checked(&counters(&[3, 3, 3], &[false, true, false], Next::Leaking));
     let summary = leaking.summary.as_ref().unwrap();
-    assert_eq!((summary.leaking_timeouts, summary.leaking_terminals), (1, 1));
+    assert_eq!((summary.leaking_truncated, summary.leaking_terminals), (1, 1));
     assert!(named(&leaking, "leaking_timeouts").is_some() && named(&leaking, "leaking_terminals").is_some());
-    let mut log = Log::new(1, 1, false);
-    for (s, timeout) in [(0.0, false), (1.0, true), (1.0, false), (0.0, false), (0.0, false), (2.0, false)] {
-        log.push(Row { obs: &[s], act: &[0.0], reward: s, terminal: false, timeout, next_obs: None });
+    let mut dataset = Dataset::new(1, 1, false);
+    for (s, truncated) in [(0.0, false), (1.0, true), (1.0, false), (0.0, false), (0.0, false), (2.0, false)] {
+        dataset.push(Row { obs: &[s], act: &[0.0], reward: s, terminal: false, truncated, next_obs: None });
     }
-    let check = checked(&log);
+    let check = checked(&dataset);
     // Rows 3 and 4 equal row 0; row 2 differs from row 1 in its flag.
     assert_eq!(check.summary.as_ref().unwrap().duplicates, 2);
     assert_eq!(check.summary.as_ref().unwrap().stale, 1);

@@ -98,7 +98,7 @@ fn members_of_an_archive_that_share_bytes_are_refused() {
 fn one_dataset_under_many_names_is_counted_as_often_as_it_is_read() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/links_many.h5");
     let length = std::fs::metadata(&path).unwrap().len();
-    match read(&path, &ReadOptions::default()).map(|log| log.infos().len()) {
+    match read(&path, &ReadOptions::default()).map(|dataset| dataset.infos().len()) {
         Err(DataError::TooLarge { declared, limit, .. }) => {
             assert!(declared > limit as u128 && limit == length * h5::MAX_RATIO)
         }
@@ -126,7 +126,7 @@ fn categories_are_not_spread_over_more_memory_than_the_file_can_stand_for() {
         read(&directory.path().join("set"), &ReadOptions::default())
     };
     assert_eq!(load(4).unwrap().widths(), [256, 1]);
-    match load(1024).map(|log| log.widths()) {
+    match load(1024).map(|dataset| dataset.widths()) {
         Err(DataError::TooLarge { dataset, .. }) => assert_eq!(dataset, "episode_0/observations"),
         other => panic!("{other:?}"),
     }
@@ -139,7 +139,7 @@ fn the_bombs_that_were_reported_are_refused() {
         let Some(path) = shared::recorded(test, &format!("../cases/hostile/{name}")) else { return };
         let mut found = None;
         let counted =
-            allocation_counter::measure(|| found = Some(read(&path, &ReadOptions::default()).map(|log| log.len())));
+            allocation_counter::measure(|| found = Some(read(&path, &ReadOptions::default()).map(|dataset| dataset.len())));
         assert!(matches!(found, Some(Err(_))), "{name}: {found:?}");
         assert!(counted.bytes_max < 700 << 20, "{name}: {} bytes", counted.bytes_max);
     }

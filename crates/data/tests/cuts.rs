@@ -6,7 +6,7 @@
 mod shared;
 
 use backcast_core::{Key, Real};
-use backcast_data::{DataError, Log, check, d4rl};
+use backcast_data::{DataError, Dataset, check, d4rl};
 use std::path::{Path, PathBuf};
 
 /// What the blocks of an HDF5 file begin with.
@@ -38,7 +38,7 @@ fn boundaries(bytes: &[u8]) -> Vec<usize> {
 }
 
 /// Whether `bytes` are refused. If they are not, they must be read as the whole file is.
-fn refused(path: &Path, bytes: &[u8], whole: &Log, what: &str) -> Option<DataError> {
+fn refused(path: &Path, bytes: &[u8], whole: &Dataset, what: &str) -> Option<DataError> {
     std::fs::write(path, bytes).unwrap();
     match d4rl::read(path) {
         Err(error) => {
@@ -46,8 +46,8 @@ fn refused(path: &Path, bytes: &[u8], whole: &Log, what: &str) -> Option<DataErr
             assert!(!error.to_string().contains("panicked"), "{what}: {error}");
             Some(error)
         }
-        Ok(log) => {
-            assert!(log.from_origin(whole.origin()) == *whole, "{what}: read as something else");
+        Ok(dataset) => {
+            assert!(dataset.from_origin(whole.origin()) == *whole, "{what}: read as something else");
             None
         }
     }
@@ -58,10 +58,10 @@ fn every_layout_is_read_to_the_last_row() {
     let files = fixtures("layout_");
     assert!(files.len() >= 12, "only {} layouts", files.len());
     for path in files {
-        let log = d4rl::read(&path).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(log.widths(), [3, 2], "{}", path.display());
-        for t in 0..log.len() {
-            let (row, x) = (log.row(t), t as Real);
+        let dataset = d4rl::read(&path).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(dataset.widths(), [3, 2], "{}", path.display());
+        for t in 0..dataset.len() {
+            let (row, x) = (dataset.row(t), t as Real);
             assert_eq!(row.obs, [x, x + 0.125, x + 0.25], "{}, row {t}", path.display());
             assert_eq!(
                 (row.act[1], row.reward),
@@ -69,7 +69,7 @@ fn every_layout_is_read_to_the_last_row() {
                 "{}, row {t}",
                 path.display()
             );
-            assert_eq!((row.terminal, row.timeout), (t % 40 == 19, t % 40 == 39), "{}, row {t}", path.display());
+            assert_eq!((row.terminal, row.truncated), (t % 40 == 19, t % 40 == 39), "{}, row {t}", path.display());
         }
     }
 }
@@ -161,7 +161,7 @@ fn rows_that_were_never_written_are_missing_and_not_zero() {
     assert_eq!(files.len(), 6);
     for path in files {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let error = d4rl::read(&path).map(|log| log.row(13).obs.to_vec()).expect_err(&name);
+        let error = d4rl::read(&path).map(|dataset| dataset.row(13).obs.to_vec()).expect_err(&name);
         let DataError::Incomplete { dataset, found, expected, row, .. } = &error else { panic!("{name}: {error}") };
         let parts = match &name[..] {
             "gap_single" | "gap_contiguous" => (0, 1, 0),

@@ -5,7 +5,7 @@
 mod shared;
 
 use backcast_core::{Key, Real};
-use backcast_data::{DataError, End, Log, check, d4rl, h5};
+use backcast_data::{DataError, End, Dataset, check, d4rl, h5};
 use rust_hdf5::H5File;
 use shared::{Next, counters};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,15 +18,15 @@ fn fixture(name: &str) -> PathBuf {
 /// A valid file of ours, with everything in it.
 fn ours(directory: &Path) -> PathBuf {
     let path = directory.join("ours.hdf5");
-    let mut log = counters(&[40, 30, 50], &[true, false, false], Next::True);
-    let rows = log.len();
-    log.push_info("qpos", 2, (0..2 * rows).map(|i| (i as Real).sin()).collect());
-    d4rl::write(&path, &log).unwrap();
+    let mut dataset = counters(&[40, 30, 50], &[true, false, false], Next::True);
+    let rows = dataset.len();
+    dataset.push_info("qpos", 2, (0..2 * rows).map(|i| (i as Real).sin()).collect());
+    d4rl::write(&path, &dataset).unwrap();
     path
 }
 
 /// Reads `path` in every way there is. What matters is that it comes back.
-fn try_everything(path: &Path, what: &str) -> Result<Log, DataError> {
+fn try_everything(path: &Path, what: &str) -> Result<Dataset, DataError> {
     let length = std::fs::metadata(path).unwrap().len();
     let mut result = None;
     let counted = allocation_counter::measure(|| {
@@ -51,19 +51,19 @@ fn try_everything(path: &Path, what: &str) -> Result<Log, DataError> {
 #[test]
 fn files_written_by_h5py_are_read_whatever_their_element_types() {
     for name in ["h5py_plain.h5", "h5py_odd.h5"] {
-        let log = try_everything(&fixture(name), name).unwrap();
-        assert_eq!((log.len(), log.widths(), log.has_next_obs()), (60, [3, 2], name == "h5py_plain.h5"));
+        let dataset = try_everything(&fixture(name), name).unwrap();
+        assert_eq!((dataset.len(), dataset.widths(), dataset.has_next_obs()), (60, [3, 2], name == "h5py_plain.h5"));
         let reward = |t: usize| if name == "h5py_plain.h5" { t as Real / 2.0 } else { 2.0 * t as Real };
         for t in 0..60 {
-            let (row, x) = (log.row(t), t as Real);
+            let (row, x) = (dataset.row(t), t as Real);
             assert_eq!(row.obs, [x, x + 0.125, x + 0.25], "{name}, row {t}");
             assert_eq!(row.act, [((t % 5) as Real - 2.0) / 4.0; 2], "{name}, row {t}");
             assert_eq!(row.reward, reward(t), "{name}, row {t}");
             assert!(row.next_obs.is_none_or(|next| next == [x + 1.0, x + 1.125, x + 1.25]), "{name}, row {t}");
         }
-        let ends: Vec<_> = log.episodes().iter().map(|e| (e.rows, e.end)).collect();
-        assert_eq!(ends, [(20, End::Terminal), (20, End::Timeout), (20, End::Timeout)], "{name}");
-        let infos: Vec<_> = log.infos().iter().map(|info| (info.name.as_str(), info.width)).collect();
+        let ends: Vec<_> = dataset.episodes().iter().map(|e| (e.rows, e.end)).collect();
+        assert_eq!(ends, [(20, End::Terminal), (20, End::Truncated), (20, End::Truncated)], "{name}");
+        let infos: Vec<_> = dataset.infos().iter().map(|info| (info.name.as_str(), info.width)).collect();
         assert_eq!(infos, if name == "h5py_plain.h5" { vec![("qpos", 2)] } else { vec![] });
     }
 }
@@ -78,8 +78,8 @@ fn a_file_cut_short_anywhere_is_an_error() {
             std::fs::write(&path, &bytes[..length]).unwrap();
             let what = format!("{} cut to {length} of {}", source.display(), bytes.len());
             // A writer may leave padding at the end: then nothing is missing, and nothing may differ.
-            if let Ok(log) = try_everything(&path, &what) {
-                assert!(log.from_origin(&source) == whole, "{what}: read as something else");
+            if let Ok(dataset) = try_everything(&path, &what) {
+                assert!(dataset.from_origin(&source) == whole, "{what}: read as something else");
             }
         }
     }

@@ -3,7 +3,7 @@
 
 mod shared;
 
-use backcast_core::{Columns, Spec};
+use backcast_core::{Transitions, Spec};
 use backcast_data::store::Stored;
 use backcast_data::{DataError, Format, ReadOptions, WriteOptions, h5, npz, read, write};
 use shared::{Next, counters};
@@ -14,16 +14,16 @@ use std::path::Path;
 const FILES: [Format; 5] = [Format::D4rl, Format::Npz, Format::NeoRl, Format::Trajectories, Format::Columns];
 
 fn transitions(path: &Path) -> Result<(), DataError> {
-    let mut rows = Columns::new(Spec::new(1, 1));
+    let mut rows = Transitions::new(Spec::new(1, 1));
     rows.push(&[0.0], &[0.5], 1.0, &[1.0], true);
     Stored::write(path, &rows)
 }
 
 /// Every way in which this crate puts a file somewhere.
 fn every_way(path: &Path) -> Vec<(String, Result<(), DataError>)> {
-    let log = counters(&[3, 2], &[true, false], Next::True);
+    let dataset = counters(&[3, 2], &[true, false], Next::True);
     let formats =
-        FILES.into_iter().map(|format| (format.to_string(), write(path, format, &log, &WriteOptions::default())));
+        FILES.into_iter().map(|format| (format.to_string(), write(path, format, &dataset, &WriteOptions::default())));
     let mut all: Vec<_> = formats.collect();
     all.push(("transitions".into(), transitions(path)));
     all.push(("h5::create".into(), h5::create(path).map(drop)));
@@ -72,22 +72,22 @@ fn a_link_stays_a_link_and_what_it_leads_to_is_replaced() {
     let [link, second] = ["link", "second"].map(|name| directory.path().join(name));
     symlink("elsewhere/log.npz", &link).unwrap();
     symlink("link", &second).unwrap();
-    let log = counters(&[3, 2], &[true, false], Next::True);
+    let dataset = counters(&[3, 2], &[true, false], Next::True);
     // Once where nothing is yet, and once over what is there.
     for _ in 0..2 {
-        write(&second, Format::Npz, &log, &WriteOptions::default()).unwrap();
+        write(&second, Format::Npz, &dataset, &WriteOptions::default()).unwrap();
         assert!(second.is_symlink() && link.is_symlink());
         let target = elsewhere.join("log.npz");
         assert!(target.is_file() && !target.is_symlink());
-        assert_eq!(read(&target, &ReadOptions::default()).unwrap().fingerprint(), log.fingerprint());
+        assert_eq!(read(&target, &ReadOptions::default()).unwrap().fingerprint(), dataset.fingerprint());
     }
     transitions(&link).unwrap();
     assert!(link.is_symlink() && Stored::open(&elsewhere.join("log.npz")).is_ok());
     assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 1);
     // A link that leads to itself leads nowhere.
-    let ring = directory.path().join("ring");
-    symlink("ring", &ring).unwrap();
-    assert!(write(&ring, Format::Npz, &log, &WriteOptions::default()).is_err() && ring.is_symlink());
+    let buffer = directory.path().join("ring");
+    symlink("ring", &buffer).unwrap();
+    assert!(write(&buffer, Format::Npz, &dataset, &WriteOptions::default()).is_err() && buffer.is_symlink());
 }
 
 #[test]

@@ -4,7 +4,7 @@
 mod shared;
 
 use backcast_core::{Key, Real};
-use backcast_data::{Cuts, DataError, Format, Log, ReadOptions, Row, WriteOptions, npz, read, write};
+use backcast_data::{Truncations, DataError, Format, Dataset, ReadOptions, Row, WriteOptions, npz, read, write};
 use proptest::prelude::*;
 use shared::{Next, counters};
 use std::path::{Path, PathBuf};
@@ -42,9 +42,9 @@ fn value(key: Key, i: usize) -> Real {
     }
 }
 
-fn log(shape: &Shape) -> Log {
+fn dataset(shape: &Shape) -> Dataset {
     let (key, [obs, act]) = (Key::new(shape.seed), shape.widths);
-    let mut log = Log::new(obs, act, shape.next);
+    let mut dataset = Dataset::new(obs, act, shape.next);
     let mut count = 0;
     let mut draw = |width: usize| -> Vec<Real> {
         count += width;
@@ -55,23 +55,23 @@ fn log(shape: &Shape) -> Log {
         for t in 0..rows {
             let (last, next) = (t + 1 == rows, draw(obs));
             let closed = last && !(shape.open && e + 1 == shape.lengths.len());
-            log.push(Row {
+            dataset.push(Row {
                 obs: &state,
                 act: &draw(act),
                 reward: draw(1)[0],
                 terminal: closed && end != 1,
-                timeout: closed && end != 0,
+                truncated: closed && end != 0,
                 next_obs: shape.next.then_some(&next),
             });
             state = next;
         }
     }
     for &(name, width) in &shape.infos {
-        let values = draw(width * log.len());
-        log.push_info(name, width, values);
+        let values = draw(width * dataset.len());
+        dataset.push_info(name, width, values);
     }
-    shape.notes.iter().for_each(|(name, text)| log.set_note(name, text));
-    log
+    shape.notes.iter().for_each(|(name, text)| dataset.set_note(name, text));
+    dataset
 }
 
 fn shapes() -> impl Strategy<Value = Shape> {
@@ -87,16 +87,16 @@ fn shapes() -> impl Strategy<Value = Shape> {
 }
 
 /// Equality of bits, which `==` is not where a NaN is.
-fn same(a: &Log, b: &Log) -> bool {
+fn same(a: &Dataset, b: &Dataset) -> bool {
     let bits = |values: &[Real]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-    let rows = |log: &Log| {
+    let rows = |dataset: &Dataset| {
         let row = |t| {
-            let row: Row<'_> = log.row(t);
-            (bits(row.obs), bits(row.act), row.reward.to_bits(), row.terminal, row.timeout, row.next_obs.map(bits))
+            let row: Row<'_> = dataset.row(t);
+            (bits(row.obs), bits(row.act), row.reward.to_bits(), row.terminal, row.truncated, row.next_obs.map(bits))
         };
-        (0..log.len()).map(row).collect::<Vec<_>>()
+        (0..dataset.len()).map(row).collect::<Vec<_>>()
     };
-    let infos = |log: &Log| log.infos().iter().map(|i| (i.name.clone(), i.width, bits(&i.values))).collect::<Vec<_>>();
+    let infos = |dataset: &Dataset| dataset.infos().iter().map(|i| (i.name.clone(), i.width, bits(&i.values))).collect::<Vec<_>>();
     let equal = a.widths() == b.widths() && rows(a) == rows(b) && infos(a) == infos(b) && a.notes() == b.notes();
     assert_eq!(equal, a.fingerprint() == b.fingerprint(), "a fingerprint that does not tell the same");
     equal
@@ -123,7 +123,7 @@ proptest! {
     #[test]
     fn every_pair_of_formats_converts_to_the_same_bits(shape in shapes()) {
         let directory = tempfile::tempdir().unwrap();
-        let (original, options) = (log(&shape), WriteOptions::default());
+        let (original, options) = (dataset(&shape), WriteOptions::default());
         for from in formats() {
             let first = there(directory.path(), from, "first");
             match (write(&first, from, &original, &options), unheld(from, &shape)) {
@@ -152,18 +152,18 @@ proptest! {
     }
 }
 
-fn simple(next: Next) -> Log {
-    let mut log = counters(&[4, 3], &[true, false], next);
-    log.push_info("qpos", 1, (0..7).map(|t| t as Real).collect());
-    log.set_note("author", "[\"A\"]");
-    log
+fn simple(next: Next) -> Dataset {
+    let mut dataset = counters(&[4, 3], &[true, false], next);
+    dataset.push_info("qpos", 1, (0..7).map(|t| t as Real).collect());
+    dataset.set_note("author", "[\"A\"]");
+    dataset
 }
 
 #[test]
 fn what_a_format_cannot_hold_can_be_left_out() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("light.npz");
-    let log = simple(Next::True);
+    let dataset = simple(Next::True);
     for (fields, refused) in [
         (&["infos"][..], Some("notes/author")),
         (&["notes"], Some("infos/qpos")),
@@ -171,11 +171,11 @@ fn what_a_format_cannot_hold_can_be_left_out() {
         (&["infos", "notes", "next_observations"], Some("next_observations")),
     ] {
         let without = fields.iter().map(|f| f.to_string()).collect();
-        let done = write(&path, Format::NeoRl, &log, &WriteOptions { without, ..WriteOptions::default() });
+        let done = write(&path, Format::NeoRl, &dataset, &WriteOptions { without, ..WriteOptions::default() });
         match (done, refused) {
             (Ok(()), None) => {
                 let read = read(&path, &ReadOptions::default()).unwrap();
-                assert!(read.infos().is_empty() && read.notes().is_empty() && read.episodes() == log.episodes());
+                assert!(read.infos().is_empty() && read.notes().is_empty() && read.episodes() == dataset.episodes());
             }
             (Err(DataError::Unheld { field, .. }), Some(expected)) => assert_eq!(field, expected),
             (done, expected) => panic!("{fields:?}: {done:?}, not {expected:?}"),
@@ -187,21 +187,21 @@ fn what_a_format_cannot_hold_can_be_left_out() {
 fn minari_refuses_what_it_cannot_know_and_repeats_an_observation_when_asked() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("set");
-    let log = simple(Next::None);
-    let error = write(&path, Format::Minari, &log, &WriteOptions::default()).unwrap_err();
+    let dataset = simple(Next::None);
+    let error = write(&path, Format::Minari, &dataset, &WriteOptions::default()).unwrap_err();
     assert!(error.to_string().contains("--repeat-final") && !path.exists(), "{error}");
     let options = WriteOptions { repeat_final: true, ..WriteOptions::default() };
-    write(&path, Format::Minari, &log, &options).unwrap();
+    write(&path, Format::Minari, &dataset, &options).unwrap();
     // All three names of a dataset lead to it.
     for name in ["", "data", "data/main_data.hdf5"] {
-        assert!(same(&log, &read(&path.join(name), &ReadOptions::default()).unwrap()), "{name}");
+        assert!(same(&dataset, &read(&path.join(name), &ReadOptions::default()).unwrap()), "{name}");
     }
-    let again = write(&path, Format::Minari, &log, &options).unwrap_err();
+    let again = write(&path, Format::Minari, &dataset, &options).unwrap_err();
     assert!(again.to_string().contains("remove it first"), "{again}");
     // A stored next observation that is not the next row's observation.
     let mut torn = counters(&[2], &[true], Next::True);
-    torn.push(Row { obs: &[9.0], act: &[0.0], reward: 0.0, terminal: false, timeout: false, next_obs: Some(&[10.0]) });
-    torn.push(Row { obs: &[11.0], act: &[0.0], reward: 0.0, terminal: true, timeout: false, next_obs: Some(&[12.0]) });
+    torn.push(Row { obs: &[9.0], act: &[0.0], reward: 0.0, terminal: false, truncated: false, next_obs: Some(&[10.0]) });
+    torn.push(Row { obs: &[11.0], act: &[0.0], reward: 0.0, terminal: true, truncated: false, next_obs: Some(&[12.0]) });
     match write(&directory.path().join("torn"), Format::Minari, &torn, &WriteOptions::default()).unwrap_err() {
         DataError::Unheld { field, why, .. } => assert!(field == "next_observations" && why.contains("row 2"), "{why}"),
         other => panic!("{other}"),
@@ -212,12 +212,12 @@ fn minari_refuses_what_it_cannot_know_and_repeats_an_observation_when_asked() {
 fn names_that_are_no_paths_and_columns_that_are_not_there_are_refused_everywhere() {
     let directory = tempfile::tempdir().unwrap();
     let with = |infos: &[(&str, usize)]| {
-        let mut log = counters(&[2], &[true], Next::True);
-        infos.iter().for_each(|&(name, width)| log.push_info(name, width, vec![0.0; 2 * width]));
-        log
+        let mut dataset = counters(&[2], &[true], Next::True);
+        infos.iter().for_each(|&(name, width)| dataset.push_info(name, width, vec![0.0; 2 * width]));
+        dataset
     };
-    let mut narrow = Log::new(1, 0, false);
-    narrow.push(Row { obs: &[0.0], act: &[], reward: 0.0, terminal: true, timeout: false, next_obs: None });
+    let mut narrow = Dataset::new(1, 0, false);
+    narrow.push(Row { obs: &[0.0], act: &[], reward: 0.0, terminal: true, truncated: false, next_obs: None });
     let cases = [
         (with(&[("", 1)]), "infos/"),
         (with(&[("a/../b", 1)]), "infos/a/../b"),
@@ -226,9 +226,9 @@ fn names_that_are_no_paths_and_columns_that_are_not_there_are_refused_everywhere
         (with(&[("a", 1), ("a/b", 2)]), "infos/a"),
         (narrow, "actions"),
     ];
-    for (log, expected) in &cases {
+    for (dataset, expected) in &cases {
         for format in [Format::D4rl, Format::Npz, Format::Trajectories, Format::Columns] {
-            match write(&there(directory.path(), format, "x"), format, log, &WriteOptions::default()) {
+            match write(&there(directory.path(), format, "x"), format, dataset, &WriteOptions::default()) {
                 Err(DataError::Unheld { field, .. }) => assert_eq!(field, *expected, "{format}"),
                 other => panic!("{format}, {expected}: {other:?}"),
             }
@@ -250,62 +250,62 @@ fn a_write_that_fails_is_about_the_file_that_was_meant() {
 }
 
 #[test]
-fn cuts_are_found_again_where_the_position_jumps() {
+fn truncations_are_found_again_where_the_position_jumps() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("antmaze.hdf5");
-    let mut log = Log::new(3, 1, false);
+    let mut dataset = Dataset::new(3, 1, false);
     // Three runs of an ant that walks 0.1 a step from near the origin, with a cut recorded in the middle of each.
     for run in 0..3 {
         for t in 0..40 {
             let x = run as Real * 0.01 + t as Real * 0.1;
             let obs = [x, -x, 9.0 * (t % 2) as Real];
-            log.push(Row { obs: &obs, act: &[2.0], reward: 0.0, terminal: false, timeout: t == 20, next_obs: None });
+            dataset.push(Row { obs: &obs, act: &[2.0], reward: 0.0, terminal: false, truncated: t == 20, next_obs: None });
         }
     }
-    write(&path, Format::D4rl, &log, &WriteOptions::default()).unwrap();
+    write(&path, Format::D4rl, &dataset, &WriteOptions::default()).unwrap();
     let lengths = |options: &ReadOptions| -> Vec<usize> {
         read(&path, options).unwrap().episodes().iter().map(|e| e.rows).collect()
     };
     assert_eq!(lengths(&ReadOptions::default()), [21, 40, 40, 19]);
-    assert_eq!(lengths(&ReadOptions { cuts: Cuts::Jumps, ..ReadOptions::default() }), [40, 40, 40]);
-    assert_eq!(lengths(&ReadOptions { cuts: Cuts::Horizon(30), ..ReadOptions::default() }), [21, 30, 10, 30, 10, 19]);
+    assert_eq!(lengths(&ReadOptions { truncations: Truncations::Jumps, ..ReadOptions::default() }), [40, 40, 40]);
+    assert_eq!(lengths(&ReadOptions { truncations: Truncations::Horizon(30), ..ReadOptions::default() }), [21, 30, 10, 30, 10, 19]);
     let clipped = read(&path, &ReadOptions { clip_actions: Some(1.5), ..ReadOptions::default() }).unwrap();
     assert!((0..120).all(|t| clipped.row(t).act == [1.5]));
     let narrow = directory.path().join("narrow.hdf5");
     write(&narrow, Format::D4rl, &counters(&[2], &[true], Next::None), &WriteOptions::default()).unwrap();
-    let error = read(&narrow, &ReadOptions { cuts: Cuts::Jumps, ..ReadOptions::default() }).unwrap_err();
+    let error = read(&narrow, &ReadOptions { truncations: Truncations::Jumps, ..ReadOptions::default() }).unwrap_err();
     assert!(matches!(error, DataError::Shape { .. }), "{error}");
 }
 
 #[test]
-fn a_done_of_neorl_at_the_horizon_is_a_cut_when_asked() {
+fn a_done_of_neorl_at_the_horizon_is_a_truncation_when_asked() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("neorl.npz");
     // As the first NeoRL has it, with one flag: what is written here has two, and is believed.
-    let one_flag = |log: &Log| {
+    let one_flag = |dataset: &Dataset| {
         let mut file = npz::create(&path).unwrap();
-        let rows = |values: &dyn Fn(usize) -> Real| (0..log.len()).map(values).collect::<Vec<Real>>();
+        let rows = |values: &dyn Fn(usize) -> Real| (0..dataset.len()).map(values).collect::<Vec<Real>>();
         for (array, values) in [
-            ("obs", rows(&|t| log.row(t).obs[0])),
-            ("next_obs", rows(&|t| log.row(t).next_obs.unwrap()[0])),
-            ("action", rows(&|t| log.row(t).act[0])),
-            ("reward", rows(&|t| log.row(t).reward)),
-            ("done", rows(&|t| log.row(t).terminal as u8 as Real)),
+            ("obs", rows(&|t| dataset.row(t).obs[0])),
+            ("next_obs", rows(&|t| dataset.row(t).next_obs.unwrap()[0])),
+            ("action", rows(&|t| dataset.row(t).act[0])),
+            ("reward", rows(&|t| dataset.row(t).reward)),
+            ("done", rows(&|t| dataset.row(t).terminal as u8 as Real)),
         ] {
-            file.reals(array, &[log.len(), 1], &values).unwrap();
+            file.reals(array, &[dataset.len(), 1], &values).unwrap();
         }
         file.finish().unwrap();
     };
-    let log = counters(&[5, 3, 5], &[true; 3], Next::True);
-    one_flag(&log);
+    let dataset = counters(&[5, 3, 5], &[true; 3], Next::True);
+    one_flag(&dataset);
     let ends = |options: &ReadOptions| {
-        let log = read(&path, options).unwrap();
-        (0..log.len()).filter(|&t| log.row(t).terminal).collect::<Vec<_>>()
+        let dataset = read(&path, options).unwrap();
+        (0..dataset.len()).filter(|&t| dataset.row(t).terminal).collect::<Vec<_>>()
     };
     assert_eq!(ends(&ReadOptions::default()), [4, 7, 12]);
-    assert_eq!(ends(&ReadOptions { cuts: Cuts::Horizon(5), ..ReadOptions::default() }), [7]);
-    write(&path, Format::NeoRl, &log, &WriteOptions::default()).unwrap();
-    assert_eq!(ends(&ReadOptions { cuts: Cuts::Horizon(5), ..ReadOptions::default() }), [4, 7, 12]);
+    assert_eq!(ends(&ReadOptions { truncations: Truncations::Horizon(5), ..ReadOptions::default() }), [7]);
+    write(&path, Format::NeoRl, &dataset, &WriteOptions::default()).unwrap();
+    assert_eq!(ends(&ReadOptions { truncations: Truncations::Horizon(5), ..ReadOptions::default() }), [4, 7, 12]);
 }
 
 #[test]
@@ -330,18 +330,18 @@ fn recorded_files_go_round_by_every_format_and_come_back_the_same() {
         let Some(path) = shared::recorded(test, name) else { return };
         let directory = tempfile::tempdir().unwrap();
         let original = read(&path, &ReadOptions::default()).unwrap();
-        let mut log = original.clone();
+        let mut dataset = original.clone();
         for format in formats() {
             let options = WriteOptions { repeat_final: true, ..WriteOptions::default() };
             let path = directory.path().join(format.name());
-            match write(&path, format, &log, &options) {
+            match write(&path, format, &dataset, &options) {
                 Err(DataError::Unheld { field, .. }) => assert_eq!(field, "next_observations", "{name}, {format}"),
                 done => {
                     done.unwrap();
-                    log = read(&path, &ReadOptions::default()).unwrap();
+                    dataset = read(&path, &ReadOptions::default()).unwrap();
                 }
             }
         }
-        assert_eq!(log.fingerprint(), original.fingerprint(), "{name}");
+        assert_eq!(dataset.fingerprint(), original.fingerprint(), "{name}");
     }
 }

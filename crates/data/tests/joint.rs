@@ -5,7 +5,7 @@ mod shared;
 
 use backcast_core::{Key, Real};
 use backcast_data::{
-    DataError, JointLog,
+    DataError, JointDataset,
     arrays::{Entry, Kind, ReadArrays, WriteArrays},
     h5, npz,
 };
@@ -38,47 +38,47 @@ fn write_to(mut file: Box<dyn WriteArrays>, change: impl Fn(&str, &mut Vec<usize
     file.finish().unwrap();
 }
 
-fn written(change: impl Fn(&str, &mut Vec<usize>, &mut Vec<Real>) -> bool) -> (Result<JointLog, DataError>, PathBuf) {
+fn written(change: impl Fn(&str, &mut Vec<usize>, &mut Vec<Real>) -> bool) -> (Result<JointDataset, DataError>, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("joint.hdf5");
     write(&path, change);
-    (JointLog::read(&path, 3), path)
+    (JointDataset::read(&path, 3), path)
 }
 
 #[test]
-fn a_log_is_the_same_from_an_npz() {
+fn a_dataset_is_the_same_from_an_npz() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("joint.npz");
     write_to(npz::create(&path).unwrap(), |_, _, _| true);
-    let log = written(|_, _, _| true).0.unwrap();
-    assert_eq!(JointLog { origin: log.origin.clone(), ..JointLog::read(&path, 3).unwrap() }, log);
+    let dataset = written(|_, _, _| true).0.unwrap();
+    assert_eq!(JointDataset { origin: dataset.origin.clone(), ..JointDataset::read(&path, 3).unwrap() }, dataset);
 }
 
 #[test]
-fn a_log_is_read_and_cut_into_transitions() {
-    let log = written(|_, _, _| true).0.unwrap();
-    assert_eq!((log.len(), log.agents(), log.episodes()), (6, 2, vec![0..3, 3..6]));
-    let all = log.transitions(&[0, 1]);
+fn a_dataset_is_read_and_split_into_transitions() {
+    let dataset = written(|_, _, _| true).0.unwrap();
+    assert_eq!((dataset.len(), dataset.agents(), dataset.episodes()), (6, 2, vec![0..3, 3..6]));
+    let all = dataset.transitions(&[0, 1]);
     assert_eq!(all.rows, [0, 1, 2, 3, 4, 5]);
     assert_eq!(all.first, [true, false, false, true, false, false]);
     assert_eq!(all.terminal.to_vec(), [0.0, 0.0, 1.0, 0.0, 0.0, 0.0], "a cut is no terminal");
     assert_eq!(all.next_obs[[5, 1, 1]], 123.0);
-    assert_eq!(all.next_act.row(3), log.act.row(4));
-    assert_eq!(log.transitions(&[1]).rows, [3, 4, 5]);
+    assert_eq!(all.next_act.row(3), dataset.act.row(4));
+    assert_eq!(dataset.transitions(&[1]).rows, [3, 4, 5]);
 
     // Without what comes next it is the row after; a cut has none, an end needs none.
-    let log = written(|name, _, _| name != "next_observations" && !name.ends_with("state")).0.unwrap();
-    let all = log.transitions(&[0, 1]);
-    assert_eq!((all.rows, log.states), (vec![0, 1, 2, 3, 4], None));
-    assert_eq!(all.next_obs.index_axis(ndarray::Axis(0), 3), log.obs.index_axis(ndarray::Axis(0), 4));
+    let dataset = written(|name, _, _| name != "next_observations" && !name.ends_with("state")).0.unwrap();
+    let all = dataset.transitions(&[0, 1]);
+    assert_eq!((all.rows, dataset.states), (vec![0, 1, 2, 3, 4], None));
+    assert_eq!(all.next_obs.index_axis(ndarray::Axis(0), 3), dataset.obs.index_axis(ndarray::Axis(0), 4));
 }
 
 #[test]
 fn episodes_are_split_whole() {
-    let log = written(|_, _, _| true).0.unwrap();
+    let dataset = written(|_, _, _| true).0.unwrap();
     for seed in 0..4 {
         for share in [0.0, 0.5, 1.0] {
-            let [mut one, other] = log.split(share, Key::new(seed));
+            let [mut one, other] = dataset.split(share, Key::new(seed));
             assert!(!one.is_empty() && !other.is_empty());
             one.extend(other);
             one.sort_unstable();
@@ -175,7 +175,7 @@ impl ReadArrays for Boastful {
 #[test]
 fn sizes_whose_product_is_no_number_are_refused() {
     let names = ["actions", "observations", "rewards", "terminals", "timeouts"].map(String::from);
-    let error = JointLog::read_from(&Boastful(names.to_vec()), 3).unwrap_err().to_string();
+    let error = JointDataset::read_from(&Boastful(names.to_vec()), 3).unwrap_err().to_string();
     assert!(error.contains("boastful") && error.contains("observations"), "{error}");
 }
 
@@ -194,7 +194,7 @@ fn flipped_bytes_never_bring_the_reader_down() {
             damaged[at] = [0xFF, damaged[at] ^ 1 << key.below(8, 1)][key.below(2, 2)];
         }
         std::fs::write(&path, &damaged).unwrap();
-        let read = std::panic::catch_unwind(|| JointLog::read(&path, 3));
+        let read = std::panic::catch_unwind(|| JointDataset::read(&path, 3));
         refused += read.unwrap_or_else(|_| panic!("seed {seed}: the reader panicked")).is_err() as usize;
     }
     assert!(refused > 20, "only {refused} of 400 damaged files were refused");
@@ -211,29 +211,29 @@ fn the_recorded_games_are_whole() {
         ("random3", 17_971, 15, 85.0),
     ] {
         let Some(path) = recorded("the_recorded_games_are_whole", &format!("overcooked/{layout}.hdf5")) else { return };
-        let log = JointLog::read(&path, 6).unwrap_or_else(|error| panic!("{error}"));
-        let all = log.episodes();
-        assert_eq!((log.len(), all.len(), log.agents()), (rows, episodes, 2), "{layout}");
-        let returns = all.iter().map(|e| log.reward.slice(ndarray::s![e.clone()]).sum());
+        let dataset = JointDataset::read(&path, 6).unwrap_or_else(|error| panic!("{error}"));
+        let all = dataset.episodes();
+        assert_eq!((dataset.len(), all.len(), dataset.agents()), (rows, episodes, 2), "{layout}");
+        let returns = all.iter().map(|e| dataset.reward.slice(ndarray::s![e.clone()]).sum());
         assert_eq!(returns.fold(0.0, Real::max), best, "{layout}");
-        assert!(log.terminal.iter().all(|end| !end), "{layout}: games are cut, none ends");
-        let next = log.next_obs.as_ref().expect("recorded");
+        assert!(dataset.terminal.iter().all(|end| !end), "{layout}: games are cut, none ends");
+        let next = dataset.next_obs.as_ref().expect("recorded");
         for game in &all {
             assert!(game.len() > 1000, "{layout}: {game:?}");
             for row in game.start..game.end - 1 {
                 let (after, own) =
-                    (log.obs.index_axis(ndarray::Axis(0), row + 1), next.index_axis(ndarray::Axis(0), row));
+                    (dataset.obs.index_axis(ndarray::Axis(0), row + 1), next.index_axis(ndarray::Axis(0), row));
                 assert_eq!(after, own, "{layout}: row {row}");
             }
             // The last row's successor is its own game's: games begin where the cooks stand, and none ends there.
-            if game.end < log.len() {
+            if game.end < dataset.len() {
                 let (leak, own) =
-                    (log.obs.index_axis(ndarray::Axis(0), game.end), next.index_axis(ndarray::Axis(0), game.end - 1));
+                    (dataset.obs.index_axis(ndarray::Axis(0), game.end), next.index_axis(ndarray::Axis(0), game.end - 1));
                 assert_ne!(leak, own, "{layout}: row {} leaks into the next game", game.end - 1);
             }
         }
         games += all.len();
-        assert!(matches!(JointLog::read(&path, 5), Err(DataError::Value { .. })), "{layout}: six actions, not five");
+        assert!(matches!(JointDataset::read(&path, 5), Err(DataError::Value { .. })), "{layout}: six actions, not five");
     }
     assert_eq!(games, 76);
 }

@@ -7,7 +7,7 @@
 mod shared;
 
 use backcast_core::Real;
-use backcast_data::{Format, Log, ReadOptions, WriteOptions, read, write};
+use backcast_data::{Format, Dataset, ReadOptions, WriteOptions, read, write};
 use shared::{Next, counters};
 use std::path::Path;
 use std::process::Command;
@@ -31,11 +31,11 @@ fn runs(python: &str, script: &str, path: &Path) {
 }
 
 /// Episodes of 4, 3 and 5 rows: ended, cut, cut. With infos and a note.
-fn log(next: Next) -> Log {
-    let mut log = counters(&[4, 3, 5], &[true, false, false], next);
-    log.push_info("qpos", 2, (0..24).map(|i| i as Real / 4.0).collect());
-    log.set_note("author", "[\"A\"]");
-    log
+fn dataset(next: Next) -> Dataset {
+    let mut dataset = counters(&[4, 3, 5], &[true, false, false], next);
+    dataset.push_info("qpos", 2, (0..24).map(|i| i as Real / 4.0).collect());
+    dataset.set_note("author", "[\"A\"]");
+    dataset
 }
 
 const D4RL: &str = r#"
@@ -71,7 +71,7 @@ fn d4rls_own_rules_read_our_hdf5() {
     let directory = tempfile::tempdir().unwrap();
     for next in [Next::None, Next::True] {
         let path = directory.path().join("ours.hdf5");
-        write(&path, Format::D4rl, &log(next), &WriteOptions::default()).unwrap();
+        write(&path, Format::D4rl, &dataset(next), &WriteOptions::default()).unwrap();
         runs(&python, D4RL, &path);
     }
 }
@@ -108,14 +108,14 @@ fn numpy_reads_our_npz_and_we_read_numpys() {
     for format in [Format::Npz, Format::Trajectories, Format::NeoRl] {
         let without = if format == Format::NeoRl { vec!["infos".into(), "notes".into()] } else { vec![] };
         let options = WriteOptions { without, ..WriteOptions::default() };
-        write(&path(&format!("{format}.npz")), format, &log(Next::True), &options).unwrap();
+        write(&path(&format!("{format}.npz")), format, &dataset(Next::True), &options).unwrap();
     }
     runs(&python, NPZ, directory.path());
     let theirs = read(&path("theirs.npz"), &ReadOptions::default()).unwrap();
     for t in 0..8 {
         let (row, x) = (theirs.row(t), t as Real);
         assert_eq!(row.obs, [3.0 * x, 3.0 * x + 1.0, 3.0 * x + 2.0]);
-        assert_eq!((row.act[1], row.reward, row.terminal, row.timeout), ((2.0 * x + 1.0) / 64.0, x, t == 3, t == 7));
+        assert_eq!((row.act[1], row.reward, row.terminal, row.truncated), ((2.0 * x + 1.0) / 64.0, x, t == 3, t == 7));
     }
     assert_eq!(Format::detect(&path("list.npz")).unwrap(), Format::Trajectories);
     let list = read(&path("list.npz"), &ReadOptions::default()).unwrap();
@@ -181,32 +181,32 @@ fn minari_reads_our_datasets_and_we_read_minaris() {
         let Some(python) = python(test, modules) else { return };
         let directory = tempfile::tempdir().unwrap();
         let ours = directory.path().join("ours");
-        write(&ours, format, &log(Next::True), &WriteOptions::default()).unwrap();
+        write(&ours, format, &dataset(Next::True), &WriteOptions::default()).unwrap();
         runs(&python, MINARI_READS, &ours);
 
         let theirs = directory.path().join(name);
         runs(&python, MINARI_WRITES, &theirs);
         assert_eq!(Format::detect(&theirs).unwrap(), format);
-        let log = read(&theirs, &ReadOptions::default()).unwrap();
+        let dataset = read(&theirs, &ReadOptions::default()).unwrap();
         let text = std::fs::read_to_string(theirs.join("flat.txt")).unwrap();
         let flat: Vec<Vec<Real>> =
             text.lines().map(|line| line.split(' ').map(|x| x.parse().unwrap()).collect()).collect();
-        assert_eq!((log.len(), log.widths()), (17, [flat[0].len(), 2]));
+        assert_eq!((dataset.len(), dataset.widths()), (17, [flat[0].len(), 2]));
         // The second episode has no flag, and another follows: it was cut.
-        let ends: Vec<_> = log.episodes().iter().map(|e| (e.rows, e.end)).collect();
-        use backcast_data::End::{Terminal, Timeout};
-        assert_eq!(ends, [(3, Terminal), (2, Timeout), (12, Timeout)]);
+        let ends: Vec<_> = dataset.episodes().iter().map(|e| (e.rows, e.end)).collect();
+        use backcast_data::End::{Terminal, Truncated};
+        assert_eq!(ends, [(3, Terminal), (2, Truncated), (12, Truncated)]);
         let mut at = 0;
-        for episode in log.episodes() {
+        for episode in dataset.episodes() {
             for t in episode.first..episode.after() {
-                assert_eq!((log.row(t).obs, log.row(t).next_obs), (&flat[at][..], Some(&flat[at + 1][..])), "row {t}");
+                assert_eq!((dataset.row(t).obs, dataset.row(t).next_obs), (&flat[at][..], Some(&flat[at + 1][..])), "row {t}");
                 at += 1;
             }
             at += 1;
         }
-        let infos: Vec<_> = log.infos().iter().map(|info| (info.name.as_str(), info.width, info.values[4])).collect();
+        let infos: Vec<_> = dataset.infos().iter().map(|info| (info.name.as_str(), info.width, info.values[4])).collect();
         assert_eq!(infos, [("deep/x", 1, 1.0), ("qpos", 2, 4.0)], "{name}");
-        assert_eq!((&log.notes()["dataset_id"][..], &log.notes()["author"][..]), ("toy/all-v0", "[\"A\"]"));
+        assert_eq!((&dataset.notes()["dataset_id"][..], &dataset.notes()["author"][..]), ("toy/all-v0", "[\"A\"]"));
     }
 }
 
@@ -232,12 +232,12 @@ fn we_refuse_the_cut_files_that_h5py_refuses_and_read_thousands_of_chunks() {
     let files: Vec<_> = files.filter(|path| path.to_string_lossy().contains("layout_")).collect();
     assert!(files.len() >= 12);
     for (number, path) in files.iter().enumerate() {
-        let log = read(path, &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
-        assert!(log.len() >= 800, "{}: {} rows", path.display(), log.len());
-        for t in 0..log.len() {
-            let (row, x) = (log.row(t), t as Real);
+        let dataset = read(path, &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+        assert!(dataset.len() >= 800, "{}: {} rows", path.display(), dataset.len());
+        for t in 0..dataset.len() {
+            let (row, x) = (dataset.row(t), t as Real);
             assert_eq!((row.obs, row.reward), (&[x, x + 0.125, x + 0.25][..], x / 2.0), "{}, row {t}", path.display());
-            assert_eq!((row.terminal, row.timeout), (t % 40 == 19, t % 40 == 39), "{}, row {t}", path.display());
+            assert_eq!((row.terminal, row.truncated), (t % 40 == 19, t % 40 == 39), "{}, row {t}", path.display());
         }
         let bytes = std::fs::read(path).unwrap();
         let (seed, key) = (number as u64, backcast_core::Key::new(number as u64).name("cut"));
@@ -273,10 +273,10 @@ fn links_by_a_path_and_single_values_are_named() {
     let directory = tempfile::tempdir().unwrap();
     runs(&python, LINKS, directory.path());
     for name in ["old", "new"] {
-        let log = read(&directory.path().join(format!("{name}.h5")), &ReadOptions::default()).unwrap();
-        let mut unread: Vec<_> = log.unread().iter().map(|unread| &unread.name[..]).collect();
+        let dataset = read(&directory.path().join(format!("{name}.h5")), &ReadOptions::default()).unwrap();
+        let mut unread: Vec<_> = dataset.unread().iter().map(|unread| &unread.name[..]).collect();
         unread.sort_unstable();
         assert_eq!(unread, ["infos/other", "name", "number", "timeouts"], "{name}");
-        assert_eq!(log.infos().iter().map(|info| &info.name[..]).collect::<Vec<_>>(), ["there/timeouts"], "{name}");
+        assert_eq!(dataset.infos().iter().map(|info| &info.name[..]).collect::<Vec<_>>(), ["there/timeouts"], "{name}");
     }
 }

@@ -3,21 +3,21 @@
 
 mod shared;
 
-use backcast_core::{Column, Columns, Key, Real, Source, Spec, State, fingerprint, restore, snapshot};
-use backcast_data::{Log, Mixture, Normaliser, Options, Priorities, Ring, Row, Scale, SumTree};
+use backcast_core::{Column, Transitions, Key, Real, Source, Spec, State, fingerprint, restore, snapshot};
+use backcast_data::{Dataset, Mixture, Normaliser, Options, Priorities, ReplayBuffer, Row, Scale, SumTree};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
 /// Rows whose observation is their own number.
-fn numbered(rows: usize) -> Columns {
-    let mut columns = Columns::new(Spec::new(1, 1));
+fn numbered(rows: usize) -> Transitions {
+    let mut columns = Transitions::new(Spec::new(1, 1));
     (0..rows).for_each(|i| columns.push(&[i as Real], &[0.0], 0.0, &[0.0], false));
     columns
 }
 
 /// The observations of a batch from `source`.
 fn draw(source: &dyn Source, key: Key, rows: usize) -> Vec<usize> {
-    let mut staging = Columns::new(source.spec());
+    let mut staging = Transitions::new(source.spec());
     source.sample(key, rows, &mut staging).obs.iter().map(|&x| x as usize).collect()
 }
 
@@ -60,24 +60,24 @@ proptest! {
     }
 
     #[test]
-    fn a_ring_is_a_queue_that_forgets_the_oldest(
+    fn a_replay_buffer_is_a_queue_that_forgets_the_oldest(
         capacity in 1usize..9,
         pushes in prop::collection::vec((0u8..100, any::<bool>(), any::<bool>()), 0..40),
     ) {
-        let mut ring = Ring::new(Spec::new(2, 1), capacity);
+        let mut buffer = ReplayBuffer::new(Spec::new(2, 1), capacity);
         let mut queue = VecDeque::new();
         for (value, terminal, by_row) in pushes {
             let x = value as Real;
-            let mut one = Columns::new(ring.spec());
+            let mut one = Transitions::new(buffer.spec());
             one.push(&[x, x + 1.0], &[x + 2.0], x + 3.0, &[x + 4.0, x + 5.0], terminal);
-            if by_row { ring.extend(&one) } else { ring.push(&[x, x + 1.0], &[x + 2.0], x + 3.0, &[x + 4.0, x + 5.0], terminal) }
+            if by_row { buffer.extend(&one) } else { buffer.push(&[x, x + 1.0], &[x + 2.0], x + 3.0, &[x + 4.0, x + 5.0], terminal) }
             queue.push_back(one);
             if queue.len() > capacity { queue.pop_front(); }
-            prop_assert_eq!(ring.len(), queue.len());
-            prop_assert_eq!(ring.rows().len(), queue.len());
+            prop_assert_eq!(buffer.len(), queue.len());
+            prop_assert_eq!(buffer.rows().len(), queue.len());
             for (age, row) in queue.iter().enumerate() {
                 for column in [Column::Obs, Column::Act, Column::Reward, Column::NextObs, Column::Terminal] {
-                    prop_assert_eq!(ring.row(column, age), row.row(column, 0));
+                    prop_assert_eq!(buffer.row(column, age), row.row(column, 0));
                 }
             }
         }
@@ -96,17 +96,17 @@ proptest! {
     }
 
     #[test]
-    fn episodes_tile_the_log_and_no_transition_crosses_their_borders(
+    fn episodes_tile_the_dataset_and_no_transition_crosses_their_borders(
         ends in prop::collection::vec((prop::bool::weighted(0.2), prop::bool::weighted(0.2)), 1..60),
         stored in any::<bool>(),
     ) {
-        let mut log = Log::new(1, 1, stored);
-        for (t, &(terminal, timeout)) in ends.iter().enumerate() {
+        let mut dataset = Dataset::new(1, 1, stored);
+        for (t, &(terminal, truncated)) in ends.iter().enumerate() {
             let s = t as Real;
             // Stored next observations of the leaking sort: always the next row's.
-            log.push(Row { obs: &[s], act: &[0.0], reward: 1.0, terminal, timeout, next_obs: stored.then_some(&[s + 1.0]) });
+            dataset.push(Row { obs: &[s], act: &[0.0], reward: 1.0, terminal, truncated, next_obs: stored.then_some(&[s + 1.0]) });
         }
-        let episodes = log.episodes();
+        let episodes = dataset.episodes();
         let mut next = 0;
         for episode in &episodes {
             prop_assert_eq!(episode.first, next);
@@ -115,11 +115,11 @@ proptest! {
             prop_assert!((episode.first..next - 1).all(|t| !ends[t].0 && !ends[t].1));
         }
         prop_assert_eq!(next, ends.len());
-        let Ok((data, report)) = log.transitions(&Options::default()) else { return Ok(()) };
-        let dropped = report.dropped_timeouts + report.dropped_leaks + report.dropped_terminals + report.dropped_last;
+        let Ok((data, report)) = dataset.transitions(&Options::default()) else { return Ok(()) };
+        let dropped = report.dropped_truncated + report.dropped_leaks + report.dropped_terminals + report.dropped_last;
         prop_assert_eq!(report.kept + dropped, ends.len());
-        for i in 0..data.columns().len() {
-            let row = |column| data.columns().row(column, i)[0];
+        for i in 0..data.transitions().len() {
+            let row = |column| data.transitions().row(column, i)[0];
             let t = row(Column::Obs) as usize;
             prop_assert_eq!(row(Column::Terminal) == 1.0, ends[t].0);
             let e = data.episode_of()[i] as usize;
@@ -181,11 +181,11 @@ fn weights_that_cannot_be_drawn_by_are_refused() {
 #[test]
 fn a_mixture_takes_real_rows_first_and_each_part_by_its_own_key() {
     let (real, imagined) = (numbered(1000), {
-        let mut ring = Ring::new(Spec::new(1, 1), 100);
-        (0..150).for_each(|i| ring.push(&[-1.0 - i as Real], &[0.0], 0.0, &[0.0], false));
-        ring
+        let mut buffer = ReplayBuffer::new(Spec::new(1, 1), 100);
+        (0..150).for_each(|i| buffer.push(&[-1.0 - i as Real], &[0.0], 0.0, &[0.0], false));
+        buffer
     });
-    let mut staging = Columns::new(Spec::new(1, 1));
+    let mut staging = Transitions::new(Spec::new(1, 1));
     let mixture = Mixture::new(&real, &imagined, 0.7);
     let values: Vec<Real> = mixture.sample(Key::new(5), 100, &mut staging).obs.iter().copied().collect();
     assert!(values[..30].iter().all(|&x| x >= 0.0) && values[30..].iter().all(|&x| x < -50.0), "{values:?}");
@@ -200,18 +200,18 @@ fn a_mixture_takes_real_rows_first_and_each_part_by_its_own_key() {
 #[test]
 fn sampling_allocates_nothing_once_it_is_warm() {
     let rows = numbered(5000);
-    let mut ring = Ring::new(rows.spec(), 3000);
-    ring.extend(&rows);
+    let mut buffer = ReplayBuffer::new(rows.spec(), 3000);
+    buffer.extend(&rows);
     let weights: Vec<Real> = (0..5000).map(|i| i as Real).collect();
     let [with, without] = [true, false].map(|replacement| Priorities::new(&weights, 1.0, replacement).unwrap());
-    let mut staging = Columns::new(rows.spec());
+    let mut staging = Transitions::new(rows.spec());
     let mut step = |key: Key| {
         for by in [&with, &without] {
             let prioritised = by.over(&rows);
-            Mixture::new(&prioritised, &ring, 0.5).sample(key, 256, &mut staging);
+            Mixture::new(&prioritised, &buffer, 0.5).sample(key, 256, &mut staging);
         }
-        ring.push(&[0.0], &[0.0], 0.0, &[0.0], true);
-        ring.push_row(&rows, 17);
+        buffer.push(&[0.0], &[0.0], 0.0, &[0.0], true);
+        buffer.push_row(&rows, 17);
     };
     // The first call fills the staging area, and the counter is seen to count.
     assert!(allocation_counter::measure(|| step(Key::new(0))).count_total > 0);
@@ -220,32 +220,32 @@ fn sampling_allocates_nothing_once_it_is_warm() {
 }
 
 #[test]
-fn a_ring_never_allocates_after_its_birth() {
+fn a_replay_buffer_never_allocates_after_its_birth() {
     let rows = numbered(100);
-    let mut ring = Ring::new(rows.spec(), 1000);
-    let counted = allocation_counter::measure(|| (0..25).for_each(|_| ring.extend(&rows)));
+    let mut buffer = ReplayBuffer::new(rows.spec(), 1000);
+    let counted = allocation_counter::measure(|| (0..25).for_each(|_| buffer.extend(&rows)));
     assert_eq!(counted.count_total, 0, "{counted:?}");
 }
 
 #[test]
-fn a_ring_is_saved_and_restored_to_the_bit() {
+fn a_replay_buffer_is_saved_and_restored_to_the_bit() {
     for pushed in [0, 3, 8, 21] {
-        let mut one = Ring::new(Spec::new(1, 1), 8);
+        let mut one = ReplayBuffer::new(Spec::new(1, 1), 8);
         one.extend(&numbered(pushed));
-        let mut two = Ring::new(Spec::new(1, 1), 8);
+        let mut two = ReplayBuffer::new(Spec::new(1, 1), 8);
         two.extend(&numbered(5));
         restore(&mut two, &snapshot(&mut one)).unwrap();
         assert_eq!(fingerprint(&mut one), fingerprint(&mut two), "{pushed}");
-        for ring in [&mut one, &mut two] {
-            ring.push(&[77.0], &[0.0], 0.0, &[0.0], false);
+        for buffer in [&mut one, &mut two] {
+            buffer.push(&[77.0], &[0.0], 0.0, &[0.0], false);
         }
-        let ages = |ring: &Ring| (0..ring.len()).map(|age| ring.row(Column::Obs, age)[0]).collect::<Vec<_>>();
+        let ages = |buffer: &ReplayBuffer| (0..buffer.len()).map(|age| buffer.row(Column::Obs, age)[0]).collect::<Vec<_>>();
         assert_eq!(ages(&one), ages(&two));
         let untouched = {
-            let mut ring = Ring::new(Spec::new(1, 1), 8);
-            ring.extend(&numbered(pushed));
-            ring.push(&[77.0], &[0.0], 0.0, &[0.0], false);
-            ages(&ring)
+            let mut buffer = ReplayBuffer::new(Spec::new(1, 1), 8);
+            buffer.extend(&numbered(pushed));
+            buffer.push(&[77.0], &[0.0], 0.0, &[0.0], false);
+            ages(&buffer)
         };
         assert_eq!(ages(&one), untouched, "visiting changes nothing");
         assert_eq!(draw(&one, Key::new(1), 50), draw(&two, Key::new(1), 50));
@@ -253,21 +253,21 @@ fn a_ring_is_saved_and_restored_to_the_bit() {
 }
 
 #[test]
-fn a_ring_restored_from_foreign_counters_still_answers() {
-    let mut ring = Ring::new(Spec::new(1, 1), 4);
-    ring.visit(&mut |_, slot| {
+fn a_replay_buffer_restored_from_foreign_counters_still_answers() {
+    let mut buffer = ReplayBuffer::new(Spec::new(1, 1), 4);
+    buffer.visit(&mut |_, slot| {
         if let backcast_core::Slot::Count(count) = slot {
             *count = u64::MAX;
         }
     });
-    assert_eq!(ring.len(), 4);
-    ring.push(&[1.0], &[0.0], 0.0, &[0.0], false);
-    assert_eq!(ring.row(Column::Obs, 3), [1.0]);
+    assert_eq!(buffer.len(), 4);
+    buffer.push(&[1.0], &[0.0], 0.0, &[0.0], false);
+    assert_eq!(buffer.row(Column::Obs, 3), [1.0]);
 }
 
 #[test]
 fn a_normaliser_undoes_itself_survives_serialising_and_refuses_nonsense() {
-    let mut columns = Columns::new(Spec::new(3, 1));
+    let mut columns = Transitions::new(Spec::new(3, 1));
     for i in 0..100 {
         let x = i as Real;
         columns.push(&[x, 1000.0 + 1e-3 * x, 5.0], &[0.0], 0.0, &[x + 1.0, 1000.0, 5.0], false);
@@ -283,7 +283,7 @@ fn a_normaliser_undoes_itself_survives_serialising_and_refuses_nonsense() {
     let plus = Normaliser::fit(columns.batch().obs, Scale::Plus(1e-3));
     assert!((plus.std()[0] - normaliser.std()[0] - 1e-3).abs() < 1e-5 && plus.std()[2] == 1e-3);
 
-    normaliser.apply_columns(&mut columns);
+    normaliser.apply_to_transitions(&mut columns);
     let obs = columns.batch().obs;
     assert!(obs.column(0).mean().unwrap().abs() < 1e-5 && obs.column(2).iter().all(|&x| x == 0.0));
     let mut back = columns.batch().obs.to_owned();

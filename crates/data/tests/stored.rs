@@ -3,7 +3,7 @@
 
 mod shared;
 
-use backcast_core::{Column, Columns, Key, Real, Source, Spec};
+use backcast_core::{Column, Transitions, Key, Real, Source, Spec};
 use backcast_data::store::{Stored, StoredWriter};
 use backcast_data::{DataError, Format, Mixture, Normaliser, Options, ReadOptions, Scale, WriteOptions, read, write};
 use shared::{Next, counters};
@@ -12,9 +12,9 @@ use std::path::Path;
 const COLUMNS: [Column; 5] = [Column::Obs, Column::Act, Column::Reward, Column::NextObs, Column::Terminal];
 
 /// Noise of odd widths, so that columns do not end where the next one may begin.
-fn noise(rows: usize, next_actions: bool) -> Columns {
+fn noise(rows: usize, next_actions: bool) -> Transitions {
     let spec = Spec::new(3, 2).with_act_limit(2.5);
-    let mut columns = Columns::new(spec).with_next_actions(next_actions);
+    let mut columns = Transitions::new(spec).with_next_actions(next_actions);
     let mut values = vec![0.0; 11];
     for t in 0..rows {
         Key::new(5).fold(t as u64).normal(&mut values);
@@ -29,7 +29,7 @@ fn noise(rows: usize, next_actions: bool) -> Columns {
     columns
 }
 
-fn same(a: &Columns, b: &Columns) -> bool {
+fn same(a: &Transitions, b: &Transitions) -> bool {
     let bits = |values: &[Real]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     COLUMNS.iter().all(|&c| bits(a.values(c)) == bits(b.values(c)))
         && a.next_actions().map(bits) == b.next_actions().map(bits)
@@ -48,7 +48,7 @@ fn draws_from_a_file_are_the_bits_of_draws_from_memory() {
         assert!(same(&stored.load(0..1001), &rows));
         assert!(stored.values(Column::NextObs) == rows.values(Column::NextObs));
         for keep in [false, next_actions] {
-            let staging = || Columns::new(rows.spec()).with_next_actions(keep);
+            let staging = || Transitions::new(rows.spec()).with_next_actions(keep);
             let (mut a, mut b) = (staging(), staging());
             for draw in 0..20 {
                 stored.sample(Key::new(3).fold(draw), 64, &mut a);
@@ -57,7 +57,7 @@ fn draws_from_a_file_are_the_bits_of_draws_from_memory() {
             }
         }
         // It stands wherever a source does.
-        let mut staging = Columns::new(rows.spec());
+        let mut staging = Transitions::new(rows.spec());
         assert_eq!(Mixture::new(&stored, &stored, 0.5).sample(Key::new(1), 10, &mut staging).len(), 10);
     }
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside the file");
@@ -70,7 +70,7 @@ fn drawing_from_a_file_allocates_nothing_once_it_is_warm() {
     let rows = noise(500, false);
     Stored::write(&path, &rows).unwrap();
     let stored = Stored::open(&path).unwrap();
-    let mut staging = Columns::new(rows.spec());
+    let mut staging = Transitions::new(rows.spec());
     stored.sample(Key::new(0), 256, &mut staging);
     let counted = allocation_counter::measure(|| {
         let _ = stored.sample(Key::new(1), 256, &mut staging);
@@ -86,7 +86,7 @@ fn blocks_make_the_file_that_one_piece_makes() {
     Stored::write(&whole, &rows).unwrap();
     let push = |writer: &mut StoredWriter, count: usize| {
         for first in (0..count).step_by(33) {
-            let mut block = Columns::new(rows.spec()).with_next_actions(true);
+            let mut block = Transitions::new(rows.spec()).with_next_actions(true);
             (first..(first + 33).min(count)).for_each(|row| block.push_row(&rows, row));
             writer.push(&block)?;
         }
@@ -130,16 +130,16 @@ fn attempt(path: &Path) -> Result<(), DataError> {
 #[test]
 fn a_file_cut_short_or_with_a_byte_changed_is_refused_by_name() {
     let directory = tempfile::tempdir().unwrap();
-    let [rows, log, broken] = ["rows.columns", "log.columns", "broken.columns"].map(|name| directory.path().join(name));
+    let [rows, dataset, broken] = ["rows.columns", "log.columns", "broken.columns"].map(|name| directory.path().join(name));
     Stored::write(&rows, &noise(20, true)).unwrap();
-    write(&log, Format::Columns, &counters(&[8, 9], &[true, false], Next::True), &WriteOptions::default()).unwrap();
+    write(&dataset, Format::Columns, &counters(&[8, 9], &[true, false], Next::True), &WriteOptions::default()).unwrap();
     // The bytes of each column: 20 rows of 3, 2, 1, 3, 1 and 2 numbers; 17 rows of 1, 1, 1 and 1 numbers and two flags.
     let real = size_of::<Real>();
     let columns = [
         vec![60 * real, 40 * real, 20 * real, 60 * real, 20 * real, 40 * real],
         [vec![17 * real; 4], vec![17; 2]].concat(),
     ];
-    for (source, columns) in [&rows, &log].into_iter().zip(columns) {
+    for (source, columns) in [&rows, &dataset].into_iter().zip(columns) {
         attempt(source).unwrap();
         let bytes = std::fs::read(source).unwrap();
         for length in (0..bytes.len()).step_by(13).chain([bytes.len() - 1]) {
@@ -163,13 +163,13 @@ fn a_file_cut_short_or_with_a_byte_changed_is_refused_by_name() {
 #[test]
 fn what_cannot_be_drawn_from_or_read_as_rows_says_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
-    let [rows, log] = ["rows.columns", "log.columns"].map(|name| directory.path().join(name));
+    let [rows, dataset] = ["rows.columns", "log.columns"].map(|name| directory.path().join(name));
     let recorded = counters(&[8, 9], &[true, false], Next::True);
-    Stored::write(&rows, recorded.transitions(&Options::default()).unwrap().0.columns()).unwrap();
-    write(&log, Format::Columns, &recorded, &WriteOptions::default()).unwrap();
+    Stored::write(&rows, recorded.transitions(&Options::default()).unwrap().0.transitions()).unwrap();
+    write(&dataset, Format::Columns, &recorded, &WriteOptions::default()).unwrap();
     let error = read(&rows, &ReadOptions::default()).unwrap_err().to_string();
     assert!(error.contains("holds transitions"), "{error}");
-    let Err(error) = Stored::open(&log) else { panic!("a log was opened for drawing") };
+    let Err(error) = Stored::open(&dataset) else { panic!("a log was opened for drawing") };
     assert!(error.to_string().contains("make transitions of it first"), "{error}");
 }
 

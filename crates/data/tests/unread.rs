@@ -5,7 +5,7 @@ mod shared;
 
 use backcast_core::Real;
 use backcast_data::arrays::WriteArrays;
-use backcast_data::{DataError, End, Format, Log, ReadOptions, WriteOptions, check, h5, npz, read, write};
+use backcast_data::{DataError, End, Format, Dataset, ReadOptions, WriteOptions, check, h5, npz, read, write};
 use std::path::Path;
 
 /// The four arrays of D4RL's names that must be there, twelve rows, in a container below `prefix`.
@@ -20,7 +20,7 @@ fn rows(file: &mut dyn WriteArrays, prefix: &str, names: [&str; 4], rows: usize)
 
 const D4RL: [&str; 4] = ["observations", "actions", "rewards", "terminals"];
 
-fn plain(path: &Path) -> Result<Log, DataError> {
+fn plain(path: &Path) -> Result<Dataset, DataError> {
     read(path, &ReadOptions::default())
 }
 
@@ -44,14 +44,14 @@ fn rows_of_numbers_that_no_layout_knows_are_kept_as_infos_by_every_format() {
         rows(&mut *file, "", D4RL, 12);
         more(&mut *file);
         file.finish().unwrap();
-        let log = plain(&path(name)).unwrap();
-        assert!(log.unread().is_empty(), "{name}: {:?}", log.unread());
-        let infos: Vec<_> = log.infos().iter().map(|i| (&i.name[..], i.width, i.values[3])).collect();
+        let dataset = plain(&path(name)).unwrap();
+        assert!(dataset.unread().is_empty(), "{name}: {:?}", dataset.unread());
+        let infos: Vec<_> = dataset.infos().iter().map(|i| (&i.name[..], i.width, i.values[3])).collect();
         assert_eq!(infos, [("dose/mg", 1, 3.0), ("propensities", 1, 0.25), ("step", 1, 3.0)], "{name}");
         for format in [Format::D4rl, Format::Npz, Format::Trajectories, Format::Columns] {
             let there = path(&format!("{name}-{format}"));
-            write(&there, format, &log, &WriteOptions::default()).unwrap();
-            assert_eq!(plain(&there).unwrap().fingerprint(), log.fingerprint(), "{format}");
+            write(&there, format, &dataset, &WriteOptions::default()).unwrap();
+            assert_eq!(plain(&there).unwrap().fingerprint(), dataset.fingerprint(), "{format}");
         }
     }
     // NeoRL's names, beside which the same are kept.
@@ -60,14 +60,14 @@ fn rows_of_numbers_that_no_layout_knows_are_kept_as_infos_by_every_format() {
     file.reals("next_obs", &[12, 2], &[0.5; 24]).unwrap();
     more(&mut *file);
     file.finish().unwrap();
-    let log = plain(&path("neorl.npz")).unwrap();
-    assert_eq!((log.infos().len(), log.unread().len()), (3, 0));
-    match write(&path("again.npz"), Format::NeoRl, &log, &WriteOptions::default()) {
+    let dataset = plain(&path("neorl.npz")).unwrap();
+    assert_eq!((dataset.infos().len(), dataset.unread().len()), (3, 0));
+    match write(&path("again.npz"), Format::NeoRl, &dataset, &WriteOptions::default()) {
         Err(DataError::Unheld { field, .. }) => assert_eq!(field, "infos/dose/mg"),
         other => panic!("{other:?}"),
     }
     // Left out by their own names as by those of infos.
-    write(&path("again.npz"), Format::NeoRl, &log, &without(&["propensities", "infos/dose/mg", "step"])).unwrap();
+    write(&path("again.npz"), Format::NeoRl, &dataset, &without(&["propensities", "infos/dose/mg", "step"])).unwrap();
     assert!(plain(&path("again.npz")).unwrap().infos().is_empty());
 }
 
@@ -84,14 +84,14 @@ fn what_is_no_row_is_named_and_must_be_left_out_on_purpose() {
         file.reals("infos/whole", &[3], &[0.0; 3]).unwrap();
         file.reals("bounds", &[2, 2], &[0.0; 4]).unwrap();
         file.finish().unwrap();
-        let log = plain(&path(name)).unwrap();
-        let names: Vec<_> = log.unread().iter().map(|unread| &unread.name[..]).collect();
+        let dataset = plain(&path(name)).unwrap();
+        let names: Vec<_> = dataset.unread().iter().map(|unread| &unread.name[..]).collect();
         assert_eq!(names, ["bounds", "infos/whole", "metadata/policy/bias", "metadata/policy/weight"], "{name}");
-        assert_eq!((log.unread()[3].shape.as_slice(), log.infos().len()), (&[3, 2][..], 0));
+        assert_eq!((dataset.unread()[3].shape.as_slice(), dataset.infos().len()), (&[3, 2][..], 0));
 
         // Whoever looks sees them, and whoever converts must say that they may go.
         let shown = check::show(&path(name)).unwrap();
-        assert_eq!(shown.unread, log.unread());
+        assert_eq!(shown.unread, dataset.unread());
         assert!(shown.to_string().contains("not read  `bounds` [2, 2]"), "{shown}");
         let checked = check::check(&path(name)).unwrap();
         let found: Vec<_> = checked.findings.iter().filter(|finding| finding.name == "unread").collect();
@@ -100,18 +100,18 @@ fn what_is_no_row_is_named_and_must_be_left_out_on_purpose() {
 
         let to = path(&format!("to-{name}.npz"));
         for some in [&[][..], &["bounds"], &["bounds", "infos/whole", "metadata/policy/bias"], &["meta"]] {
-            let error = write(&to, Format::Npz, &log, &without(some)).unwrap_err();
+            let error = write(&to, Format::Npz, &dataset, &without(some)).unwrap_err();
             let DataError::LeftBehind { arrays, .. } = &error else { panic!("{error}") };
             let left = |name: &str| arrays.iter().any(|unread| unread.name == name);
             assert!(left("metadata/policy/weight") && left("bounds") != some.contains(&"bounds"), "{error}");
             assert!(error.to_string().contains("--without") && !to.exists(), "{error}");
         }
         for all in [&["unread"][..], &["bounds", "infos", "infos/whole", "metadata"]] {
-            write(&to, Format::Npz, &log, &without(all)).unwrap();
-            assert_eq!(plain(&to).unwrap().fingerprint(), log.fingerprint());
+            write(&to, Format::Npz, &dataset, &without(all)).unwrap();
+            assert_eq!(plain(&to).unwrap().fingerprint(), dataset.fingerprint());
         }
         // Parts of a log are of the same file.
-        assert_eq!(log.rows(&[0..3, 3..6]).unread(), log.unread());
+        assert_eq!(dataset.rows(&[0..3, 3..6]).unread(), dataset.unread());
     }
 }
 
@@ -132,11 +132,11 @@ fn what_some_trajectories_have_and_others_not_is_named() {
     }
     file.reals("returns", &[3], &[1.0; 3]).unwrap();
     file.finish().unwrap();
-    let log = plain(&path).unwrap();
-    let infos: Vec<_> = log.infos().iter().map(|i| (&i.name[..], i.width, &i.values[..])).collect();
+    let dataset = plain(&path).unwrap();
+    let infos: Vec<_> = dataset.infos().iter().map(|i| (&i.name[..], i.width, &i.values[..])).collect();
     let qpos = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
     assert_eq!(infos, [("dose", 1, &[0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0][..]), ("qpos", 2, &qpos)]);
-    let names: Vec<_> = log.unread().iter().map(|unread| &unread.name[..]).collect();
+    let names: Vec<_> = dataset.unread().iter().map(|unread| &unread.name[..]).collect();
     // The fourth is not the third: the list has a gap, and what lies behind it is not passed over in silence.
     let beyond =
         ["3/actions", "3/dose", "3/infos/qpos", "3/observations", "3/rewards", "3/seed", "3/terminals", "returns"];
@@ -162,17 +162,17 @@ fn what_no_space_of_a_minari_dataset_has_a_place_for_is_named() {
     }
     file.reals("everything", &[1], &[1.0]).unwrap();
     file.finish().unwrap();
-    let log = plain(&directory.path().join("set")).unwrap();
-    assert_eq!(log.infos().iter().map(|info| &info.name[..]).collect::<Vec<_>>(), ["qpos"]);
-    let names: Vec<_> = log.unread().iter().map(|unread| (&unread.name[..], &unread.shape[..])).collect();
+    let dataset = plain(&directory.path().join("set")).unwrap();
+    assert_eq!(dataset.infos().iter().map(|info| &info.name[..]).collect::<Vec<_>>(), ["qpos"]);
+    let names: Vec<_> = dataset.unread().iter().map(|unread| (&unread.name[..], &unread.shape[..])).collect();
     assert_eq!(names, [("costs", &[3][..]), ("infos/some", &[5]), ("everything", &[1])]);
     let again = directory.path().join("again");
-    assert!(matches!(write(&again, Format::Minari, &log, &without(&[])), Err(DataError::LeftBehind { .. })));
-    write(&again, Format::Minari, &log, &without(&["costs", "infos/some", "everything"])).unwrap();
+    assert!(matches!(write(&again, Format::Minari, &dataset, &without(&[])), Err(DataError::LeftBehind { .. })));
+    write(&again, Format::Minari, &dataset, &without(&["costs", "infos/some", "everything"])).unwrap();
 }
 
 #[test]
-fn neorl_2s_truncated_rows_are_cuts_and_its_done_is_believed() {
+fn neorl_2s_truncated_rows_are_truncations_and_its_done_is_believed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("neorl2.npz");
     let new = |cut: &[usize], done: &[usize], index: &[i64], flat: bool| {
@@ -195,32 +195,32 @@ fn neorl_2s_truncated_rows_are_cuts_and_its_done_is_believed() {
     let ends = |options: &ReadOptions| -> Vec<_> {
         read(&path, options).unwrap().episodes().iter().map(|e| (e.rows, e.end)).collect()
     };
-    use End::{Terminal, Timeout, Unfinished};
+    use End::{Terminal, Truncated, Unfinished};
     for flat in [true, false] {
         new(&[3, 11], &[7], &[], flat);
-        assert_eq!(ends(&ReadOptions::default()), [(4, Timeout), (4, Terminal), (4, Timeout)]);
+        assert_eq!(ends(&ReadOptions::default()), [(4, Truncated), (4, Terminal), (4, Truncated)]);
         let checked = check::check(&path).unwrap();
         assert!(
             !checked.findings.iter().any(|f| ["no_timeouts", "one_episode", "unread"].contains(&f.name)),
             "{checked}"
         );
         // A horizon adds cuts to such a file, and takes no end away.
-        let horizon = ReadOptions { cuts: backcast_data::Cuts::Horizon(4), ..ReadOptions::default() };
-        assert_eq!(ends(&horizon), [(4, Timeout), (4, Terminal), (4, Timeout)]);
+        let horizon = ReadOptions { truncations: backcast_data::Truncations::Horizon(4), ..ReadOptions::default() };
+        assert_eq!(ends(&horizon), [(4, Truncated), (4, Terminal), (4, Truncated)]);
     }
     // The first NeoRL's: one flag, and an index.
     new(&[], &[7], &[4, 8], false);
-    assert_eq!(ends(&ReadOptions::default()), [(4, Timeout), (4, Terminal), (4, Unfinished)]);
-    let horizon = ReadOptions { cuts: backcast_data::Cuts::Horizon(4), ..ReadOptions::default() };
-    assert_eq!(ends(&horizon), [(4, Timeout), (4, Timeout), (4, Timeout)]);
+    assert_eq!(ends(&ReadOptions::default()), [(4, Truncated), (4, Terminal), (4, Unfinished)]);
+    let horizon = ReadOptions { truncations: backcast_data::Truncations::Horizon(4), ..ReadOptions::default() };
+    assert_eq!(ends(&horizon), [(4, Truncated), (4, Truncated), (4, Truncated)]);
 
     // A row that is both, written and read.
     new(&[3, 7], &[7], &[], true);
-    let log = plain(&path).unwrap();
-    assert!(log.row(7).terminal && log.row(7).timeout);
+    let dataset = plain(&path).unwrap();
+    assert!(dataset.row(7).terminal && dataset.row(7).truncated);
     let again = directory.path().join("again.npz");
-    write(&again, Format::NeoRl, &log, &WriteOptions::default()).unwrap();
-    assert_eq!(plain(&again).unwrap().fingerprint(), log.fingerprint());
+    write(&again, Format::NeoRl, &dataset, &WriteOptions::default()).unwrap();
+    assert_eq!(plain(&again).unwrap().fingerprint(), dataset.fingerprint());
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn the_published_files_of_neorl_2_have_the_episodes_that_both_flags_give() {
         let checked = check::check(&path).unwrap();
         assert!(checked.passed(), "{checked}");
         let summary = checked.summary.unwrap();
-        assert_eq!((summary.rows, summary.terminals, summary.timeouts), (rows, ended, cut), "{name}");
+        assert_eq!((summary.rows, summary.terminals, summary.truncated), (rows, ended, cut), "{name}");
         assert_eq!((summary.episodes, summary.disagreements, summary.unfinished), (ended + cut, 0, false), "{name}");
     }
 }

@@ -1,5 +1,5 @@
 use backcast_core::{
-    Batch, Column, Columns, ConfigError, Key, Metrics, Policy, Real, Slot, Source, Spec, State, under,
+    Batch, Column, Transitions, ConfigError, Key, Metrics, Policy, Real, Slot, Source, Spec, State, under,
 };
 use backcast_nn::{Adam, Shape, Store, Vae};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
@@ -42,7 +42,7 @@ pub struct ActionVaeConfig {
     /// Coefficient of the KL divergence, which is averaged over latent dimensions, not summed.
     pub kl_weight: Real,
     /// α of Adam.
-    pub learning_rate: Real,
+    pub lr: Real,
     /// Rows per step.
     pub batch: usize,
     /// Steps of [`ActionVae::fit`].
@@ -56,7 +56,7 @@ impl Default for ActionVaeConfig {
             hidden: vec![750, 750],
             latent: None,
             kl_weight: 0.5,
-            learning_rate: 1e-3,
+            lr: 1e-3,
             batch: 100,
             steps: 500_000,
         }
@@ -74,7 +74,7 @@ impl ActionVaeConfig {
         unless(self.hidden.iter().all(|&n| n > 0), "hidden", "must not have an empty layer")?;
         unless(self.latent != Some(0), "latent", "must be at least 1 where given")?;
         unless(self.kl_weight >= 0.0 && self.kl_weight.is_finite(), "kl_weight", "must not be negative")?;
-        unless(self.learning_rate > 0.0 && self.learning_rate.is_finite(), "learning_rate", "must be positive")?;
+        unless(self.lr > 0.0 && self.lr.is_finite(), "learning_rate", "must be positive")?;
         unless(self.batch >= 1, "batch", "must be at least 1")
     }
 }
@@ -90,7 +90,7 @@ pub struct ActionVae {
     store: Store,
     vae: Vae,
     adam: Adam,
-    staging: Columns,
+    staging: Transitions,
 }
 
 impl ActionVae {
@@ -103,8 +103,8 @@ impl ActionVae {
         let mut store = Store::default();
         let latent = config.latent.unwrap_or(2 * spec.act);
         let vae = Vae::new(&mut store, "vae", spec.obs, spec.act, latent, &config.hidden, spec.act_limit, key);
-        let adam = Adam::new(vae.range(), config.learning_rate);
-        Ok(Self { config, spec, store, vae, adam, staging: Columns::new(spec) })
+        let adam = Adam::new(vae.range(), config.lr);
+        Ok(Self { config, spec, store, vae, adam, staging: Transitions::new(spec) })
     }
 
     /// The configuration it was made with.
@@ -132,7 +132,7 @@ impl ActionVae {
     /// # Panics
     /// If `data` is empty or of other widths.
     pub fn fit(&mut self, data: &dyn Source, key: Key, watch: &mut dyn FnMut(usize, &Metrics) -> bool) {
-        let mut staging = std::mem::replace(&mut self.staging, Columns::new(self.spec));
+        let mut staging = std::mem::replace(&mut self.staging, Transitions::new(self.spec));
         while self.steps() < self.config.steps {
             let key = key.fold(self.adam.steps());
             let metrics =

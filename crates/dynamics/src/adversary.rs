@@ -4,7 +4,7 @@ use crate::{
     Ensemble, Trainer,
     ensemble::{Head, with_arena},
 };
-use backcast_core::{Columns, Real, Slot, State};
+use backcast_core::{Transitions, Real, Slot, State};
 use backcast_nn::Tape;
 use rayon::prelude::*;
 
@@ -71,9 +71,9 @@ impl Adversary {
     pub fn step<'r>(
         &mut self,
         model: &mut Ensemble,
-        log: &Columns,
+        dataset: &Transitions,
         rows: impl Fn(usize) -> &'r [usize] + Sync,
-        played: &Columns,
+        played: &Transitions,
         advantage: &[Real],
         weight: Real,
     ) -> Played {
@@ -91,7 +91,7 @@ impl Adversary {
         let fit_loss = trainer.descend(model, |member, head, tape| {
             let rows = rows(member);
             let against = if elite[member] && weight != 0.0 { n } else { 0 };
-            let all = |i: usize| if i < rows.len() { (log, rows[i]) } else { (played, i - rows.len()) };
+            let all = |i: usize| if i < rows.len() { (dataset, rows[i]) } else { (played, i - rows.len()) };
             let (terms, _) = head.terms_of(tape, rows.len() + against, all);
             if against == 0 {
                 let fit = terms.mean();
@@ -106,7 +106,7 @@ impl Adversary {
     // ANCHOR_END: step
 
     /// ln p(y∣x) of each row of `played`, and each elite's responsibility for it.
-    fn weigh(&mut self, model: &mut Ensemble, played: &Columns) {
+    fn weigh(&mut self, model: &mut Ensemble, played: &Transitions) {
         let (n, parallel) = (played.len(), model.is_parallel());
         let Ensemble { config, head, store, work, elites, .. } = model;
         work.reserve(0, parallel, config.precision);
@@ -144,7 +144,7 @@ impl Adversary {
 
 impl Head {
     /// ln pᵢ of every row of `data`, `[rows]`, of the states as changes from the anchor: the same as of the states themselves.
-    fn log_prob(&self, tape: Tape<'_>, data: &Columns, out: &mut [Real]) {
+    fn log_prob(&self, tape: Tape<'_>, data: &Transitions, out: &mut [Real]) {
         let terms = self.terms_of(tape, data.len(), |i| (data, i)).0.sum_cols();
         let constant = self.cols as Real * LN_TAU;
         terms.read(|terms| out.iter_mut().zip(terms).for_each(|(l, t)| *l = -0.5 * (t + constant)));

@@ -1,6 +1,6 @@
 use crate::Condition;
-use backcast_core::{Batch, Columns, ConfigError, Key, Metrics, Policy, Real, Slot, Source, Spec, State, under};
-use backcast_nn::{Act, Adam, Init, Mlp, Shape, Store, Tape, Var};
+use backcast_core::{Batch, Transitions, ConfigError, Key, Metrics, Policy, Real, Slot, Source, Spec, State, under};
+use backcast_nn::{Activation, Adam, Init, Mlp, Shape, Store, Tape, Var};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
@@ -34,9 +34,9 @@ pub struct BinnedConfig {
     /// Sizes of the hidden layers; none makes logits linear in the state.
     pub hidden: Vec<usize>,
     /// α of Adam.
-    pub learning_rate: Real,
+    pub lr: Real,
     /// λ of decoupled weight decay.
-    pub decay: Real,
+    pub weight_decay: Real,
     /// Rows per step.
     pub batch: usize,
     /// Steps of [`BinnedClone::fit`].
@@ -50,8 +50,8 @@ impl Default for BinnedConfig {
             bins: 5,
             factors: Factors::Independent,
             hidden: vec![256, 256],
-            learning_rate: 1e-3,
-            decay: 0.0,
+            lr: 1e-3,
+            weight_decay: 0.0,
             batch: 256,
             steps: 20_000,
         }
@@ -68,8 +68,8 @@ impl BinnedConfig {
         unless(self.bins >= 2, "bins", "must be at least 2")?;
         unless(self.hidden.len() <= 7, "hidden", "must name at most 7 layers")?;
         unless(self.hidden.iter().all(|&n| n > 0), "hidden", "must not have an empty layer")?;
-        unless(self.learning_rate > 0.0 && self.learning_rate.is_finite(), "learning_rate", "must be positive")?;
-        unless(self.decay >= 0.0 && self.decay.is_finite(), "decay", "must not be negative")?;
+        unless(self.lr > 0.0 && self.lr.is_finite(), "learning_rate", "must be positive")?;
+        unless(self.weight_decay >= 0.0 && self.weight_decay.is_finite(), "decay", "must not be negative")?;
         unless(self.batch >= 1, "batch", "must be at least 1")
     }
 }
@@ -88,7 +88,7 @@ pub struct BinnedClone {
     /// One for each factor; one alone if the action is a whole.
     nets: Vec<Mlp>,
     adam: Adam,
-    staging: Columns,
+    staging: Transitions,
     /// Numbers of bins of a tile, `[rows, factors]`.
     chosen: Vec<usize>,
 }
@@ -103,7 +103,7 @@ impl BinnedClone {
         let mut store = Store::default();
         let mut net = |name: String, inputs: usize, outputs: usize| {
             let dims = [&[inputs], config.hidden.as_slice(), &[outputs]].concat();
-            Mlp::new(&mut store, &name, &dims, 1, Act::Relu, Init::FanIn, key.name(&name))
+            Mlp::new(&mut store, &name, &dims, 1, Activation::Relu, Init::FanIn, key.name(&name))
         };
         let bins = config.bins;
         let nets: Vec<Mlp> = match config.factors {
@@ -115,8 +115,8 @@ impl BinnedClone {
             Factors::Independent => (0..spec.act).map(|d| net(format!("net.{d}"), spec.obs, bins)).collect(),
             Factors::Chained => (0..spec.act).map(|d| net(format!("net.{d}"), spec.obs + d * bins, bins)).collect(),
         };
-        let adam = Adam::new(0..store.len(), config.learning_rate).with_decoupled_decay(config.decay);
-        Ok(Self { config, spec, store, nets, adam, staging: Columns::new(spec), chosen: Vec::new() })
+        let adam = Adam::new(0..store.len(), config.lr).with_decoupled_decay(config.weight_decay);
+        Ok(Self { config, spec, store, nets, adam, staging: Transitions::new(spec), chosen: Vec::new() })
     }
 
     /// The configuration it was made with.
@@ -182,8 +182,8 @@ impl BinnedClone {
     ///
     /// # Panics
     /// If `data` is empty or of other widths.
-    pub fn fit(&mut self, data: &Columns, key: Key, watch: &mut dyn FnMut(usize, &Metrics) -> bool) {
-        let mut staging = std::mem::replace(&mut self.staging, Columns::new(self.spec));
+    pub fn fit(&mut self, data: &Transitions, key: Key, watch: &mut dyn FnMut(usize, &Metrics) -> bool) {
+        let mut staging = std::mem::replace(&mut self.staging, Transitions::new(self.spec));
         while self.steps() < self.config.steps {
             let batch = data.sample(key.fold(self.adam.steps()), self.config.batch, &mut staging);
             let metrics = self.update(batch);

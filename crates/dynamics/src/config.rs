@@ -30,11 +30,11 @@ pub struct EnsembleConfig {
     /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
     pub precision: Precision,
     /// α of Adam.
-    pub learning_rate: Real,
+    pub lr: Real,
     /// Rows per member and step.
     pub batch: usize,
     /// λ of ½λ‖W‖² for each layer, one more than there are hidden layers. Biases are left alone.
-    pub decay: Vec<Real>,
+    pub weight_decay: Vec<Real>,
     /// Fraction of the rows held out …
     pub holdout_fraction: Real,
     /// … and their greatest number.
@@ -69,9 +69,9 @@ impl Default for EnsembleConfig {
             elites: 5,
             hidden: vec![200; 4],
             precision: Precision::F32,
-            learning_rate: 1e-3,
+            lr: 1e-3,
             batch: 256,
-            decay: vec![2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4],
+            weight_decay: vec![2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4],
             holdout_fraction: 0.2,
             holdout_rows: 1000,
             max_log_var: 0.5,
@@ -104,14 +104,14 @@ impl EnsembleConfig {
             &format!("must name 1 to {} layers", MAX_LAYERS - 1),
         )?;
         unless(self.hidden.iter().all(|&n| n > 0), "hidden", "must not have an empty layer")?;
-        unless(self.learning_rate > 0.0 && self.learning_rate.is_finite(), "learning_rate", "must be positive")?;
+        unless(self.lr > 0.0 && self.lr.is_finite(), "learning_rate", "must be positive")?;
         unless(self.batch >= 1, "batch", "must be at least 1")?;
         unless(
-            self.decay.len() == self.hidden.len() + 1,
+            self.weight_decay.len() == self.hidden.len() + 1,
             "decay",
             &format!("must have one number per layer, {}", self.hidden.len() + 1),
         )?;
-        unless(self.decay.iter().all(|&d| d >= 0.0 && d.is_finite()), "decay", "must not be negative")?;
+        unless(self.weight_decay.iter().all(|&d| d >= 0.0 && d.is_finite()), "decay", "must not be negative")?;
         unless(
             self.holdout_fraction > 0.0 && self.holdout_fraction < 1.0,
             "holdout_fraction",

@@ -1,8 +1,8 @@
 use crate::EnsembleConfig;
 use backcast_core::{
-    Column, Columns, ConfigError, Direction, Dynamics, Key, Prediction, Real, Slot, Spec, State, under,
+    Column, Transitions, ConfigError, Direction, Dynamics, Key, Prediction, Real, Slot, Spec, State, under,
 };
-use backcast_nn::{Act, Arena, Init, Mlp, Precision, Shape, Store, Tape, Var, soft_clamp};
+use backcast_nn::{Activation, Arena, Init, Mlp, Precision, Shape, Store, Tape, Var, soft_clamp};
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2};
 use rayon::prelude::*;
 use std::{
@@ -80,11 +80,11 @@ impl Ensemble {
         let inputs = widths[0] + widths[1];
         let dims = [&[inputs], config.hidden.as_slice(), &[2 * cols]].concat();
         let mut drawn = Store::default();
-        let stack = Mlp::new(&mut drawn, "net", &dims, config.members, Act::Swish, Init::TruncatedNormal, key);
+        let stack = Mlp::new(&mut drawn, "net", &dims, config.members, Activation::Swish, Init::TruncatedNormal, key);
         let (mut store, mut values) = (Store::default(), Vec::new());
         let members = (0..config.members).map(|member| {
             let name = |part: &str| format!("member.{member}.{part}");
-            let net = Mlp::new(&mut store, &name("net"), &dims, 1, Act::Swish, Init::TruncatedNormal, key);
+            let net = Mlp::new(&mut store, &name("net"), &dims, 1, Activation::Swish, Init::TruncatedNormal, key);
             stack.save_member(&mut drawn, member, &mut values);
             store.params_mut()[net.range()].copy_from_slice(&values);
             let vector = Shape::new(1, 1, cols);
@@ -248,14 +248,14 @@ impl Head {
     }
 
     /// The standardised input of row `row` of `data`, `[inputs]`.
-    pub(crate) fn input_row(&self, data: &Columns, row: usize, out: &mut [Real]) {
+    pub(crate) fn input_row(&self, data: &Transitions, row: usize, out: &mut [Real]) {
         for (column, first) in self.given.into_iter().zip([0, self.widths[0]]) {
             self.standardise(first, data.row(column, row), out);
         }
     }
 
     /// What the net should say of row `row` of `data`, `[cols]`: states as changes from the anchor.
-    pub(crate) fn target_row(&self, data: &Columns, row: usize, out: &mut [Real]) {
+    pub(crate) fn target_row(&self, data: &Transitions, row: usize, out: &mut [Real]) {
         let mut at = 0;
         for &column in self.predicted {
             let values = data.row(column, row);
@@ -269,13 +269,13 @@ impl Head {
     }
 
     /// The values of the predicted columns in row `row` of `data`, `[cols]`.
-    pub(crate) fn truth_row(&self, data: &Columns, row: usize, out: &mut Vec<Real>) {
+    pub(crate) fn truth_row(&self, data: &Transitions, row: usize, out: &mut Vec<Real>) {
         out.clear();
         self.predicted.iter().for_each(|&c| out.extend_from_slice(data.row(c, row)));
     }
 
     /// Mean and deviation of each input over `rows` of `data`; a deviation below 1e-12 counts as 1.
-    pub(crate) fn set_scale(&mut self, data: &Columns, rows: &[usize]) {
+    pub(crate) fn set_scale(&mut self, data: &Transitions, rows: &[usize]) {
         let n = rows.len().max(1) as f64;
         let mut at = 0;
         for column in self.given {
@@ -472,15 +472,15 @@ mod tests {
 
     fn tiny(direction: Direction) -> Ensemble {
         let config =
-            EnsembleConfig { members: 2, elites: 1, hidden: vec![3], decay: vec![0.0; 2], ..Default::default() };
+            EnsembleConfig { members: 2, elites: 1, hidden: vec![3], weight_decay: vec![0.0; 2], ..Default::default() };
         Ensemble::new(config, Spec::new(2, 1), direction, Key::new(0)).unwrap()
     }
 
     /// The layout of every direction by hand: reward first, states as *predicted minus anchor*.
     #[test]
     fn inputs_and_targets_stand_where_they_should() {
-        let mut log = Columns::new(Spec::new(2, 1));
-        log.push(&[1.0, 2.0], &[0.5], -7.0, &[4.0, 8.0], false);
+        let mut dataset = Transitions::new(Spec::new(2, 1));
+        dataset.push(&[1.0, 2.0], &[0.5], -7.0, &[4.0, 8.0], false);
         for (direction, input, target) in [
             (Direction::Forward, vec![1.0, 2.0, 0.5], vec![-7.0, 3.0, 6.0]),
             (Direction::Reverse, vec![4.0, 8.0, 0.5], vec![-7.0, -3.0, -6.0]),
@@ -488,8 +488,8 @@ mod tests {
         ] {
             let head = tiny(direction).head;
             let (mut x, mut y) = (vec![0.0; head.inputs()], vec![0.0; head.cols]);
-            head.input_row(&log, 0, &mut x);
-            head.target_row(&log, 0, &mut y);
+            head.input_row(&dataset, 0, &mut x);
+            head.target_row(&dataset, 0, &mut y);
             assert_eq!((x, y), (input, target), "{direction:?}");
         }
     }
@@ -524,24 +524,24 @@ mod tests {
 
     #[test]
     fn inputs_are_standardised_and_a_constant_is_left_alone() {
-        let mut log = Columns::new(Spec::new(2, 1));
+        let mut dataset = Transitions::new(Spec::new(2, 1));
         for i in 0..5 {
-            log.push(&[3.0, i as Real], &[-(i as Real)], 0.0, &[0.0, 0.0], false);
+            dataset.push(&[3.0, i as Real], &[-(i as Real)], 0.0, &[0.0, 0.0], false);
         }
         let mut head = tiny(Direction::Forward).head;
-        head.set_scale(&log, &[0, 2, 4]);
+        head.set_scale(&dataset, &[0, 2, 4]);
         assert_eq!(head.input_mean, [3.0, 2.0, -2.0]);
         let std = (8f64 / 3.0).sqrt() as Real;
         assert_eq!(head.input_std, [1.0, std, std]);
         let mut x = [0.0; 3];
-        head.input_row(&log, 4, &mut x);
+        head.input_row(&dataset, 4, &mut x);
         assert_eq!(x, [0.0, 2.0 / std, -2.0 / std]);
     }
 
     #[test]
     fn elites_alone_predict_what_they_do_among_all() {
         let config =
-            EnsembleConfig { members: 4, elites: 2, hidden: vec![3], decay: vec![0.0; 2], ..Default::default() };
+            EnsembleConfig { members: 4, elites: 2, hidden: vec![3], weight_decay: vec![0.0; 2], ..Default::default() };
         let mut model = Ensemble::new(config, Spec::new(2, 1), Direction::Forward, Key::new(0)).unwrap();
         model.elites = vec![3, 1];
         let (x, a) = (array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], array![[0.1], [0.2], [0.3]]);

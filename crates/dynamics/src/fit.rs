@@ -1,5 +1,5 @@
 use crate::{Criterion, Ensemble, EnsembleConfig, Trainer};
-use backcast_core::{Column, Columns, Dynamics, Key, Real, Slot, State, under};
+use backcast_core::{Column, Transitions, Dynamics, Key, Real, Slot, State, under};
 
 /// A log that an ensemble cannot be fitted to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,9 +75,9 @@ pub struct FitReport {
 #[derive(Debug)]
 pub struct Fit<'a> {
     model: &'a mut Ensemble,
-    data: &'a Columns,
+    data: &'a Transitions,
     key: Key,
-    holdout: Columns,
+    holdout: Transitions,
     /// The rows each member trains on, `[members, train]`: drawn once, with replacement. Redrawing them each epoch would
     /// show every member all rows in the end, and the members would become alike.
     bootstrap: Vec<usize>,
@@ -94,13 +94,13 @@ pub struct Fit<'a> {
 }
 
 /// The rows that a fit to `data` by `key` holds out, and the numbers of those it trains on.
-fn split(config: &EnsembleConfig, data: &Columns, key: Key) -> (Columns, Vec<usize>) {
+fn split(config: &EnsembleConfig, data: &Transitions, key: Key) -> (Transitions, Vec<usize>) {
     let n = data.len();
     let held = ((config.holdout_fraction as f64 * n as f64) as usize).min(config.holdout_rows).max(1);
     let mut rows: Vec<usize> = (0..n).collect();
     key.name("holdout").shuffle(&mut rows);
     let train = rows.split_off(held.min(n));
-    let mut holdout = Columns::with_capacity(data.spec(), held);
+    let mut holdout = Transitions::with_capacity(data.spec(), held);
     rows.iter().for_each(|&row| holdout.push_row(data, row));
     (holdout, train)
 }
@@ -108,7 +108,7 @@ fn split(config: &EnsembleConfig, data: &Columns, key: Key) -> (Columns, Vec<usi
 impl Ensemble {
     /// The rows that its [`Fit`] to `data` by `key` held out, or will: those on which a model that comes from a file can be
     /// judged as it was then.
-    pub fn holdout(&self, data: &Columns, key: Key) -> Columns {
+    pub fn holdout(&self, data: &Transitions, key: Key) -> Transitions {
         split(&self.config, data, key).0
     }
 }
@@ -121,7 +121,7 @@ impl<'a> Fit<'a> {
     ///
     /// # Panics
     /// If the widths of `data` are not those of the ensemble.
-    pub fn new(model: &'a mut Ensemble, data: &'a Columns, key: Key) -> Result<Self, FitError> {
+    pub fn new(model: &'a mut Ensemble, data: &'a Transitions, key: Key) -> Result<Self, FitError> {
         let (spec, n) = (model.spec(), data.len());
         assert!(
             (data.spec().obs, data.spec().act) == (spec.obs, spec.act),
@@ -146,7 +146,7 @@ impl<'a> Fit<'a> {
         };
         let bootstrap: Vec<usize> = (0..config.members).flat_map(draw).collect();
         let members = config.members;
-        let trainer = Trainer::new(model, config.learning_rate);
+        let trainer = Trainer::new(model, config.lr);
         let net = |params: &[Real]| params[model.head.net.range()].to_vec();
         let snapshots = model.store.params().chunks_exact(model.head.len).map(net).collect();
         Ok(Self {
@@ -168,7 +168,7 @@ impl<'a> Fit<'a> {
     }
 
     /// The rows no member trains on.
-    pub fn holdout(&self) -> &Columns {
+    pub fn holdout(&self) -> &Transitions {
         &self.holdout
     }
 
@@ -344,7 +344,7 @@ impl Ensemble {
     /// If the widths of `data` are not those of the ensemble.
     pub fn fit(
         &mut self,
-        data: &Columns,
+        data: &Transitions,
         key: Key,
         watch: &mut dyn FnMut(&FitProgress) -> bool,
     ) -> Result<FitReport, FitError> {
@@ -364,27 +364,27 @@ mod tests {
     use backcast_core::{Direction, Spec};
 
     fn config() -> EnsembleConfig {
-        EnsembleConfig { members: 3, elites: 2, hidden: vec![8], decay: vec![0.0; 2], batch: 32, ..Default::default() }
+        EnsembleConfig { members: 3, elites: 2, hidden: vec![8], weight_decay: vec![0.0; 2], batch: 32, ..Default::default() }
     }
 
-    fn noise(rows: usize) -> Columns {
+    fn noise(rows: usize) -> Transitions {
         let mut x = vec![0.0; rows * 4];
         Key::new(1).normal(&mut x);
-        let mut log = Columns::new(Spec::new(1, 1));
-        x.chunks_exact(4).for_each(|x| log.push(&x[..1], &x[1..2], x[2], &x[3..], false));
-        log
+        let mut dataset = Transitions::new(Spec::new(1, 1));
+        x.chunks_exact(4).for_each(|x| dataset.push(&x[..1], &x[1..2], x[2], &x[3..], false));
+        dataset
     }
 
     /// What the report says of each member is what it says of the held-out rows after the fit: the snapshots are back.
     #[test]
     fn every_member_goes_back_to_its_best_epoch() {
         for criterion in [Criterion::MeanSquaredError, Criterion::Likelihood] {
-            let config = EnsembleConfig { criterion, max_epochs: Some(30), learning_rate: 0.03, ..config() };
-            let (log, key) = (noise(200), Key::new(3));
-            let mut model = Ensemble::new(config, log.spec(), Direction::Forward, Key::new(2)).unwrap();
+            let config = EnsembleConfig { criterion, max_epochs: Some(30), lr: 0.03, ..config() };
+            let (dataset, key) = (noise(200), Key::new(3));
+            let mut model = Ensemble::new(config, dataset.spec(), Direction::Forward, Key::new(2)).unwrap();
             let (mut best, mut last) = ([Real::MAX; 3], vec![]);
             let report = model
-                .fit(&log, key, &mut |p| {
+                .fit(&dataset, key, &mut |p| {
                     last = match criterion {
                         Criterion::MeanSquaredError => p.holdout_mse.clone(),
                         Criterion::Likelihood => p.holdout_nll.clone(),
@@ -393,7 +393,7 @@ mod tests {
                     true
                 })
                 .unwrap();
-            let (mse, nll) = Fit::new(&mut model, &log, key).unwrap().evaluate();
+            let (mse, nll) = Fit::new(&mut model, &dataset, key).unwrap().evaluate();
             assert_eq!(report.holdout_mse, mse, "{criterion:?}");
             let score = if criterion == Criterion::Likelihood {
                 // The bounds of the variance are shared by all members and stay where training left them, as in MOPO's code:
@@ -412,12 +412,12 @@ mod tests {
     /// A net that says zero has deviation 0.789 (see `predictions_are_in_the_units_of_the_data`).
     #[test]
     fn calibration_counts_residuals() {
-        let mut log = Columns::new(Spec::new(2, 1));
-        (0..20).for_each(|i| log.push(&[i as Real, 0.0], &[0.0], 0.5, &[i as Real + 1.0, 3.0], false));
-        let mut model = Ensemble::new(config(), log.spec(), Direction::Forward, Key::new(2)).unwrap();
+        let mut dataset = Transitions::new(Spec::new(2, 1));
+        (0..20).for_each(|i| dataset.push(&[i as Real, 0.0], &[0.0], 0.5, &[i as Real + 1.0, 3.0], false));
+        let mut model = Ensemble::new(config(), dataset.spec(), Direction::Forward, Key::new(2)).unwrap();
         let (net, len) = (model.head.net.range(), model.head.len);
         model.store.params_mut().chunks_exact_mut(len).for_each(|member| member[net.clone()].fill(0.0));
-        let report = Fit::new(&mut model, &log, Key::new(3)).unwrap().finish();
+        let report = Fit::new(&mut model, &dataset, Key::new(3)).unwrap().finish();
         assert_eq!(report.calibration, [[1.0, 1.0], [0.0, 1.0], [0.0, 0.0]]);
     }
 

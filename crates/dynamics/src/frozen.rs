@@ -30,7 +30,7 @@ impl Ensemble {
     /// use backcast_dynamics::{Ensemble, EnsembleConfig};
     /// use ndarray::array;
     ///
-    /// let config = EnsembleConfig { hidden: vec![8], decay: vec![0.0; 2], ..Default::default() };
+    /// let config = EnsembleConfig { hidden: vec![8], weight_decay: vec![0.0; 2], ..Default::default() };
     /// let mut model = Ensemble::new(config, Spec::new(2, 1), Direction::Forward, Key::new(0))?;
     /// let (s, a, goal) = (array![[0.5, 1.0]], array![[0.3]], array![[0.0, 0.0]]);
     /// // How far from the goal does the best member think this leads, and which way is nearer?
@@ -99,7 +99,7 @@ impl<'t> Frozen<'t> {
 #[cfg(test)]
 mod tests {
     use crate::{Ensemble, EnsembleConfig};
-    use backcast_core::{Columns, Direction, Dynamics, Key, Real, Spec};
+    use backcast_core::{Transitions, Direction, Dynamics, Key, Real, Spec};
     use ndarray::{Array2, array};
 
     /// A model whose scales and members are all different.
@@ -108,18 +108,18 @@ mod tests {
             members: 3,
             elites: 2,
             hidden: vec![9, 7],
-            decay: vec![0.0; 3],
+            weight_decay: vec![0.0; 3],
             max_epochs: Some(2),
             ..Default::default()
         };
-        let mut log = Columns::new(Spec::new(2, 3));
+        let mut dataset = Transitions::new(Spec::new(2, 3));
         for i in 0..100 {
             let mut x = [0.0; 7];
             Key::new(1).fold(i).normal(&mut x);
-            log.push(&[3.0 + x[0], 0.2 * x[1]], &x[2..5], x[5], &[3.0 + x[0] + 0.1 * x[2], x[6]], false);
+            dataset.push(&[3.0 + x[0], 0.2 * x[1]], &x[2..5], x[5], &[3.0 + x[0] + 0.1 * x[2], x[6]], false);
         }
-        let mut model = Ensemble::new(config, log.spec(), direction, Key::new(2)).expect("sound");
-        model.fit(&log, Key::new(3), &mut |_| true).expect("a fit");
+        let mut model = Ensemble::new(config, dataset.spec(), direction, Key::new(2)).expect("sound");
+        model.fit(&dataset, Key::new(3), &mut |_| true).expect("a fit");
         model
     }
 

@@ -1,6 +1,6 @@
 use crate::Condition;
-use backcast_core::{Batch, Columns, ConfigError, Key, Metrics, Policy, Real, Slot, Source, Spec, State, under};
-use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Store, TanhGaussian, Var};
+use backcast_core::{Batch, Transitions, ConfigError, Key, Metrics, Policy, Real, Slot, Source, Spec, State, under};
+use backcast_nn::{Activation, Adam, Gaussian, Init, Mlp, Store, TanhGaussian, Var};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ pub struct GaussianBcConfig {
     /// Coefficient of the negative entropy E[ln π] beside the negative log-likelihood.
     pub entropy_weight: Real,
     /// α of Adam.
-    pub learning_rate: Real,
+    pub lr: Real,
     /// Rows per step.
     pub batch: usize,
     /// Steps of [`GaussianBc::fit`].
@@ -38,7 +38,7 @@ impl Default for GaussianBcConfig {
             condition: Condition::NextState,
             hidden: vec![256, 256],
             entropy_weight: 0.5,
-            learning_rate: 1e-3,
+            lr: 1e-3,
             batch: 256,
             steps: 100_000,
         }
@@ -59,7 +59,7 @@ impl GaussianBcConfig {
             "entropy_weight",
             "must not be negative",
         )?;
-        unless(self.learning_rate > 0.0 && self.learning_rate.is_finite(), "learning_rate", "must be positive")?;
+        unless(self.lr > 0.0 && self.lr.is_finite(), "learning_rate", "must be positive")?;
         unless(self.batch >= 1, "batch", "must be at least 1")
     }
 }
@@ -77,7 +77,7 @@ pub struct GaussianBc {
     adam: Adam,
     mean: Vec<Real>,
     std: Vec<Real>,
-    staging: Columns,
+    staging: Transitions,
     pre_tanh: Vec<Real>,
 }
 
@@ -90,10 +90,10 @@ impl GaussianBc {
         config.check()?;
         let mut store = Store::default();
         let dims = [&[spec.obs], config.hidden.as_slice(), &[2 * spec.act]].concat();
-        let net = Mlp::new(&mut store, "net", &dims, 1, Act::Relu, Init::FanIn, key);
-        let adam = Adam::new(net.range(), config.learning_rate);
+        let net = Mlp::new(&mut store, "net", &dims, 1, Activation::Relu, Init::FanIn, key);
+        let adam = Adam::new(net.range(), config.lr);
         let (mean, std) = (vec![0.0; spec.obs], vec![1.0; spec.obs]);
-        Ok(Self { config, spec, store, net, adam, mean, std, staging: Columns::new(spec), pre_tanh: Vec::new() })
+        Ok(Self { config, spec, store, net, adam, mean, std, staging: Transitions::new(spec), pre_tanh: Vec::new() })
     }
 
     /// The configuration it was made with.
@@ -107,7 +107,7 @@ impl GaussianBc {
     }
 
     /// Sets the scale of the states to their mean and deviation in `data`; a deviation below 1e-6 counts as 1.
-    pub fn set_scale(&mut self, data: &Columns) {
+    pub fn set_scale(&mut self, data: &Transitions) {
         let values = data.values(self.config.condition.column());
         let (width, n) = (self.spec.obs, data.len().max(1) as f64);
         for i in 0..width {
@@ -141,11 +141,11 @@ impl GaussianBc {
     ///
     /// # Panics
     /// If `data` is empty or of other widths.
-    pub fn fit(&mut self, data: &Columns, key: Key, watch: &mut dyn FnMut(usize, &Metrics) -> bool) {
+    pub fn fit(&mut self, data: &Transitions, key: Key, watch: &mut dyn FnMut(usize, &Metrics) -> bool) {
         if self.steps() == 0 {
             self.set_scale(data);
         }
-        let mut staging = std::mem::replace(&mut self.staging, Columns::new(self.spec));
+        let mut staging = std::mem::replace(&mut self.staging, Transitions::new(self.spec));
         while self.steps() < self.config.steps {
             let key = key.fold(self.adam.steps());
             let batch = data.sample(key.name("batch"), self.config.batch, &mut staging);

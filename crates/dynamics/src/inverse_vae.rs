@@ -1,5 +1,5 @@
 use backcast_core::{Batch, ConfigError, Key, Metrics, Real, Slot, Spec, State, under};
-use backcast_nn::{Act, Adam, Gaussian, Init, LATENT_BOUND, Mlp, Shape, Store, Tape, Var};
+use backcast_nn::{Activation, Adam, Gaussian, Init, LATENT_BOUND, Mlp, Shape, Store, Tape, Var};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ pub struct InverseVaeConfig {
     /// Coefficient of the KL divergence, which is averaged over latent dimensions, not summed.
     pub kl_weight: Real,
     /// α of Adam.
-    pub learning_rate: Real,
+    pub lr: Real,
     /// Whether the encoder sees the action, q(z ∣ s, s′, a), as a VAE's does. Then z ~ N(0, 1), held in ±0.5, when it is asked. The
     /// released code's does not: its encoder is asked for z too, and so is a part of the model, pulled towards N(0, 1).
     pub encode_action: bool,
@@ -37,7 +37,7 @@ impl Default for InverseVaeConfig {
             decoder_hidden: vec![256; 2],
             latent: 32,
             kl_weight: 0.5,
-            learning_rate: 1e-4,
+            lr: 1e-4,
             encode_action: true,
             log_std_of_mean: false,
         }
@@ -57,7 +57,7 @@ impl InverseVaeConfig {
         }
         unless(self.latent >= 1, "latent", "must be at least 1")?;
         unless(self.kl_weight >= 0.0 && self.kl_weight.is_finite(), "kl_weight", "must not be negative")?;
-        unless(self.learning_rate > 0.0 && self.learning_rate.is_finite(), "learning_rate", "must be positive")
+        unless(self.lr > 0.0 && self.lr.is_finite(), "learning_rate", "must be positive")
     }
 }
 
@@ -68,23 +68,23 @@ impl InverseVaeConfig {
 /// wherever the states tell the action; a likelihood would learn it. States are taken as they are.
 ///
 /// ```
-/// use backcast_core::{Columns, Key, Source, Spec};
+/// use backcast_core::{Transitions, Key, Source, Spec};
 /// use backcast_dynamics::{InverseVae, InverseVaeConfig};
 ///
 /// // On a line an action is a step.
-/// let mut log = Columns::new(Spec::new(1, 1));
+/// let mut dataset = Transitions::new(Spec::new(1, 1));
 /// let mut x = vec![0.0; 2 * 1000];
 /// Key::new(1).uniform(-0.9, 0.9, &mut x);
-/// x.chunks_exact(2).for_each(|x| log.push(&x[..1], &x[1..], 0.0, &[x[0] + x[1]], false));
+/// x.chunks_exact(2).for_each(|x| dataset.push(&x[..1], &x[1..], 0.0, &[x[0] + x[1]], false));
 ///
 /// let config = InverseVaeConfig {
-///     encoder_hidden: vec![32], decoder_hidden: vec![32], latent: 2, learning_rate: 3e-3, ..Default::default()
+///     encoder_hidden: vec![32], decoder_hidden: vec![32], latent: 2, lr: 3e-3, ..Default::default()
 /// };
-/// let mut inverse = InverseVae::new(config, log.spec(), Key::new(2))?;
-/// let mut staging = Columns::new(log.spec());
+/// let mut inverse = InverseVae::new(config, dataset.spec(), Key::new(2))?;
+/// let mut staging = Transitions::new(dataset.spec());
 /// for step in 0..600 {
 ///     let key = Key::new(3).fold(step);
-///     inverse.update(log.sample(key.name("batch"), 64, &mut staging), key);
+///     inverse.update(dataset.sample(key.name("batch"), 64, &mut staging), key);
 /// }
 /// // What led from 0.1 to 0.6?
 /// let (s, s2) = (ndarray::array![[0.1]], ndarray::array![[0.6]]);
@@ -115,12 +115,12 @@ impl InverseVae {
         let mut store = Store::default();
         let mut net = |name: &str, first: usize, hidden: &[usize], last: usize| {
             let dims = [&[first], hidden, &[last]].concat();
-            Mlp::new(&mut store, name, &dims, 1, Act::Relu, Init::FanIn, key)
+            Mlp::new(&mut store, name, &dims, 1, Activation::Relu, Init::FanIn, key)
         };
         let seen = 2 * spec.obs + if config.encode_action { spec.act } else { 0 };
         let encoder = net("encoder", seen, &config.encoder_hidden, 2 * config.latent);
         let decoder = net("decoder", 2 * spec.obs + config.latent, &config.decoder_hidden, 2 * spec.act);
-        let adam = Adam::new(encoder.range().start..decoder.range().end, config.learning_rate);
+        let adam = Adam::new(encoder.range().start..decoder.range().end, config.lr);
         Ok(Self { config, spec, store, encoder, decoder, adam, noise: Default::default() })
     }
 
@@ -247,17 +247,17 @@ impl State for InverseVae {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backcast_core::{Columns, Source, fingerprint, restore, snapshot};
+    use backcast_core::{Transitions, Source, fingerprint, restore, snapshot};
 
     const SPEC: Spec = Spec::new(2, 1).with_act_limit(2.0);
 
     /// A step of the first coordinate; the second is noise.
-    fn log() -> Columns {
-        let mut log = Columns::new(SPEC);
+    fn dataset() -> Transitions {
+        let mut dataset = Transitions::new(SPEC);
         let mut x = vec![0.0; 4 * 800];
         Key::new(1).uniform(-1.0, 1.0, &mut x);
-        x.chunks_exact(4).for_each(|x| log.push(&x[..2], &[1.8 * x[2]], 0.0, &[x[0] + x[2], x[3]], false));
-        log
+        x.chunks_exact(4).for_each(|x| dataset.push(&x[..2], &[1.8 * x[2]], 0.0, &[x[0] + x[2], x[3]], false));
+        dataset
     }
 
     fn small() -> InverseVaeConfig {
@@ -265,29 +265,29 @@ mod tests {
             encoder_hidden: vec![32],
             decoder_hidden: vec![32],
             latent: 2,
-            learning_rate: 3e-3,
+            lr: 3e-3,
             ..InverseVaeConfig::default()
         }
     }
 
     fn trained(config: InverseVaeConfig, from: &mut InverseVae, steps: std::ops::Range<u64>) -> Real {
-        let (log, mut staging) = (log(), Columns::new(SPEC));
+        let (dataset, mut staging) = (dataset(), Transitions::new(SPEC));
         assert_eq!(from.config(), &config);
         let steps = steps.map(|step| {
             let key = Key::new(3).fold(step);
-            from.update(log.sample(key.name("batch"), 64, &mut staging), key).get("loss").expect("a loss")
+            from.update(dataset.sample(key.name("batch"), 64, &mut staging), key).get("loss").expect("a loss")
         });
         steps.last().expect("a step")
     }
 
     /// The root mean square distance of limit·tanh(m) from what was done.
     fn error(inverse: &mut InverseVae) -> Real {
-        let (log, mut mean, mut log_std) = (log(), vec![], vec![]);
-        let batch = log.batch();
+        let (dataset, mut mean, mut log_std) = (dataset(), vec![], vec![]);
+        let batch = dataset.batch();
         inverse.predict(batch.obs, batch.next_obs, Key::new(5), &mut mean, &mut log_std);
         assert!(log_std.iter().all(|l| (LOG_STD.0..=LOG_STD.1).contains(l)));
         let square = |(m, a): (&Real, &Real)| (2.0 * m.tanh() - a).powi(2);
-        (mean.iter().zip(batch.act).map(square).sum::<Real>() / log.len() as Real).sqrt()
+        (mean.iter().zip(batch.act).map(square).sum::<Real>() / dataset.len() as Real).sqrt()
     }
 
     #[test]
@@ -304,11 +304,11 @@ mod tests {
 
     #[test]
     fn the_slip_makes_the_deviation_a_function_of_the_mean() {
-        let (log, mut mean, mut log_std) = (log(), vec![], vec![]);
+        let (dataset, mut mean, mut log_std) = (dataset(), vec![], vec![]);
         for log_std_of_mean in [true, false] {
             let config = InverseVaeConfig { log_std_of_mean, ..small() };
             let mut inverse = InverseVae::new(config, SPEC, Key::new(2)).expect("sound");
-            let batch = log.batch();
+            let batch = dataset.batch();
             inverse.predict(batch.obs, batch.next_obs, Key::new(5), &mut mean, &mut log_std);
             let same = mean.iter().zip(&log_std).all(|(m, l)| (m - 1.0 - l).abs() < 1e-6);
             assert_eq!(same, log_std_of_mean);
@@ -340,6 +340,6 @@ mod tests {
         assert_eq!(bad(|c| c.decoder_hidden = vec![8, 0]), "decoder_hidden");
         assert_eq!(bad(|c| c.latent = 0), "latent");
         assert_eq!(bad(|c| c.kl_weight = Real::NAN), "kl_weight");
-        assert_eq!(bad(|c| c.learning_rate = 0.0), "learning_rate");
+        assert_eq!(bad(|c| c.lr = 0.0), "learning_rate");
     }
 }

@@ -6,25 +6,25 @@
 //! [`Direction`](backcast_core::Direction).
 //!
 //! ```
-//! use backcast_core::{Columns, Direction, Dynamics, Key, Spec};
+//! use backcast_core::{Transitions, Direction, Dynamics, Key, Spec};
 //! use backcast_dynamics::{Ensemble, EnsembleConfig};
 //!
 //! // A cart on a line: position and speed, pushed by an action.
 //! let spec = Spec::new(2, 1);
-//! let mut log = Columns::new(spec);
+//! let mut dataset = Transitions::new(spec);
 //! let mut x = vec![0.0; 3 * 2000];
 //! Key::new(1).uniform(-1.0, 1.0, &mut x);
 //! for x in x.chunks_exact(3) {
-//!     log.push(&x[..2], &x[2..], -x[0].abs(), &[x[0] + 0.1 * x[1], x[1] + 0.1 * x[2]], false);
+//!     dataset.push(&x[..2], &x[2..], -x[0].abs(), &[x[0] + 0.1 * x[1], x[1] + 0.1 * x[2]], false);
 //! }
 //!
 //! // The published sizes are the defaults; these are for a toy.
 //! let config = EnsembleConfig {
-//!     members: 3, elites: 2, hidden: vec![32, 32], decay: vec![0.0; 3], learning_rate: 3e-3, max_epochs: Some(15),
+//!     members: 3, elites: 2, hidden: vec![32, 32], weight_decay: vec![0.0; 3], lr: 3e-3, max_epochs: Some(15),
 //!     ..EnsembleConfig::default()
 //! };
 //! let mut model = Ensemble::new(config, spec, Direction::Reverse, Key::new(2))?;
-//! let report = model.fit(&log, Key::new(3), &mut |epoch| epoch.holdout_mse.iter().all(|e| e.is_finite()))?;
+//! let report = model.fit(&dataset, Key::new(3), &mut |epoch| epoch.holdout_mse.iter().all(|e| e.is_finite()))?;
 //!
 //! // Where was the cart before it stood at 0.5 with speed 1, if it was pushed with full force?
 //! let (end, act) = (ndarray::array![[0.5, 1.0]], ndarray::array![[1.0]]);

@@ -4,7 +4,7 @@ use crate::{
     Ensemble, EnsembleConfig,
     ensemble::{Head, with_arena},
 };
-use backcast_core::{Columns, Real, Slot, State, under};
+use backcast_core::{Transitions, Real, Slot, State, under};
 use backcast_nn::{Adam, Shape, Tape, Var};
 use rayon::prelude::*;
 
@@ -29,13 +29,13 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Optimisers that have taken no step, of learning rate `rate`, with the [`decay`](EnsembleConfig::decay) of the ensemble.
+    /// Optimisers that have taken no step, of learning rate `rate`, with the [`weight_decay`](EnsembleConfig::weight_decay) of the ensemble.
     pub fn new(model: &Ensemble, rate: Real) -> Self {
-        let EnsembleConfig { members, decay, .. } = &model.config;
+        let EnsembleConfig { members, weight_decay, .. } = &model.config;
         let bounds = model.head.bounds_range();
         let mut adam = Adam::new(model.head.net.range(), rate).with_gradients_beyond(bounds.len());
-        for (layer, &decay) in model.head.net.layers().zip(decay) {
-            adam = adam.with_l2(layer, decay);
+        for (layer, &weight_decay) in model.head.net.layers().zip(weight_decay) {
+            adam = adam.with_l2(layer, weight_decay);
         }
         let bounds_gradient = vec![0.0; bounds.len()];
         Self { trainees: vec![Trainee { adam, said: 0.0 }; *members], bounds: Adam::new(bounds, rate), bounds_gradient }
@@ -55,7 +55,7 @@ impl Trainer {
     pub fn step<'r>(
         &mut self,
         model: &mut Ensemble,
-        data: &Columns,
+        data: &Transitions,
         rows: impl Fn(usize) -> &'r [usize] + Sync,
     ) -> Real {
         let beta = model.config.beta_nll;
@@ -126,7 +126,7 @@ impl State for Trainer {
 
 impl Head {
     /// (μ − y)²·e^(−ℓ) + ℓ of the rows of `data` in `order`, and ℓ, `[1, rows, cols]`.
-    fn terms<'t>(&self, tape: Tape<'t>, data: &Columns, order: &[usize]) -> (Var<'t>, Var<'t>) {
+    fn terms<'t>(&self, tape: Tape<'t>, data: &Transitions, order: &[usize]) -> (Var<'t>, Var<'t>) {
         self.terms_of(tape, order.len(), |i| (data, order[i]))
     }
 
@@ -135,9 +135,9 @@ impl Head {
         &self,
         tape: Tape<'t>,
         count: usize,
-        row: impl Fn(usize) -> (&'d Columns, usize),
+        row: impl Fn(usize) -> (&'d Transitions, usize),
     ) -> (Var<'t>, Var<'t>) {
-        let gather = |width: usize, write: &dyn Fn(&Columns, usize, &mut [Real])| {
+        let gather = |width: usize, write: &dyn Fn(&Transitions, usize, &mut [Real])| {
             tape.fill(Shape::new(1, count, width), |out| {
                 for (i, out) in out.chunks_exact_mut(width).enumerate() {
                     let (data, row) = row(i);

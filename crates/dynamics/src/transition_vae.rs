@@ -1,5 +1,5 @@
-use backcast_core::{Batch, Column, Columns, ConfigError, Key, Metrics, Real, Slot, Spec, State, under};
-use backcast_nn::{Act, Adam, Gaussian, Init, LATENT_BOUND, Mlp, Shape, Store, Tape, Var};
+use backcast_core::{Batch, Column, Transitions, ConfigError, Key, Metrics, Real, Slot, Spec, State, under};
+use backcast_nn::{Activation, Adam, Gaussian, Init, LATENT_BOUND, Mlp, Shape, Store, Tape, Var};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
@@ -17,12 +17,12 @@ pub struct TransitionVaeConfig {
     /// Coefficient of the KL divergence, which is averaged over latent dimensions, not summed.
     pub kl_weight: Real,
     /// α of Adam.
-    pub learning_rate: Real,
+    pub lr: Real,
 }
 
 impl Default for TransitionVaeConfig {
     fn default() -> Self {
-        Self { hidden: vec![256; 2], latent: None, kl_weight: 0.5, learning_rate: 1e-3 }
+        Self { hidden: vec![256; 2], latent: None, kl_weight: 0.5, lr: 1e-3 }
     }
 }
 
@@ -37,7 +37,7 @@ impl TransitionVaeConfig {
         unless(self.hidden.iter().all(|&n| n > 0), "hidden", "must not have an empty layer")?;
         unless(self.latent != Some(0), "latent", "must be at least 1 where given")?;
         unless(self.kl_weight >= 0.0 && self.kl_weight.is_finite(), "kl_weight", "must not be negative")?;
-        unless(self.learning_rate > 0.0 && self.learning_rate.is_finite(), "learning_rate", "must be positive")
+        unless(self.lr > 0.0 && self.lr.is_finite(), "learning_rate", "must be positive")
     }
 }
 
@@ -47,24 +47,24 @@ impl TransitionVaeConfig {
 /// [scale](TransitionVae::set_scale), or a log of small steps would be all KL. States are taken as they are.
 ///
 /// ```
-/// use backcast_core::{Columns, Key, Source, Spec};
+/// use backcast_core::{Transitions, Key, Source, Spec};
 /// use backcast_dynamics::{TransitionVae, TransitionVaeConfig};
 ///
 /// // From anywhere the log takes a small step, left or right.
-/// let mut log = Columns::new(Spec::new(1, 1));
+/// let mut dataset = Transitions::new(Spec::new(1, 1));
 /// let mut x = vec![0.0; 1000];
 /// Key::new(1).uniform(-1.0, 1.0, &mut x);
 /// for (i, x) in x.iter().enumerate() {
 ///     let step = if i % 2 == 0 { 0.1 } else { -0.1 };
-///     log.push(&[*x], &[0.0], 0.0, &[x + step], false);
+///     dataset.push(&[*x], &[0.0], 0.0, &[x + step], false);
 /// }
-/// let config = TransitionVaeConfig { hidden: vec![32], learning_rate: 3e-3, kl_weight: 0.1, ..Default::default() };
-/// let mut vae = TransitionVae::new(config, log.spec(), Key::new(2))?;
-/// vae.set_scale(&log);
-/// let mut staging = Columns::new(log.spec());
+/// let config = TransitionVaeConfig { hidden: vec![32], lr: 3e-3, kl_weight: 0.1, ..Default::default() };
+/// let mut vae = TransitionVae::new(config, dataset.spec(), Key::new(2))?;
+/// vae.set_scale(&dataset);
+/// let mut staging = Transitions::new(dataset.spec());
 /// for step in 0..800 {
 ///     let key = Key::new(3).fold(step);
-///     vae.update(log.sample(key.name("batch"), 64, &mut staging), key);
+///     vae.update(dataset.sample(key.name("batch"), 64, &mut staging), key);
 /// }
 /// // Two hundred next states of 0.3.
 /// let mut next = vec![];
@@ -96,11 +96,11 @@ impl TransitionVae {
         let (mut store, latent) = (Store::default(), config.latent.unwrap_or(spec.obs));
         let mut net = |name: &str, first: usize, last: usize| {
             let dims = [&[first], config.hidden.as_slice(), &[last]].concat();
-            Mlp::new(&mut store, name, &dims, 1, Act::Relu, Init::FanIn, key)
+            Mlp::new(&mut store, name, &dims, 1, Activation::Relu, Init::FanIn, key)
         };
         let encoder = net("encoder", 2 * spec.obs, 2 * latent);
         let decoder = net("decoder", spec.obs + latent, spec.obs);
-        let adam = Adam::new(encoder.range().start..decoder.range().end, config.learning_rate);
+        let adam = Adam::new(encoder.range().start..decoder.range().end, config.lr);
         Ok(Self { config, spec, store, encoder, decoder, adam, scale: vec![1.0; spec.obs], noise: Vec::new() })
     }
 
@@ -120,7 +120,7 @@ impl TransitionVae {
     }
 
     /// Sets the scale of changes to their root mean squares in `data`; one below 1e-6 counts as 1, and so does one of no rows.
-    pub fn set_scale(&mut self, data: &Columns) {
+    pub fn set_scale(&mut self, data: &Transitions) {
         let n = data.len().max(1) as f64;
         for (i, scale) in self.scale.iter_mut().enumerate() {
             let change = |row| (data.row(Column::NextObs, row)[i] - data.row(Column::Obs, row)[i]) as f64;
@@ -213,33 +213,33 @@ mod tests {
     use backcast_core::{Source, fingerprint, restore, snapshot};
 
     /// From (x, y) to (x ± 0.05, 0): small steps of one coordinate, and one that forgets.
-    fn log() -> Columns {
-        let mut log = Columns::new(Spec::new(2, 1));
+    fn dataset() -> Transitions {
+        let mut dataset = Transitions::new(Spec::new(2, 1));
         for i in 0..800 {
             let mut x = [0.0; 2];
             Key::new(1).fold(i).uniform(-1.0, 1.0, &mut x);
             let step = if i % 2 == 0 { 0.05 } else { -0.05 };
-            log.push(&x, &[step], 0.0, &[x[0] + step, 0.0], false);
+            dataset.push(&x, &[step], 0.0, &[x[0] + step, 0.0], false);
         }
-        log
+        dataset
     }
 
     fn small() -> TransitionVaeConfig {
-        TransitionVaeConfig { hidden: vec![32], learning_rate: 3e-3, kl_weight: 0.1, ..TransitionVaeConfig::default() }
+        TransitionVaeConfig { hidden: vec![32], lr: 3e-3, kl_weight: 0.1, ..TransitionVaeConfig::default() }
     }
 
     fn train(vae: &mut TransitionVae, steps: std::ops::Range<u64>) {
-        let (log, mut staging) = (log(), Columns::new(vae.spec));
+        let (dataset, mut staging) = (dataset(), Transitions::new(vae.spec));
         for step in steps {
             let key = Key::new(3).fold(step);
-            vae.update(log.sample(key.name("batch"), 64, &mut staging), key);
+            vae.update(dataset.sample(key.name("batch"), 64, &mut staging), key);
         }
     }
 
     #[test]
-    fn it_draws_both_ways_the_log_goes_on() {
-        let mut vae = TransitionVae::new(small(), log().spec(), Key::new(2)).expect("sound");
-        vae.set_scale(&log());
+    fn it_draws_both_next_states_of_the_dataset() {
+        let mut vae = TransitionVae::new(small(), dataset().spec(), Key::new(2)).expect("sound");
+        vae.set_scale(&dataset());
         train(&mut vae, 0..1500);
         let (states, mut next) = (ndarray::array![[0.5, -0.8], [-0.4, 0.6]], vec![]);
         vae.sample(states.view(), 300, Key::new(4), &mut next);
@@ -258,7 +258,7 @@ mod tests {
     fn the_scale_is_that_of_changes_and_a_constant_is_left_alone() {
         let mut vae = TransitionVae::new(small(), Spec::new(2, 1), Key::new(2)).expect("sound");
         assert_eq!(vae.scale, [1.0, 1.0]);
-        let mut rows = Columns::new(Spec::new(2, 1));
+        let mut rows = Transitions::new(Spec::new(2, 1));
         rows.push(&[1.0, 5.0], &[0.0], 0.0, &[4.0, 5.0], false);
         rows.push(&[1.0, 7.0], &[0.0], 0.0, &[5.0, 7.0], false);
         vae.set_scale(&rows);
@@ -267,10 +267,10 @@ mod tests {
 
     #[test]
     fn cut_in_two_it_gives_the_same_bits() {
-        let mut whole = TransitionVae::new(small(), log().spec(), Key::new(2)).expect("sound");
-        whole.set_scale(&log());
+        let mut whole = TransitionVae::new(small(), dataset().spec(), Key::new(2)).expect("sound");
+        whole.set_scale(&dataset());
         train(&mut whole, 0..5);
-        let mut resumed = TransitionVae::new(small(), log().spec(), Key::new(9)).expect("sound");
+        let mut resumed = TransitionVae::new(small(), dataset().spec(), Key::new(9)).expect("sound");
         restore(&mut resumed, &snapshot(&mut whole)).expect("the same shape");
         let ends = [&mut whole, &mut resumed].map(|vae| {
             train(vae, 5..9);
@@ -290,6 +290,6 @@ mod tests {
         assert_eq!(bad(|c| c.hidden = vec![]), "hidden");
         assert_eq!(bad(|c| c.latent = Some(0)), "latent");
         assert_eq!(bad(|c| c.kl_weight = -1.0), "kl_weight");
-        assert_eq!(bad(|c| c.learning_rate = Real::INFINITY), "learning_rate");
+        assert_eq!(bad(|c| c.lr = Real::INFINITY), "learning_rate");
     }
 }

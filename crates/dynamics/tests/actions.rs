@@ -1,18 +1,18 @@
 //! The two models of recorded actions.
 
-use backcast_core::{Column, Columns, Key, Policy, Real, Spec, fingerprint, restore, snapshot};
+use backcast_core::{Column, Transitions, Key, Policy, Real, Spec, fingerprint, restore, snapshot};
 use backcast_dynamics::{ActionVae, ActionVaeConfig, Condition, GaussianBc, GaussianBcConfig};
 use ndarray::{Array2, Axis};
 
 const SPEC: Spec = Spec::new(2, 1).with_act_limit(2.0);
 
 /// a = 1.5·tanh(2·s′₀) + small noise; *s* is unrelated to it.
-fn log() -> Columns {
-    let mut log = Columns::new(SPEC);
+fn dataset() -> Transitions {
+    let mut dataset = Transitions::new(SPEC);
     let mut x = vec![0.0; 2000 * 5];
     Key::new(1).uniform(-1.0, 1.0, &mut x);
-    x.chunks_exact(5).for_each(|x| log.push(&x[..2], &[action(x[2]) + 0.05 * x[4]], 0.0, &x[2..4], false));
-    log
+    x.chunks_exact(5).for_each(|x| dataset.push(&x[..2], &[action(x[2]) + 0.05 * x[4]], 0.0, &x[2..4], false));
+    dataset
 }
 
 fn action(s: Real) -> Real {
@@ -25,19 +25,19 @@ fn small_vae() -> ActionVaeConfig {
 
 /// The root mean square distance of drawn actions from the rule.
 fn error(policy: &mut dyn Policy, key: Option<Key>) -> Real {
-    let log = log();
-    let mut act = Array2::zeros((log.len(), 1));
-    policy.act(log.batch().next_obs, key, act.view_mut());
+    let dataset = dataset();
+    let mut act = Array2::zeros((dataset.len(), 1));
+    policy.act(dataset.batch().next_obs, key, act.view_mut());
     assert!(act.iter().all(|a| a.abs() <= 2.0));
-    let square = |(i, a): (usize, &Real)| (a - action(log.row(Column::NextObs, i)[0])).powi(2);
-    (act.iter().enumerate().map(square).sum::<Real>() / log.len() as Real).sqrt()
+    let square = |(i, a): (usize, &Real)| (a - action(dataset.row(Column::NextObs, i)[0])).powi(2);
+    (act.iter().enumerate().map(square).sum::<Real>() / dataset.len() as Real).sqrt()
 }
 
 #[test]
 fn the_vae_learns_what_led_to_a_state() {
     let mut vae = ActionVae::new(small_vae(), SPEC, Key::new(2)).unwrap();
     let before = error(&mut vae, Some(Key::new(3)));
-    vae.fit(&log(), Key::new(4), &mut |_, _| true);
+    vae.fit(&dataset(), Key::new(4), &mut |_, _| true);
     assert_eq!(vae.steps(), 1500);
     let (drawn, mode) = (error(&mut vae, Some(Key::new(3))), error(&mut vae, None));
     assert!(before > 0.8 && drawn < 0.15 && mode < 0.15, "{before} {drawn} {mode}");
@@ -48,7 +48,7 @@ fn the_vae_learns_what_led_to_a_state() {
 fn the_condition_is_the_one_asked_for() {
     let config = ActionVaeConfig { condition: Condition::State, steps: 500, ..small_vae() };
     let mut vae = ActionVae::new(config, SPEC, Key::new(2)).unwrap();
-    vae.fit(&log(), Key::new(4), &mut |_, _| true);
+    vae.fit(&dataset(), Key::new(4), &mut |_, _| true);
     let error = error(&mut vae, Some(Key::new(3)));
     assert!(error > 0.5, "{error}");
 }
@@ -56,14 +56,14 @@ fn the_condition_is_the_one_asked_for() {
 #[test]
 fn a_vae_cut_in_two_gives_the_same_bits() {
     let config = ActionVaeConfig { hidden: vec![16], steps: 20, ..ActionVaeConfig::default() };
-    let log = log();
+    let dataset = dataset();
     let mut whole = ActionVae::new(config.clone(), SPEC, Key::new(2)).unwrap();
-    whole.fit(&log, Key::new(4), &mut |step, _| step < 10);
+    whole.fit(&dataset, Key::new(4), &mut |step, _| step < 10);
     assert_eq!(whole.steps(), 10);
     let mut resumed = ActionVae::new(config, SPEC, Key::new(9)).unwrap();
     restore(&mut resumed, &snapshot(&mut whole)).unwrap();
     for vae in [&mut whole, &mut resumed] {
-        vae.fit(&log, Key::new(4), &mut |_, metrics| metrics.get("loss").unwrap().is_finite());
+        vae.fit(&dataset, Key::new(4), &mut |_, metrics| metrics.get("loss").unwrap().is_finite());
         assert_eq!(vae.steps(), 20);
     }
     assert_eq!(fingerprint(&mut whole), fingerprint(&mut resumed));
@@ -75,7 +75,7 @@ fn the_gaussian_clone_learns_mean_and_spread() {
         GaussianBcConfig { hidden: vec![64, 64], entropy_weight: 0.0, steps: 1500, ..GaussianBcConfig::default() };
     let mut bc = GaussianBc::new(config.clone(), SPEC, Key::new(2)).unwrap();
     let mut last = (0.0, 0.0);
-    bc.fit(&log(), Key::new(4), &mut |_, m| {
+    bc.fit(&dataset(), Key::new(4), &mut |_, m| {
         last = (m.get("nll").unwrap(), m.get("entropy").unwrap());
         true
     });
@@ -85,7 +85,7 @@ fn the_gaussian_clone_learns_mean_and_spread() {
     // A weight on the entropy widens the distribution.
     let mut wide = GaussianBc::new(GaussianBcConfig { entropy_weight: 0.5, ..config }, SPEC, Key::new(2)).unwrap();
     let mut entropy = 0.0;
-    wide.fit(&log(), Key::new(4), &mut |_, m| {
+    wide.fit(&dataset(), Key::new(4), &mut |_, m| {
         entropy = m.get("entropy").unwrap();
         true
     });
@@ -93,9 +93,9 @@ fn the_gaussian_clone_learns_mean_and_spread() {
 }
 
 #[test]
-fn states_are_standardised_by_the_log() {
+fn states_are_standardised_by_the_dataset() {
     // Far from zero and large: without a scale a few hundred steps would not do.
-    let mut shifted = log();
+    let mut shifted = dataset();
     shifted.values_mut(Column::NextObs).iter_mut().for_each(|x| *x = 1000.0 + 50.0 * *x);
     let config = GaussianBcConfig { hidden: vec![32], entropy_weight: 0.0, steps: 800, ..GaussianBcConfig::default() };
     let mut bc = GaussianBc::new(config, SPEC, Key::new(2)).unwrap();

@@ -2,7 +2,7 @@
 
 use backcast_core::*;
 use backcast_dynamics::{Adversary, Ensemble, EnsembleConfig, Played, Trainer};
-use backcast_nn::{Act, Init, Mlp, Shape, Store, Var, soft_clamp};
+use backcast_nn::{Activation, Init, Mlp, Shape, Store, Var, soft_clamp};
 use std::collections::BTreeMap;
 
 const SPEC: Spec = Spec::new(3, 2);
@@ -14,29 +14,29 @@ fn config() -> EnsembleConfig {
         members: MEMBERS,
         elites: 3,
         hidden: vec![9, 7],
-        decay: vec![0.0; 3],
+        weight_decay: vec![0.0; 3],
         max_log_var: 1.0,
         min_log_var: -3.0,
         ..Default::default()
     }
 }
 
-fn transitions(key: Key, rows: usize) -> Columns {
+fn transitions(key: Key, rows: usize) -> Transitions {
     let mut x = vec![0.0; rows * 9];
     key.normal(&mut x);
-    let mut log = Columns::new(SPEC);
-    x.chunks_exact(9).for_each(|x| log.push(&x[..3], &x[3..5], x[5], &[x[0] + 0.3 * x[6], x[1], x[2] + x[8]], false));
-    log
+    let mut dataset = Transitions::new(SPEC);
+    x.chunks_exact(9).for_each(|x| dataset.push(&x[..3], &x[3..5], x[5], &[x[0] + 0.3 * x[6], x[1], x[2] + x[8]], false));
+    dataset
 }
 
 /// A model of which a few steps have been taken, so that members and bounds differ from where they began.
-fn model(direction: Direction) -> (Ensemble, Columns) {
-    let log = transitions(Key::new(1), 200);
+fn model(direction: Direction) -> (Ensemble, Transitions) {
+    let dataset = transitions(Key::new(1), 200);
     let mut model = Ensemble::new(config(), SPEC, direction, Key::new(2)).unwrap();
     let mut trainer = Trainer::new(&model, 1e-2);
     let rows: Vec<usize> = (0..MEMBERS * ROWS).collect();
     (0..20).for_each(|_| {
-        trainer.step(&mut model, &log, |member| &rows[member * ROWS..][..ROWS]);
+        trainer.step(&mut model, &dataset, |member| &rows[member * ROWS..][..ROWS]);
     });
     model.visit(&mut |name, slot| match (name, slot) {
         ("input_mean", Slot::Tensor(_, x)) => x.copy_from_slice(&[0.1, -0.2, 0.3, 0.0, 0.05]),
@@ -47,7 +47,7 @@ fn model(direction: Direction) -> (Ensemble, Columns) {
         ("elite.2", Slot::Count(e)) => *e = 2,
         _ => {}
     });
-    (model, log)
+    (model, dataset)
 }
 
 fn rows_of(step: usize) -> Vec<usize> {
@@ -60,9 +60,9 @@ fn advantages() -> Vec<Real> {
     a
 }
 
-fn step(adversary: &mut Adversary, model: &mut Ensemble, log: &Columns, number: usize, weight: Real) -> Played {
+fn step(adversary: &mut Adversary, model: &mut Ensemble, dataset: &Transitions, number: usize, weight: Real) -> Played {
     let (rows, played) = (rows_of(number), transitions(Key::new(5).fold(number as u64), 17));
-    adversary.step(model, log, |member| &rows[member * ROWS..][..ROWS], &played, &advantages(), weight)
+    adversary.step(model, dataset, |member| &rows[member * ROWS..][..ROWS], &played, &advantages(), weight)
 }
 
 fn tensor(all: &BTreeMap<String, Stored>, name: &str) -> Vec<Real> {
@@ -84,15 +84,15 @@ fn terms<'t>(net: Mlp, [low, high]: [Var<'t>; 2], x: Var<'t>, y: Var<'t>) -> Var
 #[test]
 fn the_gradient_is_that_of_one_tape_with_all_members() {
     for direction in [Direction::Forward, Direction::Reverse] {
-        let (mut model, log) = model(direction);
+        let (mut model, dataset) = model(direction);
         let before = snapshot(&mut model);
         let (weight, rows, played) = (0.7, rows_of(0), transitions(Key::new(5).fold(0), 17));
         let mut adversary = Adversary::new(&model, 1e-3);
-        let said = step(&mut adversary, &mut model, &log, 0, weight);
+        let said = step(&mut adversary, &mut model, &dataset, 0, weight);
         let moments = snapshot(&mut adversary);
 
         let mut store = Store::default();
-        let net = Mlp::new(&mut store, "net", &[5, 9, 7, 8], MEMBERS, Act::Swish, Init::TruncatedNormal, Key::new(0));
+        let net = Mlp::new(&mut store, "net", &[5, 9, 7, 8], MEMBERS, Activation::Swish, Init::TruncatedNormal, Key::new(0));
         for member in 0..MEMBERS {
             let part =
                 |i| ["weight", "bias"].map(|part| tensor(&before, &format!("store.member.{member}.net.{i}.{part}")));
@@ -105,11 +105,11 @@ fn the_gradient_is_that_of_one_tape_with_all_members() {
         });
         let split = direction.split();
         let (mean, std) = (tensor(&before, "input_mean"), tensor(&before, "input_std"));
-        let input = |data: &Columns, row: usize| -> Vec<Real> {
+        let input = |data: &Transitions, row: usize| -> Vec<Real> {
             let given = split.given.iter().flat_map(|&c| data.row(c, row).to_vec());
             given.zip(mean.iter().zip(&std)).map(|(x, (m, s))| (x - m) / s).collect()
         };
-        let target = |data: &Columns, row: usize| -> Vec<Real> {
+        let target = |data: &Transitions, row: usize| -> Vec<Real> {
             let [to, from] = [split.predicted[1], split.given[0]].map(|c| data.row(c, row).to_vec());
             let change = to.iter().zip(from).map(|(x, a)| x - a);
             data.row(Column::Reward, row).iter().copied().chain(change).collect()
@@ -122,8 +122,8 @@ fn the_gradient_is_that_of_one_tape_with_all_members() {
             })
         };
         let [low, high] = bounds.map(|at| tape.parameter(at, Shape::new(1, 1, 4)));
-        let x = fill(MEMBERS, ROWS, 5, &|i| input(&log, rows[i]));
-        let y = fill(MEMBERS, ROWS, 4, &|i| target(&log, rows[i]));
+        let x = fill(MEMBERS, ROWS, 5, &|i| input(&dataset, rows[i]));
+        let y = fill(MEMBERS, ROWS, 4, &|i| target(&dataset, rows[i]));
         let fit = terms(net, [low, high], x, y).sum() * (1.0 / (4 * ROWS) as Real) + (high.sum() - low.sum()) * 0.01;
         let x = fill(1, 17, 5, &|i| input(&played, i));
         let y = fill(1, 17, 4, &|i| target(&played, i));
@@ -145,7 +145,7 @@ fn the_gradient_is_that_of_one_tape_with_all_members() {
         }
         let mut theirs = Vec::new();
         let mut whole = Store::default();
-        let copy = Mlp::new(&mut whole, "net", &[5, 9, 7, 8], MEMBERS, Act::Swish, Init::TruncatedNormal, Key::new(0));
+        let copy = Mlp::new(&mut whole, "net", &[5, 9, 7, 8], MEMBERS, Activation::Swish, Init::TruncatedNormal, Key::new(0));
         let net_len = copy.range().len();
         whole.params_mut().copy_from_slice(&gradient[..net_len]);
         let near = |name: &str, ours: Vec<Real>, theirs: &[Real]| {
@@ -172,11 +172,11 @@ fn what_is_to_the_advantage_of_the_policy_becomes_unlikely() {
     };
     let advantage: Vec<Real> = (0..64).map(|i| if i % 2 == 1 { 1.0 } else { -1.0 }).collect();
     let predicted = |weight: Real| {
-        let (mut model, log) = model(Direction::Forward);
+        let (mut model, dataset) = model(Direction::Forward);
         let mut adversary = Adversary::new(&model, 1e-3);
         for number in 0..200 {
             let rows = rows_of(number);
-            adversary.step(&mut model, &log, |m| &rows[m * ROWS..][..ROWS], &good, &advantage, weight);
+            adversary.step(&mut model, &dataset, |m| &rows[m * ROWS..][..ROWS], &good, &advantage, weight);
         }
         let batch = good.batch();
         let elites = model.elites().to_vec();
@@ -189,13 +189,13 @@ fn what_is_to_the_advantage_of_the_policy_becomes_unlikely() {
 
 #[test]
 fn a_weight_of_zero_is_maximum_likelihood_to_the_bit() {
-    let (mut a, log) = model(Direction::Forward);
+    let (mut a, dataset) = model(Direction::Forward);
     let (mut b, _) = model(Direction::Forward);
     let (mut adversary, mut trainer) = (Adversary::new(&a, 1e-3), Trainer::new(&b, 1e-3));
     for number in 0..3 {
         let rows = rows_of(number);
-        let loss = trainer.step(&mut b, &log, |member| &rows[member * ROWS..][..ROWS]);
-        assert_eq!(step(&mut adversary, &mut a, &log, number, 0.0).fit_loss, loss);
+        let loss = trainer.step(&mut b, &dataset, |member| &rows[member * ROWS..][..ROWS]);
+        assert_eq!(step(&mut adversary, &mut a, &dataset, number, 0.0).fit_loss, loss);
     }
     assert_eq!(fingerprint(&mut a), fingerprint(&mut b));
 }
@@ -205,7 +205,7 @@ fn a_step_goes_on_from_a_snapshot_to_the_same_bits_for_any_number_of_threads() {
     let run = |threads: usize, cut: bool| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let (mut model, log) = model(Direction::Forward);
+            let (mut model, dataset) = model(Direction::Forward);
             model.set_parallel(threads > 1);
             let mut adversary = Adversary::new(&model, 1e-3);
             for number in 0..6 {
@@ -216,7 +216,7 @@ fn a_step_goes_on_from_a_snapshot_to_the_same_bits_for_any_number_of_threads() {
                     restore(&mut model, &saved).unwrap();
                     restore(&mut adversary, &opponent).unwrap();
                 }
-                step(&mut adversary, &mut model, &log, number, 0.5);
+                step(&mut adversary, &mut model, &dataset, number, 0.5);
             }
             (fingerprint(&mut model), fingerprint(&mut adversary))
         })
@@ -229,11 +229,11 @@ fn a_step_goes_on_from_a_snapshot_to_the_same_bits_for_any_number_of_threads() {
 
 #[test]
 fn steps_allocate_nothing_once_warm() {
-    let (mut model, log) = model(Direction::Forward);
+    let (mut model, dataset) = model(Direction::Forward);
     let mut adversary = Adversary::new(&model, 1e-3);
     let (rows, played, advantage) = (rows_of(0), transitions(Key::new(5), 17), advantages());
     let mut step = || {
-        adversary.step(&mut model, &log, |member| &rows[member * ROWS..][..ROWS], &played, &advantage, 0.5);
+        adversary.step(&mut model, &dataset, |member| &rows[member * ROWS..][..ROWS], &played, &advantage, 0.5);
     };
     assert!(allocation_counter::measure(&mut step).count_total > 0, "the first step must grow the buffers");
     step();
@@ -243,8 +243,8 @@ fn steps_allocate_nothing_once_warm() {
 #[test]
 #[should_panic(expected = "Adversary::step: 17 advantages for 3 rows")]
 fn advantages_that_do_not_fit_are_refused() {
-    let (mut model, log) = model(Direction::Forward);
+    let (mut model, dataset) = model(Direction::Forward);
     let rows = rows_of(0);
     let played = transitions(Key::new(5), 3);
-    Adversary::new(&model, 1e-3).step(&mut model, &log, |m| &rows[m * ROWS..][..ROWS], &played, &advantages(), 0.5);
+    Adversary::new(&model, 1e-3).step(&mut model, &dataset, |m| &rows[m * ROWS..][..ROWS], &played, &advantages(), 0.5);
 }

@@ -1,6 +1,6 @@
 //! Clones that draw an action factor by factor, held against a policy that is known.
 
-use backcast_core::{Columns, Key, Policy, Real, Spec, fingerprint, restore, snapshot};
+use backcast_core::{Transitions, Key, Policy, Real, Spec, fingerprint, restore, snapshot};
 use backcast_dynamics::{BinnedClone, BinnedConfig, Condition, Factors};
 use ndarray::Array2;
 
@@ -16,8 +16,8 @@ fn chances(col: usize, state: Real) -> [Real; BINS] {
 }
 
 /// Rows of the policy; with `copies`, the last two columns are in the first one's bin.
-fn log(rows: usize, copies: bool, key: Key) -> Columns {
-    let mut log = Columns::new(SPEC);
+fn dataset(rows: usize, copies: bool, key: Key) -> Transitions {
+    let mut dataset = Transitions::new(SPEC);
     for row in 0..rows {
         let key = key.fold(row as u64);
         let state = if key.name("state").unit() < 0.5 { 1.0 } else { -1.0 };
@@ -33,29 +33,29 @@ fn log(rows: usize, copies: bool, key: Key) -> Columns {
             first = if col == 0 { bin } else { first };
             *a = 2.0 * ((bin as Real + key.name("within").fold(col as u64).unit()) / BINS as Real * 2.0 - 1.0);
         }
-        log.push(&[0.0], &act, 0.0, &[state], false);
+        dataset.push(&[0.0], &act, 0.0, &[state], false);
     }
-    log
+    dataset
 }
 
-fn fitted(factors: Factors, log: &Columns) -> BinnedClone {
+fn fitted(factors: Factors, dataset: &Transitions) -> BinnedClone {
     let config = BinnedConfig {
         bins: BINS,
         factors,
         hidden: vec![],
-        learning_rate: 2e-2,
+        lr: 2e-2,
         batch: 64,
         steps: 500,
         ..BinnedConfig::default()
     };
     let mut clone = BinnedClone::new(config, SPEC, Key::new(1)).unwrap();
-    clone.fit(log, Key::new(2), &mut |_, _| true);
+    clone.fit(dataset, Key::new(2), &mut |_, _| true);
     clone
 }
 
 /// How many nats a row of rows that nobody learnt from costs beyond what it must: KL(π ‖ clone).
 fn excess(clone: &mut BinnedClone, copies: bool) -> Real {
-    let tried = log(2000, copies, Key::new(77));
+    let tried = dataset(2000, copies, Key::new(77));
     let batch = tried.batch();
     let said = clone.log_density(batch.next_obs, batch.act);
     let truth = |row: usize| {
@@ -70,24 +70,24 @@ fn excess(clone: &mut BinnedClone, copies: bool) -> Real {
 #[test]
 fn independent_factors_need_fewer_rows_than_joint_actions() {
     for rows in [60, 250] {
-        let log = log(rows, false, Key::new(3));
-        let [apart, joint] = [Factors::Independent, Factors::Joint].map(|f| excess(&mut fitted(f, &log), false));
+        let dataset = dataset(rows, false, Key::new(3));
+        let [apart, joint] = [Factors::Independent, Factors::Joint].map(|f| excess(&mut fitted(f, &dataset), false));
         assert!(apart >= -0.05 && apart < 0.35 * joint, "{rows} rows: {apart} and {joint}");
     }
     // A quarter of the rows is enough, and more than enough.
-    let few = excess(&mut fitted(Factors::Independent, &log(50, false, Key::new(3))), false);
-    let many = excess(&mut fitted(Factors::Joint, &log(200, false, Key::new(3))), false);
+    let few = excess(&mut fitted(Factors::Independent, &dataset(50, false, Key::new(3))), false);
+    let many = excess(&mut fitted(Factors::Joint, &dataset(200, false, Key::new(3))), false);
     assert!(few < 0.8 * many, "{few} of 50 rows, {many} of 200");
 }
 
 #[test]
 fn factors_that_depend_on_each_other_must_know_those_before() {
-    let log = log(600, true, Key::new(4));
-    let [apart, chained] = [Factors::Independent, Factors::Chained].map(|f| excess(&mut fitted(f, &log), true));
+    let dataset = dataset(600, true, Key::new(4));
+    let [apart, chained] = [Factors::Independent, Factors::Chained].map(|f| excess(&mut fitted(f, &dataset), true));
     assert!(chained < 0.15, "{chained}");
     assert!(apart > 1.0, "two columns that copy the first are no surprise: {apart}");
     // And draws by it are like the log's: no column in another bin than the first.
-    let mut clone = fitted(Factors::Chained, &log);
+    let mut clone = fitted(Factors::Chained, &dataset);
     let mut act = Array2::zeros((1500, 3));
     clone.act(Array2::ones((1500, 1)).view(), Some(Key::new(5)), act.view_mut());
     let bin = |a: Real| (((a / 2.0 + 1.0) * 0.5 * BINS as Real) as usize).min(BINS - 1);
@@ -98,9 +98,9 @@ fn factors_that_depend_on_each_other_must_know_those_before() {
 /// Actions are drawn as often as the clone says, in the box, by row and not by neighbours; without a key the likeliest.
 #[test]
 fn draws_follow_the_density() {
-    let log = log(600, false, Key::new(6));
+    let dataset = dataset(600, false, Key::new(6));
     for factors in [Factors::Independent, Factors::Chained, Factors::Joint] {
-        let mut clone = fitted(factors, &log);
+        let mut clone = fitted(factors, &dataset);
         let rows = 4000;
         let (states, mut act) = (Array2::ones((rows, 1)), Array2::zeros((rows, 3)));
         clone.act(states.view(), Some(Key::new(7)), act.view_mut());
@@ -119,23 +119,23 @@ fn draws_follow_the_density() {
 
 #[test]
 fn it_saves_and_goes_on_and_refuses_nonsense() {
-    let log = log(50, false, Key::new(8));
+    let dataset = dataset(50, false, Key::new(8));
     let build = |seed| {
         let config = BinnedConfig { factors: Factors::Chained, hidden: vec![8], steps: 10, ..BinnedConfig::default() };
         BinnedClone::new(config, SPEC, Key::new(seed)).unwrap()
     };
     let (mut a, mut b) = (build(1), build(2));
-    a.fit(&log, Key::new(3), &mut |step, _| step < 5);
+    a.fit(&dataset, Key::new(3), &mut |step, _| step < 5);
     restore(&mut b, &snapshot(&mut a)).unwrap();
-    [&mut a, &mut b].into_iter().for_each(|clone| clone.fit(&log, Key::new(3), &mut |_, _| true));
+    [&mut a, &mut b].into_iter().for_each(|clone| clone.fit(&dataset, Key::new(3), &mut |_, _| true));
     assert_eq!((a.steps(), fingerprint(&mut a)), (10, fingerprint(&mut b)));
     let sound = BinnedConfig { condition: Condition::State, ..BinnedConfig::default() };
     for (field, config) in [
         ("bins", BinnedConfig { bins: 1, ..sound.clone() }),
         ("bins", BinnedConfig { bins: 40, factors: Factors::Joint, ..sound.clone() }),
         ("hidden", BinnedConfig { hidden: vec![0], ..sound.clone() }),
-        ("learning_rate", BinnedConfig { learning_rate: 0.0, ..sound.clone() }),
-        ("decay", BinnedConfig { decay: -1.0, ..sound.clone() }),
+        ("learning_rate", BinnedConfig { lr: 0.0, ..sound.clone() }),
+        ("decay", BinnedConfig { weight_decay: -1.0, ..sound.clone() }),
         ("batch", BinnedConfig { batch: 0, ..sound.clone() }),
     ] {
         assert_eq!(BinnedClone::new(config, SPEC, Key::new(1)).unwrap_err().field, field);

@@ -1,6 +1,6 @@
 //! What an ensemble promises whatever it is fitted to: determinism, resumption, members that differ, no allocation.
 
-use backcast_core::{Column, Columns, Direction, Dynamics, Key, Real, Spec, fingerprint, restore, snapshot};
+use backcast_core::{Column, Transitions, Direction, Dynamics, Key, Real, Spec, fingerprint, restore, snapshot};
 use backcast_dynamics::{Ensemble, EnsembleConfig, Fit, FitError, StoppedBy};
 use ndarray::{Array2, Array3};
 
@@ -11,19 +11,19 @@ fn config() -> EnsembleConfig {
         members: 4,
         elites: 3,
         hidden: vec![24, 24],
-        decay: vec![1e-5, 2e-5, 3e-5],
+        weight_decay: vec![1e-5, 2e-5, 3e-5],
         batch: 64,
         max_epochs: Some(6),
         ..EnsembleConfig::default()
     }
 }
 
-fn log(rows: usize) -> Columns {
+fn dataset(rows: usize) -> Transitions {
     let mut x = vec![0.0; rows * 9];
     Key::new(20).uniform(-1.0, 1.0, &mut x);
-    let mut log = Columns::new(SPEC);
-    x.chunks_exact(9).for_each(|x| log.push(&x[..3], &x[3..5], x[0] * x[3] + 0.1 * x[5], &x[6..9], false));
-    log
+    let mut dataset = Transitions::new(SPEC);
+    x.chunks_exact(9).for_each(|x| dataset.push(&x[..3], &x[3..5], x[0] * x[3] + 0.1 * x[5], &x[6..9], false));
+    dataset
 }
 
 fn model(direction: Direction, seed: u64) -> Ensemble {
@@ -33,22 +33,22 @@ fn model(direction: Direction, seed: u64) -> Ensemble {
 /// A model from a file is judged on the rows that its fit held out, and no member has trained on them.
 #[test]
 fn the_held_out_rows_are_known_without_the_fit() {
-    let (log, mut ensemble) = (log(500), model(Direction::Forward, 1));
-    let [known, other] = [2, 3].map(|key| ensemble.holdout(&log, Key::new(key)));
-    let fit = Fit::new(&mut ensemble, &log, Key::new(2)).unwrap();
+    let (dataset, mut ensemble) = (dataset(500), model(Direction::Forward, 1));
+    let [known, other] = [2, 3].map(|key| ensemble.holdout(&dataset, Key::new(key)));
+    let fit = Fit::new(&mut ensemble, &dataset, Key::new(2)).unwrap();
     assert_eq!(*fit.holdout(), known);
     assert_eq!(known.len(), 100);
     assert_ne!(known, other);
-    let rows = |of: &Columns| (0..of.len()).map(|i| of.row(Column::Obs, i).to_vec()).collect::<Vec<_>>();
+    let rows = |of: &Transitions| (0..of.len()).map(|i| of.row(Column::Obs, i).to_vec()).collect::<Vec<_>>();
     let held = rows(&known);
-    let trained = (0..4).flat_map(|m| fit.bootstrap(m)).map(|&row| log.row(Column::Obs, row).to_vec());
+    let trained = (0..4).flat_map(|m| fit.bootstrap(m)).map(|&row| dataset.row(Column::Obs, row).to_vec());
     assert!(trained.into_iter().all(|row| !held.contains(&row)));
 }
 
 #[test]
 fn members_keep_rows_of_their_own() {
-    let (log, mut ensemble) = (log(500), model(Direction::Forward, 1));
-    let mut fit = Fit::new(&mut ensemble, &log, Key::new(2)).unwrap();
+    let (dataset, mut ensemble) = (dataset(500), model(Direction::Forward, 1));
+    let mut fit = Fit::new(&mut ensemble, &dataset, Key::new(2)).unwrap();
     let rows: Vec<Vec<usize>> = (0..4).map(|m| fit.bootstrap(m).to_vec()).collect();
     for (i, a) in rows.iter().enumerate() {
         assert_eq!(a.len(), 400);
@@ -65,9 +65,9 @@ fn members_keep_rows_of_their_own() {
 
 #[test]
 fn a_fit_cut_in_two_gives_the_same_bits() {
-    let log = log(300);
+    let dataset = dataset(300);
     let mut whole = model(Direction::Reverse, 1);
-    let mut fit = Fit::new(&mut whole, &log, Key::new(2)).unwrap();
+    let mut fit = Fit::new(&mut whole, &dataset, Key::new(2)).unwrap();
     (0..3).for_each(|_| drop(fit.epoch()));
     let saved = snapshot(&mut fit);
     let rest: Vec<_> = (0..3).map(|_| fit.epoch()).collect();
@@ -76,7 +76,7 @@ fn a_fit_cut_in_two_gives_the_same_bits() {
 
     // Another start; everything that matters comes from the snapshot.
     let mut resumed = model(Direction::Reverse, 99);
-    let mut fit = Fit::new(&mut resumed, &log, Key::new(2)).unwrap();
+    let mut fit = Fit::new(&mut resumed, &dataset, Key::new(2)).unwrap();
     restore(&mut fit, &saved).unwrap();
     assert_eq!((0..3).map(|_| fit.epoch()).collect::<Vec<_>>(), rest);
     assert_eq!(fingerprint(&mut fit), end);
@@ -87,8 +87,8 @@ fn a_fit_cut_in_two_gives_the_same_bits() {
 
 #[test]
 fn a_reloaded_ensemble_has_the_same_elites_and_predictions() {
-    let (log, mut one) = (log(300), model(Direction::Forward, 1));
-    let report = one.fit(&log, Key::new(2), &mut |_| true).unwrap();
+    let (dataset, mut one) = (dataset(300), model(Direction::Forward, 1));
+    let report = one.fit(&dataset, Key::new(2), &mut |_| true).unwrap();
     assert_eq!(report.elites.len(), 3);
     let mse = |m: &usize| report.holdout_mse[*m];
     assert!(report.elites.windows(2).all(|w| mse(&w[0]) <= mse(&w[1])), "{report:?}");
@@ -99,25 +99,25 @@ fn a_reloaded_ensemble_has_the_same_elites_and_predictions() {
     let mut two = model(Direction::Forward, 2);
     restore(&mut two, &snapshot(&mut one)).unwrap();
     assert_eq!((two.elites(), two.holdout_mse()), (one.elites(), one.holdout_mse()));
-    let given = [log.batch().obs, log.batch().act];
+    let given = [dataset.batch().obs, dataset.batch().act];
     assert_eq!(one.predict(given).mean, two.predict(given).mean);
 }
 
 #[test]
 fn threads_change_nothing() {
     // More rows than a tile, so that there is something to share out.
-    let log = log(1300);
-    let member_of_row: Vec<usize> = (0..log.len()).map(|i| Key::new(3).below(4, i)).collect();
+    let dataset = dataset(1300);
+    let member_of_row: Vec<usize> = (0..dataset.len()).map(|i| Key::new(3).below(4, i)).collect();
     let run = |threads: Option<usize>| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(1)).build().unwrap();
         pool.install(|| {
             let mut ensemble = model(Direction::Forward, 1);
             ensemble.set_parallel(threads.is_some());
-            let mut fit = Fit::new(&mut ensemble, &log, Key::new(2)).unwrap();
+            let mut fit = Fit::new(&mut ensemble, &dataset, Key::new(2)).unwrap();
             fit.epoch();
             fit.finish();
-            let given = [log.batch().obs, log.batch().act];
-            let (mut mean, mut std) = (Array2::zeros((log.len(), 4)), Array2::zeros((log.len(), 4)));
+            let given = [dataset.batch().obs, dataset.batch().act];
+            let (mut mean, mut std) = (Array2::zeros((dataset.len(), 4)), Array2::zeros((dataset.len(), 4)));
             ensemble.predict_elite(given, &member_of_row, mean.view_mut(), std.view_mut());
             let p = ensemble.predict(given);
             (p.mean.to_owned(), p.std.to_owned(), mean, std)
@@ -128,7 +128,7 @@ fn threads_change_nothing() {
         assert!(run(Some(threads)) == alone, "{threads} threads");
     }
     // Asking one member for a row gives what asking all gives.
-    let picked = |all: &Array3<Real>| Array2::from_shape_fn((log.len(), 4), |(i, c)| all[[member_of_row[i], i, c]]);
+    let picked = |all: &Array3<Real>| Array2::from_shape_fn((dataset.len(), 4), |(i, c)| all[[member_of_row[i], i, c]]);
     assert!(picked(&alone.0) == alone.2 && picked(&alone.1) == alone.3);
 }
 
@@ -143,11 +143,11 @@ fn no_rows_give_no_predictions() {
 
 #[test]
 fn predictions_and_steps_allocate_nothing_once_warm() {
-    let (log, mut ensemble) = (log(1300), model(Direction::Forward, 1));
-    let rows: Vec<usize> = (0..log.len()).map(|i| i % 4).collect();
-    let (mut mean, mut std) = (Array2::zeros((log.len(), 4)), Array2::zeros((log.len(), 4)));
+    let (dataset, mut ensemble) = (dataset(1300), model(Direction::Forward, 1));
+    let rows: Vec<usize> = (0..dataset.len()).map(|i| i % 4).collect();
+    let (mut mean, mut std) = (Array2::zeros((dataset.len(), 4)), Array2::zeros((dataset.len(), 4)));
     let mut predict = || {
-        let given = [log.batch().obs, log.batch().act];
+        let given = [dataset.batch().obs, dataset.batch().act];
         ensemble.predict(given);
         ensemble.predict_elite(given, &rows, mean.view_mut(), std.view_mut());
     };
@@ -158,7 +158,7 @@ fn predictions_and_steps_allocate_nothing_once_warm() {
     let epoch = |epoch_rows: usize| {
         let config = EnsembleConfig { epoch_rows: Some(epoch_rows), ..config() };
         let mut ensemble = Ensemble::new(config, SPEC, Direction::Forward, Key::new(1)).unwrap();
-        let mut fit = Fit::new(&mut ensemble, &log, Key::new(2)).unwrap();
+        let mut fit = Fit::new(&mut ensemble, &dataset, Key::new(2)).unwrap();
         fit.epoch();
         allocation_counter::measure(|| drop(fit.epoch())).count_total
     };
@@ -167,12 +167,12 @@ fn predictions_and_steps_allocate_nothing_once_warm() {
 
 #[test]
 fn an_epoch_can_be_capped_and_fitting_stopped() {
-    let log = log(1000);
+    let dataset = dataset(1000);
     let config = EnsembleConfig { epoch_rows: Some(100), ..config() };
     let mut ensemble = Ensemble::new(config, SPEC, Direction::Forward, Key::new(1)).unwrap();
     let mut epochs = 0;
     let report = ensemble
-        .fit(&log, Key::new(2), &mut |p| {
+        .fit(&dataset, Key::new(2), &mut |p| {
             epochs = p.epoch;
             p.epoch < 3
         })
@@ -184,12 +184,12 @@ fn an_epoch_can_be_capped_and_fitting_stopped() {
 /// Pure noise cannot be learnt: after the first epochs nothing improves by a tenth, and fitting stops by itself.
 #[test]
 fn fitting_stops_when_patience_ends() {
-    let log = log(400);
+    let dataset = dataset(400);
     let config = EnsembleConfig { patience: 2, improvement: 0.5, max_epochs: None, ..config() };
     let mut ensemble = Ensemble::new(config, SPEC, Direction::Inverse, Key::new(1)).unwrap();
     let mut stale = vec![];
     let report = ensemble
-        .fit(&log, Key::new(2), &mut |p| {
+        .fit(&dataset, Key::new(2), &mut |p| {
             stale.push(p.stale);
             p.epoch < 100
         })
@@ -199,14 +199,14 @@ fn fitting_stops_when_patience_ends() {
 }
 
 #[test]
-fn bad_logs_and_configurations_are_named() {
+fn bad_datasets_and_configurations_are_named() {
     let mut ensemble = model(Direction::Forward, 1);
-    let mut bad = log(10);
+    let mut bad = dataset(10);
     bad.values_mut(backcast_core::Column::NextObs)[3 * 7 + 1] = Real::NAN;
     let error = Fit::new(&mut ensemble, &bad, Key::new(0)).unwrap_err();
     assert_eq!(error, FitError::NotFinite { column: backcast_core::Column::NextObs, row: 7 });
     assert_eq!(error.to_string(), "column NextObs of row 7 is not finite");
-    assert_eq!(Fit::new(&mut ensemble, &log(1), Key::new(0)).unwrap_err(), FitError::TooFewRows { rows: 1 });
+    assert_eq!(Fit::new(&mut ensemble, &dataset(1), Key::new(0)).unwrap_err(), FitError::TooFewRows { rows: 1 });
 
     let field = |change: fn(&mut EnsembleConfig)| {
         let mut config = EnsembleConfig::default();
@@ -218,7 +218,7 @@ fn bad_logs_and_configurations_are_named() {
     assert_eq!(field(|c| c.hidden = vec![200; 3]), Some("decay"));
     assert_eq!(field(|c| c.hidden = vec![]), Some("hidden"));
     assert_eq!(field(|c| c.min_log_var = 1.0), Some("min_log_var"));
-    assert_eq!(field(|c| c.learning_rate = Real::NAN), Some("learning_rate"));
+    assert_eq!(field(|c| c.lr = Real::NAN), Some("learning_rate"));
     assert_eq!(field(|c| c.holdout_fraction = 1.0), Some("holdout_fraction"));
     assert_eq!(field(|c| c.epoch_rows = Some(0)), Some("epoch_rows"));
 }

@@ -1,6 +1,6 @@
 //! Ensembles on worlds whose answer is known.
 
-use backcast_core::{Column, Columns, Direction, Dynamics, Key, Real, Spec};
+use backcast_core::{Column, Transitions, Direction, Dynamics, Key, Real, Spec};
 use backcast_dynamics::{Ensemble, EnsembleConfig, Fit, FitReport};
 
 /// s′ = A·s + B·a with an invertible A; r = s₀ + 2·a₀ − s′₁.
@@ -13,15 +13,15 @@ fn step(s: &[Real], a: &[Real]) -> ([Real; 3], Real) {
     (s2, s[0] + 2.0 * a[0] - s2[1])
 }
 
-fn linear_log(rows: usize, key: Key) -> Columns {
-    let mut log = Columns::new(Spec::new(3, 2));
+fn linear_dataset(rows: usize, key: Key) -> Transitions {
+    let mut dataset = Transitions::new(Spec::new(3, 2));
     let mut x = vec![0.0; rows * 5];
     key.uniform(-1.0, 1.0, &mut x);
     for x in x.chunks_exact(5) {
         let (s2, r) = step(&x[..3], &x[3..]);
-        log.push(&x[..3], &x[3..], r, &s2, false);
+        dataset.push(&x[..3], &x[3..], r, &s2, false);
     }
-    log
+    dataset
 }
 
 fn small() -> EnsembleConfig {
@@ -29,22 +29,22 @@ fn small() -> EnsembleConfig {
         members: 3,
         elites: 2,
         hidden: vec![32, 32],
-        decay: vec![0.0; 3],
-        learning_rate: 3e-3,
+        weight_decay: vec![0.0; 3],
+        lr: 3e-3,
         batch: 128,
         max_epochs: Some(40),
         ..EnsembleConfig::default()
     }
 }
 
-fn fitted(config: EnsembleConfig, log: &Columns, direction: Direction) -> (Ensemble, FitReport) {
-    let mut model = Ensemble::new(config, log.spec(), direction, Key::new(1)).unwrap();
-    let report = model.fit(log, Key::new(2), &mut |_| true).unwrap();
+fn fitted(config: EnsembleConfig, dataset: &Transitions, direction: Direction) -> (Ensemble, FitReport) {
+    let mut model = Ensemble::new(config, dataset.spec(), direction, Key::new(1)).unwrap();
+    let report = model.fit(dataset, Key::new(2), &mut |_| true).unwrap();
     (model, report)
 }
 
 /// The root mean square error of the best elite in the predicted state, relative to the size of the change.
-fn relative_error(model: &mut Ensemble, test: &Columns) -> Real {
+fn relative_error(model: &mut Ensemble, test: &Transitions) -> Real {
     let split = model.direction().split();
     let best = model.elites()[0];
     let p = model.predict(split.given.map(|c| test.batch().column(c)));
@@ -61,10 +61,10 @@ fn relative_error(model: &mut Ensemble, test: &Columns) -> Real {
 }
 
 #[test]
-fn a_linear_world_is_learnt_in_both_directions() {
-    let (log, test) = (linear_log(4000, Key::new(10)), linear_log(500, Key::new(11)));
+fn a_linear_system_is_learnt_in_both_directions() {
+    let (dataset, test) = (linear_dataset(4000, Key::new(10)), linear_dataset(500, Key::new(11)));
     for direction in [Direction::Forward, Direction::Reverse] {
-        let (mut model, report) = fitted(small(), &log, direction);
+        let (mut model, report) = fitted(small(), &dataset, direction);
         let error = relative_error(&mut model, &test);
         assert!(error < 0.03, "{direction:?}: {error}, {report:?}");
     }
@@ -72,8 +72,8 @@ fn a_linear_world_is_learnt_in_both_directions() {
 
 #[test]
 fn an_inverse_model_finds_the_action() {
-    let (log, test) = (linear_log(4000, Key::new(10)), linear_log(500, Key::new(11)));
-    let (mut model, _) = fitted(small(), &log, Direction::Inverse);
+    let (dataset, test) = (linear_dataset(4000, Key::new(10)), linear_dataset(500, Key::new(11)));
+    let (mut model, _) = fitted(small(), &dataset, Direction::Inverse);
     let best = model.elites()[0];
     let p = model.predict([test.batch().obs, test.batch().next_obs]);
     assert_eq!(p.mean.dim(), (3, 500, 2));
@@ -90,19 +90,19 @@ fn the_likelihood_of_noise_that_depends_on_the_state_reaches_its_optimum() {
         let (mut x, mut z) = (vec![0.0; rows * 2], vec![0.0; rows * 2]);
         key.name("x").uniform(-1.0, 1.0, &mut x);
         key.name("z").normal(&mut z);
-        let mut log = Columns::new(Spec::new(1, 1));
+        let mut dataset = Transitions::new(Spec::new(1, 1));
         for (x, z) in x.chunks_exact(2).zip(z.chunks_exact(2)) {
             let s2 = x[0] + 0.5 * x[1] + sigma(x[0]) * z[0];
-            log.push(&x[..1], &x[1..], x[1] + 0.2 * z[1], &[s2], false);
+            dataset.push(&x[..1], &x[1..], x[1] + 0.2 * z[1], &[s2], false);
         }
-        log
+        dataset
     };
-    let (log, test) = (noisy(8000, Key::new(30)), noisy(4000, Key::new(31)));
+    let (dataset, test) = (noisy(8000, Key::new(30)), noisy(4000, Key::new(31)));
     // A finished fit goes back to each member's best *mean*, where its variance may still be far off. The likelihood's own
     // optimum is where training leads, so the fit is left without finishing it.
-    let config = EnsembleConfig { learning_rate: 1e-3, ..small() };
-    let mut model = Ensemble::new(config, log.spec(), Direction::Forward, Key::new(1)).unwrap();
-    let mut fit = Fit::new(&mut model, &log, Key::new(2)).unwrap();
+    let config = EnsembleConfig { lr: 1e-3, ..small() };
+    let mut model = Ensemble::new(config, dataset.spec(), Direction::Forward, Key::new(1)).unwrap();
+    let mut fit = Fit::new(&mut model, &dataset, Key::new(2)).unwrap();
     (0..40).for_each(|_| drop(fit.epoch()));
     drop(fit);
     let bounds = model.log_var_bounds().map(<[Real]>::to_vec);

@@ -1,36 +1,36 @@
 //! Rewards that are seldom paid: what the likelihood leaves to its variance, and what a weighted one does not.
 
-use backcast_core::{Columns, Direction, Dynamics, Key, Real, Spec};
+use backcast_core::{Transitions, Direction, Dynamics, Key, Real, Spec};
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 
 /// Small steps in a square; one is paid where a step ends in a circle, a twentieth of the square.
-fn square(rows: usize, key: Key) -> Columns {
-    let mut log = Columns::new(Spec::new(2, 2));
+fn square(rows: usize, key: Key) -> Transitions {
+    let mut dataset = Transitions::new(Spec::new(2, 2));
     let mut x = vec![0.0; rows * 4];
     key.uniform(-1.0, 1.0, &mut x);
     for x in x.chunks_exact(4) {
         let s2 = [x[0] + 0.03 * x[2], x[1] + 0.03 * x[3]];
         let paid = (s2[0] - 0.5).hypot(s2[1] - 0.5) < 0.25;
-        log.push(&x[..2], &x[2..], paid as u8 as Real, &s2, false);
+        dataset.push(&x[..2], &x[2..], paid as u8 as Real, &s2, false);
     }
-    log
+    dataset
 }
 
 /// The share of the reward's variance that the best elite leaves unexplained.
 fn unexplained(beta_nll: Real, key: Key) -> Real {
-    let (log, test) = (square(20_000, key.name("log")), square(4_000, key.name("test")));
+    let (dataset, test) = (square(20_000, key.name("log")), square(4_000, key.name("test")));
     let config = EnsembleConfig {
         members: 2,
         elites: 1,
         hidden: vec![32, 32],
-        decay: vec![0.0; 3],
+        weight_decay: vec![0.0; 3],
         max_epochs: Some(60),
         patience: 60,
         beta_nll,
         ..EnsembleConfig::default()
     };
-    let mut model = Ensemble::new(config, log.spec(), Direction::Reverse, key.name("init")).unwrap();
-    model.fit(&log, key.name("fit"), &mut |_| true).unwrap();
+    let mut model = Ensemble::new(config, dataset.spec(), Direction::Reverse, key.name("init")).unwrap();
+    model.fit(&dataset, key.name("fit"), &mut |_| true).unwrap();
     let best = model.elites()[0];
     let p = model.predict([test.batch().next_obs, test.batch().act]);
     let n = test.len() as Real;

@@ -63,12 +63,12 @@ pub enum Finding {
         horizon: usize,
     },
     /// The world and the termination function disagree.
-    #[error("at step {step} the world says terminated = {world}, the termination function the opposite")]
+    #[error("at step {step} the world says terminated = {env}, the termination function the opposite")]
     Termination {
         /// The step.
         step: usize,
         /// What the world says.
-        world: bool,
+        env: bool,
     },
 }
 
@@ -92,8 +92,8 @@ struct Frame {
 ///
 /// assert_eq!(check(&mut Pendulum::default(), Some(never), Key::new(1)), []);
 /// ```
-pub fn check(world: &mut dyn Env, termination: Option<Termination>, key: Key) -> Vec<Finding> {
-    let (spec, horizon) = (world.spec(), world.horizon());
+pub fn check(env: &mut dyn Env, termination: Option<Termination>, key: Key) -> Vec<Finding> {
+    let (spec, horizon) = (env.spec(), env.horizon());
     for (holds, what) in [
         (spec.obs > 0, "no observation"),
         (spec.act > 0, "no action"),
@@ -119,8 +119,8 @@ pub fn check(world: &mut dyn Env, termination: Option<Termination>, key: Key) ->
         .collect();
     let clipped: Vec<Vec<Real>> = actions.iter().map(|a| a.iter().map(|x| x.clamp(-limit, limit)).collect()).collect();
 
-    let first = run(world, termination, key.name("episode"), &clipped, &mut findings);
-    let second = run(world, termination, key.name("episode"), &clipped, &mut findings);
+    let first = run(env, termination, key.name("episode"), &clipped, &mut findings);
+    let second = run(env, termination, key.name("episode"), &clipped, &mut findings);
     if let Some(index) = (0..spec.obs).find(|&i| first[0].obs[i] != second[0].obs[i]) {
         findings.add(Finding::ResetNotDeterministic { index });
     }
@@ -129,13 +129,13 @@ pub fn check(world: &mut dyn Env, termination: Option<Termination>, key: Key) ->
         Some(0) => {}
         Some(step) => findings.add(Finding::StepNotDeterministic { step }),
         None => {
-            let wild = run(world, termination, key.name("episode"), &actions, &mut findings);
+            let wild = run(env, termination, key.name("episode"), &actions, &mut findings);
             if let Some(step) = differs(&first, &wild) {
                 findings.add(Finding::ActionNotClipped { step });
             }
         }
     }
-    let mut others = (0..8).map(|i| run(world, termination, key.name("others").fold(i), &clipped[..1], &mut findings));
+    let mut others = (0..8).map(|i| run(env, termination, key.name("others").fold(i), &clipped[..1], &mut findings));
     if others.all(|other| other[0].obs == first[0].obs) {
         findings.add(Finding::ResetIgnoresKey);
     }
@@ -155,32 +155,32 @@ impl Findings {
 
 /// One episode under `actions`, stopped early if it terminates.
 fn run(
-    world: &mut dyn Env,
+    env: &mut dyn Env,
     termination: Option<Termination>,
     key: Key,
     actions: &[Vec<Real>],
     findings: &mut Findings,
 ) -> Vec<Frame> {
-    let (spec, horizon) = (world.spec(), world.horizon());
+    let (spec, horizon) = (env.spec(), env.horizon());
     // NaN everywhere: what a step does not write stays visible.
     let mut obs = vec![Real::NAN; spec.obs];
-    world.reset(key, &mut obs);
+    env.reset(key, &mut obs);
     look(&obs, 0, findings);
     let bits = |obs: &[Real]| obs.iter().map(|&x| f64::to_bits(x as f64)).collect();
     let mut frames = vec![Frame { obs: bits(&obs), reward: 0, endings: [false; 2] }];
-    let mut cut = None;
+    let mut truncated = None;
     for (step, act) in (1..).zip(actions) {
         let before = std::mem::replace(&mut obs, vec![Real::NAN; spec.obs]);
-        let outcome = world.step(act, &mut obs);
+        let outcome = env.step(act, &mut obs);
         look(&obs, step, findings);
         if !outcome.reward.is_finite() {
             findings.add(Finding::Reward { step });
         }
         if termination.is_some_and(|ends| ends(&before, act, &obs) != outcome.terminated) {
-            findings.add(Finding::Termination { step, world: outcome.terminated });
+            findings.add(Finding::Termination { step, env: outcome.terminated });
         }
-        if outcome.truncated && cut.is_none() {
-            cut = Some(step);
+        if outcome.truncated && truncated.is_none() {
+            truncated = Some(step);
         }
         frames.push(Frame {
             obs: bits(&obs),
@@ -192,8 +192,8 @@ fn run(
         }
     }
     let due = (actions.len() >= horizon).then_some(horizon);
-    if cut != due {
-        findings.add(Finding::Horizon { at: cut, horizon });
+    if truncated != due {
+        findings.add(Finding::Horizon { at: truncated, horizon });
     }
     frames
 }
@@ -213,10 +213,10 @@ mod tests {
     use backcast_core::{Spec, Step, never};
 
     #[test]
-    fn every_registered_world_keeps_its_promises() {
+    fn every_registered_environment_keeps_its_promises() {
         for name in crate::registry::NAMES {
-            let mut world = crate::registry::make(name).unwrap();
-            assert_eq!(check(&mut *world, crate::registry::termination(name), Key::new(6)), [], "{name}");
+            let mut env = crate::registry::make(name).unwrap();
+            assert_eq!(check(&mut *env, crate::registry::termination(name), Key::new(6)), [], "{name}");
         }
     }
 
@@ -281,7 +281,7 @@ mod tests {
             ("infinite", Some(Finding::Infinite { step: 1, index: 0 })),
             ("reward", Some(Finding::Reward { step: 1 })),
             ("horizon", Some(Finding::Horizon { at: Some(4), horizon: 5 })),
-            ("termination", Some(Finding::Termination { step: 2, world: true })),
+            ("termination", Some(Finding::Termination { step: 2, env: true })),
         ] {
             let findings = check(&mut Faulty { fault, ..Faulty::default() }, Some(never), Key::new(0));
             match expected {

@@ -55,10 +55,10 @@ pub fn reward(position: [f64; 2], target: [f64; 2]) -> f64 {
 /// use backcast_core::{Env, Key};
 /// use backcast_envs::dmsd::Dmsd;
 ///
-/// let mut world = Dmsd::default();
+/// let mut env = Dmsd::default();
 /// let mut obs = [0.0; 6];
-/// world.reset(Key::new(2), &mut obs);
-/// let step = world.step(&[0.0, 0.0], &mut obs);
+/// env.reset(Key::new(2), &mut obs);
+/// let step = env.step(&[0.0, 0.0], &mut obs);
 /// assert!(step.reward < 9.22 && !step.truncated);
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -138,12 +138,12 @@ mod tests {
 
     #[test]
     fn targets_jump_at_step_fifty_on_half_of_the_axes() {
-        let (mut world, mut obs, mut jumps) = (Dmsd::default(), [0.0; 6], 0);
+        let (mut env, mut obs, mut jumps) = (Dmsd::default(), [0.0; 6], 0);
         for episode in 0..400 {
-            world.reset(Key::new(8).fold(episode), &mut obs);
+            env.reset(Key::new(8).fold(episode), &mut obs);
             for t in 1..=HORIZON {
                 let before = [obs[4], obs[5]];
-                world.step(&[0.0, 0.0], &mut obs);
+                env.step(&[0.0, 0.0], &mut obs);
                 let changed = (0..2).filter(|&i| obs[4 + i] != before[i]).count();
                 assert!(changed == 0 || t == SWITCH);
                 jumps += changed;

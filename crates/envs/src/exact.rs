@@ -21,22 +21,22 @@ use backcast_core::{Real, Spec};
 /// use backcast_core::{Env, Key};
 /// use backcast_envs::{exact::Exact, registry};
 ///
-/// let (mut world, exact) = (registry::make("pendulum-v1")?, Exact::named("pendulum-v1")?);
+/// let (mut env, exact) = (registry::make("pendulum-v1")?, Exact::named("pendulum-v1")?);
 /// let (mut obs, mut next, mut want) = ([0.0; 3], [0.0; 3], [0.0; 3]);
-/// world.reset(Key::new(1), &mut obs);
+/// env.reset(Key::new(1), &mut obs);
 /// let reward = exact.step(&obs, &[0.5], &mut next).expect("a state");
-/// let step = world.step(&[0.5], &mut want);
+/// let step = env.step(&[0.5], &mut want);
 /// assert!((reward - step.reward).abs() < 1e-5 && next.iter().zip(&want).all(|(n, w)| (n - w).abs() < 1e-6));
 /// # Ok::<(), backcast_envs::EnvError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Exact {
-    world: World,
+    env: Simulator,
     spec: Spec,
 }
 
 #[derive(Clone, Debug)]
-enum World {
+enum Simulator {
     Maze(Box<Maze2d>, Vec<WallBox>),
     Pendulum,
     Dmsd,
@@ -49,16 +49,16 @@ impl Exact {
     /// [`EnvError::Unknown`] with the nearest names.
     pub fn named(name: &str) -> Result<Self, EnvError> {
         let spec = registry::make(name)?.spec();
-        let world = match registry::canonical(name) {
-            Some("pendulum-v1") => World::Pendulum,
-            Some("dmsd") => World::Dmsd,
+        let env = match registry::canonical(name) {
+            Some("pendulum-v1") => Simulator::Pendulum,
+            Some("dmsd") => Simulator::Dmsd,
             _ => {
                 let maze = Maze2d::named(name)?;
                 let walls = maze.layout().wall_boxes();
-                World::Maze(Box::new(maze), walls)
+                Simulator::Maze(Box::new(maze), walls)
             }
         };
-        Ok(Self { world, spec })
+        Ok(Self { env, spec })
     }
 
     /// Widths of observation and action.
@@ -85,8 +85,8 @@ impl Exact {
         }
         let at = |i: usize| obs[i] as f64;
         let mut write = |values: &[f64]| next.iter_mut().zip(values).for_each(|(n, &x)| *n = x as Real);
-        match &self.world {
-            World::Maze(maze, walls) => {
+        match &self.env {
+            Simulator::Maze(maze, walls) => {
                 let from = physics::PointState { position: [at(0), at(1)], velocity: [at(2), at(3)] };
                 let inside = |wall: &WallBox| (0..2).all(|i| wall.min[i] < at(i) && at(i) < wall.max[i]);
                 if walls.iter().any(inside) {
@@ -97,13 +97,13 @@ impl Exact {
                 write(&[x, y, vx, vy]);
                 Some(maze.reward().at([x, y], maze.target()) as Real)
             }
-            World::Pendulum => {
+            Simulator::Pendulum => {
                 let (to, reward) =
                     pendulum::advance(pendulum::PendulumState::from_obs([at(0), at(1), at(2)]), act[0] as f64);
                 write(&to.obs());
                 Some(reward as Real)
             }
-            World::Dmsd => {
+            Simulator::Dmsd => {
                 let from = dmsd::DmsdState { position: [at(0), at(1)], velocity: [at(2), at(3)] };
                 let (to, target) = (dmsd::advance(from, [act[0] as f64, act[1] as f64]), [at(4), at(5)]);
                 let [[x1, x2], [v1, v2]] = [to.position, to.velocity];
@@ -120,19 +120,19 @@ mod tests {
     use backcast_core::Key;
 
     #[test]
-    fn every_world_steps_as_it_does_itself() {
+    fn every_environment_steps_as_it_does_itself() {
         for name in ["maze2d-umaze-v1", "maze2d-large-dense-v1", "pendulum-v1", "dmsd"] {
-            let (mut world, exact) = (registry::make(name).unwrap(), Exact::named(name).unwrap());
-            let Spec { obs: width, act, act_limit } = world.spec();
+            let (mut env, exact) = (registry::make(name).unwrap(), Exact::named(name).unwrap());
+            let Spec { obs: width, act, act_limit } = env.spec();
             let (mut obs, mut next, mut want) = (vec![0.0; width], vec![0.0; width], vec![0.0; width]);
             let (mut far, mut moved) = (0.0 as Real, 0.0 as Real);
             for episode in 0..5 {
-                world.reset(Key::new(7).fold(episode), &mut obs);
+                env.reset(Key::new(7).fold(episode), &mut obs);
                 for t in 0..60 {
                     let mut a = vec![0.0; act];
                     Key::new(8).fold(episode).fold(t / 10).uniform(-act_limit, act_limit, &mut a);
                     let reward = exact.step(&obs, &a, &mut next).expect("a state that was reached");
-                    let step = world.step(&a, &mut want);
+                    let step = env.step(&a, &mut want);
                     // The only thing an observation does not tell: a target that jumps after 50 steps.
                     let jumped = name == "dmsd" && t + 1 == dmsd::SWITCH as u64;
                     let known = if jumped { 4 } else { width };

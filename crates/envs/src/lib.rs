@@ -20,16 +20,16 @@
 //! use backcast_core::Key;
 //! use backcast_envs::registry;
 //!
-//! let mut world = registry::make("maze2d-umaze-v1")?;
-//! let (mut obs, mut total) = (vec![0.0; world.spec().obs], 0.0);
-//! world.reset(Key::new(7).name("evaluation").fold(0), &mut obs);
-//! for t in 0..world.horizon() {
+//! let mut env = registry::make("maze2d-umaze-v1")?;
+//! let (mut obs, mut total) = (vec![0.0; env.spec().obs], 0.0);
+//! env.reset(Key::new(7).name("evaluation").fold(0), &mut obs);
+//! for t in 0..env.horizon() {
 //!     let mut act = [0.0; 2];
 //!     Key::new(7).name("random policy").fold(t as u64).uniform(-1.0, 1.0, &mut act);
-//!     total += f64::from(world.step(&act, &mut obs).reward);
+//!     total += f64::from(env.step(&act, &mut obs).reward);
 //! }
 //! // 0 is the random policy's mean return, 100 that of a controller with a stale plan.
-//! let score = registry::score("maze2d-umaze-v1").unwrap().mean(total);
+//! let score = registry::reference_scores("maze2d-umaze-v1").unwrap().mean(total);
 //! assert!(score > -20.0 && score < 200.0);
 //! # Ok::<(), backcast_envs::EnvError>(())
 //! ```
@@ -61,6 +61,6 @@ pub mod termination;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-pub use backcast_core::Score;
+pub use backcast_core::ReferenceScores;
 pub use error::EnvError;
-pub use registry::{make, make_pushable, score};
+pub use registry::{make, make_pushable, reference_scores};

@@ -51,7 +51,7 @@ pub fn advance(state: PendulumState, torque: f64) -> (PendulumState, f64) {
 /// The pendulum: observation `[cos θ, sin θ, θ̇]`, one torque in ±2 N·m, 200 steps, no termination.
 ///
 /// Starts at θ ∈ U(±π), θ̇ ∈ U(±1). There is no published pair of reference returns, so it has no
-/// [`Score`](crate::Score): report raw returns (about −1200 for uniformly random torques, −150 for a good policy).
+/// [`ReferenceScores`](crate::ReferenceScores): report raw returns (about −1200 for uniformly random torques, −150 for a good policy).
 ///
 /// ```
 /// use backcast_core::{Env, Key};

@@ -22,13 +22,13 @@
 //! use backcast_core::Key;
 //! use backcast_envs::{make_pushable, push::Level};
 //!
-//! let mut world = make_pushable("pendulum-v1")?;
-//! let (mut obs, mut pushed) = ([0.0; 3], [0.0; 3]);
-//! world.reset(Key::new(1), &mut obs);
-//! world.push(Level::None, Key::new(2), &mut pushed);
-//! assert_eq!(obs, pushed);
-//! world.push(Level::Large, Key::new(2), &mut pushed);
-//! assert!((obs[2] - pushed[2]).abs() > 2.9);
+//! let mut env = make_pushable("pendulum-v1")?;
+//! let (mut obs, mut perturbed) = ([0.0; 3], [0.0; 3]);
+//! env.reset(Key::new(1), &mut obs);
+//! env.push(Level::None, Key::new(2), &mut perturbed);
+//! assert_eq!(obs, perturbed);
+//! env.push(Level::Large, Key::new(2), &mut perturbed);
+//! assert!((obs[2] - perturbed[2]).abs() > 2.9);
 //! # Ok::<(), backcast_envs::EnvError>(())
 //! ```
 
@@ -126,11 +126,11 @@ impl Pushable for Dmsd {
     fn push(&mut self, level: Level, key: Key, obs: &mut [Real]) {
         if let Some(size) = level.of(DMSD) {
             let (DmsdState { position, velocity }, [dx, dv]) = (self.state(), in_the_plane(key, size));
-            let pushed = DmsdState {
+            let perturbed = DmsdState {
                 position: [0, 1].map(|i| position[i] + dx[i]),
                 velocity: [0, 1].map(|i| velocity[i] + dv[i]),
             };
-            self.set_state(pushed, self.targets());
+            self.set_state(perturbed, self.targets());
         }
         self.observe(obs);
     }
@@ -157,7 +157,7 @@ mod tests {
     use crate::pendulum::generate::controller;
     use crate::registry::{NAMES, make_pushable};
 
-    const PUSHED: [Level; 3] = [Level::Slight, Level::Moderate, Level::Large];
+    const PERTURBED: [Level; 3] = [Level::Slight, Level::Moderate, Level::Large];
 
     #[test]
     fn levels_do_not_overlap() {
@@ -184,24 +184,24 @@ mod tests {
     fn a_push_is_a_function_of_its_key_and_level() {
         for name in NAMES {
             let at = |level: Level, seed: u64| {
-                let mut world = make_pushable(name).unwrap();
-                let (wide, act) = (world.spec().obs, vec![0.3; world.spec().act]);
-                let (mut obs, mut pushed) = (vec![0.0; wide], vec![0.0; wide]);
-                world.reset(Key::new(5), &mut obs);
+                let mut env = make_pushable(name).unwrap();
+                let (wide, act) = (env.spec().obs, vec![0.3; env.spec().act]);
+                let (mut obs, mut perturbed) = (vec![0.0; wide], vec![0.0; wide]);
+                env.reset(Key::new(5), &mut obs);
                 for _ in 0..7 {
-                    world.step(&act, &mut obs);
+                    env.step(&act, &mut obs);
                 }
-                world.push(level, Key::new(seed), &mut pushed);
+                env.push(level, Key::new(seed), &mut perturbed);
                 let mut left = 0;
-                while !world.step(&act, &mut vec![0.0; wide]).truncated {
+                while !env.step(&act, &mut vec![0.0; wide]).truncated {
                     left += 1;
                 }
-                assert_eq!(left + 8, world.horizon(), "{name}");
-                (obs, pushed)
+                assert_eq!(left + 8, env.horizon(), "{name}");
+                (obs, perturbed)
             };
             let (obs, same) = at(Level::None, 1);
             assert_eq!(obs, same, "{name}");
-            for level in PUSHED {
+            for level in PERTURBED {
                 let (before, after) = at(level, 1);
                 assert_eq!(obs, before);
                 assert_ne!(obs, after, "{name}, {level:?}");
@@ -227,7 +227,7 @@ mod tests {
                     maze.step(&act, &mut obs);
                 }
                 let from = maze.state();
-                for level in PUSHED {
+                for level in PERTURBED {
                     maze.set_state(from);
                     maze.push(level, key, &mut obs);
                     let PointState { position, velocity } = maze.state();
@@ -266,13 +266,13 @@ mod tests {
     /// back from all of them.
     #[test]
     fn the_pendulums_levels_are_what_its_torque_makes_of_them() {
-        let falls = PUSHED.map(|level| {
+        let falls = PERTURBED.map(|level| {
             let fell = (0..200).filter(|&i| {
-                let (mut world, mut obs) = (Pendulum::default(), [0.0; 3]);
-                world.push(level, Key::new(7).fold(i), &mut obs);
+                let (mut env, mut obs) = (Pendulum::default(), [0.0; 3]);
+                env.push(level, Key::new(7).fold(i), &mut obs);
                 let mut lowest: Real = 1.0;
                 for _ in 0..crate::pendulum::HORIZON {
-                    world.step(&[controller(world.state()) as Real], &mut obs);
+                    env.step(&[controller(env.state()) as Real], &mut obs);
                     lowest = lowest.min(obs[0]);
                 }
                 assert!(obs[0] > 0.99, "{level:?} {i}: it ends at {obs:?}");
@@ -282,9 +282,9 @@ mod tests {
         });
         assert_eq!(falls, [0, 200, 200]);
         let energy = |i: u64| {
-            let (mut world, mut obs) = (Pendulum::default(), [0.0; 3]);
-            world.push(Level::Large, Key::new(7).fold(i), &mut obs);
-            15.0 * world.state().angle.cos() + 0.5 * world.state().speed.powi(2)
+            let (mut env, mut obs) = (Pendulum::default(), [0.0; 3]);
+            env.push(Level::Large, Key::new(7).fold(i), &mut obs);
+            15.0 * env.state().angle.cos() + 0.5 * env.state().speed.powi(2)
         };
         assert!((0..200).filter(|&i| energy(i) > 15.0).count() > 150);
     }

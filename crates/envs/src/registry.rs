@@ -6,7 +6,7 @@
 
 use crate::maze2d::{Layout, Maze2d, Reward};
 use crate::push::Pushable;
-use crate::{EnvError, Score, dmsd, mujoco, pendulum, spread, termination};
+use crate::{EnvError, ReferenceScores, dmsd, mujoco, pendulum, spread, termination};
 use backcast_core::{Env, Termination, never};
 
 /// The canonical names of every world [`make`] can make.
@@ -100,15 +100,15 @@ pub fn canonical(name: &str) -> Option<&'static str> {
 /// ```
 /// use backcast_envs::registry::make;
 ///
-/// let world = make("maze2d-medium-sparse-v1")?;
-/// assert_eq!((world.spec().obs, world.spec().act, world.horizon()), (4, 2, 600));
+/// let env = make("maze2d-medium-sparse-v1")?;
+/// assert_eq!((env.spec().obs, env.spec().act, env.horizon()), (4, 2, 600));
 /// let complaint = make("maze2d-medum-v1").err().unwrap().to_string();
 /// assert!(complaint.contains("maze2d-medium-v1"), "{complaint}");
 /// # Ok::<(), backcast_envs::EnvError>(())
 /// ```
 pub fn make(name: &str) -> Result<Box<dyn Env + Send>, EnvError> {
-    if let Some(world) = spread::Spread::named(name) {
-        return Ok(Box::new(world));
+    if let Some(env) = spread::Spread::named(name) {
+        return Ok(Box::new(env));
     }
     mujoco::make(name).unwrap_or_else(|| Ok(make_pushable(name)?))
 }
@@ -120,7 +120,7 @@ pub fn make(name: &str) -> Result<Box<dyn Env + Send>, EnvError> {
 /// assert_eq!((agents("spread-v0"), agents("pendulum-v1")), (3, 1));
 /// ```
 pub fn agents(name: &str) -> usize {
-    spread::Spread::named(name).map_or(1, |world| world.agents())
+    spread::Spread::named(name).map_or(1, |env| env.agents())
 }
 
 /// The release of MuJoCo that [`make`] simulates `name` with, such as `4.0.0`: trajectories, and with them scores, differ between
@@ -189,15 +189,15 @@ pub fn termination(name: &str) -> Option<Termination> {
 ///
 /// ```
 /// use backcast_envs::registry::score;
-/// let umaze = score("maze2d-umaze-sparse-v1").unwrap();
+/// let umaze = reference_scores("maze2d-umaze-sparse-v1").unwrap();
 /// assert_eq!((umaze.min, umaze.max), (23.85, 161.86));
-/// assert_eq!(score("hopper-medium-replay-v2").unwrap().max, 3234.3);
-/// assert!(score("pendulum-v1").is_none());
+/// assert_eq!(reference_scores("hopper-medium-replay-v2").unwrap().max, 3234.3);
+/// assert!(reference_scores("pendulum-v1").is_none());
 /// ```
-pub fn score(name: &str) -> Option<Score> {
+pub fn reference_scores(name: &str) -> Option<ReferenceScores> {
     let key = canonical(name).map_or_else(|| task(name), str::to_owned);
     let &(_, min, max) = SCORES.iter().find(|(known, ..)| *known == key)?;
-    Some(Score { min, max })
+    Some(ReferenceScores { min, max })
 }
 
 /// The first part of a dataset's name, without the prefix of its collection.
@@ -237,12 +237,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_makes_a_world_with_a_termination() {
+    fn every_name_makes_an_environment_with_a_termination() {
         for name in NAMES {
             assert_eq!(canonical(name), Some(name));
-            let world = make(name).unwrap();
-            assert!(world.horizon() > 0 && termination(name).is_some(), "{name}");
-            assert_eq!(score(name).is_some(), name != "pendulum-v1", "{name}");
+            let env = make(name).unwrap();
+            assert!(env.horizon() > 0 && termination(name).is_some(), "{name}");
+            assert_eq!(reference_scores(name).is_some(), name != "pendulum-v1", "{name}");
         }
     }
 
@@ -264,9 +264,9 @@ mod tests {
             assert!(min < max, "{name}");
             assert!(SCORES[..i].iter().all(|(other, ..)| other != name), "{name}");
         }
-        assert_eq!(score("neorl2:DMSD").unwrap().max, 849.51);
-        assert_eq!(score("SafetyHalfCheetah-v0").unwrap().min, -283.0);
-        assert!(score("no-such-thing").is_none() && termination("antmaze-umaze-v2").is_none());
+        assert_eq!(reference_scores("neorl2:DMSD").unwrap().max, 849.51);
+        assert_eq!(reference_scores("SafetyHalfCheetah-v0").unwrap().min, -283.0);
+        assert!(reference_scores("no-such-thing").is_none() && termination("antmaze-umaze-v2").is_none());
     }
 
     #[test]

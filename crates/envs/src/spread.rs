@@ -130,11 +130,11 @@ fn touch(a: [f64; 2], b: [f64; 2]) -> bool {
 /// use backcast_core::{Env, Key};
 /// use backcast_envs::spread::Spread;
 ///
-/// let mut world = Spread::named("spread-v0").unwrap();
-/// assert_eq!((world.agents(), world.own_obs(), world.spec().obs, world.spec().act), (3, 18, 54, 6));
+/// let mut env = Spread::named("spread-v0").unwrap();
+/// assert_eq!((env.agents(), env.own_obs(), env.spec().obs, env.spec().act), (3, 18, 54, 6));
 /// let mut obs = [0.0; 54];
-/// world.reset(Key::new(1), &mut obs);
-/// let step = world.step(&[0.0; 6], &mut obs);
+/// env.reset(Key::new(1), &mut obs);
+/// let step = env.step(&[0.0; 6], &mut obs);
 /// assert!(step.reward < 0.0 && !step.truncated);
 /// ```
 #[derive(Clone, Debug)]
@@ -251,10 +251,10 @@ mod tests {
     }
 
     #[test]
-    fn it_keeps_the_promises_of_a_world() {
+    fn it_keeps_the_promises_of_an_environment() {
         for name in NAMES {
-            let mut world = crate::registry::make(name).unwrap();
-            assert_eq!(check(&mut *world, crate::registry::termination(name), Key::new(6)), [], "{name}");
+            let mut env = crate::registry::make(name).unwrap();
+            assert_eq!(check(&mut *env, crate::registry::termination(name), Key::new(6)), [], "{name}");
             assert_eq!(crate::registry::agents(name), 3);
         }
         assert_eq!(check(&mut Spread::new(5, Reward::Inverse), Some(never), Key::new(7)), []);
@@ -309,18 +309,18 @@ mod tests {
     /// Agents renamed, the world moved, mirrored: what pays stays, and what is seen goes along.
     #[test]
     fn nothing_depends_on_names_places_or_sides() {
-        let mut world = Spread::named("spread-v0").unwrap();
+        let mut env = Spread::named("spread-v0").unwrap();
         let (mut obs, mut other) = ([0.0; 54], [0.0; 54]);
         for seed in 0..20 {
-            world.reset(Key::new(seed), &mut obs);
-            let (agents, landmarks) = (world.state().0.to_vec(), world.state().1.to_vec());
+            env.reset(Key::new(seed), &mut obs);
+            let (agents, landmarks) = (env.state().0.to_vec(), env.state().1.to_vec());
             let mut act = [0.0; 6];
             Key::new(seed).name("act").uniform(-1.0, 1.0, &mut act);
-            let step = world.step(&act, &mut obs);
+            let step = env.step(&act, &mut obs);
             // The first agent goes last.
             let turned: Vec<Particle> = [1, 2, 0].map(|i| agents[i]).to_vec();
-            world.set_state(&turned, &landmarks);
-            let renamed = world.step(&[act[2], act[3], act[4], act[5], act[0], act[1]], &mut other);
+            env.set_state(&turned, &landmarks);
+            let renamed = env.step(&[act[2], act[3], act[4], act[5], act[0], act[1]], &mut other);
             assert!((step.reward - renamed.reward).abs() < 1e-5, "seed {seed}");
             assert_eq!(obs[18..28], other[..10], "seed {seed}");
             // x → 3 − x for places, −x for forces.
@@ -328,8 +328,8 @@ mod tests {
             let mirrored: Vec<Particle> =
                 agents.iter().map(|a| Particle { position: mirror(a.position), ..*a }).collect();
             let places: Vec<[f64; 2]> = landmarks.iter().copied().map(mirror).collect();
-            world.set_state(&mirrored, &places);
-            let reflected = world.step(&[-act[0], act[1], -act[2], act[3], -act[4], act[5]], &mut other);
+            env.set_state(&mirrored, &places);
+            let reflected = env.step(&[-act[0], act[1], -act[2], act[3], -act[4], act[5]], &mut other);
             assert!((step.reward - reflected.reward).abs() < 1e-5, "seed {seed}");
             assert!((obs[4] + other[4]).abs() < 1e-6 && (obs[5] - other[5]).abs() < 1e-6, "seed {seed}");
         }
@@ -337,10 +337,10 @@ mod tests {
 
     #[test]
     fn each_agent_sees_the_others_and_the_landmarks_from_where_it_is() {
-        let mut world = Spread::new(3, Reward::Distance);
+        let mut env = Spread::new(3, Reward::Distance);
         let mut obs = [9.0; 54];
-        world.set_state(&[at(0.0, 0.0), at(1.0, 0.5), at(-1.0, -1.0)], &[[0.5, 0.5], [0.0, -1.0], [2.0, 2.0]]);
-        world.observe(&mut obs);
+        env.set_state(&[at(0.0, 0.0), at(1.0, 0.5), at(-1.0, -1.0)], &[[0.5, 0.5], [0.0, -1.0], [2.0, 2.0]]);
+        env.observe(&mut obs);
         let second = [0.0, 0.0, 1.0, 0.5, -0.5, 0.0, -1.0, -1.5, 1.0, 1.5, -1.0, -0.5, -2.0, -1.5, 0.0, 0.0, 0.0, 0.0];
         assert_eq!(obs[18..36], second);
     }

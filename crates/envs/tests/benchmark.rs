@@ -6,9 +6,9 @@
 
 use backcast_core::{Env, Key, Real};
 use backcast_envs::maze2d::controller::WaypointController;
-use backcast_envs::maze2d::generate::{LogConfig, generate};
+use backcast_envs::maze2d::generate::{GeneratorConfig, generate};
 use backcast_envs::maze2d::{Layout, Maze2d};
-use backcast_envs::score;
+use backcast_envs::reference_scores;
 
 const EPISODES: u64 = 2000;
 
@@ -69,7 +69,7 @@ fn returns_of_three_policies_are_those_of_the_benchmark() {
         for (who, (mean, error)) in [Who::Random, Who::Stale, Who::Replan].into_iter().zip(expected) {
             let (ours, our_error) = returns(task, who, key.name(task));
             let z = (ours - mean) / error.hypot(our_error);
-            let normalised = score(task).unwrap();
+            let normalised = reference_scores(task).unwrap();
             eprintln!(
                 "{task} {who:?}: {ours:.1} ± {our_error:.1} (normalised {:.1} ± {:.1}), expected {mean} ± {error}, z {z:+.2}",
                 normalised.mean(ours),
@@ -85,7 +85,7 @@ fn returns_of_three_policies_are_those_of_the_benchmark() {
 fn reference_scores_are_the_random_policy_and_the_stale_plan() {
     let key = Key::new(21);
     for (task, _) in TABLE {
-        let reference = score(task).unwrap();
+        let reference = reference_scores(task).unwrap();
         for (who, published) in [(Who::Random, reference.min), (Who::Stale, reference.max)] {
             let (ours, error) = returns(task, who, key.name(task));
             let of_hundred = error * (EPISODES as f64 / 100.0).sqrt();
@@ -103,7 +103,7 @@ fn reference_scores_are_the_random_policy_and_the_stale_plan() {
 /// The fractions are held to three standard deviations around the mean of twelve of our logs; the other simulation's (0.073,
 /// 0.022, 0.008 to 0.012 with noise) lie inside.
 #[test]
-fn generated_logs_have_the_published_statistics() {
+fn generated_datasets_have_the_published_statistics() {
     let key = Key::new(22);
     for (maze, patience, noise, expected, scatter, paid) in [
         ("umaze", 300, 0.5, 12_490.0, 73.0, 0.073..=0.0845),
@@ -112,10 +112,10 @@ fn generated_logs_have_the_published_statistics() {
         ("large", 800, 0.5, 4110.0, 32.0, 0.007..=0.012),
     ] {
         let layout = Layout::named(maze).unwrap();
-        let config = LogConfig { noise, ..LogConfig::published(1_000_000, patience) };
-        let log = generate(&layout, &config, key.name(maze));
-        let ends = log.timeout.iter().filter(|&&end| end).count() as f64;
-        let fraction = log.reward.iter().map(|&r| f64::from(r)).sum::<f64>() / 1e6;
+        let config = GeneratorConfig { noise, ..GeneratorConfig::published(1_000_000, patience) };
+        let dataset = generate(&layout, &config, key.name(maze));
+        let ends = dataset.truncated.iter().filter(|&&end| end).count() as f64;
+        let fraction = dataset.reward.iter().map(|&r| f64::from(r)).sum::<f64>() / 1e6;
         eprintln!("{maze}, noise {noise}: {ends} ends and {fraction:.4} of rows paid per million");
         assert!((ends - expected).abs() < 3.0 * scatter * 2f64.sqrt(), "seed {key:?}: {ends}, expected {expected}");
         assert!(paid.contains(&fraction), "seed {key:?}: {fraction}, expected {paid:?}");

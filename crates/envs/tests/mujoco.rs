@@ -34,8 +34,8 @@ trait Settable: Env {
     fn put(&mut self, positions: &[f64], velocities: &[f64]);
 }
 macro_rules! settable {
-    ($($world:ty),*) => {$(
-        impl Settable for $world {
+    ($($env:ty),*) => {$(
+        impl Settable for $env {
             fn put(&mut self, positions: &[f64], velocities: &[f64]) {
                 self.set_state(positions, velocities);
             }
@@ -45,10 +45,10 @@ macro_rules! settable {
 settable!(Locomotion, Reacher, Ant);
 
 fn settable(install: &Install, name: &str) -> Box<dyn Settable> {
-    let (world, version) = name.rsplit_once('-').expect("a version");
+    let (env, version) = name.rsplit_once('-').expect("a version");
     let version = if version == "v5" { Version::V5 } else { Version::V4 };
     let runner = |runner| Box::new(Locomotion::new(install, runner, version).unwrap());
-    match world {
+    match env {
         "hopper" => runner(Runner::Hopper),
         "halfcheetah" => runner(Runner::HalfCheetah),
         "walker2d" => runner(Runner::Walker2d),
@@ -70,20 +70,20 @@ fn steps_are_those_of_gymnasium() {
         );
         return;
     }
-    let (mut world, mut name, mut worlds, mut ends, mut pressed) = (None, "", 0, 0, 0);
+    let (mut env, mut name, mut envs, mut ends, mut pressed) = (None, "", 0, 0, 0);
     for line in fixture.lines().skip(2) {
         let fields: Vec<&str> = line.split(',').collect();
         if fields[1] == "start" {
-            (name, worlds) = (fields[0], worlds + 1);
-            let made = world.insert(settable(&install, name));
+            (name, envs) = (fields[0], envs + 1);
+            let made = env.insert(settable(&install, name));
             made.put(&numbers(fields[2]), &numbers(fields[3]));
             continue;
         }
-        let world = world.as_mut().expect("a start before the first step");
+        let env = env.as_mut().expect("a start before the first step");
         let act: Vec<Real> = numbers(fields[2]).iter().map(|&a| a as Real).collect();
         let expected: Vec<Real> = numbers(fields[3]).iter().map(|&x| x as Real).collect();
-        let mut obs = vec![0.0; world.spec().obs];
-        let step = world.step(&act, &mut obs);
+        let mut obs = vec![0.0; env.spec().obs];
+        let step = env.step(&act, &mut obs);
         // The forces on an ant are gathered here in another order than in MuJoCo.
         let exact = if name == "ant-v5" { 27 } else { obs.len() };
         assert_eq!(obs[..exact], expected[..exact], "{name}: {line}");
@@ -97,7 +97,7 @@ fn steps_are_those_of_gymnasium() {
         assert_eq!(step.terminated, fields[5] == "1", "{name}");
         ends += usize::from(step.terminated);
     }
-    assert_eq!(worlds, 9);
+    assert_eq!(envs, 9);
     assert!(pressed > 3, "nothing touched the ant, which compares nothing of forces");
     assert!(ends > 0, "no world ended, which compares nothing of endings");
 }
@@ -109,7 +109,7 @@ struct Rows {
     next: Vec<Vec<f64>>,
     reward: Vec<f64>,
     ended: Vec<bool>,
-    timeout: Vec<bool>,
+    truncated: Vec<bool>,
 }
 
 fn rows(path: &Path) -> Rows {
@@ -127,7 +127,7 @@ fn rows(path: &Path) -> Rows {
     };
     let reward = file.dataset("rewards").unwrap().read_raw::<f32>().unwrap().iter().map(|&x| f64::from(x)).collect();
     let act = table("actions").iter().map(|row| row.iter().map(|&x| x as Real).collect()).collect();
-    Rows { obs, act, next, reward, ended: flags("terminals"), timeout: flags("timeouts") }
+    Rows { obs, act, next, reward, ended: flags("terminals"), truncated: flags("timeouts") }
 }
 
 /// The value below which a share of `values` lies.
@@ -156,12 +156,12 @@ fn recorded_half_cheetahs_run_the_same_here() {
     let (Some(install), Some(path)) = (install(test), shared(test, "neorl2/SafetyHalfCheetah-train.hdf5")) else {
         return;
     };
-    let (rows, mut world) = (rows(&path), Locomotion::new(&install, Runner::SafetyHalfCheetah, Version::V4).unwrap());
+    let (rows, mut env) = (rows(&path), Locomotion::new(&install, Runner::SafetyHalfCheetah, Version::V4).unwrap());
     let (mut off, mut paid) = (Vec::new(), Vec::new());
     for i in (0..rows.obs.len()).step_by(7) {
         let mut obs = [0.0; 18];
-        world.set_state(&rows.obs[i][..9], &rows.obs[i][9..]);
-        let step = world.step(&rows.act[i], &mut obs);
+        env.set_state(&rows.obs[i][..9], &rows.obs[i][9..]);
+        let step = env.step(&rows.act[i], &mut obs);
         off.push(largest(&obs, &rows.next[i]));
         paid.push((f64::from(step.reward) - rows.reward[i]).abs());
         assert!(!step.terminated && !rows.ended[i]);
@@ -179,18 +179,18 @@ fn recorded_experts_run_the_same_here() {
         else {
             return;
         };
-        let (rows, mut world) = (rows(&path), Locomotion::new(&install, runner, Version::V4).unwrap());
-        let coordinates = world.state().0.len();
+        let (rows, mut env) = (rows(&path), Locomotion::new(&install, runner, Version::V4).unwrap());
+        let coordinates = env.state().0.len();
         let (mut off, mut paid) = (Vec::new(), Vec::new());
         for i in 0..rows.obs.len() {
             let (seen, speeds) = rows.obs[i].split_at(coordinates - 1);
             // Speeds at the bound of what is observed are not known.
-            if rows.timeout[i] || (runner != Runner::HalfCheetah && speeds.iter().any(|v| v.abs() >= 10.0)) {
+            if rows.truncated[i] || (runner != Runner::HalfCheetah && speeds.iter().any(|v| v.abs() >= 10.0)) {
                 continue;
             }
             let mut obs = vec![0.0; rows.obs[i].len()];
-            world.set_state(&[&[0.0], seen].concat(), speeds);
-            let step = world.step(&rows.act[i], &mut obs);
+            env.set_state(&[&[0.0], seen].concat(), speeds);
+            let step = env.step(&rows.act[i], &mut obs);
             off.push(largest(&obs, &rows.next[i]));
             // These experts ask for more than ±1, which Gym charges for and a world of ours does not.
             let price = if runner == Runner::HalfCheetah { 0.1 } else { 1e-3 };
@@ -212,12 +212,12 @@ fn recorded_reachers_reach_the_same_here() {
         else {
             return;
         };
-        let (rows, mut world) = (rows(&path), Reacher::new(&install, Version::V2).unwrap());
+        let (rows, mut env) = (rows(&path), Reacher::new(&install, Version::V2).unwrap());
         let (mut off, mut paid) = (Vec::new(), Vec::new());
         for i in 0..rows.obs.len() {
             // The row that begins an episode, but for the first, was recorded with what the one before had left behind: its
             // reward belongs to another state.
-            if rows.timeout[i] || (i > 0 && rows.timeout[i - 1]) {
+            if rows.truncated[i] || (i > 0 && rows.truncated[i - 1]) {
                 continue;
             }
             let o = &rows.obs[i];
@@ -226,8 +226,8 @@ fn recorded_reachers_reach_the_same_here() {
                 continue;
             }
             let mut obs = vec![0.0; 11];
-            world.set_state(&[o[2].atan2(o[0]), o[3].atan2(o[1]), o[4], o[5]], &[o[6], o[7], 0.0, 0.0]);
-            let step = world.step(&rows.act[i], &mut obs);
+            env.set_state(&[o[2].atan2(o[0]), o[3].atan2(o[1]), o[4], o[5]], &[o[6], o[7], 0.0, 0.0]);
+            let step = env.step(&rows.act[i], &mut obs);
             off.push(largest(&obs, &rows.next[i]));
             // The fingertip that was paid for is the lagging one of the row before.
             let distance = o[8].hypot(o[9]).hypot(o[10]);
@@ -272,14 +272,14 @@ fn both_point_mazes_are_one() {
 }
 
 #[test]
-fn every_world_keeps_the_rules() {
+fn every_environment_keeps_the_rules() {
     if install("every_world_keeps_the_rules").is_none() {
         return;
     }
     for name in mujoco::NAMES.iter().copied().chain(["mujoco:maze2d-umaze-v1"]) {
-        let mut world = backcast_envs::make(name).unwrap();
+        let mut env = backcast_envs::make(name).unwrap();
         let ending = backcast_envs::registry::termination(name);
-        let complaints = backcast_envs::checker::check(&mut *world, ending, Key::new(11).name(name));
+        let complaints = backcast_envs::checker::check(&mut *env, ending, Key::new(11).name(name));
         assert!(complaints.is_empty(), "{name}: {complaints:?}");
         assert!(backcast_envs::registry::simulator(name).is_some(), "{name}");
         assert!(backcast_envs::make_pushable(name).is_err(), "{name}");

@@ -44,8 +44,8 @@ fn maze(test: &str, name: &str, expected_stale: usize) {
     let Some(file) = open(test, &format!("maze2d/maze2d-{name}-sparse-v1-noisy-regen200k.hdf5")) else { return };
     let layout = Layout::named(name).unwrap();
     let (obs, act) = (column::<4>(&file, "observations"), column::<2>(&file, "actions"));
-    let (reward, timeout) = (column::<1>(&file, "rewards"), flags(&file, "timeouts"));
-    assert_eq!((obs.len(), timeout.len()), (200_000, 200_000));
+    let (reward, truncated) = (column::<1>(&file, "rewards"), flags(&file, "timeouts"));
+    assert_eq!((obs.len(), truncated.len()), (200_000, 200_000));
     let state = |[x, y, vx, vy]: [f64; 4]| PointState { position: [x, y], velocity: [vx, vy] };
     let flat = |s: PointState| [s.position[0], s.position[1], s.velocity[0], s.velocity[1]];
 
@@ -54,7 +54,7 @@ fn maze(test: &str, name: &str, expected_stale: usize) {
     for t in 0..obs.len() - 1 {
         let from = unseen.take().unwrap_or((state(obs[t]), 0));
         let next = advance(&layout, from.0, act[t]);
-        if timeout[t] {
+        if truncated[t] {
             // The row after the end of a segment repeats its observation; the simulator has moved on unseen.
             assert_eq!(obs[t], obs[t + 1], "row {t}");
             unseen = Some((next, from.1 + 1));
@@ -165,7 +165,7 @@ fn terminations_are_those_of_the_recordings() {
     ] {
         let Some(file) = open("terminations_are_those_of_the_recordings", name) else { continue };
         let ends = backcast_envs::registry::termination(task).expect(task);
-        let (terminal, timeout) = (flags(&file, "terminals"), flags(&file, "timeouts"));
+        let (terminal, truncated) = (flags(&file, "terminals"), flags(&file, "timeouts"));
         let width = file.dataset("observations").unwrap().shape()[1];
         let numbers = |name: &str| file.dataset(name).and_then(|d| d.read_raw::<f32>());
         let (obs, next) = (numbers("observations").expect(name), numbers("next_observations").ok());
@@ -173,7 +173,7 @@ fn terminations_are_those_of_the_recordings() {
         for t in 0..terminal.len() {
             let s2 = match &next {
                 Some(next) => &next[t * width..][..width],
-                None if !timeout[t] && !terminal[t] && t + 1 < terminal.len() => &obs[(t + 1) * width..][..width],
+                None if !truncated[t] && !terminal[t] && t + 1 < terminal.len() => &obs[(t + 1) * width..][..width],
                 None => continue,
             };
             assert_eq!(ends(&obs[t * width..][..width], &[], s2), terminal[t], "{name}: row {t}: {s2:?}");

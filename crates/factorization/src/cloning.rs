@@ -18,16 +18,16 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct CloneConfig {
     /// Learning rate.
-    pub rate: Real,
+    pub lr: Real,
     /// λ of decoupled weight decay: a log of a few games is soon known by heart.
-    pub decay: Real,
+    pub weight_decay: Real,
     /// Units of the hidden layers of each part's net.
     pub hidden: Vec<usize>,
 }
 
 impl Default for CloneConfig {
     fn default() -> Self {
-        Self { rate: 1e-3, decay: 0.0, hidden: vec![64, 64] }
+        Self { lr: 1e-3, weight_decay: 0.0, hidden: vec![64, 64] }
     }
 }
 
@@ -37,10 +37,10 @@ impl CloneConfig {
     /// # Errors
     /// The first field that does not, and what it must be instead.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let sound = self.rate > 0.0 && self.rate.is_finite();
-        ConfigError::unless(sound, "rate", format!("is {}; a learning rate is positive", self.rate))?;
-        let sound = self.decay >= 0.0 && self.decay.is_finite();
-        ConfigError::unless(sound, "decay", format!("is {}; a decay is not negative", self.decay))?;
+        let sound = self.lr > 0.0 && self.lr.is_finite();
+        ConfigError::unless(sound, "rate", format!("is {}; a learning rate is positive", self.lr))?;
+        let sound = self.weight_decay >= 0.0 && self.weight_decay.is_finite();
+        ConfigError::unless(sound, "decay", format!("is {}; a decay is not negative", self.weight_decay))?;
         ConfigError::unless(!self.hidden.contains(&0), "hidden", "has a layer without units")
     }
 
@@ -52,7 +52,7 @@ impl CloneConfig {
         self.check()?;
         let mut store = Store::default();
         let policy = Utilities::new(&mut store, "policy", widths, &self.hidden, key);
-        let adam = Adam::new(policy.range(), self.rate).with_decoupled_decay(self.decay);
+        let adam = Adam::new(policy.range(), self.lr).with_decoupled_decay(self.weight_decay);
         Ok(Cloned { widths, store, policy, adam })
     }
 }

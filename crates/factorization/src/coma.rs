@@ -16,7 +16,7 @@
 use crate::games::MatrixGame;
 use crate::parts::{Utilities, Widths, greedy, one_hot};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Arena, Init, Mlp, Shape, Store, Tape, Var};
+use backcast_nn::{Activation, Adam, Arena, Init, Mlp, Shape, Store, Tape, Var};
 use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, ArrayView3};
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,7 @@ pub struct Paths<'a> {
     pub terminal: ArrayView1<'a, Real>,
     /// 1 where a path is cut, `[rows]`, and at the last row unless that is terminal. Such a row teaches nothing itself: what it is
     /// worth is what its critic says.
-    pub cut: ArrayView1<'a, Real>,
+    pub truncated: ArrayView1<'a, Real>,
 }
 
 /// One field per symbol.
@@ -47,9 +47,9 @@ pub struct ComaConfig {
     /// λ of the returns.
     pub lambda: Real,
     /// Learning rate of the critics.
-    pub critic_rate: Real,
+    pub critic_lr: Real,
     /// Learning rate of the policies.
-    pub policy_rate: Real,
+    pub policy_lr: Real,
     /// Updates between copies of the targets.
     pub copy_every: u64,
     /// ε, the share of actions drawn uniformly, at first and at last.
@@ -67,8 +67,8 @@ impl Default for ComaConfig {
         Self {
             gamma: 0.99,
             lambda: 0.8,
-            critic_rate: 5e-4,
-            policy_rate: 5e-4,
+            critic_lr: 5e-4,
+            policy_lr: 5e-4,
             copy_every: 200,
             epsilon: [0.5, 0.02],
             anneal: 2000,
@@ -87,9 +87,9 @@ impl ComaConfig {
         let unit = |x: Real| (0.0..=1.0).contains(&x);
         ConfigError::unless(unit(self.gamma), "gamma", format!("is {}; a discount lies in 0 ..= 1", self.gamma))?;
         ConfigError::unless(unit(self.lambda), "lambda", format!("is {}; λ lies in 0 ..= 1", self.lambda))?;
-        for (field, rate) in [("critic_rate", self.critic_rate), ("policy_rate", self.policy_rate)] {
-            let sound = rate > 0.0 && rate.is_finite();
-            ConfigError::unless(sound, field, format!("is {rate}; a learning rate is positive"))?;
+        for (field, lr) in [("critic_rate", self.critic_lr), ("policy_rate", self.policy_lr)] {
+            let sound = lr > 0.0 && lr.is_finite();
+            ConfigError::unless(sound, field, format!("is {lr}; a learning rate is positive"))?;
         }
         ConfigError::unless(self.copy_every > 0, "copy_every", "is 0; targets would never move")?;
         let shares = self.epsilon.iter().all(|&e| unit(e));
@@ -109,10 +109,10 @@ impl ComaConfig {
         let inputs = state + obs + (parts - 1) * actions;
         let dims: Vec<usize> =
             [inputs].into_iter().chain(self.critic_hidden.iter().copied()).chain([actions]).collect();
-        let critic = Mlp::new(&mut store, "critic", &dims, parts, Act::Relu, Init::FanIn, key.name("critic"));
+        let critic = Mlp::new(&mut store, "critic", &dims, parts, Activation::Relu, Init::FanIn, key.name("critic"));
         let target = critic.duplicate(&mut store, "critic_target");
         let policy = Utilities::new(&mut store, "policy", widths, &self.hidden, key.name("policy"));
-        let adams = [Adam::new(critic.range(), self.critic_rate), Adam::new(policy.range(), self.policy_rate)];
+        let adams = [Adam::new(critic.range(), self.critic_lr), Adam::new(policy.range(), self.policy_lr)];
         let [critic_adam, policy_adam] = adams;
         let (config, updates, returns) = (self.clone(), 0, Vec::new());
         Ok(Coma { config, widths, store, critic, target, policy, critic_adam, policy_adam, updates, returns })
@@ -132,7 +132,7 @@ impl ComaConfig {
         let (parts, actions) = (game.parts(), game.actions());
         let mut learner = self.build(Widths { parts, actions, obs: 1, state: 1 }, key)?;
         let (state, obs) = (Array2::ones((rows, 1)), Array3::ones((parts, rows, 1)));
-        let (terminal, cut) = (Array1::ones(rows), Array1::zeros(rows));
+        let (terminal, truncated) = (Array1::ones(rows), Array1::zeros(rows));
         for update in 0..updates {
             let act = learner.act(obs.view(), Some(key.name("act").fold(update)));
             let reward: Array1<Real> = act.rows().into_iter().map(|u| game.pays(&u.to_vec())).collect();
@@ -142,7 +142,7 @@ impl ComaConfig {
                 act: act.view(),
                 reward: reward.view(),
                 terminal: terminal.view(),
-                cut: cut.view(),
+                truncated: truncated.view(),
             });
         }
         let act = learner.act(Array3::ones((parts, 1, 1)).view(), None);
@@ -189,7 +189,7 @@ fn returns(values: &mut [Real], gamma: Real, lambda: Real, batch: Paths<'_>) {
         let (mut next, mut after) = (0.0, 0.0);
         for row in (0..rows).rev() {
             let q = values[row];
-            if batch.cut[row] == 0.0 {
+            if batch.truncated[row] == 0.0 {
                 let ahead = if batch.terminal[row] == 0.0 { (1.0 - lambda) * next + lambda * after } else { 0.0 };
                 values[row] = batch.reward[row] + gamma * ahead;
             }
@@ -228,7 +228,7 @@ impl Coma {
         let (critic, target, policy, widths, epsilon) =
             (self.critic, self.target, self.policy, self.widths, self.epsilon());
         let (rows, actions) = (batch.reward.len(), widths.actions);
-        let over = rows.checked_sub(1).is_none_or(|row| batch.terminal[row] + batch.cut[row] > 0.0);
+        let over = rows.checked_sub(1).is_none_or(|row| batch.terminal[row] + batch.truncated[row] > 0.0);
         assert!(over, "Coma: the last of {rows} rows is neither terminal nor cut");
         {
             let tape = self.store.tape_without_history();
@@ -242,7 +242,7 @@ impl Coma {
         returns(&mut self.returns, self.config.gamma, self.config.lambda, batch);
         let goals = &self.returns;
         // What teaches: every row but cuts, as a share of all that do.
-        let whole = batch.cut.iter().filter(|&&cut| cut == 0.0).count().max(1) as Real;
+        let whole = batch.truncated.iter().filter(|&&truncated| truncated == 0.0).count().max(1) as Real;
         let share = (whole * widths.parts as Real).recip();
         // ANCHOR: update
         let critic_loss = self.critic_adam.minimise(&mut self.store, |tape| {
@@ -315,9 +315,9 @@ impl Coma {
 
 /// `share` for every row of every part, 0 at cuts, `[parts, rows, 1]`.
 fn weights<'t>(tape: Tape<'t>, batch: Paths<'_>, widths: Widths, share: Real) -> Var<'t> {
-    let rows = batch.cut.len();
+    let rows = batch.truncated.len();
     tape.fill(Shape::new(widths.parts, rows, 1), |out| {
-        out.iter_mut().enumerate().for_each(|(at, w)| *w = if batch.cut[at % rows] == 0.0 { share } else { 0.0 });
+        out.iter_mut().enumerate().for_each(|(at, w)| *w = if batch.truncated[at % rows] == 0.0 { share } else { 0.0 });
     })
 }
 
@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn returns_are_those_of_the_definition() {
         // A path of three rows that ends, and one of two that is cut.
-        let (reward, terminal, cut) =
+        let (reward, terminal, truncated) =
             (array![1.0, 2.0, 3.0, 4.0, 5.0], array![0.0, 0.0, 1.0, 0.0, 0.0], array![0.0, 0.0, 0.0, 0.0, 1.0]);
         let (state, obs, act) = (Array2::zeros((5, 1)), Array3::zeros((1, 5, 1)), Array2::zeros((5, 1)));
         let batch = Paths {
@@ -347,7 +347,7 @@ mod tests {
             act: act.view(),
             reward: reward.view(),
             terminal: terminal.view(),
-            cut: cut.view(),
+            truncated: truncated.view(),
         };
         let q = [10.0, 20.0, 30.0, 40.0, 50.0];
         let (gamma, lambda) = (0.5, 0.25);

@@ -30,7 +30,7 @@ pub enum Conservatism {
         /// α.
         weight: Real,
         /// Joint actions drawn for each row: 100 in CFCQL's code.
-        samples: usize,
+        n_action_samples: usize,
     },
     /// CFCQL.
     Counterfactual {
@@ -57,7 +57,7 @@ impl Conservatism {
     pub(crate) fn check(self) -> Result<(), ConfigError> {
         let sound = match self {
             Self::None => true,
-            Self::Joint { weight, samples } => weight >= 0.0 && weight.is_finite() && samples > 0,
+            Self::Joint { weight, n_action_samples } => weight >= 0.0 && weight.is_finite() && n_action_samples > 0,
             Self::Counterfactual { weight, spread } => {
                 let spread = !matches!(spread, Spread::Softmax(t) if !t.is_finite());
                 weight >= 0.0 && weight.is_finite() && spread
@@ -79,14 +79,14 @@ impl Conservatism {
 }
 
 // ANCHOR: joint
-/// ln Σ_u exp Q_tot(s,u), by `samples` joint actions drawn uniformly: the mean over rows. The number of joint actions, a constant, is
+/// ln Σ_u exp Q_tot(s,u), by `n_action_samples` joint actions drawn uniformly: the mean over rows. The number of joint actions, a constant, is
 /// left out.
-pub(crate) fn joint<'t>(nets: Nets, all: Var<'t>, state: Var<'t>, samples: usize, key: Key) -> Var<'t> {
+pub(crate) fn joint<'t>(nets: Nets, all: Var<'t>, state: Var<'t>, n_action_samples: usize, key: Key) -> Var<'t> {
     let Shape { members, rows, cols } = all.shape();
-    let repeated = all.repeat_rows(samples);
-    let taken = drawn(all.tape(), Shape::new(members, rows * samples, cols), key);
-    let total = nets.total(Parts::of(repeated, taken, state.repeat_rows(samples)));
-    let drawn = total.reshape(Shape::new(1, rows, samples)).log_sum_exp_cols() - (samples as Real).ln();
+    let repeated = all.repeat_rows(n_action_samples);
+    let taken = drawn(all.tape(), Shape::new(members, rows * n_action_samples, cols), key);
+    let total = nets.total(Parts::of(repeated, taken, state.repeat_rows(n_action_samples)));
+    let drawn = total.reshape(Shape::new(1, rows, n_action_samples)).log_sum_exp_cols() - (n_action_samples as Real).ln();
     // Relative to one joint action, as if each had been counted once.
     (drawn + members as Real * (cols as Real).ln()).mean()
 }

@@ -21,7 +21,7 @@
 
 use crate::parts::one_hot;
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Arena, Init, Mlp, Real, Shape, Store, Tape, Var, expectile_loss};
+use backcast_nn::{Activation, Adam, Arena, Init, Mlp, Real, Shape, Store, Tape, Var, expectile_loss};
 use ndarray::{Array2, Array3, ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
@@ -84,9 +84,9 @@ pub struct FactoredConfig {
     /// Discount γ.
     pub gamma: Real,
     /// Learning rate.
-    pub rate: Real,
+    pub lr: Real,
     /// Polyak rate of the targets.
-    pub polyak: Real,
+    pub tau: Real,
     /// Units of the hidden layers; none makes values linear in the observation.
     pub hidden: Vec<usize>,
 }
@@ -97,8 +97,8 @@ impl Default for FactoredConfig {
             constraint: Constraint::None,
             mean: true,
             gamma: 0.99,
-            rate: 3e-4,
-            polyak: 0.005,
+            lr: 3e-4,
+            tau: 0.005,
             hidden: vec![512, 512],
         }
     }
@@ -112,10 +112,10 @@ impl FactoredConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         let unit = |x: Real| (0.0..=1.0).contains(&x);
         ConfigError::unless(unit(self.gamma), "gamma", format!("is {}; a discount lies in 0 ..= 1", self.gamma))?;
-        let sound = self.rate > 0.0 && self.rate.is_finite();
-        ConfigError::unless(sound, "rate", format!("is {}; a learning rate is positive", self.rate))?;
-        let moves = self.polyak > 0.0 && self.polyak <= 1.0;
-        ConfigError::unless(moves, "polyak", format!("is {}; targets move by 0 < τ ≤ 1", self.polyak))?;
+        let sound = self.lr > 0.0 && self.lr.is_finite();
+        ConfigError::unless(sound, "rate", format!("is {}; a learning rate is positive", self.lr))?;
+        let moves = self.tau > 0.0 && self.tau <= 1.0;
+        ConfigError::unless(moves, "polyak", format!("is {}; targets move by 0 < τ ≤ 1", self.tau))?;
         ConfigError::unless(!self.hidden.contains(&0), "hidden", "has a layer without units")?;
         let constraint = match self.constraint {
             Constraint::None => true,
@@ -137,14 +137,14 @@ impl FactoredConfig {
         let mut store = Store::default();
         let net = |store: &mut Store, name: &str, outputs: usize, members: usize| {
             let dims: Vec<usize> = std::iter::once(obs).chain(self.hidden.iter().copied()).chain([outputs]).collect();
-            Mlp::new(store, name, &dims, members, Act::Relu, Init::FanIn, key)
+            Mlp::new(store, name, &dims, members, Activation::Relu, Init::FanIn, key)
         };
         let critic = net(&mut store, "critic", parts * actions, 2);
         let target = critic.duplicate(&mut store, "critic_target");
         let value = net(&mut store, "value", 1, 1);
         let policy = net(&mut store, "policy", parts * actions, 1);
         let nets = Nets { critic, target, value, policy, parts, actions, mean: self.mean };
-        let adam = |net: Mlp| Adam::new(net.range(), self.rate);
+        let adam = |net: Mlp| Adam::new(net.range(), self.lr);
         let adams = [adam(critic), adam(value), adam(policy)];
         Ok(Factored { config: self.clone(), store, nets, adams })
     }
@@ -270,7 +270,7 @@ impl Factored {
             (loss, q.mean().item())
         });
         // ANCHOR_END: update
-        backcast_nn::polyak(store, &nets.target, &nets.critic, config.polyak);
+        backcast_nn::polyak(store, &nets.target, &nets.critic, config.tau);
         metrics.put("critic_loss", loss).put("q", q);
         metrics
     }

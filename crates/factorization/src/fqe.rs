@@ -15,7 +15,7 @@
 
 use crate::parts::Widths;
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Arena, Init, Mlp, Shape, Store, Tape, Var, polyak};
+use backcast_nn::{Activation, Adam, Arena, Init, Mlp, Shape, Store, Tape, Var, polyak};
 use ndarray::{ArrayView1, ArrayView2, ArrayView3};
 use serde::{Deserialize, Serialize};
 
@@ -48,9 +48,9 @@ pub struct FqeConfig {
     /// Independent critics.
     pub critics: usize,
     /// Learning rate.
-    pub rate: Real,
+    pub lr: Real,
     /// Polyak rate of the targets. What is not yet known of the future fades like exp(−polyak·(1−γ)·updates).
-    pub polyak: Real,
+    pub tau: Real,
     /// Whether critics have layer normalisation, which keeps extrapolation in bounds.
     pub layer_norm: bool,
     /// Units of the hidden layers.
@@ -59,7 +59,7 @@ pub struct FqeConfig {
 
 impl Default for FqeConfig {
     fn default() -> Self {
-        Self { gamma: 0.99, critics: 2, rate: 3e-4, polyak: 0.005, layer_norm: true, hidden: vec![256, 256] }
+        Self { gamma: 0.99, critics: 2, lr: 3e-4, tau: 0.005, layer_norm: true, hidden: vec![256, 256] }
     }
 }
 
@@ -72,10 +72,10 @@ impl FqeConfig {
         let unit = |x: Real| (0.0..=1.0).contains(&x);
         ConfigError::unless(unit(self.gamma), "gamma", format!("is {}; a discount lies in 0 ..= 1", self.gamma))?;
         ConfigError::unless(self.critics > 0, "critics", "is 0; an estimate needs a critic")?;
-        let sound = self.rate > 0.0 && self.rate.is_finite();
-        ConfigError::unless(sound, "rate", format!("is {}; a learning rate is positive", self.rate))?;
-        let moves = self.polyak > 0.0 && self.polyak <= 1.0;
-        ConfigError::unless(moves, "polyak", format!("is {}; targets move by 0 < τ ≤ 1", self.polyak))?;
+        let sound = self.lr > 0.0 && self.lr.is_finite();
+        ConfigError::unless(sound, "rate", format!("is {}; a learning rate is positive", self.lr))?;
+        let moves = self.tau > 0.0 && self.tau <= 1.0;
+        ConfigError::unless(moves, "polyak", format!("is {}; targets move by 0 < τ ≤ 1", self.tau))?;
         ConfigError::unless(!self.hidden.contains(&0), "hidden", "has a layer without units")
     }
 
@@ -91,10 +91,10 @@ impl FqeConfig {
         let joint = joint.ok_or_else(|| ConfigError { field: "widths", why: why() })?;
         let mut store = Store::default();
         let dims: Vec<usize> = [state].into_iter().chain(self.hidden.iter().copied()).chain([joint]).collect();
-        let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Act::Relu, Init::FanIn, key);
+        let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Activation::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(self.layer_norm);
         let target = critic.duplicate(&mut store, "critic_target");
-        let adam = Adam::new(critic.range(), self.rate);
+        let adam = Adam::new(critic.range(), self.lr);
         Ok(JointFqe { config: self.clone(), widths, store, critic, target, adam })
     }
 }
@@ -169,7 +169,7 @@ impl JointFqe {
             let q = (all * taken).sum_cols();
             ((q - y).square().mean() * critics as Real, q.mean().item())
         });
-        polyak(&mut self.store, &self.target, &self.critic, self.config.polyak);
+        polyak(&mut self.store, &self.target, &self.critic, self.config.tau);
         [("critic_loss", loss), ("q", q)].into()
     }
     // ANCHOR_END: update
@@ -252,7 +252,7 @@ mod tests {
             let policy = |rows| {
                 Array3::from_shape_fn((2, rows, 3), |(_, _, a)| if a == 2 { third } else { (1.0 - third) / 2.0 })
             };
-            let config = FqeConfig { gamma, rate: 1e-2, polyak: 0.2, hidden: vec![16], ..FqeConfig::default() };
+            let config = FqeConfig { gamma, lr: 1e-2, tau: 0.2, hidden: vec![16], ..FqeConfig::default() };
             let mut fqe = config.build(WIDTHS, Key::new(3)).unwrap();
             let (next_policy, terminal) = (policy(n), Array1::zeros(n));
             for _ in 0..700 {
@@ -279,8 +279,8 @@ mod tests {
         for (field, config) in [
             ("gamma", FqeConfig { gamma: 1.1, ..sound.clone() }),
             ("critics", FqeConfig { critics: 0, ..sound.clone() }),
-            ("rate", FqeConfig { rate: 0.0, ..sound.clone() }),
-            ("polyak", FqeConfig { polyak: Real::NAN, ..sound.clone() }),
+            ("rate", FqeConfig { lr: 0.0, ..sound.clone() }),
+            ("polyak", FqeConfig { tau: Real::NAN, ..sound.clone() }),
             ("hidden", FqeConfig { hidden: vec![0], ..sound.clone() }),
         ] {
             assert_eq!(config.check().unwrap_err().field, field);

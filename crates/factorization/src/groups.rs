@@ -17,7 +17,7 @@
 //! and no number of rows helps. One group of all columns is the learner without any decomposition.
 
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Arena, Init, Mlp, Shape, Store, Tape, Var, polyak};
+use backcast_nn::{Activation, Adam, Arena, Init, Mlp, Shape, Store, Tape, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -40,11 +40,11 @@ pub struct GroupsConfig {
     /// Discount γ.
     pub gamma: Real,
     /// Learning rate of the critics.
-    pub critic_rate: Real,
+    pub critic_lr: Real,
     /// Learning rate of the actors.
-    pub actor_rate: Real,
+    pub actor_lr: Real,
     /// Polyak rate of the targets.
-    pub polyak: Real,
+    pub tau: Real,
     /// Units of the hidden layers of every net.
     pub hidden: Vec<usize>,
 }
@@ -54,9 +54,9 @@ impl Default for GroupsConfig {
         Self {
             groups: Vec::new(),
             gamma: 0.99,
-            critic_rate: 3e-4,
-            actor_rate: 3e-4,
-            polyak: 0.005,
+            critic_lr: 3e-4,
+            actor_lr: 3e-4,
+            tau: 0.005,
             hidden: vec![256, 256],
         }
     }
@@ -70,12 +70,12 @@ impl GroupsConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         let unit = |x: Real| (0.0..=1.0).contains(&x);
         ConfigError::unless(unit(self.gamma), "gamma", format!("is {}; a discount lies in 0 ..= 1", self.gamma))?;
-        for (field, rate) in [("critic_rate", self.critic_rate), ("actor_rate", self.actor_rate)] {
-            let sound = rate > 0.0 && rate.is_finite();
-            ConfigError::unless(sound, field, format!("is {rate}; a learning rate is positive"))?;
+        for (field, lr) in [("critic_rate", self.critic_lr), ("actor_rate", self.actor_lr)] {
+            let sound = lr > 0.0 && lr.is_finite();
+            ConfigError::unless(sound, field, format!("is {lr}; a learning rate is positive"))?;
         }
-        let moves = self.polyak > 0.0 && self.polyak <= 1.0;
-        ConfigError::unless(moves, "polyak", format!("is {}; targets move by 0 < τ ≤ 1", self.polyak))?;
+        let moves = self.tau > 0.0 && self.tau <= 1.0;
+        ConfigError::unless(moves, "polyak", format!("is {}; targets move by 0 < τ ≤ 1", self.tau))?;
         ConfigError::unless(!self.hidden.contains(&0), "hidden", "has a layer without units")?;
         let sound = |g: &Group| g.columns > 0 && g.cloning >= 0.0 && g.cloning.is_finite();
         ConfigError::unless(self.groups.iter().all(sound), "groups", "have columns, and a weight of at least 0 each")
@@ -95,7 +95,7 @@ impl GroupsConfig {
         let mut store = Store::default();
         let mut net = |name: String, inputs: usize, outputs: usize, members: usize| {
             let dims: Vec<usize> = [inputs].into_iter().chain(self.hidden.iter().copied()).chain([outputs]).collect();
-            Mlp::new(&mut store, &name, &dims, members, Act::Relu, Init::FanIn, key.name(&name))
+            Mlp::new(&mut store, &name, &dims, members, Activation::Relu, Init::FanIn, key.name(&name))
         };
         let each = || groups.iter().enumerate();
         let critics: Vec<Mlp> = each().map(|(d, g)| net(format!("critic.{d}"), spec.obs + g.columns, 1, 2)).collect();
@@ -104,8 +104,8 @@ impl GroupsConfig {
         let targets: Vec<Mlp> = critics.iter().enumerate().map(duplicate).collect();
         // Nets of a kind stand one after the other.
         let span = |nets: &[Mlp]| nets[0].range().start..nets[nets.len() - 1].range().end;
-        let critic_adam = Adam::new(span(&critics), self.critic_rate);
-        let actor_adam = Adam::new(span(&actors), self.actor_rate);
+        let critic_adam = Adam::new(span(&critics), self.critic_lr);
+        let actor_adam = Adam::new(span(&actors), self.actor_lr);
         let nets = Nets { groups, critics, targets, actors };
         Ok(Groups { spec, config: self.clone(), store, nets, critic_adam, actor_adam })
     }
@@ -201,7 +201,7 @@ impl Learner for Groups {
         nets.targets
             .iter()
             .zip(&nets.critics)
-            .for_each(|(target, critic)| polyak(store, target, critic, config.polyak));
+            .for_each(|(target, critic)| polyak(store, target, critic, config.tau));
         Metrics::from([("critic_loss", critic_loss), ("actor_loss", actor_loss), ("q", q)])
     }
     // ANCHOR_END: update

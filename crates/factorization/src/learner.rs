@@ -17,7 +17,7 @@ use crate::conservative::{self, Conservatism};
 use crate::mixer::{Mixer, MixerConfig, Unrestricted};
 use crate::parts::{Parts, Utilities, Widths, greedy, one_hot};
 use backcast_core::*;
-use backcast_nn::{Act, Adam, Arena, Init, Mlp, Shape, Store, Tape, Var};
+use backcast_nn::{Activation, Adam, Arena, Init, Mlp, Shape, Store, Tape, Var};
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayView3};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -87,7 +87,7 @@ pub struct Config {
     /// Discount γ.
     pub gamma: Real,
     /// Learning rate.
-    pub rate: Real,
+    pub lr: Real,
     /// Updates between copies of the targets.
     pub copy_every: u64,
     /// Units of the hidden layers of each part's net; none makes it a table of a constant observation.
@@ -104,7 +104,7 @@ impl Default for Config {
             method: Method::Mixed { mixer: MixerConfig::QMIX },
             conservatism: Conservatism::None,
             gamma: 0.99,
-            rate: 5e-4,
+            lr: 5e-4,
             copy_every: 200,
             hidden: vec![64, 64],
             embed: 32,
@@ -121,8 +121,8 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         let unit = |x: Real| (0.0..=1.0).contains(&x);
         ConfigError::unless(unit(self.gamma), "gamma", format!("is {}; a discount lies in 0 ..= 1", self.gamma))?;
-        let sound = self.rate > 0.0 && self.rate.is_finite();
-        ConfigError::unless(sound, "rate", format!("is {}; a learning rate is positive", self.rate))?;
+        let sound = self.lr > 0.0 && self.lr.is_finite();
+        ConfigError::unless(sound, "rate", format!("is {}; a learning rate is positive", self.lr))?;
         ConfigError::unless(self.copy_every > 0, "copy_every", "is 0; targets would never move")?;
         ConfigError::unless(!self.hidden.contains(&0), "hidden", "has a layer without units")?;
         ConfigError::unless(self.embed > 0, "embed", "is 0; a layer has units")?;
@@ -152,8 +152,8 @@ impl Config {
         let targets = trained.end..store.len();
         store.polyak(targets.clone(), trained.clone(), 1.0);
         let behaviour = Utilities::new(&mut store, "behaviour", widths, &self.hidden, key.name("behaviour"));
-        let adam = Adam::new(trained.clone(), self.rate);
-        let cloning = Adam::new(behaviour.range(), self.rate);
+        let adam = Adam::new(trained.clone(), self.lr);
+        let cloning = Adam::new(behaviour.range(), self.lr);
         let nets = Both { online, target, behaviour };
         Ok(Joint { widths, config: self.clone(), store, nets, trained, targets, adam, cloning, updates: 0 })
     }
@@ -180,7 +180,7 @@ impl Nets {
         let utilities = Utilities::new(store, &format!("{name}.utilities"), widths, hidden, key.name("utilities"));
         let net = |store: &mut Store, what: &str, inputs: usize| {
             let dims = [inputs, config.hyper, config.hyper, 1];
-            Mlp::new(store, &format!("{name}.{what}"), &dims, 1, Act::Relu, Init::FanIn, key)
+            Mlp::new(store, &format!("{name}.{what}"), &dims, 1, Activation::Relu, Init::FanIn, key)
         };
         let kind = match config.method {
             Method::Mixed { mixer } => Kind::Mixed(mixer.build(store, &format!("{name}.mixer"), widths, key)),
@@ -289,8 +289,8 @@ impl Joint {
             };
             let pressed = match conservatism {
                 Conservatism::None => tape.scalar(0.0),
-                Conservatism::Joint { samples, .. } => {
-                    conservative::joint(nets.online, all, state, samples, key) - total.mean()
+                Conservatism::Joint { n_action_samples, .. } => {
+                    conservative::joint(nets.online, all, state, n_action_samples, key) - total.mean()
                 }
                 Conservatism::Counterfactual { spread, .. } => {
                     let policy = conservatism.needs_behaviour().then(|| nets.behaviour.all(obs).detach());

@@ -13,7 +13,7 @@
 //! // Two parts, three actions each; the best joint action pays 8, and −12 lies on either side of it.
 //! let game: MatrixGame = non_monotone();
 //! let learn = |method| {
-//!     let config = Config { method, rate: 3e-3, hidden: vec![64], ..Config::default() };
+//!     let config = Config { method, lr: 3e-3, hidden: vec![64], ..Config::default() };
 //!     Lesson::new(&game).teach(&config, 2000, Key::new(1)).unwrap().1
 //! };
 //! // A monotone mixer sees −12 beside 8 and stays away; told to care where it promises too little, it dares.
@@ -25,19 +25,19 @@
 //! of all together, as learners on joint batches:
 //!
 //! ```
-//! use backcast_core::{Algorithm, Columns, Key, Learner, Source, Spec};
+//! use backcast_core::{Algorithm, Transitions, Key, Learner, Source, Spec};
 //! use backcast_factorization::team::{Shared, cfcql};
 //!
 //! // Two agents that see a number each and choose one.
-//! let mut log = Columns::new(Spec::new(2, 2));
+//! let mut dataset = Transitions::new(Spec::new(2, 2));
 //! for i in 0..50 {
 //!     let x = i as f32 / 50.0;
-//!     log.push(&[x, -x], &[-x, x], -x, &[x / 2.0, -x / 2.0], false);
+//!     dataset.push(&[x, -x], &[-x, x], -x, &[x / 2.0, -x / 2.0], false);
 //! }
 //! let shared = Shared { agents: 2, hidden: vec![16], ..Shared::central() };
-//! let mut team = cfcql::Config { shared, alpha: 0.5, ..Default::default() }.build(log.spec(), Key::new(0))?;
-//! let mut staging = Columns::new(log.spec());
-//! let metrics = team.update(log.sample(Key::new(1), 32, &mut staging), Key::new(2));
+//! let mut team = cfcql::Config { shared, alpha: 0.5, ..Default::default() }.build(dataset.spec(), Key::new(0))?;
+//! let mut staging = Transitions::new(dataset.spec());
+//! let metrics = team.update(dataset.sample(Key::new(1), 32, &mut staging), Key::new(2));
 //! assert!(metrics.get("penalty").unwrap().is_finite());
 //! # Ok::<(), backcast_core::ConfigError>(())
 //! ```

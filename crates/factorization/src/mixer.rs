@@ -11,7 +11,7 @@
 
 use crate::parts::{Parts, Widths};
 use backcast_core::Key;
-use backcast_nn::{Act, Init, Mlp, Real, Store, Var};
+use backcast_nn::{Activation, Init, Mlp, Real, Store, Var};
 use serde::{Deserialize, Serialize};
 
 /// A mixer of any kind.
@@ -98,7 +98,7 @@ impl Vdn {
 
 /// A net of the state: `state → hyper → outputs`.
 fn hyper(store: &mut Store, name: String, state: usize, hidden: usize, outputs: usize, key: Key) -> Mlp {
-    Mlp::new(store, &name, &[state, hidden, outputs], 1, Act::Relu, Init::FanIn, key)
+    Mlp::new(store, &name, &[state, hidden, outputs], 1, Activation::Relu, Init::FanIn, key)
 }
 
 /// QMIX (Rashid et al., ICML 2018, arXiv:1803.11485): two layers whose weights are nets of the state and never negative.
@@ -115,7 +115,7 @@ impl Qmix {
     fn new(store: &mut Store, name: &str, widths: Widths, embed: usize, hidden: usize, key: Key) -> Self {
         let Widths { parts, state, .. } = widths;
         let first = hyper(store, format!("{name}.w1"), state, hidden, parts * embed, key);
-        let shift = Mlp::new(store, &format!("{name}.b1"), &[state, embed], 1, Act::Relu, Init::FanIn, key);
+        let shift = Mlp::new(store, &format!("{name}.b1"), &[state, embed], 1, Activation::Relu, Init::FanIn, key);
         let second = hyper(store, format!("{name}.w2"), state, hidden, embed, key);
         let value = hyper(store, format!("{name}.v"), state, embed, 1, key);
         Self { first, shift, second, value, embed }
@@ -202,7 +202,7 @@ impl Unrestricted {
     /// Hidden layers of `hidden` units, named `name` in the store.
     pub fn new(store: &mut Store, name: &str, widths: Widths, hidden: usize, key: Key) -> Self {
         let dims = [widths.parts + widths.state, hidden, hidden, hidden, 1];
-        Self(Mlp::new(store, name, &dims, 1, Act::Relu, Init::FanIn, key))
+        Self(Mlp::new(store, name, &dims, 1, Activation::Relu, Init::FanIn, key))
     }
 
     /// Q*(s, u) = net(Q₁ … Qₙ, s)

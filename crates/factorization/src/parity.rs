@@ -264,7 +264,7 @@ impl Learns for Coma {
             act: batches.act("act", update),
             reward: batches.real("reward", update),
             terminal: batches.real("terminal", update),
-            cut: batches.real("cut", update),
+            truncated: batches.real("cut", update),
         })
     }
 }

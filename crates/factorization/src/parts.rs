@@ -1,7 +1,7 @@
 //! Utilities of parts, and what a mixer is given to make one value of them.
 
 use backcast_core::Key;
-use backcast_nn::{Act, Init, Mlp, Real, Shape, Store, Tape, Var};
+use backcast_nn::{Activation, Init, Mlp, Real, Shape, Store, Tape, Var};
 use ndarray::{Array2, ArrayView2};
 use std::ops::Range;
 
@@ -31,7 +31,7 @@ impl Utilities {
     pub fn new(store: &mut Store, name: &str, widths: Widths, hidden: &[usize], key: Key) -> Self {
         let dims: Vec<usize> =
             std::iter::once(widths.obs).chain(hidden.iter().copied()).chain([widths.actions]).collect();
-        Self(Mlp::new(store, name, &dims, widths.parts, Act::Relu, Init::FanIn, key))
+        Self(Mlp::new(store, name, &dims, widths.parts, Activation::Relu, Init::FanIn, key))
     }
 
     /// Values of all actions, `[parts, rows, actions]`, for `obs`, `[parts, rows, obs]` (or one for all parts).

@@ -7,8 +7,8 @@ use ndarray::{Array1, Array2, Array3};
 
 fn config() -> ComaConfig {
     ComaConfig {
-        critic_rate: 1e-2,
-        policy_rate: 1e-2,
+        critic_lr: 1e-2,
+        policy_lr: 1e-2,
         copy_every: 10,
         anneal: 300,
         hidden: vec![],
@@ -43,7 +43,7 @@ fn few_dare_alone() {
 fn critics_know_the_payoffs_and_the_baseline_is_fair() {
     let game = games::additive(2, 3, Key::new(5));
     // Nobody learns to act, so that everything is played for ever.
-    let config = ComaConfig { policy_rate: 1e-9, epsilon: [1.0, 1.0], ..config() };
+    let config = ComaConfig { policy_lr: 1e-9, epsilon: [1.0, 1.0], ..config() };
     let (mut learner, _) = config.practise(&game, 800, 32, Key::new(2)).unwrap();
     let every = game.every();
     let n = every.nrows();
@@ -55,7 +55,7 @@ fn critics_know_the_payoffs_and_the_baseline_is_fair() {
         act: every.view(),
         reward: zeros.view(),
         terminal: ones.view(),
-        cut: zeros.view(),
+        truncated: zeros.view(),
     };
     let (q, pi) = (learner.values(batch), learner.probabilities(obs.view()));
     for (row, u) in every.rows().into_iter().enumerate() {
@@ -109,7 +109,7 @@ fn paths_of_two_steps_are_learnt_from_their_end() {
                 act: act.view(),
                 reward: reward.view(),
                 terminal: terminal.view(),
-                cut: Array1::zeros(rows).view(),
+                truncated: Array1::zeros(rows).view(),
             });
         }
         let act = learner.act(seen(&[0, 2]).view(), None);
@@ -124,8 +124,8 @@ fn nonsense_is_refused_by_field() {
     for (field, config) in [
         ("gamma", ComaConfig { gamma: 1.5, ..sound.clone() }),
         ("lambda", ComaConfig { lambda: -0.5, ..sound.clone() }),
-        ("critic_rate", ComaConfig { critic_rate: 0.0, ..sound.clone() }),
-        ("policy_rate", ComaConfig { policy_rate: Real::NAN, ..sound.clone() }),
+        ("critic_rate", ComaConfig { critic_lr: 0.0, ..sound.clone() }),
+        ("policy_rate", ComaConfig { policy_lr: Real::NAN, ..sound.clone() }),
         ("copy_every", ComaConfig { copy_every: 0, ..sound.clone() }),
         ("epsilon", ComaConfig { epsilon: [0.5, 2.0], ..sound.clone() }),
         ("hidden", ComaConfig { hidden: vec![0], ..sound.clone() }),
@@ -146,6 +146,6 @@ fn a_path_without_an_end_is_refused() {
         act: Array2::zeros((2, 1)).view(),
         reward: zeros.view(),
         terminal: zeros.view(),
-        cut: zeros.view(),
+        truncated: zeros.view(),
     });
 }

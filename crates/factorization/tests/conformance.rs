@@ -105,7 +105,7 @@ fn targets_are_moved_by_no_gradient() {
                 tensors += 1;
                 moves += usize::from(now != was);
                 for ((now, was), online) in now.iter().zip(was).zip(online) {
-                    let want = match case.polyak {
+                    let want = match case.tau {
                         Some(tau) => was + tau * (online - was),
                         None if step % shared::COPY_EVERY == 0 => *online,
                         None => *was,

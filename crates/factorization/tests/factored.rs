@@ -33,7 +33,7 @@ impl Rows {
 }
 
 fn config(constraint: Constraint) -> FactoredConfig {
-    FactoredConfig { constraint, rate: 1e-2, polyak: 0.1, hidden: vec![16], ..FactoredConfig::default() }
+    FactoredConfig { constraint, lr: 1e-2, tau: 0.1, hidden: vec![16], ..FactoredConfig::default() }
 }
 
 fn learnt(rows: &Rows, game: &MatrixGame, constraint: Constraint, updates: usize) -> (Factored, Vec<usize>) {
@@ -120,8 +120,8 @@ fn nonsense_is_refused_by_field() {
     let sound = FactoredConfig::default();
     for (field, config) in [
         ("gamma", FactoredConfig { gamma: -0.1, ..sound.clone() }),
-        ("rate", FactoredConfig { rate: Real::NAN, ..sound.clone() }),
-        ("polyak", FactoredConfig { polyak: 0.0, ..sound.clone() }),
+        ("rate", FactoredConfig { lr: Real::NAN, ..sound.clone() }),
+        ("polyak", FactoredConfig { tau: 0.0, ..sound.clone() }),
         ("hidden", FactoredConfig { hidden: vec![0], ..sound.clone() }),
         ("constraint", FactoredConfig { constraint: Constraint::Bcq { threshold: 2.0 }, ..sound.clone() }),
     ] {

@@ -1,20 +1,20 @@
 //! Continuous groups: what a sum over them knows, and what it cannot.
 
-use backcast_core::{Columns, Key, Learner, Policy, Real, Source, Spec};
+use backcast_core::{Transitions, Key, Learner, Policy, Real, Source, Spec};
 use backcast_factorization::{Group, Groups, GroupsConfig};
 use ndarray::Array2;
 
 const SPEC: Spec = Spec::new(1, 4).with_act_limit(2.0);
 
 /// Two groups of two columns; actions uniform in the box, one state after which everything ends.
-fn log(rows: usize, key: Key, pays: impl Fn(&[Real]) -> Real) -> Columns {
-    let mut log = Columns::new(SPEC);
+fn dataset(rows: usize, key: Key, pays: impl Fn(&[Real]) -> Real) -> Transitions {
+    let mut dataset = Transitions::new(SPEC);
     for row in 0..rows {
         let mut a = [0.0; 4];
         key.fold(row as u64).uniform(-2.0, 2.0, &mut a);
-        log.push(&[1.0], &a, pays(&a), &[1.0], true);
+        dataset.push(&[1.0], &a, pays(&a), &[1.0], true);
     }
-    log
+    dataset
 }
 
 /// The share of each group: nearest to its own corner pays most.
@@ -31,28 +31,28 @@ fn product(a: &[Real]) -> Real {
     a[0] * a[2] / 2.0
 }
 
-fn learnt(log: &Columns, groups: &[usize], cloning: &[Real], updates: u64) -> Groups {
+fn learnt(dataset: &Transitions, groups: &[usize], cloning: &[Real], updates: u64) -> Groups {
     let groups = groups.iter().zip(cloning).map(|(&columns, &cloning)| Group { columns, cloning }).collect();
     let config = GroupsConfig {
         groups,
-        critic_rate: 3e-3,
-        actor_rate: 3e-3,
-        polyak: 0.05,
+        critic_lr: 3e-3,
+        actor_lr: 3e-3,
+        tau: 0.05,
         hidden: vec![32, 32],
         ..GroupsConfig::default()
     };
     let mut learner = config.build(SPEC, Key::new(3)).unwrap();
-    let mut staging = Columns::new(SPEC);
+    let mut staging = Transitions::new(SPEC);
     for update in 0..updates {
         let key = Key::new(4).fold(update);
-        learner.update(log.sample(key, 128, &mut staging), key);
+        learner.update(dataset.sample(key, 128, &mut staging), key);
     }
     learner
 }
 
 /// The root of the mean squared error on rows that nobody learnt from, as a share of what is to be explained.
 fn unexplained(learner: &mut Groups, pays: impl Fn(&[Real]) -> Real) -> Real {
-    let tried = log(500, Key::new(99), pays);
+    let tried = dataset(500, Key::new(99), pays);
     let batch = tried.batch();
     let values = learner.values(batch.obs, batch.act);
     let mean = batch.reward.mean().unwrap();
@@ -63,13 +63,13 @@ fn unexplained(learner: &mut Groups, pays: impl Fn(&[Real]) -> Real) -> Real {
 
 #[test]
 fn a_sum_over_groups_is_exact_where_rewards_add_up_and_biased_where_they_multiply() {
-    let added = log(600, Key::new(1), sum);
+    let added = dataset(600, Key::new(1), sum);
     let [mut two, mut one] = [vec![2, 2], vec![4]].map(|groups| learnt(&added, &groups, &[0.4, 0.4], 500));
     let (apart, whole) = (unexplained(&mut two, sum), unexplained(&mut one, sum));
     assert!(apart < 0.12, "{apart} of a sum is unexplained");
     assert!(apart < whole, "a net of all columns knows more of a sum: {whole} and {apart}");
 
-    let multiplied = log(600, Key::new(2), product);
+    let multiplied = dataset(600, Key::new(2), product);
     let [mut two, mut one] = [vec![2, 2], vec![4]].map(|groups| learnt(&multiplied, &groups, &[0.4, 0.4], 500));
     // The best sum is zero everywhere; a net may do worse, by what it makes of the rows it saw.
     let (apart, whole) = (unexplained(&mut two, product), unexplained(&mut one, product));
@@ -78,11 +78,11 @@ fn a_sum_over_groups_is_exact_where_rewards_add_up_and_biased_where_they_multipl
 }
 
 #[test]
-fn each_group_is_kept_to_the_log_by_its_own_weight() {
-    let log = log(600, Key::new(5), sum);
+fn each_group_is_kept_to_the_dataset_by_its_own_weight() {
+    let dataset = dataset(600, Key::new(5), sum);
     let acts = |cloning: [Real; 2]| {
         let mut act = Array2::zeros((1, 4));
-        learnt(&log, &[2, 2], &cloning, 500).act(Array2::ones((1, 1)).view(), None, act.view_mut());
+        learnt(&dataset, &[2, 2], &cloning, 500).act(Array2::ones((1, 1)).view(), None, act.view_mut());
         act.row(0).to_vec()
     };
     // The mean of the log, zero, pays −0.5 and −0.31.
@@ -100,9 +100,9 @@ fn nonsense_is_refused_by_field() {
     let groups = |columns, cloning| GroupsConfig { groups: vec![Group { columns, cloning }], ..sound.clone() };
     for (field, config) in [
         ("gamma", GroupsConfig { gamma: 1.5, ..sound.clone() }),
-        ("critic_rate", GroupsConfig { critic_rate: 0.0, ..sound.clone() }),
-        ("actor_rate", GroupsConfig { actor_rate: Real::INFINITY, ..sound.clone() }),
-        ("polyak", GroupsConfig { polyak: 0.0, ..sound.clone() }),
+        ("critic_rate", GroupsConfig { critic_lr: 0.0, ..sound.clone() }),
+        ("actor_rate", GroupsConfig { actor_lr: Real::INFINITY, ..sound.clone() }),
+        ("polyak", GroupsConfig { tau: 0.0, ..sound.clone() }),
         ("hidden", GroupsConfig { hidden: vec![0], ..sound.clone() }),
         ("groups", groups(0, 0.4)),
         ("groups", groups(4, -1.0)),

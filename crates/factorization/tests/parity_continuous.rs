@@ -2,7 +2,7 @@
 
 use backcast_core::{Algorithm, Batch, Key, Learner, Metrics, Real, Slot, Spec, State};
 use backcast_factorization::team::{Method, Team, cfcql, icq, ma_cql, macql, omar, td3_bc};
-use backcast_nn::{Arena, Draw, Replay};
+use backcast_nn::{Arena, Draw, RecordedDraws};
 use ndarray::{Array2, ArrayView2};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
@@ -155,7 +155,7 @@ fn failures(f: &Fixture) -> Vec<String> {
         };
         let draws = (0..).map_while(|i| f.tensors.get(&format!("draws/{update}/{i}")));
         let real = |t: &Tensor| Draw { shape: t.shape.clone(), values: t.values.iter().map(|&x| x as Real).collect() };
-        let replay = Replay::new(draws.map(real).collect());
+        let replay = RecordedDraws::new(draws.map(real).collect());
         learner.arena().set_replay(Some(replay));
         let metrics: Metrics = learner.update(batch, Key::new(1));
         if let Err(error) = learner.arena().take_replay().expect("a replay").finish() {

@@ -20,7 +20,7 @@ const NARROW: [MixerConfig; 4] = [
 const MIXERS: [MixerConfig; 4] = [MixerConfig::Vdn, MixerConfig::QMIX, MixerConfig::QPLEX, SCALED];
 
 fn config(method: Method) -> Config {
-    Config { method, rate: 1e-2, copy_every: 20, hidden: vec![], ..Config::default() }
+    Config { method, lr: 1e-2, copy_every: 20, hidden: vec![], ..Config::default() }
 }
 
 fn learnt(game: &MatrixGame, method: Method, seed: u64) -> (Joint, Vec<usize>) {
@@ -60,7 +60,7 @@ fn who_finds_the_best_action_of_the_game_that_is_not_monotone() {
     jobs.into_par_iter().for_each(|(method, pays, seed)| {
         // Utilities of a hidden layer at a moderate rate: with others QMIX may also end in a fit that is the better of two and takes
         // the best action, see the page on credit.
-        let config = Config { rate: 3e-3, copy_every: 100, hidden: vec![64], ..config(method) };
+        let config = Config { lr: 3e-3, copy_every: 100, hidden: vec![64], ..config(method) };
         let (_, act) = Lesson::new(&game).teach(&config, 1200, Key::new(seed)).unwrap();
         assert_eq!(game.pays(&act), pays, "{method:?}, seed {seed}: {act:?}");
     });
@@ -167,7 +167,7 @@ fn penalty(parts: usize, conservatism: Conservatism, mixer: MixerConfig) -> Real
 
 #[test]
 fn for_one_part_both_penalties_are_conservative_q_learning_and_for_more_the_joint_one_is_larger() {
-    let joint = Conservatism::Joint { weight: 1.0, samples: 4000 };
+    let joint = Conservatism::Joint { weight: 1.0, n_action_samples: 4000 };
     let each = |spread| Conservatism::Counterfactual { weight: 1.0, spread };
     let vdn = MixerConfig::Vdn;
     let (one, other) = (penalty(1, joint, vdn), penalty(1, each(Spread::Even), vdn));
@@ -190,7 +190,7 @@ fn values_are_kept_to_what_was_done() {
     let game = MatrixGame::new(ndarray::ArrayD::zeros(ndarray::IxDyn(&[4, 4])));
     let seen = Array2::from_shape_vec((3, 2), vec![0, 0, 0, 1, 1, 0]).unwrap();
     let kinds = [
-        Conservatism::Joint { weight: 0.5, samples: 16 },
+        Conservatism::Joint { weight: 0.5, n_action_samples: 16 },
         Conservatism::Counterfactual { weight: 0.5, spread: Spread::Even },
         Conservatism::Counterfactual { weight: 0.5, spread: Spread::Softmax(1.0) },
     ];
@@ -279,12 +279,12 @@ fn nonsense_is_refused_by_field() {
     let mixer = MixerConfig::Qmix { embed: 0, hyper: 8 };
     for (field, config) in [
         ("gamma", Config { gamma: 1.5, ..sound.clone() }),
-        ("rate", Config { rate: 0.0, ..sound.clone() }),
+        ("rate", Config { lr: 0.0, ..sound.clone() }),
         ("copy_every", Config { copy_every: 0, ..sound.clone() }),
         ("hidden", Config { hidden: vec![8, 0], ..sound.clone() }),
         ("method", Config { method: Method::Mixed { mixer }, ..sound.clone() }),
         ("method", Config { method: Method::Qtran { other: -1.0 }, ..sound.clone() }),
-        ("conservatism", Config { conservatism: Conservatism::Joint { weight: 1.0, samples: 0 }, ..sound.clone() }),
+        ("conservatism", Config { conservatism: Conservatism::Joint { weight: 1.0, n_action_samples: 0 }, ..sound.clone() }),
     ] {
         assert_eq!(config.check().unwrap_err().field, field);
     }

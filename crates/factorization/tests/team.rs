@@ -1,7 +1,7 @@
 //! Learners of teams: what their terms are, where they agree, and that a step is the same on any machine.
 
 use backcast_core::{
-    Algorithm, Batch, Columns, Key, Learner, Metrics, Policy, Real, Spec, fingerprint, restore, snapshot,
+    Algorithm, Batch, Transitions, Key, Learner, Metrics, Policy, Real, Spec, fingerprint, restore, snapshot,
 };
 use backcast_factorization::team::cfcql::Lambda;
 use backcast_factorization::team::omar::Search;
@@ -15,21 +15,21 @@ fn spec(agents: usize) -> Spec {
 }
 
 /// A log of `rows` rows of anything, and what was done next.
-fn log(agents: usize, rows: usize, seed: u64) -> Columns {
-    let mut log = Columns::new(spec(agents)).with_next_actions(true);
+fn dataset(agents: usize, rows: usize, seed: u64) -> Transitions {
+    let mut dataset = Transitions::new(spec(agents)).with_next_actions(true);
     let wide = 2 * agents;
     for row in 0..rows as u64 {
         let key = Key::new(seed).fold(row);
         let mut drawn = vec![0.0; 4 * wide + 1];
         key.uniform(-0.9, 0.9, &mut drawn);
         let [obs, act, next, next_act] = [0, 1, 2, 3].map(|i| &drawn[i * wide..(i + 1) * wide]);
-        log.push_followed(obs, act, drawn[4 * wide], next, row % 7 == 0, next_act);
+        dataset.push_followed(obs, act, drawn[4 * wide], next, row % 7 == 0, next_act);
     }
-    log
+    dataset
 }
 
 fn shared(agents: usize) -> Shared {
-    Shared { agents, hidden: vec![16, 16], rate: 3e-3, ..Shared::default() }
+    Shared { agents, hidden: vec![16, 16], lr: 3e-3, ..Shared::default() }
 }
 
 fn first(config: &impl Algorithm, batch: Batch<'_>) -> Metrics {
@@ -38,17 +38,17 @@ fn first(config: &impl Algorithm, batch: Batch<'_>) -> Metrics {
 
 #[test]
 fn for_one_agent_all_penalties_are_conservative_q_learning() {
-    let log = log(1, 40, 1);
+    let dataset = dataset(1, 40, 1);
     // The same nets, drawn by the same key; draws are of the same shape, whoever presses.
     let shared = shared(1);
     let one = ma_cql::Config { shared: shared.clone(), ..Default::default() };
     let all = macql::Config { shared: shared.clone(), ..Default::default() };
     let each = |lambda| cfcql::Config { shared: shared.clone(), lambda, ..Default::default() };
-    let want = first(&one, log.batch());
+    let want = first(&one, dataset.batch());
     for name in ["penalty", "critic_loss", "actor_loss"] {
         let want = want.get(name).unwrap();
-        let near = first(&each(Lambda::Near(2.0)), log.batch());
-        for found in [first(&all, log.batch()), first(&each(Lambda::Even), log.batch()), near] {
+        let near = first(&each(Lambda::Near(2.0)), dataset.batch());
+        for found in [first(&all, dataset.batch()), first(&each(Lambda::Even), dataset.batch()), near] {
             let found = found.get(name).unwrap();
             assert!((found - want).abs() < 1e-4 * want.abs().max(1.0), "{name}: {found} and {want}");
         }
@@ -59,10 +59,10 @@ fn for_one_agent_all_penalties_are_conservative_q_learning() {
 fn the_penalty_on_joint_actions_grows_with_the_agents_and_the_counterfactual_one_does_not() {
     // Each draw's density is 4⁻ᵃ, a being the agents that deviate: ln Σ_k exp(Q − ln p) is ln K + a·ln 4 where Q is flat.
     let penalty = |agents: usize, joint: bool| {
-        let (log, shared) = (log(agents, 64, 2), shared(agents));
+        let (dataset, shared) = (dataset(agents, 64, 2), shared(agents));
         let found = match joint {
-            true => first(&macql::Config { shared, samples: 50, ..Default::default() }, log.batch()),
-            false => first(&cfcql::Config { shared, samples: 50, ..Default::default() }, log.batch()),
+            true => first(&macql::Config { shared, n_action_samples: 50, ..Default::default() }, dataset.batch()),
+            false => first(&cfcql::Config { shared, n_action_samples: 50, ..Default::default() }, dataset.batch()),
         };
         found.get("penalty").unwrap() / 2.0 - (50.0 as Real).ln()
     };
@@ -119,16 +119,16 @@ fn weights_average_to_one_and_go_with_the_advantage() {
 
 /// How far two agents' clones are from a rule each has of its own, after some updates.
 fn cloned(config: &impl Algorithm) -> Real {
-    let mut log = Columns::new(spec(2)).with_next_actions(true);
+    let mut dataset = Transitions::new(spec(2)).with_next_actions(true);
     for row in 0..500 {
         let mut obs = [0.0; 4];
         Key::new(8).fold(row).uniform(-1.0, 1.0, &mut obs);
         let act = [0.5 * obs[0], -0.5 * obs[1], 0.6 * obs[3], 0.2];
-        log.push_followed(&obs, &act, 0.0, &obs, false, &act);
+        dataset.push_followed(&obs, &act, 0.0, &obs, false, &act);
     }
-    let mut learner = config.build(log.spec(), Key::new(9)).unwrap();
-    (0..400).for_each(|t| _ = learner.update(log.batch(), Key::new(10).fold(t)));
-    let batch = log.batch();
+    let mut learner = config.build(dataset.spec(), Key::new(9)).unwrap();
+    (0..400).for_each(|t| _ = learner.update(dataset.batch(), Key::new(10).fold(t)));
+    let batch = dataset.batch();
     let mut act = Array2::zeros(batch.act.raw_dim());
     learner.act(batch.obs, None, act.view_mut());
     (&act - &batch.act).mapv(|x| x * x).mean().unwrap().sqrt()
@@ -148,13 +148,13 @@ fn those_that_clone_learn_the_agents_rules() {
 /// A game of one move: two agents are paid −‖uᵢ − (0.5, −0.5)‖² each, and learn it from uniform actions.
 #[test]
 fn those_that_improve_find_what_pays() {
-    let mut log = Columns::new(spec(2));
+    let mut dataset = Transitions::new(spec(2));
     let top = [0.5, -0.5, 0.5, -0.5];
     for row in 0..1000 {
         let (mut act, obs) = ([0.0; 4], [0.0; 4]);
         Key::new(11).fold(row).uniform(-1.0, 1.0, &mut act);
         let pays = act.iter().zip(top).map(|(u, t)| -(u - t) * (u - t)).sum::<Real>();
-        log.push(&obs, &act, pays, &obs, true);
+        dataset.push(&obs, &act, pays, &obs, true);
     }
     let shared = shared(2);
     let cql = ma_cql::Config { shared: shared.clone(), alpha: 0.05, ..Default::default() };
@@ -168,10 +168,10 @@ fn those_that_improve_find_what_pays() {
         ("cfcql", boxed(&cfcql::Config { shared, alpha: 0.05, ..Default::default() })),
     ];
     for (name, mut learner) in learners {
-        let mut staging = Columns::new(log.spec());
+        let mut staging = Transitions::new(dataset.spec());
         for t in 0..300 {
             let key = Key::new(12).fold(t);
-            learner.update(backcast_core::Source::sample(&log, key.name("rows"), 256, &mut staging), key);
+            learner.update(backcast_core::Source::sample(&dataset, key.name("rows"), 256, &mut staging), key);
         }
         let mut act = Array2::zeros((1, 4));
         learner.act(Array2::zeros((1, 4)).view(), None, act.view_mut());
@@ -201,12 +201,12 @@ fn behaviour_is_a_density_and_lambda_prefers_who_stays() {
     let [near, far] = [0.1, 0.9].map(|mean| of(mean).log_prob(own).item());
     assert!(near > far);
     // With τ it moves values otherwise than without.
-    let (log, shared) = (log(3, 64, 14), shared(3));
+    let (dataset, shared) = (dataset(3, 64, 14), shared(3));
     let q = |lambda| {
         let config = cfcql::Config { shared: Shared { period: 1, ..shared.clone() }, lambda, ..Default::default() };
-        let mut learner = config.build(log.spec(), Key::new(15)).unwrap();
-        (0..30).for_each(|t| _ = learner.update(log.batch(), Key::new(16).fold(t)));
-        learner.values(log.batch().obs, log.batch().act)
+        let mut learner = config.build(dataset.spec(), Key::new(15)).unwrap();
+        (0..30).for_each(|t| _ = learner.update(dataset.batch(), Key::new(16).fold(t)));
+        learner.values(dataset.batch().obs, dataset.batch().act)
     };
     let (even, none, much) = (q(Lambda::Even), q(Lambda::Near(0.0)), q(Lambda::Near(5.0)));
     let apart = |a: &[Real], b: &[Real]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, Real::max);
@@ -217,30 +217,30 @@ fn behaviour_is_a_density_and_lambda_prefers_who_stays() {
 /// Ten updates, a copy, ten more of both: the same bits. Also where draws are many.
 #[test]
 fn learners_save_and_go_on_to_the_same_bits() {
-    let log = log(2, 64, 17);
+    let dataset = dataset(2, 64, 17);
     let (own, central) = (shared(2), Shared { agents: 2, hidden: vec![16], ..Shared::central() });
     let near = cfcql::Config { shared: central.clone(), lambda: Lambda::Near(1.0), ..Default::default() };
-    continues(&log, &bc::Config { shared: own.clone() });
-    continues(&log, &td3_bc::Config { shared: own.clone(), alpha: 2.5 });
-    continues(&log, &matd3::Config { shared: own.clone(), scope: Scope::Central });
+    continues(&dataset, &bc::Config { shared: own.clone() });
+    continues(&dataset, &td3_bc::Config { shared: own.clone(), alpha: 2.5 });
+    continues(&dataset, &matd3::Config { shared: own.clone(), scope: Scope::Central });
     continues(
-        &log,
+        &dataset,
         &omar::Config {
             cql: ma_cql::Config { shared: own.clone(), ..Default::default() },
             coefficient: 0.7,
             search: Search::default(),
         },
     );
-    continues(&log, &macql::Config { shared: central, alone: false, ..Default::default() });
-    continues(&log, &near);
-    continues(&log, &icq::Config { shared: own, ..Default::default() });
+    continues(&dataset, &macql::Config { shared: central, alone: false, ..Default::default() });
+    continues(&dataset, &near);
+    continues(&dataset, &icq::Config { shared: own, ..Default::default() });
 }
 
-fn continues(log: &Columns, config: &impl Algorithm) {
-    let build = |seed| config.build(log.spec(), Key::new(seed)).unwrap();
+fn continues(dataset: &Transitions, config: &impl Algorithm) {
+    let build = |seed| config.build(dataset.spec(), Key::new(seed)).unwrap();
     let (mut one, mut other) = (build(1), build(2));
     let teach = |learner: &mut dyn Learner, updates: std::ops::Range<u64>| {
-        updates.for_each(|t| _ = learner.update(log.batch(), Key::new(18).fold(t)));
+        updates.for_each(|t| _ = learner.update(dataset.batch(), Key::new(18).fold(t)));
     };
     teach(&mut one, 0..10);
     assert!(snapshot(&mut one) != snapshot(&mut other));
@@ -253,15 +253,15 @@ fn continues(log: &Columns, config: &impl Algorithm) {
 /// Products large enough to be shared out among threads.
 #[test]
 fn an_update_is_the_same_bits_on_any_number_of_threads() {
-    let log = log(2, 384, 22);
+    let dataset = dataset(2, 384, 22);
     let shared = Shared { hidden: vec![128, 128], ..shared(2) };
-    let cql = ma_cql::Config { shared, samples: 4, ..Default::default() };
+    let cql = ma_cql::Config { shared, n_action_samples: 4, ..Default::default() };
     let config = omar::Config { cql, coefficient: 0.5, search: Search { samples: 4, ..Search::default() } };
     let taught = |threads: usize| {
-        let mut learner = config.build(log.spec(), Key::new(23)).unwrap();
+        let mut learner = config.build(dataset.spec(), Key::new(23)).unwrap();
         learner.arena_mut().set_parallel(true);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| (0..3).for_each(|t| _ = learner.update(log.batch(), Key::new(24).fold(t))));
+        pool.install(|| (0..3).for_each(|t| _ = learner.update(dataset.batch(), Key::new(24).fold(t))));
         fingerprint(&mut learner)
     };
     let alone = taught(1);
@@ -304,10 +304,10 @@ fn a_team_learns_online_and_its_replay_is_episode_after_episode() {
         let config = online::Config { rounds, explore: 4, every: 5, batch: 32, noise: 0.2 };
         let matd3 = matd3::Config { shared: shared(2), scope: Scope::Own };
         let mut learner = matd3.build(Spec::new(2, 2), Key::new(19)).unwrap();
-        let mut worlds: Vec<Box<Line>> = (0..8).map(|_| Box::new(Line { at: [0.0; 2], left: 0 })).collect();
+        let mut envs: Vec<Box<Line>> = (0..8).map(|_| Box::new(Line { at: [0.0; 2], left: 0 })).collect();
         let mut replay = online::Replay::new(Spec::new(2, 2));
         let mut rounds_seen = 0;
-        online::learn(&config, &mut learner, &mut worlds, &mut replay, Key::new(20), |_, _, round| {
+        online::learn(&config, &mut learner, &mut envs, &mut replay, Key::new(20), |_, _, round| {
             rounds_seen = round;
             true
         });
@@ -336,8 +336,8 @@ fn nonsense_is_refused_by_field() {
     for (field, shared) in [
         ("agents", Shared { agents: 0, ..sound.clone() }),
         ("gamma", Shared { gamma: -0.1, ..sound.clone() }),
-        ("rate", Shared { rate: Real::NAN, ..sound.clone() }),
-        ("polyak", Shared { polyak: 0.0, ..sound.clone() }),
+        ("rate", Shared { lr: Real::NAN, ..sound.clone() }),
+        ("polyak", Shared { tau: 0.0, ..sound.clone() }),
         ("hidden", Shared { hidden: vec![], ..sound.clone() }),
         ("clip", Shared { clip: 0.0, ..sound.clone() }),
         ("action_cost", Shared { action_cost: -1.0, ..sound.clone() }),
@@ -348,7 +348,7 @@ fn nonsense_is_refused_by_field() {
     }
     let shares = matd3::Config { shared: shared(3), scope: Scope::Own }.build(spec(2), Key::new(1));
     assert_eq!(shares.err().unwrap().field, "agents");
-    assert_eq!(ma_cql::Config { samples: 0, ..Default::default() }.check().unwrap_err().field, "samples");
+    assert_eq!(ma_cql::Config { n_action_samples: 0, ..Default::default() }.check().unwrap_err().field, "samples");
     assert_eq!(omar::Config { coefficient: 1.5, ..Default::default() }.check().unwrap_err().field, "coefficient");
     let lambda = Lambda::Near(Real::INFINITY);
     assert_eq!(cfcql::Config { lambda, ..Default::default() }.check().unwrap_err().field, "lambda");
@@ -360,19 +360,19 @@ fn nonsense_is_refused_by_field() {
 #[test]
 fn one_deviates_and_the_others_stay() {
     let mut store = Store::default();
-    let log = log(3, 4, 21);
+    let dataset = dataset(3, 4, 21);
     let tape = store.tape();
-    let u = rows::split(tape, log.batch().act, 3);
+    let u = rows::split(tape, dataset.batch().act, 3);
     for agent in 0..3 {
         let alone = tape.fill(Shape::new(1, 8, 2), |x| x.fill(9.0));
         rows::deviating(u, agent, alone).read(|joint| {
             for (row, joint) in joint.chunks(6).enumerate() {
                 for (col, &x) in joint.iter().enumerate() {
-                    let want = if col / 2 == agent { 9.0 } else { log.batch().act[[row / 2, col]] };
+                    let want = if col / 2 == agent { 9.0 } else { dataset.batch().act[[row / 2, col]] };
                     assert_eq!(x, want, "agent {agent}, row {row}, column {col}");
                 }
             }
         });
     }
-    assert_eq!(log.batch().act.len_of(Axis(0)), 4);
+    assert_eq!(dataset.batch().act.len_of(Axis(0)), 4);
 }

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn doubt_that_orders_rows_as_their_errors_do_has_correlation_one() {
+    fn uncertainty_that_orders_rows_as_their_errors_do_has_correlation_one() {
         let rows = 2 * TILE + 5;
         let obs = Array2::from_shape_fn((rows, 2), |(i, _)| (i % 7) as Real);
         let act = Array2::from_shape_fn((rows, 1), |(i, _)| ((i * 37) % 101) as Real / 101.0);

@@ -1,4 +1,4 @@
-use backcast_core::{Column, Columns, Direction, Dynamics, Real};
+use backcast_core::{Column, Transitions, Direction, Dynamics, Real};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use std::fmt;
 
@@ -35,15 +35,15 @@ impl CycleCheck {
     ///
     /// # Panics
     /// If the model is an inverse one, the widths differ, `share` is not in `[0, 1]` or `log` is empty.
-    pub fn new(model: Box<dyn Dynamics + Send>, log: &Columns, share: Real) -> Self {
+    pub fn new(model: Box<dyn Dynamics + Send>, dataset: &Transitions, share: Real) -> Self {
         assert_ne!(model.direction(), Direction::Inverse, "CycleCheck::new: an inverse model predicts no state");
-        let widths = [(model.spec().obs, log.spec().obs), (model.spec().act, log.spec().act)];
-        assert!(widths.iter().all(|(m, l)| m == l), "CycleCheck::new: {:?} and {:?}", model.spec(), log.spec());
-        assert!((0.0..=1.0).contains(&share) && !log.is_empty(), "CycleCheck::new: {share} of {} rows", log.len());
-        let (obs, rows) = (log.spec().obs, log.len());
+        let widths = [(model.spec().obs, dataset.spec().obs), (model.spec().act, dataset.spec().act)];
+        assert!(widths.iter().all(|(m, l)| m == l), "CycleCheck::new: {:?} and {:?}", model.spec(), dataset.spec());
+        assert!((0.0..=1.0).contains(&share) && !dataset.is_empty(), "CycleCheck::new: {share} of {} rows", dataset.len());
+        let (obs, rows) = (dataset.spec().obs, dataset.len());
         let mut square = vec![0.0f64; obs];
         for row in 0..rows {
-            let steps = log.row(Column::NextObs, row).iter().zip(log.row(Column::Obs, row));
+            let steps = dataset.row(Column::NextObs, row).iter().zip(dataset.row(Column::Obs, row));
             square.iter_mut().zip(steps).for_each(|(q, (s2, s))| *q += ((s2 - s) as f64).powi(2));
         }
         let inverse = |q: &f64| if *q > 0.0 { (rows as f64 / q).sqrt() as Real } else { 0.0 };
@@ -52,7 +52,7 @@ impl CycleCheck {
         let mut check = Self { model, per_deviation, tolerance: 0.0, member, mean, std };
         let mut distances = vec![0.0; rows];
         for (tile, out) in distances.chunks_mut(TILE).enumerate() {
-            let batch = log.rows(tile * TILE, out.len());
+            let batch = dataset.rows(tile * TILE, out.len());
             check.distance(batch.obs, batch.act, batch.next_obs, out);
         }
         distances.sort_unstable_by(Real::total_cmp);

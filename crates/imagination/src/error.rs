@@ -1,5 +1,5 @@
 use crate::imaginer::{view, view_mut};
-use backcast_core::{Column, Columns, Direction, Dynamics, Key, Real};
+use backcast_core::{Column, Transitions, Direction, Dynamics, Key, Real};
 use serde::{Deserialize, Serialize};
 
 /// What carries a chain from one state to the next when a model's error is measured.
@@ -61,7 +61,7 @@ pub struct HorizonError {
 /// If the model is an inverse one, the widths differ, or a row is not in `data`.
 pub fn model_error(
     model: &mut dyn Dynamics,
-    data: &Columns,
+    data: &Transitions,
     runs: &[Vec<usize>],
     config: HorizonConfig,
     key: Key,

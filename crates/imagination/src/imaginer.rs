@@ -1,5 +1,5 @@
 use crate::{CycleCheck, Sink};
-use backcast_core::{Column, Columns, ConfigError, Direction, Dynamics, Key, Policy, Real, Source, Spec, Termination};
+use backcast_core::{Column, Transitions, ConfigError, Direction, Dynamics, Key, Policy, Real, Source, Spec, Termination};
 use backcast_penalties::{Penalty, is_unknown};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
@@ -71,7 +71,7 @@ pub struct ImagineConfig {
     pub halt: Option<Halt>,
     /// The most doubt a chain may gather: the step at which the sum of its u passes this is not stored, and the chain ends. A
     /// chain goes far where the model is sure and not where it is not.
-    pub doubt_budget: Option<Real>,
+    pub uncertainty_budget: Option<Real>,
 }
 
 impl Default for ImagineConfig {
@@ -84,7 +84,7 @@ impl Default for ImagineConfig {
             stop: StopRule::OnTerminal,
             sampling: Sampling::Gaussian,
             halt: None,
-            doubt_budget: None,
+            uncertainty_budget: None,
         }
     }
 }
@@ -101,7 +101,7 @@ impl ImagineConfig {
         ConfigError::unless(positive, "penalty_weight", "must not be negative")?;
         let finite = self.halt.is_none_or(|halt| halt.threshold.is_finite() && halt.reward.is_finite());
         ConfigError::unless(finite, "halt", "must have a finite threshold and a finite reward")?;
-        let budget = self.doubt_budget.is_none_or(|budget| budget > 0.0);
+        let budget = self.uncertainty_budget.is_none_or(|budget| budget > 0.0);
         ConfigError::unless(budget, "doubt_budget", "must be positive")
     }
 }
@@ -180,7 +180,7 @@ const ROWS_NEARBY: usize = 4096;
 /// The memory of the loop; it grows to the size of the largest call.
 #[derive(Debug)]
 struct Work {
-    start: Columns,
+    start: Transitions,
     /// The state each live chain has come to, `[rows, obs]`.
     from: Vec<Real>,
     chain: Vec<usize>,
@@ -191,7 +191,7 @@ struct Work {
     member: Vec<usize>,
     penalty: Vec<Real>,
     /// What each live chain has gathered of u.
-    doubt: Vec<Real>,
+    uncertainty: Vec<Real>,
     /// The states that were imagined in this step, `[rows, obs]`, and how far off the other direction finds them.
     to: Vec<Real>,
     distance: Vec<Real>,
@@ -205,10 +205,10 @@ impl<P: Penalty> Imaginer<P> {
     pub fn new(config: ImagineConfig, termination: Termination, penalty: P) -> Result<Self, ConfigError> {
         config.check()?;
         ConfigError::unless(config.halt.is_none() || !penalty.is_zero(), "halt", "needs a penalty to go by")?;
-        let measured = config.doubt_budget.is_none() || !penalty.is_zero();
+        let measured = config.uncertainty_budget.is_none() || !penalty.is_zero();
         ConfigError::unless(measured, "doubt_budget", "needs a penalty to add up")?;
         let work = Work {
-            start: Columns::new(Spec::new(0, 0)),
+            start: Transitions::new(Spec::new(0, 0)),
             from: Vec::new(),
             chain: Vec::new(),
             act: Vec::new(),
@@ -217,7 +217,7 @@ impl<P: Penalty> Imaginer<P> {
             std: Vec::new(),
             member: Vec::new(),
             penalty: Vec::new(),
-            doubt: Vec::new(),
+            uncertainty: Vec::new(),
             to: Vec::new(),
             distance: Vec::new(),
         };
@@ -262,7 +262,7 @@ impl<P: Penalty> Imaginer<P> {
         let (config, w) = (&self.config, &mut self.work);
         let (obs, act, cols) = (spec.obs, spec.act, 1 + spec.obs);
         assert!(config.halt.is_none() || !self.penalty.is_zero(), "imagine: nothing measures the doubt to halt by");
-        let asked = config.penalty_weight != 0.0 || config.halt.is_some() || config.doubt_budget.is_some();
+        let asked = config.penalty_weight != 0.0 || config.halt.is_some() || config.uncertainty_budget.is_some();
         let measured = !self.penalty.is_zero() && asked;
         if let Some(check) = &self.cycle {
             assert_ne!(check.direction(), direction, "imagine: a model cannot check itself, nor its like");
@@ -271,13 +271,13 @@ impl<P: Penalty> Imaginer<P> {
             return Summary::default();
         }
         if widths(w.start.spec()) != widths(spec) {
-            w.start = Columns::new(spec);
+            w.start = Transitions::new(spec);
         }
         w.start.clear();
         starts.sample_into(key.name("starts"), config.starts_per_call, &mut w.start);
         w.from.clear();
         w.chain.clear();
-        w.doubt.clear();
+        w.uncertainty.clear();
         for row in 0..w.start.len() {
             let column = match config.anchor {
                 Anchor::State => Column::Obs,
@@ -288,7 +288,7 @@ impl<P: Penalty> Imaginer<P> {
             if !(ended && w.start.row(Column::Terminal, row)[0] != 0.0) {
                 w.from.extend_from_slice(w.start.row(column, row));
                 w.chain.push(row);
-                w.doubt.push(0.0);
+                w.uncertainty.push(0.0);
             }
         }
         let mut summary = Summary { started: w.chain.len(), ..Summary::default() };
@@ -372,8 +372,8 @@ impl<P: Penalty> Imaginer<P> {
                     summary.not_finite += 1;
                     continue;
                 }
-                let doubt = w.doubt[i] + w.penalty[i];
-                if config.doubt_budget.is_some_and(|budget| is_unknown(doubt, budget)) {
+                let uncertainty = w.uncertainty[i] + w.penalty[i];
+                if config.uncertainty_budget.is_some_and(|budget| is_unknown(uncertainty, budget)) {
                     summary.doubted += 1;
                     continue;
                 }
@@ -394,13 +394,13 @@ impl<P: Penalty> Imaginer<P> {
                 if halt.is_none() && (!terminal || config.stop == StopRule::Never) {
                     w.from[kept * obs..][..obs].copy_from_slice(to);
                     w.chain[kept] = chain;
-                    w.doubt[kept] = doubt;
+                    w.uncertainty[kept] = uncertainty;
                     kept += 1;
                 }
             }
             w.from.truncate(kept * obs);
             w.chain.truncate(kept);
-            w.doubt.truncate(kept);
+            w.uncertainty.truncate(kept);
         }
         summary
     }

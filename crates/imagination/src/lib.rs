@@ -6,28 +6,28 @@
 //! [`Imaginer`]; the direction is a property of the model.
 //!
 //! ```
-//! use backcast_core::{Column, Columns, Direction, Key, Spec, never};
+//! use backcast_core::{Column, Transitions, Direction, Key, Spec, never};
 //! use backcast_dynamics::{Ensemble, EnsembleConfig};
 //! use backcast_imagination::{ImagineConfig, Imaginer, RowsWhere, Trace, Uniform};
 //! use backcast_penalties::NoPenalty;
 //!
 //! // A walk on the plane; being near the origin is rewarded.
 //! let spec = Spec::new(2, 2);
-//! let mut log = Columns::new(spec);
+//! let mut dataset = Transitions::new(spec);
 //! let mut x = vec![0.0; 4 * 1000];
 //! Key::new(1).uniform(-1.0, 1.0, &mut x);
 //! for x in x.chunks_exact(4) {
 //!     let near = (x[0].abs() + x[1].abs() < 0.3) as u8 as backcast_core::Real;
-//!     log.push(&x[..2], &x[2..], near, &[x[0] + 0.1 * x[2], x[1] + 0.1 * x[3]], false);
+//!     dataset.push(&x[..2], &x[2..], near, &[x[0] + 0.1 * x[2], x[1] + 0.1 * x[3]], false);
 //! }
 //! let config = EnsembleConfig {
-//!     members: 2, elites: 2, hidden: vec![16], decay: vec![0.0; 2], max_epochs: Some(3), ..EnsembleConfig::default()
+//!     members: 2, elites: 2, hidden: vec![16], weight_decay: vec![0.0; 2], max_epochs: Some(3), ..EnsembleConfig::default()
 //! };
 //! let mut model = Ensemble::new(config, spec, Direction::Reverse, Key::new(2))?;
-//! model.fit(&log, Key::new(3), &mut |_| true)?;
+//! model.fit(&dataset, Key::new(3), &mut |_| true)?;
 //!
 //! // Backwards from rewarded states: how could one have come here?
-//! let goals = RowsWhere::new(&log, |log, row| log.row(Column::Reward, row)[0] > 0.0);
+//! let goals = RowsWhere::new(&dataset, |dataset, row| dataset.row(Column::Reward, row)[0] > 0.0);
 //! let config = ImagineConfig { horizon: 4, starts_per_call: 10, ..ImagineConfig::default() };
 //! let mut imaginer = Imaginer::new(config, never, NoPenalty)?;
 //! let mut trace = Trace::new(spec);
@@ -36,18 +36,18 @@
 //!
 //! // Stored in forward time: the first step of a chain ends in the recorded state, the second ends where the first begins.
 //! let chain = &trace.chains()[0];
-//! assert_eq!(trace.columns.row(Column::NextObs, chain[1]), trace.columns.row(Column::Obs, chain[0]));
+//! assert_eq!(trace.transitions.row(Column::NextObs, chain[1]), trace.transitions.row(Column::Obs, chain[0]));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # What is fixed and what can be chosen
 //! | question | answer |
 //! |---|---|
-//! | where do chains start? | any [`Source`](backcast_core::Source): uniform [`Columns`](backcast_core::Columns), a prioritised one, [`RowsWhere`]; at *s* or *s′* of the row ([`Anchor`]) |
+//! | where do chains start? | any [`Source`](backcast_core::Source): uniform [`Transitions`](backcast_core::Transitions), a prioritised one, [`RowsWhere`]; at *s* or *s′* of the row ([`Anchor`]) |
 //! | who acts? | any [`Policy`](backcast_core::Policy), asked at the state the chain has come to: [`Uniform`], a CVAE, a clone, a learner |
 //! | which member predicts? | an elite drawn for each row and step |
 //! | when does a chain end? | at the horizon, at a terminal transition ([`StopRule`]), or where it comes into the unknown ([`Halt`]) |
-//! | what is left out? | what a model of the other direction does not agree with ([`CycleCheck`]); the steps of a chain that has gathered too much doubt ([`ImagineConfig::doubt_budget`]) |
+//! | what is left out? | what a model of the other direction does not agree with ([`CycleCheck`]); the steps of a chain that has gathered too much doubt ([`ImagineConfig::uncertainty_budget`]) |
 //! | where do transitions go? | a [`Sink`]: columns, a [`Trace`], or a closure that overwrites the oldest row of a ring |
 //!
 //! **Invariants.** A stored transition is *(s, a, r, s′, d)* in forward time whatever the model's direction, and the termination

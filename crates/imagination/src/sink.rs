@@ -1,5 +1,5 @@
 use crate::Imagined;
-use backcast_core::Columns;
+use backcast_core::Transitions;
 
 /// Where imagined transitions go, one by one.
 pub trait Sink {
@@ -8,7 +8,7 @@ pub trait Sink {
 }
 
 /// Appends the transitions and forgets which chain they belong to.
-impl Sink for Columns {
+impl Sink for Transitions {
     fn take(&mut self, t: Imagined<'_>) {
         self.push(t.obs, t.act, t.reward, t.next_obs, t.terminal);
     }
@@ -25,7 +25,7 @@ impl<F: FnMut(Imagined<'_>)> Sink for F {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trace {
     /// The transitions, in the order imagined: all first steps, then all second steps …
-    pub columns: Columns,
+    pub transitions: Transitions,
     /// The chain of each row: the number of its start within the call.
     pub chain: Vec<usize>,
     /// The step of each row, from 0.
@@ -35,7 +35,7 @@ pub struct Trace {
 impl Trace {
     /// An empty trace.
     pub fn new(spec: backcast_core::Spec) -> Self {
-        Self { columns: Columns::new(spec), chain: Vec::new(), step: Vec::new() }
+        Self { transitions: Transitions::new(spec), chain: Vec::new(), step: Vec::new() }
     }
 
     /// The rows of each chain in the order imagined: forward in time for a forward model, backward for a reverse one.
@@ -50,6 +50,6 @@ impl Sink for Trace {
     fn take(&mut self, t: Imagined<'_>) {
         self.chain.push(t.chain);
         self.step.push(t.step);
-        self.columns.take(t);
+        self.transitions.take(t);
     }
 }

@@ -1,17 +1,17 @@
-use backcast_core::{Columns, Key, Source, Spec};
+use backcast_core::{Transitions, Key, Source, Spec};
 
 /// The rows of a log that fulfil a condition, drawn uniformly: goal states, first states, the states of good trajectories.
 ///
-/// Uniform starts are the [`Columns`] themselves; prioritised ones any other [`Source`].
+/// Uniform starts are the [`Transitions`] themselves; prioritised ones any other [`Source`].
 #[derive(Clone, Debug)]
 pub struct RowsWhere<'a> {
-    data: &'a Columns,
+    data: &'a Transitions,
     rows: Vec<usize>,
 }
 
 impl<'a> RowsWhere<'a> {
     /// The rows of `data` for which `holds(data, row)`.
-    pub fn new(data: &'a Columns, holds: impl Fn(&Columns, usize) -> bool) -> Self {
+    pub fn new(data: &'a Transitions, holds: impl Fn(&Transitions, usize) -> bool) -> Self {
         Self { data, rows: (0..data.len()).filter(|&row| holds(data, row)).collect() }
     }
 
@@ -30,7 +30,7 @@ impl Source for RowsWhere<'_> {
         self.rows.len()
     }
 
-    fn sample_into(&self, key: Key, rows: usize, out: &mut Columns) {
+    fn sample_into(&self, key: Key, rows: usize, out: &mut Transitions) {
         for i in 0..rows {
             out.push_row(self.data, self.rows[key.below(self.rows.len(), i)]);
         }

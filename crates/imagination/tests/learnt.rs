@@ -1,6 +1,6 @@
 //! The whole way: a log, an ensemble in either direction, a policy of the log's own actions, imagined transitions.
 
-use backcast_core::{Column, Columns, Direction, Dynamics, Key, Real, Spec, never};
+use backcast_core::{Column, Transitions, Direction, Dynamics, Key, Real, Spec, never};
 use backcast_dynamics::{ActionVae, ActionVaeConfig, Condition, Ensemble, EnsembleConfig};
 use backcast_imagination::{Drive, HorizonConfig, ImagineConfig, Imaginer, model_error};
 use backcast_penalties::{MaxAleatoric, MaxPairwise, Penalty};
@@ -14,56 +14,56 @@ fn next(s: &[Real], a: &[Real]) -> [Real; 2] {
 }
 
 /// 40 trajectories of 50 steps, pushed in the direction of motion more often than against it.
-fn log() -> (Columns, Vec<Vec<usize>>) {
-    let (mut log, mut runs) = (Columns::new(SPEC), Vec::new());
+fn dataset() -> (Transitions, Vec<Vec<usize>>) {
+    let (mut dataset, mut runs) = (Transitions::new(SPEC), Vec::new());
     for episode in 0..40 {
         let key = Key::new(1).fold(episode);
         let mut s = [0.0; 2];
         key.name("start").uniform(-1.0, 1.0, &mut s);
-        runs.push((log.len()..log.len() + 50).collect());
+        runs.push((dataset.len()..dataset.len() + 50).collect());
         for t in 0..50 {
             let a = [0.5 * s[1].signum() + 0.5 * (2.0 * key.fold(t).unit() - 1.0)];
             let s2 = next(&s, &a);
-            log.push(&s, &a, -s[0].abs(), &s2, false);
+            dataset.push(&s, &a, -s[0].abs(), &s2, false);
             s = s2;
         }
     }
-    (log, runs)
+    (dataset, runs)
 }
 
-fn fitted(direction: Direction, log: &Columns) -> Ensemble {
+fn fitted(direction: Direction, dataset: &Transitions) -> Ensemble {
     let config = EnsembleConfig {
         members: 3,
         elites: 2,
         hidden: vec![32, 32],
-        decay: vec![0.0; 3],
-        learning_rate: 3e-3,
+        weight_decay: vec![0.0; 3],
+        lr: 3e-3,
         batch: 64,
         max_epochs: Some(25),
         patience: 25,
         ..EnsembleConfig::default()
     };
     let mut model = Ensemble::new(config, SPEC, direction, Key::new(2)).unwrap();
-    model.fit(log, Key::new(3), &mut |_| true).unwrap();
+    model.fit(dataset, Key::new(3), &mut |_| true).unwrap();
     model
 }
 
 #[test]
-fn imagined_transitions_obey_the_world_in_both_directions() {
-    let (log, runs) = log();
+fn imagined_transitions_obey_the_dynamics_in_both_directions() {
+    let (dataset, runs) = dataset();
     for (direction, condition) in [(Direction::Forward, Condition::State), (Direction::Reverse, Condition::NextState)] {
-        let mut model = fitted(direction, &log);
+        let mut model = fitted(direction, &dataset);
         let vae = ActionVaeConfig { condition, hidden: vec![32], steps: 300, ..ActionVaeConfig::default() };
         let mut policy = ActionVae::new(vae, SPEC, Key::new(4)).unwrap();
-        policy.fit(&log, Key::new(5), &mut |_, _| true);
+        policy.fit(&dataset, Key::new(5), &mut |_, _| true);
 
         let config = ImagineConfig { horizon: 3, starts_per_call: 700, penalty_weight: 0.01, ..Default::default() };
         let mut imaginer = Imaginer::new(config, never, MaxAleatoric).unwrap();
         let mut roll = |threads: Option<usize>| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(1)).build().unwrap();
             model.set_parallel(threads.is_some());
-            let mut sink = Columns::new(SPEC);
-            pool.install(|| imaginer.imagine(&mut model, &log, &mut policy, Key::new(6), &mut sink));
+            let mut sink = Transitions::new(SPEC);
+            pool.install(|| imaginer.imagine(&mut model, &dataset, &mut policy, Key::new(6), &mut sink));
             sink
         };
         let imagined = roll(None);
@@ -85,7 +85,7 @@ fn imagined_transitions_obey_the_world_in_both_directions() {
         }
 
         let config = HorizonConfig { horizon: 8, drive: Drive::BestMean, max_chains: 500 };
-        let errors = model_error(&mut model, &log, &runs, config, Key::new(7));
+        let errors = model_error(&mut model, &dataset, &runs, config, Key::new(7));
         assert_eq!(errors.len(), 8);
         assert!(errors.iter().all(|e| e.chains == 500 && e.median < 0.3 * e.copy_median), "{direction:?}: {errors:?}");
         assert!(errors[7].median > errors[0].median, "{direction:?}: {errors:?}");
@@ -115,21 +115,21 @@ fn the_penalty_ranks_steps_by_their_error() {
     let asked = |rows: usize, reach: Real, key: Key| {
         let mut x = vec![0.0; rows * 3];
         key.uniform(-1.0, 1.0, &mut x);
-        let mut log = Columns::new(SPEC);
+        let mut dataset = Transitions::new(SPEC);
         for x in x.chunks_exact(3) {
             let a = [reach * x[2]];
-            log.push(&x[..2], &a, 0.0, &bend(&x[..2], &a), false);
+            dataset.push(&x[..2], &a, 0.0, &bend(&x[..2], &a), false);
         }
-        log
+        dataset
     };
-    let (log, test) = (asked(2000, 0.2, Key::new(1)), asked(1000, 1.0, Key::new(2)));
-    let mut model = fitted(Direction::Forward, &log);
+    let (dataset, test) = (asked(2000, 0.2, Key::new(1)), asked(1000, 1.0, Key::new(2)));
+    let mut model = fitted(Direction::Forward, &dataset);
     let best = model.elites()[0];
     let p = model.predict([test.batch().obs, test.batch().act]);
-    let mut doubt = vec![0.0; test.len()];
-    MaxPairwise::default().penalty(p, p.mean.index_axis(Axis(0), best), &mut doubt);
+    let mut uncertainty = vec![0.0; test.len()];
+    MaxPairwise::default().penalty(p, p.mean.index_axis(Axis(0), best), &mut uncertainty);
     let square = |row: usize, i: usize| (p.mean[[best, row, 1 + i]] - test.row(Column::NextObs, row)[i]).powi(2);
     let error: Vec<Real> = (0..test.len()).map(|row| (square(row, 0) + square(row, 1)).sqrt()).collect();
-    let rho = spearman(&doubt, &error);
+    let rho = spearman(&uncertainty, &error);
     assert!(rho > 0.5, "{rho}");
 }

@@ -75,7 +75,7 @@ pub struct Arena {
     /// The last gradient, where it had to be added up.
     total: Vec<Real>,
     pub(crate) machine: Machine,
-    pub(crate) replay: Option<Box<crate::Replay>>,
+    pub(crate) replay: Option<Box<crate::RecordedDraws>>,
 }
 
 impl std::fmt::Debug for Machine {

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use backcast_core::Key;
-//! use backcast_nn::{Act, Adam, Init, Mlp, Store};
+//! use backcast_nn::{Activation, Adam, Init, Mlp, Store};
 //! use ndarray::Array2;
 //!
 //! // Fit y = x₀·x₁ on a fixed batch.
@@ -16,7 +16,7 @@
 //! let y = x.map_axis(ndarray::Axis(1), |row| row[0] * row[1]).insert_axis(ndarray::Axis(1));
 //!
 //! let mut store = Store::default();
-//! let net = Mlp::new(&mut store, "net", &[2, 32, 32, 1], 1, Act::Relu, Init::FanIn, Key::new(2));
+//! let net = Mlp::new(&mut store, "net", &[2, 32, 32, 1], 1, Activation::Relu, Init::FanIn, Key::new(2));
 //! let mut adam = Adam::new(net.range(), 1e-2);
 //! let mut loss = 1.0;
 //! for _ in 0..200 {
@@ -34,7 +34,7 @@
 //! | `store.tape()` | a forward pass begins |
 //! | `tape.input(view)` | `torch.from_numpy(x)` |
 //! | `x * w + b`, `x.tanh()`, `x.mean()` | the same |
-//! | `x.linear(w, b, Act::Relu)` | `F.relu(F.linear(x, w.T, b))` |
+//! | `x.linear(w, b, Activation::Relu)` | `F.relu(F.linear(x, w.T, b))` |
 //! | `x.detach()` | `x.detach()` |
 //! | `tape.no_grad(\|t\| …)` | `with torch.no_grad(): …` |
 //! | `tape.grad(loss, x)` | `torch.autograd.grad(loss, x, create_graph=True)[0]` |
@@ -55,7 +55,7 @@ mod kernels;
 mod mlp;
 mod op;
 pub mod parity;
-mod replay;
+mod recorded_draws;
 mod shape;
 mod store;
 mod tape;
@@ -72,8 +72,8 @@ pub use disk::{Disk, Irregular, Local, NewFile, UNFINISHED, is_disk_full, is_unf
 pub use heads::{Gaussian, TanhGaussian, clipped_normal, expectile_loss, soft_clamp};
 pub use init::Init;
 pub use kernels::{Burst, Isa, Precision, amx_available, isa, multiply_adds};
-pub use mlp::{Act, Linear, MAX_LAYERS, Mlp, polyak};
-pub use replay::{Draw, Replay, ReplayError};
+pub use mlp::{Activation, Linear, MAX_LAYERS, Mlp, polyak};
+pub use recorded_draws::{Draw, RecordedDraws, ReplayError};
 pub use shape::Shape;
 pub use store::Store;
 pub use tape::{Tape, Var};

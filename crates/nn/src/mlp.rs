@@ -6,7 +6,7 @@ use std::ops::Range;
 /// The function after a layer's sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Act {
+pub enum Activation {
     /// x.
     Identity,
     /// max(x, 0).
@@ -47,7 +47,7 @@ impl Linear {
     }
 
     /// act(x·W + b) of `x`, `[1 or members, rows, inputs]`.
-    pub fn forward<'t>(&self, x: Var<'t>, act: Act) -> Var<'t> {
+    pub fn forward<'t>(&self, x: Var<'t>, act: Activation) -> Var<'t> {
         let weight = x.tape().param(self.weight, Shape::new(self.members, self.inputs, self.outputs));
         let bias = x.tape().param(self.bias, Shape::new(self.members, 1, self.outputs));
         x.linear(weight, bias, act)
@@ -57,7 +57,7 @@ impl Linear {
     ///
     /// # Panics
     /// If there is no such member.
-    pub fn forward_member<'t>(&self, x: Var<'t>, member: usize, act: Act) -> Var<'t> {
+    pub fn forward_member<'t>(&self, x: Var<'t>, member: usize, act: Activation) -> Var<'t> {
         assert!(member < self.members, "forward_member: {member} of {} members", self.members);
         let weight = self.weight + member * self.inputs * self.outputs;
         let weight = x.tape().param(weight, Shape::new(1, self.inputs, self.outputs));
@@ -67,11 +67,11 @@ impl Linear {
 
     /// As [`forward`](Linear::forward) of `s.repeat_rows(k).cat(a)`, where `a` has `k` rows for each row of `s`: see
     /// [`Mlp::forward_pairs`].
-    fn forward_pairs<'t>(&self, s: Var<'t>, a: Var<'t>, act: Act) -> Var<'t> {
+    fn forward_pairs<'t>(&self, s: Var<'t>, a: Var<'t>, act: Activation) -> Var<'t> {
         let weight = s.tape().param(self.weight, Shape::new(self.members, self.inputs, self.outputs));
         let bias = s.tape().param(self.bias, Shape::new(self.members, 1, self.outputs));
         let split = s.shape().cols;
-        let share = s.linear(weight.rows(0, split), bias, Act::Identity);
+        let share = s.linear(weight.rows(0, split), bias, Activation::Identity);
         a.linear(weight.rows(split, a.shape().cols), share, act)
     }
 
@@ -93,12 +93,12 @@ pub const MAX_LAYERS: usize = 8;
 ///
 /// ```
 /// use backcast_core::Key;
-/// use backcast_nn::{Act, Init, Mlp, Store};
+/// use backcast_nn::{Activation, Init, Mlp, Store};
 /// use ndarray::Array2;
 ///
 /// let mut store = Store::default();
 /// // Two critics, [obs + act] → 64 → 64 → 1.
-/// let critics = Mlp::new(&mut store, "critic", &[3, 64, 64, 1], 2, Act::Relu, Init::FanIn, Key::new(0));
+/// let critics = Mlp::new(&mut store, "critic", &[3, 64, 64, 1], 2, Activation::Relu, Init::FanIn, Key::new(0));
 /// let x = Array2::zeros((5, 3));
 /// let tape = store.tape();
 /// let q = critics.forward(tape.input(x.view()));
@@ -108,8 +108,8 @@ pub const MAX_LAYERS: usize = 8;
 #[derive(Clone, Copy, Debug)]
 pub struct Mlp {
     layers: [Option<Linear>; MAX_LAYERS],
-    hidden: Act,
-    output: Act,
+    hidden: Activation,
+    output: Activation,
     layer_norm: bool,
 }
 
@@ -123,7 +123,7 @@ impl Mlp {
         name: &str,
         dims: &[usize],
         members: usize,
-        hidden: Act,
+        hidden: Activation,
         init: Init,
         key: Key,
     ) -> Self {
@@ -133,11 +133,11 @@ impl Mlp {
             let key = key.name(name).fold(i as u64);
             *layer = Some(Linear::new(store, &format!("{name}.{i}"), d[0], d[1], members, init, key));
         }
-        Self { layers, hidden, output: Act::Identity, layer_norm: false }
+        Self { layers, hidden, output: Activation::Identity, layer_norm: false }
     }
 
     /// The same net with `act` after the last layer.
-    pub fn with_output(self, act: Act) -> Self {
+    pub fn with_output(self, act: Activation) -> Self {
         Self { output: act, ..self }
     }
 
@@ -212,22 +212,22 @@ impl Mlp {
 
     /// `forward` is given each layer with its number, what goes into it, and the activation after it. What stands between
     /// two layers is nobody else's.
-    fn through<'t>(&self, x: Var<'t>, forward: impl Fn(usize, &Linear, Var<'t>, Act) -> Var<'t>) -> Var<'t> {
+    fn through<'t>(&self, x: Var<'t>, forward: impl Fn(usize, &Linear, Var<'t>, Activation) -> Var<'t>) -> Var<'t> {
         let (tape, last) = (x.tape(), self.layers().count() - 1);
         self.layers().enumerate().fold(x, |x, (i, layer)| {
             let y = match (i == last, self.layer_norm) {
                 (true, _) => forward(i, layer, x, self.output),
                 (false, false) => forward(i, layer, x, self.hidden),
                 (false, true) => {
-                    let sum = forward(i, layer, x, Act::Identity);
+                    let sum = forward(i, layer, x, Activation::Identity);
                     let y = sum.layer_norm_cols();
                     tape.pass_on(sum, y);
                     let z = match self.hidden {
-                        Act::Identity => return y,
-                        Act::Relu => y.relu(),
-                        Act::LeakyRelu => y.leaky_relu(),
-                        Act::Tanh => y.tanh(),
-                        Act::Swish => y.swish(),
+                        Activation::Identity => return y,
+                        Activation::Relu => y.relu(),
+                        Activation::LeakyRelu => y.leaky_relu(),
+                        Activation::Tanh => y.tanh(),
+                        Activation::Swish => y.swish(),
                     };
                     tape.pass_on(y, z);
                     z
@@ -302,7 +302,7 @@ mod tests {
     /// Values and the gradients of everything, for shared and for separate inputs, with and without layer normalisation.
     #[test]
     fn pairs_are_what_repeated_rows_are() {
-        for (case, (act, layer_norm)) in [Act::Relu, Act::Tanh, Act::Swish, Act::Identity]
+        for (case, (act, layer_norm)) in [Activation::Relu, Activation::Tanh, Activation::Swish, Activation::Identity]
             .into_iter()
             .flat_map(|a| [(a, false), (a, true)])
             .enumerate()
@@ -337,7 +337,7 @@ mod tests {
     #[should_panic(expected = "forward_pairs: [1, 4, 3] and [1, 6, 2] do not fit 5 inputs")]
     fn pairs_that_do_not_fit_are_refused() {
         let mut store = Store::default();
-        let net = Mlp::new(&mut store, "net", &[5, 1], 1, Act::Relu, Init::FanIn, Key::new(1));
+        let net = Mlp::new(&mut store, "net", &[5, 1], 1, Activation::Relu, Init::FanIn, Key::new(1));
         let tape = store.tape();
         net.forward_pairs(tape.normal(Shape::new(1, 4, 3), Key::new(2)), tape.normal(Shape::new(1, 6, 2), Key::new(3)));
     }
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn dropout_keeps_the_mean_and_masks_every_hidden_layer() {
         let mut store = Store::default();
-        let net = Mlp::new(&mut store, "net", &[3, 40, 30, 2], 1, Act::Identity, Init::FanIn, Key::new(1));
+        let net = Mlp::new(&mut store, "net", &[3, 40, 30, 2], 1, Activation::Identity, Init::FanIn, Key::new(1));
         let tape = store.tape();
         let x = tape.normal(Shape::new(1, 1, 3), Key::new(2));
         let whole = net.forward(x).read(|y| y.to_vec());
@@ -362,7 +362,7 @@ mod tests {
         // With everything dropped before the last layer its bias is left.
         let mask = |units, kept: Real| crate::Draw { shape: vec![1, 1, units], values: vec![kept; units] };
         let x = crate::Draw { shape: vec![1, 1, 3], values: vec![1.0, -2.0, 0.5] };
-        store.arena_mut().set_replay(Some(crate::Replay::new(vec![x, mask(40, 1.0), mask(30, 0.0)])));
+        store.arena_mut().set_replay(Some(crate::RecordedDraws::new(vec![x, mask(40, 1.0), mask(30, 0.0)])));
         let tape = store.tape();
         let y =
             net.forward_dropping(tape.normal(Shape::new(1, 1, 3), Key::new(2)), 0.25, Key::new(3)).read(|y| y.to_vec());
@@ -373,7 +373,7 @@ mod tests {
     #[test]
     fn a_member_alone_gives_the_bits_it_gives_in_the_stack() {
         let mut store = Store::default();
-        let net = Mlp::new(&mut store, "net", &[5, 33, 17, 3], 4, Act::Swish, Init::FanIn, Key::new(1));
+        let net = Mlp::new(&mut store, "net", &[5, 33, 17, 3], 4, Activation::Swish, Init::FanIn, Key::new(1));
         let mut x = Array2::zeros((29, 5));
         Key::new(2).normal(x.as_slice_mut().expect("dense"));
         let tape = store.tape();

@@ -1,6 +1,6 @@
 //! The operations a tape can record, and how each computes its value.
 
-use crate::{Act, Real, Shape, kernels};
+use crate::{Activation, Real, Shape, kernels};
 use kernels::{Bias, Epilogue, Isa, Matrix, Precision, Product, Start};
 
 /// Declares the operations together with their names, so that no list of them can fall behind.
@@ -84,7 +84,7 @@ operations! {
     /// g·Wᵀ times d, the third input: what a layer passes to one that left through an activation of that slope.
     MatMulTimes,
     /// x·W + b through an activation; one row of b for all rows, or for every few.
-    Linear(Act),
+    Linear(Activation),
     /// swish′ of the sum in the layer that is the next node and was computed with it: its output does not tell.
     SwishSlope,
 
@@ -199,15 +199,15 @@ pub(crate) fn evaluate(op: Op, call: Call<'_>, out: &mut [Real], panels: &mut Ve
         }
         Op::Linear(act) => {
             let epilogue = match act {
-                Act::Relu => Epilogue::Relu,
-                Act::Swish => Epilogue::Swish,
-                Act::Identity | Act::Tanh | Act::LeakyRelu => Epilogue::None,
+                Activation::Relu => Epilogue::Relu,
+                Activation::Swish => Epilogue::Swish,
+                Activation::Identity | Activation::Tanh | Activation::LeakyRelu => Epilogue::None,
             };
             matmul(call, [false, false], epilogue, out, panels);
             match act {
-                Act::Tanh => in_place(kernels::tanh, out),
-                Act::LeakyRelu => in_place(kernels::leaky_relu, out),
-                Act::Identity | Act::Relu | Act::Swish => {}
+                Activation::Tanh => in_place(kernels::tanh, out),
+                Activation::LeakyRelu => in_place(kernels::leaky_relu, out),
+                Activation::Identity | Activation::Relu | Activation::Swish => {}
             }
         }
         Op::SumTo => sum_to(x, out, shape),

@@ -1,7 +1,7 @@
 //! Define by run: operations are computed as they are written and recorded in one arena, which is reused from step to step.
 
 use crate::{
-    Act, Arena, Real, Shape,
+    Activation, Arena, Real, Shape,
     arena::{History, NONE, Node},
     kernels,
     op::*,
@@ -175,13 +175,13 @@ impl<'t> Tape<'t> {
     }
 
     /// Computes and records a layer, and before it the slope of its swish if a derivative may pass through it.
-    pub(crate) fn record_layer(self, act: Act, inputs: [Var<'t>; 3], shape: Shape) -> Var<'t> {
+    pub(crate) fn record_layer(self, act: Activation, inputs: [Var<'t>; 3], shape: Shape) -> Var<'t> {
         let (op, all) = (Op::Linear(act), inputs.map(Some));
         let ids = inputs.map(|v| v.id);
-        if act != Act::Swish || !self.arena.borrow().will_live(ids) {
+        if act != Activation::Swish || !self.arena.borrow().will_live(ids) {
             return self.record(op, all, shape);
         }
-        let at = self.compute(Op::Linear(Act::Identity), all, shape);
+        let at = self.compute(Op::Linear(Activation::Identity), all, shape);
         let mut arena = self.arena.borrow_mut();
         let slope = arena.take(shape.len());
         let (low, high) = arena.values.split_at_mut(at.max(slope));

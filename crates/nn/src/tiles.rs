@@ -56,7 +56,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Act, Gaussian, Init, Mlp};
+    use crate::{Activation, Gaussian, Init, Mlp};
     use backcast_core::Key;
     use ndarray::{Array2, s};
 
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn tiles_and_threads_leave_the_bits_alone() {
         let mut store = Store::default();
-        let net = Mlp::new(&mut store, "net", &[3, 40, 40, 4], 1, Act::Relu, Init::FanIn, Key::new(1));
+        let net = Mlp::new(&mut store, "net", &[3, 40, 40, 4], 1, Activation::Relu, Init::FanIn, Key::new(1));
         let rows = 3 * TILE_ROWS + 77;
         let mut x = Array2::<Real>::zeros((rows, 3));
         Key::new(2).normal(x.as_slice_mut().unwrap());

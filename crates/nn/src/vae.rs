@@ -1,4 +1,4 @@
-use crate::{Act, Gaussian, Init, Mlp, Real, Shape, Store, Var, clipped_normal};
+use crate::{Activation, Gaussian, Init, Mlp, Real, Shape, Store, Var, clipped_normal};
 use backcast_core::Key;
 use std::ops::Range;
 
@@ -41,10 +41,10 @@ impl Vae {
     ) -> Self {
         let sizes = |first: usize, last: usize| [&[first], hidden, &[last]].concat();
         let mut net = |part: &str, dims: Vec<usize>| {
-            Mlp::new(store, &format!("{name}.{part}"), &dims, 1, Act::Relu, Init::FanIn, key)
+            Mlp::new(store, &format!("{name}.{part}"), &dims, 1, Activation::Relu, Init::FanIn, key)
         };
         let encoder = net("encoder", sizes(condition + target, 2 * latent));
-        let decoder = net("decoder", sizes(condition + latent, target)).with_output(Act::Tanh);
+        let decoder = net("decoder", sizes(condition + latent, target)).with_output(Activation::Tanh);
         Self { encoder, decoder, latent, limit }
     }
 
@@ -63,7 +63,7 @@ impl Vae {
 
     /// decoder(c, z) before its tanh, `[1, rows, target]`.
     pub fn decode_pre_tanh<'t>(&self, condition: Var<'t>, z: Var<'t>) -> Var<'t> {
-        self.decoder.with_output(Act::Identity).forward(condition.cat(z))
+        self.decoder.with_output(Activation::Identity).forward(condition.cat(z))
     }
 
     /// A sample of p(x ∣ c): z drawn by `key` and held in ±0.5, as BCQ and ROMI do.

@@ -1,6 +1,6 @@
 //! What can be done with a value: operators and methods, each one recorded operation unless said otherwise.
 
-use crate::{Act, Real, Shape, Var, op::Op};
+use crate::{Activation, Real, Shape, Var, op::Op};
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 macro_rules! methods {
@@ -130,7 +130,7 @@ impl<'t> Var<'t> {
     ///
     /// # Panics
     /// If the shapes do not fit, naming them.
-    pub fn linear(self, weight: Self, bias: Self, act: Act) -> Self {
+    pub fn linear(self, weight: Self, bias: Self, act: Activation) -> Self {
         let (x, w, b) = (self.shape(), weight.shape(), bias.shape());
         assert_eq!(x.cols, w.rows, "linear: input {x:?} does not fit weight {w:?}");
         assert_eq!(b.cols, w.cols, "linear: bias {b:?} does not fit weight {w:?}");

@@ -3,7 +3,7 @@
 //! A rule emits ordinary operations on the same tape, so a gradient can be differentiated like any other value.
 
 use crate::{
-    Act, Shape, Tape, Var,
+    Activation, Shape, Tape, Var,
     arena::{NONE, Node},
     kernels,
     op::Op,
@@ -136,18 +136,18 @@ pub(crate) fn pull_back<'t>(
             // ∂L/∂(xW + b), from the output where the activation allows it.
             let g = match act {
                 _ if marks[id as usize].masked => g,
-                Act::Identity => g,
-                Act::Relu => g.relu_grad(y),
-                Act::LeakyRelu => g.leaky_relu_grad(y),
-                Act::Tanh => g.tanh_grad(y),
-                Act::Swish => g * tape.slope_of(id),
+                Activation::Identity => g,
+                Activation::Relu => g.relu_grad(y),
+                Activation::LeakyRelu => g.leaky_relu_grad(y),
+                Activation::Tanh => g.tanh_grad(y),
+                Activation::Swish => g * tape.slope_of(id),
             };
             pull_back_sum(tape, node.inputs, g, marks, to);
         }
         Op::SwishSlope => {
             let inputs = tape.node(id + 1).inputs;
             let [input, weight, bias] = inputs.map(x);
-            let sum = input.linear(weight, bias, Act::Identity);
+            let sum = input.linear(weight, bias, Activation::Identity);
             pull_back_sum(tape, inputs, g * swish_second_derivative(sum), marks, to);
         }
 
@@ -189,8 +189,8 @@ fn pull_back_sum<'t>(
         // The layer before leaves through an activation and nobody else uses it: its derivative joins on the way out.
         let alone = Shape { cols: x.shape().cols, ..g.shape() } == x.shape() && marks[a as usize].uses == 1;
         let through = match tape.node(a).op {
-            Op::Linear(Act::Relu) if alone => Some(g.matmul_masked(weight, x)),
-            Op::Linear(Act::Swish) if alone => Some(g.matmul_times(weight, tape.slope_of(a))),
+            Op::Linear(Activation::Relu) if alone => Some(g.matmul_masked(weight, x)),
+            Op::Linear(Activation::Swish) if alone => Some(g.matmul_times(weight, tape.slope_of(a))),
             _ => None,
         };
         marks[a as usize].masked |= through.is_some();

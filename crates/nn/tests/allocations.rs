@@ -2,7 +2,7 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 use backcast_core::{Key, Real};
-use backcast_nn::{Act, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Vae, polyak, soft_clamp};
+use backcast_nn::{Activation, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Vae, polyak, soft_clamp};
 use ndarray::Array2;
 
 /// Allocations of 50 steps after three that fill the arena.
@@ -29,8 +29,8 @@ fn the_counter_counts() {
 fn a_critic_and_policy_step_allocates_nothing() {
     let (obs, act, next, reward) = (inputs(64, 5, "o"), inputs(64, 2, "a"), inputs(64, 5, "n"), inputs(64, 1, "r"));
     let mut store = Store::default();
-    let policy = Mlp::new(&mut store, "policy", &[5, 32, 32, 4], 1, Act::Relu, Init::FanIn, Key::new(1));
-    let critics = Mlp::new(&mut store, "critics", &[7, 32, 32, 1], 2, Act::Relu, Init::FanIn, Key::new(2));
+    let policy = Mlp::new(&mut store, "policy", &[5, 32, 32, 4], 1, Activation::Relu, Init::FanIn, Key::new(1));
+    let critics = Mlp::new(&mut store, "critics", &[7, 32, 32, 1], 2, Activation::Relu, Init::FanIn, Key::new(2));
     let targets = critics.duplicate(&mut store, "targets");
     let mut critic_adam = Adam::new(critics.range(), 3e-4).with_decoupled_decay(1e-4);
     let mut policy_adam = Adam::new(policy.range(), 3e-4);
@@ -61,7 +61,7 @@ fn a_critic_and_policy_step_allocates_nothing() {
 fn an_ensemble_step_allocates_nothing() {
     let (x, y) = (inputs(64, 7, "x"), inputs(64, 6, "y"));
     let mut store = Store::default();
-    let net = Mlp::new(&mut store, "ensemble", &[7, 48, 48, 12], 7, Act::Swish, Init::TruncatedNormal, Key::new(1));
+    let net = Mlp::new(&mut store, "ensemble", &[7, 48, 48, 12], 7, Activation::Swish, Init::TruncatedNormal, Key::new(1));
     let bounds = [-10.0, 0.5].map(|at: Real| {
         let name = if at < 0.0 { "low" } else { "high" };
         store.tensor(name, Shape::new(1, 1, 6), |out| out.fill(at))
@@ -104,7 +104,7 @@ fn an_autoencoder_step_allocates_nothing() {
 fn a_gradient_penalty_step_allocates_nothing() {
     let x = inputs(64, 5, "x");
     let mut store = Store::default();
-    let critic = Mlp::new(&mut store, "critic", &[5, 32, 32, 1], 1, Act::Relu, Init::FanIn, Key::new(1));
+    let critic = Mlp::new(&mut store, "critic", &[5, 32, 32, 1], 1, Activation::Relu, Init::FanIn, Key::new(1));
     let mut adam = Adam::new(critic.range(), 1e-4);
     let n = allocations(|_| {
         adam.minimise(&mut store, |tape| {
@@ -127,7 +127,7 @@ fn a_step_on_tiles_allocates_nothing() {
     for precision in [Precision::Split, Precision::Bf16] {
         let mut store = Store::default();
         store.arena_mut().set_precision(precision);
-        let net = Mlp::new(&mut store, "net", &[23, 100, 100, 1], 2, Act::Relu, Init::FanIn, Key::new(1));
+        let net = Mlp::new(&mut store, "net", &[23, 100, 100, 1], 2, Activation::Relu, Init::FanIn, Key::new(1));
         let mut adam = Adam::new(net.range(), 1e-3);
         let n = allocations(|_| {
             adam.minimise(&mut store, |tape| net.forward(tape.input(x.view())).square().mean());

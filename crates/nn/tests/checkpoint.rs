@@ -1,7 +1,7 @@
 //! A checkpoint restores the same bits, or says why not and changes nothing.
 
 use backcast_core::{Key, Real, Slot, State, StateError, fingerprint, under};
-use backcast_nn::{Act, Adam, CheckpointError, Disk, Init, Local, Mlp, Store, UNFINISHED, load, replace, save};
+use backcast_nn::{Activation, Adam, CheckpointError, Disk, Init, Local, Mlp, Store, UNFINISHED, load, replace, save};
 use std::{collections::BTreeMap, path::Path};
 
 /// A net and its optimiser.
@@ -14,7 +14,7 @@ struct Learner {
 impl Learner {
     fn new(hidden: usize, seed: u64) -> Self {
         let mut store = Store::default();
-        let net = Mlp::new(&mut store, "net", &[3, hidden, 1], 2, Act::Relu, Init::FanIn, Key::new(seed));
+        let net = Mlp::new(&mut store, "net", &[3, hidden, 1], 2, Activation::Relu, Init::FanIn, Key::new(seed));
         let adam = Adam::new(net.range(), 1e-2);
         Self { store, net, adam }
     }

@@ -2,7 +2,7 @@
 #![cfg_attr(feature = "f64", allow(clippy::unnecessary_cast, reason = "`as f64` does something in single precision"))]
 
 use backcast_core::Key;
-use backcast_nn::{Act, Gaussian, Real, Shape, Store, TanhGaussian, Var, expectile_loss, soft_clamp};
+use backcast_nn::{Activation, Gaussian, Real, Shape, Store, TanhGaussian, Var, expectile_loss, soft_clamp};
 
 type F = for<'t> fn(&[Var<'t>]) -> Var<'t>;
 
@@ -82,20 +82,20 @@ fn pairs() -> Vec<Pair> {
     vec![
         normal("layer norm", &[small], |x| x[0].layer_norm_cols(), |x| layer_norm(x[0])),
         normal("layer norm of wide rows", &[wide], |x| x[0].layer_norm_cols(), |x| layer_norm(x[0])),
-        normal("linear, identity", &layer, |x| x[0].linear(x[1], x[2], Act::Identity), affine),
-        normal("linear, relu", &layer, |x| x[0].linear(x[1], x[2], Act::Relu), |x| relu(affine(x))),
+        normal("linear, identity", &layer, |x| x[0].linear(x[1], x[2], Activation::Identity), affine),
+        normal("linear, relu", &layer, |x| x[0].linear(x[1], x[2], Activation::Relu), |x| relu(affine(x))),
         normal(
             "linear, relu, a row of bias for every three rows",
             &[[1, 6, 3], [2, 3, 131], [2, 2, 131]],
-            |x| x[0].linear(x[1], x[2], Act::Relu),
+            |x| x[0].linear(x[1], x[2], Activation::Relu),
             |x| relu(x[0].matmul(x[1], false, false) + x[2].repeat_rows(3)),
         ),
-        normal("linear, leaky relu", &layer, |x| x[0].linear(x[1], x[2], Act::LeakyRelu), |x| leaky(affine(x))),
-        normal("linear, tanh", &layer, |x| x[0].linear(x[1], x[2], Act::Tanh), |x| tanh(affine(x))),
+        normal("linear, leaky relu", &layer, |x| x[0].linear(x[1], x[2], Activation::LeakyRelu), |x| leaky(affine(x))),
+        normal("linear, tanh", &layer, |x| x[0].linear(x[1], x[2], Activation::Tanh), |x| tanh(affine(x))),
         normal(
             "linear, swish",
             &layer,
-            |x| x[0].linear(x[1], x[2], Act::Swish),
+            |x| x[0].linear(x[1], x[2], Activation::Swish),
             |x| {
                 let y = affine(x);
                 y * sigmoid(y)

@@ -3,7 +3,7 @@
 #![cfg_attr(feature = "f64", allow(clippy::unnecessary_cast, reason = "`as f64` does something in single precision"))]
 
 use backcast_core::{Key, Real};
-use backcast_nn::{Act, Init, Mlp, Precision, Store, amx_available};
+use backcast_nn::{Activation, Init, Mlp, Precision, Store, amx_available};
 use ndarray::Array2;
 
 fn net(precision: Precision) -> (Store, Mlp, Array2<Real>) {
@@ -11,7 +11,7 @@ fn net(precision: Precision) -> (Store, Mlp, Array2<Real>) {
     Key::new(1).normal(&mut x);
     let mut store = Store::default();
     store.arena_mut().set_precision(precision);
-    let net = Mlp::new(&mut store, "net", &[30, 130, 130, 2], 3, Act::Tanh, Init::FanIn, Key::new(2));
+    let net = Mlp::new(&mut store, "net", &[30, 130, 130, 2], 3, Activation::Tanh, Init::FanIn, Key::new(2));
     (store, net, Array2::from_shape_vec((200, 30), x).expect("a matrix"))
 }
 

@@ -1,7 +1,7 @@
 //! What a tape promises besides numbers: who receives gradients, what is kept, and what is refused.
 
 use backcast_core::{Key, Real, State, fingerprint};
-use backcast_nn::{Act, Adam, Arena, Init, Linear, Mlp, Shape, Store, Tape, Var};
+use backcast_nn::{Activation, Adam, Arena, Init, Linear, Mlp, Shape, Store, Tape, Var};
 use ndarray::Array2;
 use std::cell::RefCell;
 
@@ -12,7 +12,7 @@ fn inputs(rows: usize, cols: usize, name: &str) -> Array2<Real> {
 }
 
 fn net(store: &mut Store, name: &str, dims: &[usize]) -> Mlp {
-    Mlp::new(store, name, dims, 2, Act::Tanh, Init::FanIn, Key::new(3).name(name))
+    Mlp::new(store, name, dims, 2, Activation::Tanh, Init::FanIn, Key::new(3).name(name))
 }
 
 /// The bits of one net's parameters.
@@ -155,7 +155,7 @@ fn one_tensor_in_two_shapes_receives_both_gradients() {
 #[test]
 fn one_member_alone_is_the_same_member() {
     let mut store = Store::default();
-    let net = Mlp::new(&mut store, "net", &[5, 40, 3], 3, Act::Swish, Init::FanIn, Key::new(3));
+    let net = Mlp::new(&mut store, "net", &[5, 40, 3], 3, Activation::Swish, Init::FanIn, Key::new(3));
     let x = inputs(70, 5, "x");
     let [mut together, mut alone, mut both] = [(); 3].map(|()| vec![Real::NAN; net.range().len()]);
     for member in 0..3 {
@@ -220,7 +220,7 @@ fn gradients_at_zero_norm_are_zero() {
 #[test]
 fn a_batch_without_rows_gives_zero_gradients() {
     let mut store = Store::default();
-    let net = Mlp::new(&mut store, "net", &[130, 8, 1], 2, Act::Relu, Init::FanIn, Key::new(3));
+    let net = Mlp::new(&mut store, "net", &[130, 8, 1], 2, Activation::Relu, Init::FanIn, Key::new(3));
     let mut gradient = vec![Real::NAN; store.len()];
     let tape = store.tape();
     let loss = net.forward(tape.input(Array2::zeros((0, 130)).view())).square().sum();
@@ -316,7 +316,7 @@ fn shapes_that_do_not_fit_are_named() {
         ("·", &["[1, 2, 3]", "[2, 2, 4]"], |[x, _, z]| x * z),
         ("min", &["[1, 2, 3]", "[1, 4, 3]"], |[x, y, _]| x.min(y)),
         ("matmul", &["[1, 2, 3]", "[1, 4, 3]"], |[x, y, _]| x.matmul(y, false, false)),
-        ("linear", &["[1, 2, 3]", "[1, 4, 3]"], |[x, y, _]| x.linear(y, y, Act::Relu)),
+        ("linear", &["[1, 2, 3]", "[1, 4, 3]"], |[x, y, _]| x.linear(y, y, Activation::Relu)),
         ("cat", &["[1, 2, 1]", "[1, 4, 1]"], |[x, y, _]| x.cat(y)),
         ("sum_to", &["[1, 2, 3]", "[1, 4, 3]"], |[x, y, _]| x.sum_to(y.shape())),
         ("spread", &["[1, 2, 3]", "[1, 4, 3]"], |[x, y, _]| x.spread(y.shape())),
@@ -354,7 +354,7 @@ fn values_of_two_tapes_do_not_mix() {
 fn layer_norm_standardises_rows_and_members_alike() {
     let mut store = Store::default();
     let net =
-        Mlp::new(&mut store, "net", &[5, 32, 32, 1], 3, Act::Relu, Init::FanIn, Key::new(1)).with_layer_norm(true);
+        Mlp::new(&mut store, "net", &[5, 32, 32, 1], 3, Activation::Relu, Init::FanIn, Key::new(1)).with_layer_norm(true);
     let tape = store.tape();
     let x = tape.normal(Shape::new(1, 7, 5), Key::new(2)) * 30.0;
     let y = (x * 10.0 + 3.0).layer_norm_cols();

@@ -2,7 +2,7 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 use backcast_core::{Key, Real, State, fingerprint, under};
-use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store, amx_available, polyak};
+use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, amx_available, polyak};
 use ndarray::Array2;
 
 /// A few steps of nets large enough that products fork: 2·384·128·128 multiply–adds a layer.
@@ -21,7 +21,7 @@ fn train(precision: Precision, threads: usize, parallel: bool) -> u64 {
     let mut store = Store::default();
     store.arena_mut().set_parallel(parallel);
     store.arena_mut().set_precision(precision);
-    let net = Mlp::new(&mut store, "net", &[20, hidden, hidden, hidden, 1], 2, Act::Relu, Init::FanIn, Key::new(6));
+    let net = Mlp::new(&mut store, "net", &[20, hidden, hidden, hidden, 1], 2, Activation::Relu, Init::FanIn, Key::new(6));
     let target = net.duplicate(&mut store, "target");
     let adam = Adam::new(net.range(), 1e-3);
     let mut run = Run(store, adam);

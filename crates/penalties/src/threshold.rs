@@ -1,7 +1,7 @@
 //! Where doubt becomes ignorance: the detector of MOReL's pessimistic MDP, set from data.
 
 use crate::Penalty;
-use backcast_core::{Column, Columns, ConfigError, Direction, Dynamics, Key, Policy, Real};
+use backcast_core::{Column, Transitions, ConfigError, Direction, Dynamics, Key, Policy, Real};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -115,7 +115,7 @@ pub fn is_unknown(u: Real, threshold: Real) -> bool {
 ///
 /// # Panics
 /// If the model is an inverse one or the widths differ.
-pub fn measure(model: &mut dyn Dynamics, penalty: &mut dyn Penalty, data: &Columns, key: Key) -> Vec<Real> {
+pub fn measure(model: &mut dyn Dynamics, penalty: &mut dyn Penalty, data: &Transitions, key: Key) -> Vec<Real> {
     survey(model, penalty, data, None, key)
 }
 
@@ -126,7 +126,7 @@ pub fn measure(model: &mut dyn Dynamics, penalty: &mut dyn Penalty, data: &Colum
 pub fn measure_policy(
     model: &mut dyn Dynamics,
     penalty: &mut dyn Penalty,
-    data: &Columns,
+    data: &Transitions,
     policy: &mut dyn Policy,
     key: Key,
 ) -> Vec<Real> {
@@ -136,7 +136,7 @@ pub fn measure_policy(
 fn survey(
     model: &mut dyn Dynamics,
     penalty: &mut dyn Penalty,
-    data: &Columns,
+    data: &Transitions,
     mut policy: Option<&mut dyn Policy>,
     key: Key,
 ) -> Vec<Real> {
@@ -244,18 +244,18 @@ mod tests {
 
     const SPEC: Spec = Spec::new(1, 1);
 
-    fn log(rows: usize) -> Columns {
-        let mut log = Columns::new(SPEC);
-        (0..rows).for_each(|i| log.push(&[0.0], &[i as Real / rows as Real], 0.0, &[0.0], false));
-        log
+    fn dataset(rows: usize) -> Transitions {
+        let mut dataset = Transitions::new(SPEC);
+        (0..rows).for_each(|i| dataset.push(&[0.0], &[i as Real / rows as Real], 0.0, &[0.0], false));
+        dataset
     }
 
     #[test]
     fn a_hundred_thousand_rows_go_through_in_tiles() {
-        let (log, mut model) = (log(100_001), Pair::new(SPEC));
-        let u = measure(&mut model, &mut MaxPairwise::default(), &log, Key::new(1));
+        let (dataset, mut model) = (dataset(100_001), Pair::new(SPEC));
+        let u = measure(&mut model, &mut MaxPairwise::default(), &dataset, Key::new(1));
         assert_eq!((u.len(), model.largest), (100_001, TILE));
-        assert!((0..u.len()).all(|row| u[row] == log.row(Column::Act, row)[0]));
+        assert!((0..u.len()).all(|row| u[row] == dataset.row(Column::Act, row)[0]));
         let threshold = ThresholdRule::Quantile(0.99).threshold(&u).unwrap();
         assert!((threshold - 0.99).abs() < 1e-4, "{threshold}");
         let rate = halting_rate(&u, threshold);
@@ -264,8 +264,8 @@ mod tests {
 
     #[test]
     fn a_clone_is_measured_by_its_own_actions() {
-        let (log, mut model) = (log(5000), Pair::new(SPEC));
-        let mut ask = |size| measure_policy(&mut model, &mut MaxDeviation, &log, &mut Constant(size), Key::new(1));
+        let (dataset, mut model) = (dataset(5000), Pair::new(SPEC));
+        let mut ask = |size| measure_policy(&mut model, &mut MaxDeviation, &dataset, &mut Constant(size), Key::new(1));
         let (timid, bold) = (ask(0.5), ask(2.0));
         assert!(timid.len() == 5000 && timid.iter().all(|u| *u == 0.25) && bold.iter().all(|u| *u == 1.0));
         assert_eq!([&timid, &bold].map(|u| halting_rate(u, 0.5)), [0.0, 1.0]);
@@ -273,8 +273,8 @@ mod tests {
 
     #[test]
     fn outcomes_are_drawn_by_the_key_alone() {
-        let (log, mut model) = (log(TILE + 10), Pair::new(SPEC));
-        let mut ask = |key| measure(&mut model, &mut LogLikelihoodVariance, &log, Key::new(key));
+        let (dataset, mut model) = (dataset(TILE + 10), Pair::new(SPEC));
+        let mut ask = |key| measure(&mut model, &mut LogLikelihoodVariance, &dataset, Key::new(key));
         let (a, again, b) = (ask(1), ask(1), ask(2));
         assert_eq!(a, again);
         assert_ne!(a, b);

@@ -3,7 +3,7 @@
 //! A table of five returns per method is a *sample*, and small samples mislead. This crate turns raw returns into
 //! numbers that can be compared, and says how far each of them can be trusted:
 //!
-//! 1. [`Score`] puts returns of different tasks on one ruler (0 = a random policy, 100 = the reference policy). Means are
+//! 1. [`ReferenceScores`] puts returns of different tasks on one ruler (0 = a random policy, 100 = the reference policy). Means are
 //!    shifted and scaled; deviations are only scaled, so that a spread can never pick up an offset by mistake.
 //! 2. [`Scores`] holds one finished number per run, grouped by task, and [`Metric`] summarises them. The default summary is
 //!    the interquartile mean: the mean of the middle half, which a single lucky or crashed seed cannot move far.
@@ -21,12 +21,12 @@
 //!
 //! ```
 //! use backcast_core::Key;
-//! use backcast_stats::{Bootstrap, Metric, Score, Scores, interval, probability_of_improvement};
+//! use backcast_stats::{Bootstrap, Metric, ReferenceScores, Scores, interval, probability_of_improvement};
 //!
 //! // Returns of five seeds of two methods on one task, on the task's own ruler.
-//! let ruler = Score::new(23.85, 161.86);
-//! let ours = Scores::one_task(&[180.0, 172.5, 191.0, 30.0, 185.0].map(|r| ruler.mean(r)))?;
-//! let theirs = Scores::one_task(&[60.0, 75.0, 55.0, 66.0, 71.0].map(|r| ruler.mean(r)))?;
+//! let reference = ReferenceScores::new(23.85, 161.86);
+//! let ours = Scores::one_task(&[180.0, 172.5, 191.0, 30.0, 185.0].map(|r| reference.mean(r)))?;
+//! let theirs = Scores::one_task(&[60.0, 75.0, 55.0, 66.0, 71.0].map(|r| reference.mean(r)))?;
 //!
 //! // The crashed seed (30.0) is outside the middle half.
 //! let iqm = interval(&ours, Metric::Iqm, Bootstrap::default(), Key::new(0));
@@ -61,7 +61,7 @@ mod scores;
 mod spread;
 mod survival;
 
-pub use backcast_core::Score;
+pub use backcast_core::ReferenceScores;
 pub use bootstrap::{Bootstrap, Interval, interval};
 pub use compare::{probability_of_improvement, win_rate};
 pub use prediction::{prediction_interval, simultaneous_band};

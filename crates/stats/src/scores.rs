@@ -108,7 +108,7 @@ pub enum Metric {
     /// The median over tasks of the mean over runs.
     Median,
     /// *γ − mean(min(x, γ))*: how far runs stay below the target `γ`, with no credit for going past it. On the scale of
-    /// [`Score`](crate::Score) the usual target is 100.
+    /// [`ReferenceScores`](crate::ReferenceScores) the usual target is 100.
     OptimalityGap {
         /// The target.
         target: f64,

@@ -1,7 +1,7 @@
 //! Who learns from the logs, with what settings, and how one of them is tried.
 
-use super::logs::mean;
-use backcast::core::{Algorithm, Columns, ConfigError, Key, Learner, Policy, Real, Source, Spec};
+use super::datasets::mean;
+use backcast::core::{Algorithm, Transitions, ConfigError, Key, Learner, Policy, Real, Source, Spec};
 use backcast::data::{Normaliser, Scale};
 use backcast::envs::registry;
 use backcast::evaluate;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) repository: Repository,
-    pub(crate) rate: Option<Real>,
+    pub(crate) lr: Option<Real>,
     pub(crate) alpha: Option<Real>,
 }
 
@@ -73,7 +73,7 @@ impl Kind {
     ) -> Result<(Box<dyn Learner>, String), ConfigError> {
         let mut preset = Preset::of(settings.repository, Task::Spread, quality);
         preset.alpha = settings.alpha.unwrap_or(preset.alpha);
-        let own = |shared: Shared| Shared { rate: settings.rate.unwrap_or(shared.rate), ..shared };
+        let own = |shared: Shared| Shared { lr: settings.lr.unwrap_or(shared.lr), ..shared };
         match self {
             Self::Bc => made(bc::Config { shared: own(bc::Config::default().shared) }, spec, key),
             Self::Td3Bc => {
@@ -139,7 +139,7 @@ pub(crate) struct Training {
     pub(crate) updates: u64,
     pub(crate) batch: usize,
     /// Trials on the way, the last one included.
-    pub(crate) looks: u64,
+    pub(crate) evaluations: u64,
     /// Episodes of a trial.
     pub(crate) episodes: usize,
 }
@@ -147,26 +147,26 @@ pub(crate) struct Training {
 /// Updates and mean returns on the way.
 pub(crate) fn train(
     learner: &mut dyn Learner,
-    log: &Columns,
-    world: &str,
+    dataset: &Transitions,
+    environment: &str,
     how: Training,
     key: Key,
 ) -> anyhow::Result<Vec<(u64, f64)>> {
-    let normaliser = Normaliser::fit(log.batch().obs, Scale::Plus(1e-3));
-    let mut log = log.clone();
-    normaliser.apply_columns(&mut log);
-    let mut staging = Columns::new(log.spec()).with_next_actions(log.next_actions().is_some());
-    let every = (how.updates / how.looks).max(1);
+    let normaliser = Normaliser::fit(dataset.batch().obs, Scale::Plus(1e-3));
+    let mut dataset = dataset.clone();
+    normaliser.apply_to_transitions(&mut dataset);
+    let mut staging = Transitions::new(dataset.spec()).with_next_actions(dataset.next_actions().is_some());
+    let every = (how.updates / how.evaluations).max(1);
     let mut curve = Vec::new();
     for update in 1..=how.updates {
         let key = key.name("update").fold(update);
-        learner.update(log.sample(key.name("rows"), how.batch, &mut staging), key);
+        learner.update(dataset.sample(key.name("rows"), how.batch, &mut staging), key);
         if update % every == 0 || update == how.updates {
             let seen = Array2::zeros((0, 0));
             let mut policy = Standardised { learner, normaliser: &normaliser, seen };
             // The same starts for everybody.
             let tried = Key::new(0).name("cooperation").name("trial");
-            curve.push((update, mean(&evaluate(&mut policy, || registry::make(world), how.episodes, tried)?)));
+            curve.push((update, mean(&evaluate(&mut policy, || registry::make(environment), how.episodes, tried)?)));
         }
     }
     Ok(curve)

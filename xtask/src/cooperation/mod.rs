@@ -3,7 +3,7 @@
 //! Whatever is finished is kept in the folder and not done again.
 
 mod learners;
-mod logs;
+mod datasets;
 
 use crate::svg::{Rungs, ladder, standalone};
 use anyhow::{Context, bail};
@@ -13,7 +13,7 @@ use backcast::stats::interquartile_mean;
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
 use learners::{Kind, Settings, Training};
-use logs::{Made, Recipe, mean};
+use datasets::{Made, Recipe, mean};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::io::Write;
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     out: PathBuf,
     /// The world, of several agents
     #[arg(long, default_value = "spread-v0")]
-    world: String,
+    environment: String,
     /// Repetitions
     #[arg(long, default_value_t = 5)]
     seeds: u64,
@@ -44,13 +44,13 @@ pub(crate) struct Args {
     only: Vec<String>,
     /// Another learning rate than the settings'
     #[arg(long)]
-    rate: Option<f32>,
+    lr: Option<f32>,
     /// Another weight of the conservative penalty than the settings'
     #[arg(long)]
     alpha: Option<f32>,
     /// Make the logs and stop
     #[arg(long)]
-    logs: bool,
+    datasets: bool,
     /// Settings of CFCQL's authors instead of OMAR's
     #[arg(long)]
     retuned: bool,
@@ -63,7 +63,7 @@ pub(crate) struct Args {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Finished {
     learner: Kind,
-    log: String,
+    dataset: String,
     seed: u64,
     settings: String,
     training: Training,
@@ -72,8 +72,8 @@ struct Finished {
 }
 
 impl Finished {
-    fn is(&self, learner: Kind, log: &str, seed: u64, settings: &str, training: Training) -> bool {
-        (self.learner, self.log.as_str(), self.seed) == (learner, log, seed)
+    fn is(&self, learner: Kind, dataset: &str, seed: u64, settings: &str, training: Training) -> bool {
+        (self.learner, self.dataset.as_str(), self.seed) == (learner, dataset, seed)
             && self.settings == settings
             && self.training == training
     }
@@ -90,19 +90,19 @@ fn known_names(option: &str, given: &[String], names: &[&str]) -> anyhow::Result
 pub(crate) fn main(args: Args) -> anyhow::Result<()> {
     known_names("--from", &args.from, &Quality::ALL.map(|(name, _)| name))?;
     known_names("--only", &args.only, &Kind::ALL.map(|(kind, _)| kind.word()))?;
-    logs::agents(&args.world)?;
-    let folder = args.out.join(&args.world);
-    let made = logs::make(&Recipe::new(&args.world, args.quick), &folder)?;
+    datasets::agents(&args.environment)?;
+    let folder = args.out.join(&args.environment);
+    let made = datasets::make(&Recipe::new(&args.environment, args.quick), &folder)?;
     println!("{}", described(&made));
-    if args.logs {
+    if args.datasets {
         return Ok(());
     }
     let training = match args.quick {
-        true => Training { updates: 20, batch: 32, looks: 2, episodes: 5 },
-        false => Training { updates: args.updates, batch: args.batch, looks: 8, episodes: 100 },
+        true => Training { updates: 20, batch: 32, evaluations: 2, episodes: 5 },
+        false => Training { updates: args.updates, batch: args.batch, evaluations: 8, episodes: 100 },
     };
     let repository = if args.retuned { Repository::Cfcql } else { Repository::Omar };
-    let settings = Settings { repository, rate: args.rate, alpha: args.alpha };
+    let settings = Settings { repository, lr: args.lr, alpha: args.alpha };
     let all = results(&args, &folder, settings, training)?;
     println!("{}", table(&made, &all, last));
     println!(
@@ -130,7 +130,7 @@ fn described(made: &Made) -> String {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN);
     table.set_header(["log", "rows", "mean return", "score"]);
-    for ((name, _), (value, rows)) in Quality::ALL.iter().zip(&made.logs) {
+    for ((name, _), (value, rows)) in Quality::ALL.iter().zip(&made.datasets) {
         table.add_row([
             (*name).to_owned(),
             rows.to_string(),
@@ -141,7 +141,7 @@ fn described(made: &Made) -> String {
     let curve: Vec<String> = made.curve.iter().map(|(round, value)| format!("{round}: {value:.1}")).collect();
     format!(
         "{}: random {:.2}, expert {:.2}; medium after round {} of {}, {:.2}\n\n{table}\n\nonline, round: return: {}\n",
-        made.recipe.world,
+        made.recipe.environment,
         made.random,
         made.expert,
         made.medium_round,
@@ -179,7 +179,7 @@ fn results(args: &Args, folder: &Path, settings: Settings, training: Training) -
                 let rows = match read.entry((name, kind.next_actions())) {
                     std::collections::hash_map::Entry::Occupied(rows) => rows.into_mut(),
                     std::collections::hash_map::Entry::Vacant(empty) => {
-                        empty.insert(logs::read(folder, name, kind.next_actions())?)
+                        empty.insert(datasets::read(folder, name, kind.next_actions())?)
                     }
                 };
                 let (mut learner, text) = kind.build(settings, quality, rows.spec(), key.name("learner"))?;
@@ -188,8 +188,8 @@ fn results(args: &Args, folder: &Path, settings: Settings, training: Training) -
                     continue;
                 }
                 let begun = std::time::Instant::now();
-                let curve = learners::train(&mut *learner, rows, &args.world, training, key)?;
-                let done = Finished { learner: kind, log: name.to_owned(), seed, settings: text, training, curve };
+                let curve = learners::train(&mut *learner, rows, &args.environment, training, key)?;
+                let done = Finished { learner: kind, dataset: name.to_owned(), seed, settings: text, training, curve };
                 writeln!(file, "{}", backcast::json::to_string(&done)?).with_context(|| path.display().to_string())?;
                 let seconds = begun.elapsed().as_secs_f64();
                 println!("seed {seed}, {name}, {shown}: {:.2} in {seconds:.1} s", last(&done));
@@ -201,8 +201,8 @@ fn results(args: &Args, folder: &Path, settings: Settings, training: Training) -
 }
 
 /// Scores of a learner on a log, seed by seed.
-fn scores(made: &Made, all: &[Finished], kind: Kind, log: &str, of: &dyn Fn(&Finished) -> f64) -> Vec<f64> {
-    all.iter().filter(|f| f.learner == kind && f.log == log).map(|f| made.score(of(f))).collect()
+fn scores(made: &Made, all: &[Finished], kind: Kind, dataset: &str, of: &dyn Fn(&Finished) -> f64) -> Vec<f64> {
+    all.iter().filter(|f| f.learner == kind && f.dataset == dataset).map(|f| made.score(of(f))).collect()
 }
 
 /// Standard error of the mean.
@@ -217,8 +217,8 @@ fn table(made: &Made, all: &[Finished], of: impl Fn(&Finished) -> f64) -> Table 
     let names = Quality::ALL.map(|(name, _)| name);
     table.set_header(["learner"].into_iter().chain(names));
     for (kind, shown) in Kind::ALL {
-        let cells = names.map(|log| {
-            let values = scores(made, all, kind, log, &of);
+        let cells = names.map(|dataset| {
+            let values = scores(made, all, kind, dataset, &of);
             // Where only a part was asked for, the rest has no value.
             if values.is_empty() {
                 return "–".to_owned();
@@ -234,8 +234,8 @@ fn figure(made: &Made, all: &[Finished]) -> String {
     let names = Quality::ALL.map(|(name, _)| name);
     let shown = [Kind::Bc, Kind::Icq, Kind::MaCql, Kind::Omar, Kind::Macql, Kind::Cfcql];
     let line = |(at, kind): (usize, Kind)| {
-        let points = names.map(|log| {
-            let values = scores(made, all, kind, log, &last);
+        let points = names.map(|dataset| {
+            let values = scores(made, all, kind, dataset, &last);
             let (middle, aside) = (mean(&values), error(&values));
             (!values.is_empty()).then_some([middle, middle - aside, middle + aside])
         });
@@ -252,9 +252,9 @@ mod tests {
     use super::*;
 
     fn some(seed: u64) -> Finished {
-        let training = Training { updates: 80, batch: 4, looks: 4, episodes: 2 };
+        let training = Training { updates: 80, batch: 4, evaluations: 4, episodes: 2 };
         let curve = vec![(20, -4.0), (40, -3.0), (60, -2.0), (80, -1.5)];
-        Finished { learner: Kind::Omar, log: "medium".into(), seed, settings: "{}".into(), training, curve }
+        Finished { learner: Kind::Omar, dataset: "medium".into(), seed, settings: "{}".into(), training, curve }
     }
 
     #[test]
@@ -281,7 +281,7 @@ mod tests {
             medium_round: 1,
             medium: -3.0,
             curve: vec![],
-            logs: vec![],
+            datasets: vec![],
         };
         let part = [some(0), some(1)];
         let text = table(&made, &part, last).to_string();
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn every_learner_has_a_word_and_is_built_from_every_preset() {
-        let settings = Settings { repository: Repository::Omar, rate: Some(0.002), alpha: None };
+        let settings = Settings { repository: Repository::Omar, lr: Some(0.002), alpha: None };
         for (kind, _) in Kind::ALL {
             for (_, quality) in Quality::ALL {
                 let (learner, text) =

@@ -2,7 +2,7 @@
 
 use super::{Reading, Writing, advise, make_room};
 use anyhow::{Context, bail, ensure};
-use backcast::data::{self, Log, Options, ReadOptions, store::Stored};
+use backcast::data::{self, Dataset, Options, ReadOptions, store::Stored};
 use std::path::{Path, PathBuf};
 
 /// From where to where.
@@ -41,19 +41,19 @@ struct Converted<'a> {
 
 impl Convert {
     pub(super) fn main(self) -> anyhow::Result<()> {
-        let log = self.reading.read(&self.from_path)?;
+        let dataset = self.reading.read(&self.from_path)?;
         if self.transitions {
             // A limit that actions were pulled back to is the box they live in.
             let act_limit = self.reading.clip.unwrap_or(1.0) as _;
-            return transitions(&self.to, &log, &Options { act_limit, ..Options::default() });
+            return transitions(&self.to, &dataset, &Options { act_limit, ..Options::default() });
         }
-        self.writing.write_quietly(&self.to, &log)?;
+        self.writing.write_quietly(&self.to, &dataset)?;
         // Seeing is believing: what a program promises about files should not be taken from the program.
         let format = self.writing.format(&self.to)?;
         let options = ReadOptions { format: Some(format), ..ReadOptions::default() };
         let again = data::read(&self.to, &options).map_err(|e| advise(&self.to, e))?;
-        let unread = log.unread().to_vec();
-        let kept = if self.writing.without.is_empty() { log } else { log.without(&self.writing.without) };
+        let unread = dataset.unread().to_vec();
+        let kept = if self.writing.without.is_empty() { dataset } else { dataset.without(&self.writing.without) };
         let (before, after) = (kept.fingerprint(), again.fingerprint());
         ensure!(before == after, "{}: reads back differently, {after:016x} for {before:016x}", self.to.display());
         let converted = Converted {
@@ -77,10 +77,10 @@ impl Convert {
     }
 }
 
-fn transitions(to: &Path, log: &Log, options: &Options) -> anyhow::Result<()> {
-    let (dataset, report) = log.transitions(options)?;
+fn transitions(to: &Path, dataset: &Dataset, options: &Options) -> anyhow::Result<()> {
+    let (episodic, report) = dataset.transitions(options)?;
     make_room(to)?;
-    Stored::write(to, dataset.columns()).map_err(|e| advise(to, e))?;
+    Stored::write(to, episodic.transitions()).map_err(|e| advise(to, e))?;
     let stored = Stored::open(to).map_err(|e| advise(to, e))?;
     stored.verify().map_err(|e| advise(to, e))?;
     let dropped = report.rows - report.kept;
@@ -133,14 +133,14 @@ impl Split {
         let how = self.how()?;
         ensure!(self.part != self.rest, "the two parts need two names");
         [&self.part, &self.rest].into_iter().try_for_each(|path| self.writing.format(path).map(drop))?;
-        let log = self.reading.read(&self.file)?;
-        let parts = log.split(how).with_context(|| {
-            format!("{} has {} rows in {} episodes", self.file.display(), log.len(), log.episodes().len())
+        let dataset = self.reading.read(&self.file)?;
+        let parts = dataset.split(how).with_context(|| {
+            format!("{} has {} rows in {} episodes", self.file.display(), dataset.len(), dataset.episodes().len())
         })?;
         for (path, part) in [&self.part, &self.rest].into_iter().zip(&parts) {
             self.writing.write(path, part)?;
         }
-        let given_up = log.len() - parts[0].len() - parts[1].len();
+        let given_up = dataset.len() - parts[0].len() - parts[1].len();
         if given_up > 0 {
             println!(
                 "{given_up} rows are in neither: their stored next state was another episode's, and nothing would show it"

@@ -79,16 +79,16 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backcast::data::{Log, Row, WriteOptions, write};
+    use backcast::data::{Dataset, Row, WriteOptions, write};
 
     #[test]
     fn every_dataset_of_a_folder_is_found_once_with_its_format() {
         let folder = std::env::temp_dir().join(format!("backcast-list-{}", std::process::id()));
         std::fs::create_dir_all(folder.join("deeper")).unwrap();
-        let mut log = Log::new(1, 1, true);
-        log.push(Row { obs: &[0.0], act: &[0.0], reward: 0.0, terminal: true, timeout: false, next_obs: Some(&[1.0]) });
+        let mut dataset = Dataset::new(1, 1, true);
+        dataset.push(Row { obs: &[0.0], act: &[0.0], reward: 0.0, terminal: true, truncated: false, next_obs: Some(&[1.0]) });
         for (name, format) in [("a.hdf5", Format::D4rl), ("deeper/b.npz", Format::NeoRl), ("c", Format::Minari)] {
-            write(&folder.join(name), format, &log, &WriteOptions::default()).unwrap();
+            write(&folder.join(name), format, &dataset, &WriteOptions::default()).unwrap();
         }
         std::fs::write(folder.join("broken.npz"), "nothing").unwrap();
         std::fs::write(folder.join("notes.txt"), "nothing").unwrap();

@@ -4,7 +4,7 @@ mod convert;
 mod list;
 
 use anyhow::Context;
-use backcast::data::{self, Cuts, DataError, Format, Log, ReadOptions, WriteOptions, store::Stored};
+use backcast::data::{self, Truncations, DataError, Format, Dataset, ReadOptions, WriteOptions, store::Stored};
 use backcast::{DataConfig, envs, online, run};
 use clap::Subcommand;
 use std::io::Write;
@@ -93,8 +93,8 @@ struct Reading {
     #[arg(long, value_name = "FORMAT")]
     from: Option<Format>,
     /// Where it was cut: `recorded`, `jumps` (antmaze: where the position jumps), or a horizon such as 1000
-    #[arg(long, value_name = "CUTS", default_value = "recorded", value_parser = cuts)]
-    cuts: Cuts,
+    #[arg(long, value_name = "CUTS", default_value = "recorded", value_parser = truncations)]
+    truncations: Truncations,
     /// Pull actions back into ±LIMIT, as D4RL does with adroit's demonstrations
     #[arg(long, value_name = "LIMIT", value_parser = limit)]
     clip: Option<f32>,
@@ -115,11 +115,11 @@ struct Writing {
     repeat_final: bool,
 }
 
-fn cuts(text: &str) -> Result<Cuts, String> {
+fn truncations(text: &str) -> Result<Truncations, String> {
     match (text, text.parse()) {
-        ("recorded", _) => Ok(Cuts::Recorded),
-        ("jumps", _) => Ok(Cuts::Jumps),
-        (_, Ok(rows)) if rows > 0 => Ok(Cuts::Horizon(rows)),
+        ("recorded", _) => Ok(Truncations::Recorded),
+        ("jumps", _) => Ok(Truncations::Jumps),
+        (_, Ok(rows)) if rows > 0 => Ok(Truncations::Horizon(rows)),
         _ => Err("neither `recorded`, nor `jumps`, nor a number of rows".into()),
     }
 }
@@ -129,9 +129,9 @@ fn limit(text: &str) -> Result<f32, String> {
 }
 
 impl Reading {
-    fn read(&self, path: &Path) -> anyhow::Result<Log> {
+    fn read(&self, path: &Path) -> anyhow::Result<Dataset> {
         let clip_actions = self.clip.map(|limit| limit as _);
-        data::read(path, &ReadOptions { format: self.from, cuts: self.cuts, clip_actions }).map_err(|e| advise(path, e))
+        data::read(path, &ReadOptions { format: self.from, truncations: self.truncations, clip_actions }).map_err(|e| advise(path, e))
     }
 }
 
@@ -145,18 +145,18 @@ impl Writing {
     }
 
     /// Writes `log`, making folders on the way.
-    fn write_quietly(&self, path: &Path, log: &Log) -> anyhow::Result<()> {
+    fn write_quietly(&self, path: &Path, dataset: &Dataset) -> anyhow::Result<()> {
         let format = self.format(path)?;
         make_room(path)?;
         let options = WriteOptions { without: self.without.clone(), repeat_final: self.repeat_final };
-        data::write(path, format, log, &options).map_err(|e| advise(path, e))
+        data::write(path, format, dataset, &options).map_err(|e| advise(path, e))
     }
 
     /// The same, and says so.
-    fn write(&self, path: &Path, log: &Log) -> anyhow::Result<()> {
-        self.write_quietly(path, log)?;
+    fn write(&self, path: &Path, dataset: &Dataset) -> anyhow::Result<()> {
+        self.write_quietly(path, dataset)?;
         let format = self.format(path)?;
-        println!("{}: {format}, {} rows, {} episodes", path.display(), log.len(), log.episodes().len());
+        println!("{}: {format}, {} rows, {} episodes", path.display(), dataset.len(), dataset.episodes().len());
         Ok(())
     }
 }
@@ -207,9 +207,9 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
         Command::Convert(convert) => convert.main()?,
         Command::Split(split) => split.main()?,
         Command::Card { file, reading, name, out } => {
-            let log = reading.read(&file)?;
+            let dataset = reading.read(&file)?;
             let stem = file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
-            let card = data::card::card(&name.unwrap_or(stem), &log);
+            let card = data::card::card(&name.unwrap_or(stem), &dataset);
             match out {
                 Some(out) => std::fs::write(&out, card).with_context(|| out.display().to_string())?,
                 None => std::io::stdout().lock().write_all(card.as_bytes())?,
@@ -219,15 +219,15 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
             use backcast::envs::maze2d::generate::Quirks;
             let quirks = if clean { Quirks::Clean } else { Quirks::Published };
             let config = DataConfig { rows, seed, noise, quirks, ..DataConfig::default() };
-            let (mut log, how) = match online::Recipe::named(&task) {
+            let (mut dataset, how) = match online::Recipe::named(&task) {
                 Some((recipe, quality)) => {
                     let recipe = online::Recipe { seed, steps: steps.unwrap_or(recipe.steps), ..recipe };
-                    let how = match envs::registry::simulator(&recipe.world) {
-                        Some(release) => format!("SAC online in {}, MuJoCo {release}, seed {seed}", recipe.world),
-                        None => format!("SAC online in {}, seed {seed}", recipe.world),
+                    let how = match envs::registry::simulator(&recipe.environment) {
+                        Some(release) => format!("SAC online in {}, MuJoCo {release}, seed {seed}", recipe.environment),
+                        None => format!("SAC online in {}, seed {seed}", recipe.environment),
                     };
                     match crate::online::generate(&recipe, quality, rows, &out)? {
-                        Some(log) => (log, how),
+                        Some(dataset) => (dataset, how),
                         None => {
                             println!("Interrupted. The runs are saved; give the same command to go on.");
                             return Ok(ExitCode::from(crate::exit::INTERRUPTED));
@@ -236,9 +236,9 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
                 }
                 None => (run::generate(&task, &config)?, format!("{rows} rows, seed {seed}, noise {noise}")),
             };
-            log.set_note("task", &task);
-            log.set_note("generated", how);
-            writing.write(&out, &log)?;
+            dataset.set_note("task", &task);
+            dataset.set_note("generated", how);
+            writing.write(&out, &dataset)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -280,10 +280,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cuts_and_limits_are_read_from_words() {
-        assert_eq!(cuts("recorded"), Ok(Cuts::Recorded));
-        assert_eq!((cuts("jumps"), cuts("1000")), (Ok(Cuts::Jumps), Ok(Cuts::Horizon(1000))));
-        assert!(cuts("0").is_err() && cuts("often").is_err() && limit("0").is_err() && limit("nan").is_err());
+    fn truncations_and_limits_are_read_from_words() {
+        assert_eq!(truncations("recorded"), Ok(Truncations::Recorded));
+        assert_eq!((truncations("jumps"), truncations("1000")), (Ok(Truncations::Jumps), Ok(Truncations::Horizon(1000))));
+        assert!(truncations("0").is_err() && truncations("often").is_err() && limit("0").is_err() && limit("nan").is_err());
         assert_eq!(limit("1"), Ok(1.0));
     }
 

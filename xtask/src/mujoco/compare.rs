@@ -18,7 +18,7 @@ const SCRIPT: &str = include_str!("gymnasium.py");
 pub(crate) struct Args {
     /// The worlds, by our names
     #[arg(default_values = ["hopper-v4", "hopper-v5", "halfcheetah-v5", "walker2d-v5", "reacher-v5", "ant-v4"])]
-    worlds: Vec<String>,
+    environments: Vec<String>,
     /// A policy that `cargo xtask data generate` saved, for the first world, beside uniformly random actions
     #[arg(long, value_name = "DIR")]
     policy: Option<PathBuf>,
@@ -44,7 +44,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<()> {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN);
     table.set_header(["world", "policy", "ours", "Gymnasium", "apart, s.e."]);
-    for (i, name) in args.worlds.iter().enumerate() {
+    for (i, name) in args.environments.iter().enumerate() {
         let spec = envs::make(name)?.spec();
         let mut policies: Vec<(&str, Box<dyn Policy>)> = vec![("random", Box::new(Uniform(spec)))];
         if let Some(folder) = args.policy.as_ref().filter(|_| i == 0) {
@@ -55,9 +55,9 @@ pub(super) fn main(args: Args) -> anyhow::Result<()> {
             let here = evaluate(&mut *policy, || envs::make(name), args.episodes, key.name("ours"))?;
             let served = || Served::start(&args.python, name, spec, 1000).map(|w| Box::new(w) as Box<dyn Env + Send>);
             let mut there = Vec::new();
-            let mut world = served()?;
+            let mut environment = served()?;
             for episode in 0..args.episodes {
-                there.push(episode_of(&mut *policy, &mut *world, key.name("theirs").fold(episode as u64)));
+                there.push(episode_of(&mut *policy, &mut *environment, key.name("theirs").fold(episode as u64)));
             }
             let ((a, se_a), (b, se_b)) = (mean(&here), mean(&there));
             let apart = (a - b) / se_a.hypot(se_b);
@@ -70,7 +70,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<()> {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN);
     table.set_header(["world", "ours, steps/s", "Gymnasium, steps/s", "ratio"]);
-    for name in &args.worlds {
+    for name in &args.environments {
         let (mut a, mut b) = (Vec::new(), Vec::new());
         for _ in 0..5 {
             a.push(race(&mut *envs::make(name)?, args.seconds));
@@ -120,20 +120,20 @@ fn median(values: &mut [f64]) -> f64 {
 }
 
 /// Steps per second under actions drawn before, resets included.
-fn race(world: &mut dyn Env, seconds: f64) -> f64 {
-    let spec = world.spec();
+fn race(environment: &mut dyn Env, seconds: f64) -> f64 {
+    let spec = environment.spec();
     let mut actions = vec![0.0; 4096 * spec.act];
     Key::new(0).uniform(-1.0, 1.0, &mut actions);
     let mut obs = vec![0.0; spec.obs];
     let (mut steps, mut episodes) = (0usize, 0);
-    world.reset(Key::new(1), &mut obs);
+    environment.reset(Key::new(1), &mut obs);
     let begin = Instant::now();
     while begin.elapsed().as_secs_f64() < seconds {
         for act in actions.chunks(spec.act).take(256) {
-            let step = world.step(act, &mut obs);
+            let step = environment.step(act, &mut obs);
             if step.terminated || step.truncated {
                 episodes += 1;
-                world.reset(Key::new(1).fold(episodes), &mut obs);
+                environment.reset(Key::new(1).fold(episodes), &mut obs);
             }
         }
         steps += 256;
@@ -141,15 +141,15 @@ fn race(world: &mut dyn Env, seconds: f64) -> f64 {
     steps as f64 / begin.elapsed().as_secs_f64()
 }
 
-fn episode_of(policy: &mut dyn Policy, world: &mut dyn Env, key: Key) -> f64 {
-    let spec = world.spec();
+fn episode_of(policy: &mut dyn Policy, environment: &mut dyn Env, key: Key) -> f64 {
+    let spec = environment.spec();
     let (mut obs, mut act, mut total) = (vec![0.0; spec.obs], vec![0.0; spec.act], 0.0);
-    world.reset(key.name("start"), &mut obs);
+    environment.reset(key.name("start"), &mut obs);
     for t in 0.. {
         let s = ArrayView2::from_shape((1, obs.len()), &obs).expect("one row");
         let a = ArrayViewMut2::from_shape((1, act.len()), &mut act).expect("one row");
         policy.act(s, Some(key.name("act").fold(t)), a);
-        let step = world.step(&act, &mut obs);
+        let step = environment.step(&act, &mut obs);
         total += f64::from(step.reward);
         if step.terminated || step.truncated {
             break;
@@ -228,8 +228,8 @@ impl Env for Served {
     fn step(&mut self, act: &[Real], obs: &mut [Real]) -> Step {
         let action = act.iter().flat_map(|&a| f64::from(a).to_le_bytes());
         let question: Vec<u8> = std::iter::once(b's').chain(action).collect();
-        let [reward, ended, cut] = self.ask(&question, obs);
-        Step { reward: reward as Real, terminated: ended == 1.0, truncated: cut == 1.0 }
+        let [reward, ended, truncated] = self.ask(&question, obs);
+        Step { reward: reward as Real, terminated: ended == 1.0, truncated: truncated == 1.0 }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The summary of a sweep as one page: every point, and what each knob does.
 
-use super::summary::{ArmScores, PointSummary, Summary};
+use super::summary::{MethodScores, PointSummary, Summary};
 use crate::report::{PAGE, decimal};
 use crate::svg::{Row, STYLE, strip};
 use backcast::stats::{Spread, interquartile_mean};
@@ -66,7 +66,7 @@ fn effect(summary: &Summary, key: &str) -> Option<String> {
         let value = point.settings.get(key)?;
         let name = value.to_string();
         let number = value.as_float().or_else(|| value.as_integer().map(|n| n as f64));
-        let scores = point.arms.iter().flat_map(|arm| arm.scores.iter().copied());
+        let scores = point.methods.iter().flat_map(|method| method.scores.iter().copied());
         match groups.iter_mut().find(|(other, ..)| *other == name) {
             Some((.., all)) => all.extend(scores),
             None => groups.push((name, number, scores.collect())),
@@ -100,8 +100,8 @@ fn joined(groups: &[(String, Option<f64>, Vec<f64>)]) -> (String, Option<f64>, V
 }
 
 fn table(summary: &Summary) -> Markup {
-    let mut rows: Vec<(&PointSummary, &ArmScores)> =
-        summary.points.iter().flat_map(|point| point.arms.iter().map(move |arm| (point, arm))).collect();
+    let mut rows: Vec<(&PointSummary, &MethodScores)> =
+        summary.points.iter().flat_map(|point| point.methods.iter().map(move |method| (point, method))).collect();
     rows.sort_by(|(p, a), (q, b)| q.rung.cmp(&p.rung).then(b.iqm.total_cmp(&a.iqm)).then(p.point.cmp(&q.point)));
     let (halved, spreads) = (!summary.rungs.is_empty(), summary.spreads());
     let verdict = |point: usize| {
@@ -114,13 +114,13 @@ fn table(summary: &Summary) -> Markup {
                 th { "Point" } th.n { "IQM" } th.n { (Spread::heading(&spreads)) }
                 @if halved { th.n { "Rung" } th.n { "Criterion" } }
             } }
-            tbody { @for (point, arm) in rows { tr {
-                td { b { (point.point) } " " (arm.name)
+            tbody { @for (point, method) in rows { tr {
+                td { b { (point.point) } " " (method.name)
                     div.note { @for (key, value) in &point.settings { code { (key) " = " (value) } br; } }
-                    div.note.seeds { @for score in &arm.scores { span { (decimal(*score)) } " " } }
+                    div.note.seeds { @for score in &method.scores { span { (decimal(*score)) } " " } }
                 }
-                td.n { b { (decimal(arm.iqm)) } }
-                td.n { (arm.spread.among(&spreads)) }
+                td.n { b { (decimal(method.iqm)) } }
+                td.n { (method.spread.among(&spreads)) }
                 @if halved { td.n { (point.rung) } td.n { (verdict(point.point)) } }
             } } }
         } }
@@ -137,7 +137,7 @@ mod tests {
             settings: [("a.rate".to_owned(), toml::Value::from(*value))].into(),
             rung: 0,
             seeds: vec![0],
-            arms: vec![ArmScores {
+            methods: vec![MethodScores {
                 name: "arm".into(),
                 scores: vec![*value],
                 iqm: *value,
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn each_knob_has_a_figure_and_many_values_are_joined() {
+    fn each_hyperparameter_has_a_figure_and_many_values_are_joined() {
         let page = html(&summary(&[3.0, 1.0, 2.0]));
         assert!(page.contains("a.rate") && page.contains("viewport") && page.matches("<svg").count() == 1);
         let few = effect(&summary(&[3.0, 1.0, 2.0]), "a.rate").unwrap();

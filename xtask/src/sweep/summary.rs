@@ -39,12 +39,12 @@ pub(crate) struct PointSummary {
     /// The repetitions.
     pub(crate) seeds: Vec<u64>,
     /// The scores there.
-    pub(crate) arms: Vec<ArmScores>,
+    pub(crate) methods: Vec<MethodScores>,
 }
 
 /// The scores of one method at one point.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ArmScores {
+pub(crate) struct MethodScores {
     /// The arm.
     pub(crate) name: String,
     /// The final score of each repetition.
@@ -68,23 +68,23 @@ impl Summary {
         let summaries = points.iter().enumerate().map(|(number, point)| {
             let own = || entries.iter().filter(|entry| entry.point == number);
             let rung = own().map(|entry| entry.rung).max().unwrap_or(0);
-            let (mut seeds, mut arms): (Vec<u64>, Vec<(String, Vec<f64>)>) = Default::default();
+            let (mut seeds, mut methods): (Vec<u64>, Vec<(String, Vec<f64>)>) = Default::default();
             for entry in own().filter(|entry| entry.rung == rung) {
                 let path = folder.join(&entry.out).join("summary.json");
                 let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
                 let run: run::Summary = backcast::json::from_str(&text).with_context(|| path.display().to_string())?;
                 seeds.push(entry.seed);
-                for arm in run.arms {
-                    task.clone_from(&arm.task);
-                    match arms.iter_mut().find(|(name, _)| *name == arm.name) {
-                        Some((_, scores)) => scores.extend(arm.scores),
-                        None => arms.push((arm.name, arm.scores)),
+                for method in run.methods {
+                    task.clone_from(&method.task);
+                    match methods.iter_mut().find(|(name, _)| *name == method.name) {
+                        Some((_, scores)) => scores.extend(method.scores),
+                        None => methods.push((method.name, method.scores)),
                     }
                 }
             }
-            let arms = arms.into_iter().map(|(name, scores)| ArmScores::of(name, scores));
+            let methods = methods.into_iter().map(|(name, scores)| MethodScores::of(name, scores));
             let settings = point.iter().cloned().collect();
-            Ok(PointSummary { point: number, settings, rung, seeds, arms: arms.collect::<anyhow::Result<_>>()? })
+            Ok(PointSummary { point: number, settings, rung, seeds, methods: methods.collect::<anyhow::Result<_>>()? })
         });
         let points = summaries.collect::<anyhow::Result<Vec<_>>>()?;
         let (sweep, about) = (sweep.name.clone(), sweep.about.clone());
@@ -93,7 +93,7 @@ impl Summary {
 
     /// Those of all points and arms.
     pub(crate) fn spreads(&self) -> Vec<Spread> {
-        self.points.iter().flat_map(|point| &point.arms).map(|arm| arm.spread).collect()
+        self.points.iter().flat_map(|point| &point.methods).map(|method| method.spread).collect()
     }
 
     /// One row for each point and arm: those that came furthest first, among them the highest score first.
@@ -106,19 +106,19 @@ impl Summary {
         head.extend(halved.then_some(["rung", "criterion"]).into_iter().flatten());
         head.extend(["IQM", Spread::heading(&spreads), "each seed"]);
         table.set_header(&head);
-        let mut rows: Vec<(&PointSummary, &ArmScores)> =
-            self.points.iter().flat_map(|point| point.arms.iter().map(move |arm| (point, arm))).collect();
+        let mut rows: Vec<(&PointSummary, &MethodScores)> =
+            self.points.iter().flat_map(|point| point.methods.iter().map(move |method| (point, method))).collect();
         rows.sort_by(|(p, a), (q, b)| q.rung.cmp(&p.rung).then(b.iqm.total_cmp(&a.iqm)).then(p.point.cmp(&q.point)));
-        for (point, arm) in rows {
+        for (point, method) in rows {
             let settings: Vec<String> = point.settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
-            let mut cells = vec![point.point.to_string(), settings.join("\n"), arm.name.clone()];
+            let mut cells = vec![point.point.to_string(), settings.join("\n"), method.name.clone()];
             if halved {
                 let last = self.rungs.iter().rev().flatten().find(|verdict| verdict.point == point.point);
                 let value = last.and_then(|verdict| verdict.value).map_or("–".into(), |value| format!("{value:.3}"));
                 cells.extend([point.rung.to_string(), value]);
             }
-            let seeds: Vec<String> = arm.scores.iter().map(|s| format!("{s:.1}")).collect();
-            cells.extend([format!("{:.1}", arm.iqm), arm.spread.among(&spreads), seeds.join("  ")]);
+            let seeds: Vec<String> = method.scores.iter().map(|s| format!("{s:.1}")).collect();
+            cells.extend([format!("{:.1}", method.iqm), method.spread.among(&spreads), seeds.join("  ")]);
             table.add_row(cells);
         }
         for (column, name) in head.iter().enumerate() {
@@ -132,7 +132,7 @@ impl Summary {
     }
 }
 
-impl ArmScores {
+impl MethodScores {
     fn of(name: String, scores: Vec<f64>) -> anyhow::Result<Self> {
         let table = Scores::one_task(&scores).with_context(|| format!("the scores of {name}"))?;
         let spread = Spread::of(&table, Metric::Iqm, Key::new(0).name("summary"));
@@ -151,7 +151,7 @@ mod tests {
             settings: [("a.b".to_owned(), toml::Value::from(point as i64))].into(),
             rung,
             seeds: vec![0, 1],
-            arms: vec![ArmScores::of("arm".into(), vec![score, score + 1.0]).unwrap()],
+            methods: vec![MethodScores::of("arm".into(), vec![score, score + 1.0]).unwrap()],
         };
         let verdict = |point, value| Verdict { point, value };
         let summary = Summary {

@@ -8,11 +8,11 @@ const NAMES: [&str; 3] = ["BC, 'fewer' \"samples\" $HOME `id` \\ ;", "BC", "BC, 
 
 /// An experiment of two moments, with these arms.
 fn experiment(folder: &Path) -> PathBuf {
-    let arm = |name: &str| format!("[[arms]]\nname = {name:?}\n");
+    let method = |name: &str| format!("[[arms]]\nname = {name:?}\n");
     let text = format!(
         "name = 'x'\ntask = 'pendulum-v1'\nseeds = '0..1'\n[data]\nrows = 1000\n[algorithm]\nname = 'bc'\nhidden = [4]\n\
          [training]\nupdates = 4\nbatch = 4\neval_every = 2\neval_episodes = 1\nfinal_episodes = 1\n{}",
-        NAMES.map(arm).concat()
+        NAMES.map(method).concat()
     );
     let path = folder.join("x.toml");
     std::fs::write(&path, text).expect("written");
@@ -39,16 +39,16 @@ fn fields(text: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn arms_of_any_name_are_chosen_and_kept() {
+fn methods_of_any_name_are_chosen_and_kept() {
     let folder = tempfile::tempdir().expect("a folder");
     let (file, out) = (experiment(folder.path()), folder.path().join("run"));
-    let run = |arms: &[&str]| {
+    let run = |methods: &[&str]| {
         let mut command = xtask(&["run", &file.display().to_string(), "--out", &out.display().to_string()]);
-        command.args(arms.iter().flat_map(|arm| ["--arms", arm]));
+        command.args(methods.iter().flat_map(|method| ["--arms", method]));
         said(&command.output().expect("it starts"))
     };
     let list = format!("{}, BC", NAMES[0]);
-    for (arms, want) in [
+    for (methods, want) in [
         (&[NAMES[0]][..], &[0][..]),
         (&["BC, fewer"], &[2]),
         (&["BC,BC, fewer"], &[1, 2]),
@@ -56,8 +56,8 @@ fn arms_of_any_name_are_chosen_and_kept() {
         (&[&list], &[0, 1]),
         (&[], &[0, 1, 2]),
     ] {
-        let (code, text) = run(arms);
-        assert_eq!(code, Some(0), "{arms:?}: {text}");
+        let (code, text) = run(methods);
+        assert_eq!(code, Some(0), "{methods:?}: {text}");
         let all = fields(&std::fs::read_to_string(out.join("metrics.csv")).expect("metrics"));
         assert_eq!(all[0], ["arm", "seed", "update", "metric", "value"]);
         assert!(all.iter().all(|line| line.len() == 5), "{all:?}");
@@ -65,7 +65,7 @@ fn arms_of_any_name_are_chosen_and_kept() {
             all[1..].iter().map(|l| NAMES.iter().position(|name| *name == l[0]).expect("an arm")).collect();
         found.sort_unstable();
         found.dedup();
-        assert_eq!(found, want, "{arms:?}");
+        assert_eq!(found, want, "{methods:?}");
     }
     let (code, text) = run(&["BC, many"]);
     assert_eq!(code, Some(1), "{text}");

@@ -18,10 +18,10 @@ fn a_policy_is_exported_with_a_card() {
     assert!(text.contains("--arm: reverse, mopo"), "{text}");
 
     let loaded = experiment_of(&run).expect("an experiment");
-    for arm in &loaded.arms {
-        let name = |form: &str| out(&format!("{}.{form}", arm.name));
+    for method in &loaded.methods {
+        let name = |form: &str| out(&format!("{}.{form}", method.name));
         for form in ["safetensors", "onnx"] {
-            succeed(&mut xtask(&["export", &run_text, "--arm", &arm.name, "--to", form, "--out", &name(form)]));
+            succeed(&mut xtask(&["export", &run_text, "--arm", &method.name, "--to", form, "--out", &name(form)]));
             let card = std::fs::read_to_string(name(form) + ".md").expect("a card");
             for part in [
                 "pendulum-v1",
@@ -38,13 +38,13 @@ fn a_policy_is_exported_with_a_card() {
         }
         let bytes = std::fs::read(name("safetensors")).expect("a policy");
         let policy = ExportedPolicy::from_safetensors(&bytes).expect("a policy");
-        let mut agent = backcast::run::trained(&run, &loaded, arm, 0).expect("trained");
+        let mut agent = backcast::run::trained(&run, &loaded, method, 0).expect("trained");
         let obs = Array2::from_shape_fn((9, 3), |(i, j)| 2.0 * Key::new(1).fold(3 * i as u64 + j as u64).unit() - 1.0);
         let mut act = Array2::zeros((9, 1));
         agent.as_evaluated().act(obs.view(), None, act.view_mut());
         let answer = policy.answer(obs.view());
         let far = answer.action.iter().zip(&act).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(far < 1e-5, "{}: {far} apart", arm.name);
+        assert!(far < 1e-5, "{}: {far} apart", method.name);
     }
     let events = run.join("tensorboard/mopo-seed-0/events.out.tfevents.0.backcast");
     assert!(std::fs::metadata(events).expect("events").len() > 200);

@@ -114,10 +114,10 @@ fn essence(run: &Path) -> BTreeMap<String, Vec<u8>> {
 fn whole_checkpoints(run: &Path) -> usize {
     let Ok(experiment) = experiment_of(run) else { return 0 };
     let mut whole = 0;
-    for arm in &experiment.arms {
-        let folder = backcast::run::learner_folder(run, arm, 0);
+    for method in &experiment.methods {
+        let folder = backcast::run::learner_folder(run, method, 0);
         if folder.join("checkpoint.safetensors").exists() {
-            backcast::run::trained(run, &experiment, arm, 0).unwrap_or_else(|e| panic!("{e}"));
+            backcast::run::trained(run, &experiment, method, 0).unwrap_or_else(|e| panic!("{e}"));
             whole += 1;
         }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use backcast::core::Key;
-use backcast::data::{Format, Log, Row, WriteOptions, write};
+use backcast::data::{Format, Dataset, Row, WriteOptions, write};
 
 /// A learner on the pendulum's own log, and its file.
 fn pendulum(folder: &Path, rest: &str) -> String {
@@ -78,16 +78,16 @@ fn a_setting_that_is_no_number_is_refused_at_the_start() {
 }
 
 #[test]
-fn a_log_with_a_number_far_outside_is_told_where_it_has_it() {
+fn a_dataset_with_a_number_far_outside_is_told_where_it_has_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let (path, out) = (folder.path().join("outlier.npz"), folder.path().join("run"));
-    let (mut log, key) = (Log::new(3, 1, true), Key::new(1));
+    let (mut dataset, key) = (Dataset::new(3, 1, true), Key::new(1));
     let obs = |t: u64| [0, 1, 2].map(|i| if (t, i) == (5, 0) { 1e30 } else { key.fold(3 * t + i).unit() });
     for t in 0..400 {
-        let (reward, timeout) = (-key.name("reward").fold(t).unit(), t % 100 == 99);
-        log.push(Row { obs: &obs(t), act: &[0.5], reward, terminal: false, timeout, next_obs: Some(&obs(t + 1)) });
+        let (reward, truncated) = (-key.name("reward").fold(t).unit(), t % 100 == 99);
+        dataset.push(Row { obs: &obs(t), act: &[0.5], reward, terminal: false, truncated, next_obs: Some(&obs(t + 1)) });
     }
-    write(&path, Format::Npz, &log, &WriteOptions::default()).expect("written");
+    write(&path, Format::Npz, &dataset, &WriteOptions::default()).expect("written");
     let file = pendulum(folder.path(), "[algorithm]\nname = 'td3_bc'\nhidden = [8]\n");
     let (code, text) = run(&file, &out, &["--data", &path.display().to_string()]);
     assert_eq!(code, Some(5), "{text}");

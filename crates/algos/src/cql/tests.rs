@@ -3,8 +3,8 @@ use crate::combo::{Mu, Rho};
 use backcast_nn::Gaussian;
 use ndarray::Array2;
 
-fn rows(limit: Real) -> Columns {
-    let mut rows = Columns::new(Spec::new(2, 2).with_act_limit(limit));
+fn rows(limit: Real) -> Transitions {
+    let mut rows = Transitions::new(Spec::new(2, 2).with_act_limit(limit));
     for i in 0..64 {
         let mut x = [0.0; 6];
         Key::new(1).fold(i).normal(&mut x);
@@ -68,11 +68,11 @@ fn the_stacked_evaluation_is_the_plain_one() {
         (50, Model, Uniform),
         (1, Model, Policy),
     ] {
-        let log = rows(2.0);
-        let mut rows = Columns::new(log.spec());
-        (0..real).for_each(|i| rows.push_row(&log, i));
+        let dataset = rows(2.0);
+        let mut rows = Transitions::new(dataset.spec());
+        (0..real).for_each(|i| rows.push_row(&dataset, i));
         rows.begin_imagined();
-        (real..64).for_each(|i| rows.push_row(&log, i));
+        (real..64).for_each(|i| rows.push_row(&dataset, i));
         let (batch, key, lowered) = (rows.batch(), Key::new(6), Lowered { rho, mu });
         let config = Config { samples: 1, ..small() };
         let mut cql = config.lowering(lowered, rows.spec(), Key::new(5)).expect("a sound configuration");
@@ -122,7 +122,7 @@ fn the_multiplier_rises_where_the_gap_exceeds_its_threshold() {
 /// Where the log has a single action, the critics come to prefer it to all others.
 #[test]
 fn the_penalty_closes_the_gap() {
-    let mut rows = Columns::new(Spec::new(1, 1));
+    let mut rows = Transitions::new(Spec::new(1, 1));
     (0..64).for_each(|_| rows.push(&[0.0], &[0.5], 1.0, &[0.0], true));
     let gap = |weight| {
         let config = Config { weight, critic_rate: 3e-3, ..small() };
@@ -146,7 +146,7 @@ fn three_at_a_time_differ_by_their_number() {
 
 #[test]
 fn a_warm_start_clones() {
-    let mut rows = Columns::new(Spec::new(1, 1).with_act_limit(2.0));
+    let mut rows = Transitions::new(Spec::new(1, 1).with_act_limit(2.0));
     (0..64).for_each(|i| rows.push(&[0.0], &[-1.2 + 0.2 * (i % 3) as Real], -9.0, &[0.0], true));
     let config = Config { alpha: 1e-3, warm_start: Some(700), actor_rate: 3e-3, ..small() };
     let mut cql = config.build(rows.spec(), Key::new(8)).expect("a sound configuration");

@@ -3,7 +3,7 @@
 use super::Config;
 use crate::transition::sizes;
 use backcast_core::{Key, Real, Spec};
-use backcast_nn::{Act, Gaussian, Init, Mlp, Shape, Store, Var};
+use backcast_nn::{Activation, Gaussian, Init, Mlp, Shape, Store, Var};
 use std::ops::Range;
 
 /// (1)  π(u∣s) = N(μ(s), σ²), actions in units of their limit: a net for μ, and ln σ beside it.
@@ -19,7 +19,7 @@ pub(super) struct Actor {
 impl Actor {
     pub(super) fn new(store: &mut Store, spec: Spec, config: &Config, key: Key) -> Self {
         let dims = sizes(spec.obs, &config.hidden, spec.act);
-        let net = Mlp::new(store, "actor", &dims, 1, Act::Tanh, Init::FanIn, key);
+        let net = Mlp::new(store, "actor", &dims, 1, Activation::Tanh, Init::FanIn, key);
         let last = net.layers().last().expect("a net has a layer").range();
         store.params_mut()[last].iter_mut().for_each(|x| *x *= 0.01);
         let log_std = store.tensor("log_std", Shape::new(1, 1, spec.act), |x| x.fill(config.log_std));
@@ -53,7 +53,7 @@ impl Actor {
                 .map(|(at, shape)| tape.fill(shape, |out| out.copy_from_slice(&v[at.start - first..at.end - first])));
             let along = x.matmul(dw, false, false) + db;
             let along = dot.map_or(along, |dot| along + dot.matmul(tape.parameter(at.start, weight), false, false));
-            x = layer.forward(x, if i == last { Act::Identity } else { Act::Tanh });
+            x = layer.forward(x, if i == last { Activation::Identity } else { Activation::Tanh });
             dot = Some(if i == last { along } else { along * (-x.square() + 1.0) });
         }
         [x, dot.expect("a net has a layer")]

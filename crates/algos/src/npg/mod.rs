@@ -35,7 +35,7 @@ mod paths;
 mod tests;
 
 use crate::{
-    imagines::{Imagines, ModelBased, Rollouts, Units, World},
+    imagines::{Imagines, ModelBased, Rollouts, ObsScaler, WorldModel},
     morel::{Pessimism, visit_halt},
     transition::{check_hidden, check_rate, check_weight, sizes},
 };
@@ -43,11 +43,11 @@ use actor::Actor;
 use backcast_core::*;
 use backcast_dynamics::Ensemble;
 use backcast_imagination::{Halt, ImagineConfig, Imagined, Imaginer, Sampling, Sink, Summary};
-use backcast_nn::{Act, Adam, Init, Mlp, Precision, Shape, Store};
+use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Shape, Store};
 use backcast_penalties::{Penalty, is_unknown};
 use conjugate::{conjugate_gradients, dot};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
-use paths::{Alone, Paths, Starts};
+use paths::{SingleMember, Paths, Starts};
 use serde::{Deserialize, Serialize};
 
 /// Rows differentiated at once. Fixed, so that bits do not depend on anything else.
@@ -186,23 +186,23 @@ impl ModelBased for Config {
         check_weight("value_weight", self.value_weight)
     }
 
-    fn build_on(&self, mut world: World, key: Key) -> Result<Npg, ConfigError> {
+    fn build_on(&self, mut world_model: WorldModel, key: Key) -> Result<Npg, ConfigError> {
         self.check()?;
-        let initial = world.evidence.initial.take().filter(|rows| !rows.is_empty());
+        let initial = world_model.dataset_stats.initial.take().filter(|rows| !rows.is_empty());
         let why = "leaves paths that start where episodes do; give `Evidence::initial`, or 1 to start anywhere";
         ConfigError::unless(initial.is_some() || self.random_starts == 1.0, "random_starts", why)?;
-        let halt = self.pessimism.halt(&mut world, self.gamma, key.name("threshold"))?;
-        let spec = world.model.spec();
+        let halt = self.pessimism.halt(&mut world_model, self.gamma, key.name("threshold"))?;
+        let spec = world_model.model.spec();
         let mut store = Store::in_precision(self.precision);
         let actor = Actor::new(&mut store, spec, self, key);
         let dims = sizes(spec.obs, &self.value_hidden, 1);
-        let value = Mlp::new(&mut store, "value", &dims, 1, Act::Relu, Init::FanIn, key);
+        let value = Mlp::new(&mut store, "value", &dims, 1, Activation::Relu, Init::FanIn, key);
         let actor_adam = Adam::new(actor.net.range(), self.actor_rate);
         let value_adam = Adam::new(value.range(), self.value_rate);
         let value_adam = value.layers().fold(value_adam, |adam, layer| adam.with_l2(layer, self.value_weight));
         let members = match self.members {
-            Members::Every => (0..world.model.members()).collect(),
-            Members::Elites => world.model.elites().to_vec(),
+            Members::Every => (0..world_model.model.members()).collect(),
+            Members::Elites => world_model.model.elites().to_vec(),
         };
         // Where the cut is not absorbing doubt is measured all the same, but the model is followed.
         let halting = if self.absorbing { halt } else { Halt { threshold: Real::MAX, ..halt } };
@@ -213,12 +213,12 @@ impl ModelBased for Config {
             halt: Some(halting),
             ..ImagineConfig::default()
         };
-        let imaginer = Imaginer::new(config, world.termination, self.pessimism.penalty.build())?;
+        let imaginer = Imaginer::new(config, world_model.termination, self.pessimism.penalty.build())?;
         let chains = self.paths * members.len();
         let (horizon, sampling) = (self.horizon, self.sampling);
         let after = Rollouts { every: 1, starts: chains, horizon, keep: 1, real: 1.0, sampling };
         let cloning = Rollouts { every: self.warm_start.max(1), horizon: 1, ..after.clone() };
-        let World { model, units, .. } = world;
+        let WorldModel { model, obs_scaler, .. } = world_model;
         Ok(Npg {
             config: self.clone(),
             store,
@@ -229,9 +229,9 @@ impl ModelBased for Config {
             cloned: 0,
             halt,
             rollouts: [cloning, after],
-            chamber: Chamber {
+            rollout_state: RolloutState {
                 model,
-                units,
+                obs_scaler,
                 imaginer,
                 initial,
                 members,
@@ -246,11 +246,11 @@ impl ModelBased for Config {
 }
 
 /// The p-MDP and what it takes to ask it.
-struct Chamber {
+struct RolloutState {
     model: Ensemble,
-    units: Units,
+    obs_scaler: ObsScaler,
     imaginer: Imaginer<Box<dyn Penalty>>,
-    initial: Option<Columns>,
+    initial: Option<Transitions>,
     members: Vec<usize>,
     seen: Vec<Real>,
     clipped: Vec<Real>,
@@ -287,7 +287,7 @@ pub struct Npg {
     halt: Halt,
     /// While it clones, and after.
     rollouts: [Rollouts; 2],
-    chamber: Chamber,
+    rollout_state: RolloutState,
     paths: Paths,
     scratch: Scratch,
 }
@@ -297,7 +297,7 @@ struct Sampler<'a> {
     spec: Spec,
     actor: &'a Actor,
     store: &'a mut Store,
-    units: &'a Units,
+    obs_scaler: &'a ObsScaler,
     seen: &'a mut Vec<Real>,
 }
 
@@ -309,7 +309,7 @@ impl Policy for Sampler<'_> {
     fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
         self.seen.clear();
         self.seen.extend(obs.iter());
-        self.units.to_learner(self.seen);
+        self.obs_scaler.to_learner(self.seen);
         let seen = ArrayView2::from_shape(obs.dim(), self.seen.as_slice()).expect("dense");
         let pi = self.actor.at(self.store.tape().input(seen));
         let u = key.map_or(pi.mean, |key| pi.sample(key));
@@ -324,21 +324,21 @@ impl Imagines for Npg {
 
     // ANCHOR: imagine
     /// (1)  Paths of π in the p-MDP of every member. While it clones, one step of each.
-    fn imagine(&mut self, log: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
         let (horizon, limit) = (self.rollouts[self.is_warm() as usize].horizon, self.actor.limit);
-        let Self { store, actor, chamber, paths, config, halt, .. } = self;
-        let Chamber { model, units, imaginer, initial, members, seen, clipped, act } = chamber;
+        let Self { store, actor, rollout_state, paths, config, halt, .. } = self;
+        let RolloutState { model, obs_scaler, imaginer, initial, members, seen, clipped, act } = rollout_state;
         imaginer.config.horizon = horizon;
-        let starts = Starts { initial: initial.as_ref(), log, random: config.random_starts };
+        let starts = Starts { initial: initial.as_ref(), dataset, random: config.random_starts };
         let mut total = Summary::default();
         paths.clear();
         for (i, &member) in members.iter().enumerate() {
-            let mut policy = Sampler { spec: model.spec(), actor, store, units, seen };
-            let mut world = Alone { model, member: [member], clipped };
+            let mut policy = Sampler { spec: model.spec(), actor, store, obs_scaler, seen };
+            let mut world_model = SingleMember { model, member: [member], clipped };
             let mut stored = Summary::default();
             let mut take = |t: Imagined<'_>| {
                 let unknown = is_unknown(t.penalty, halt.threshold);
-                if paths.take(t, i * config.paths + t.chain, unknown, units) {
+                if paths.take(t, i * config.paths + t.chain, unknown, obs_scaler) {
                     stored.stored += 1;
                     stored.terminal += t.terminal as usize;
                     stored.halted += unknown as usize;
@@ -347,7 +347,7 @@ impl Imagines for Npg {
                     sink.take(Imagined { act: act.as_slice(), ..t });
                 }
             };
-            let own = imaginer.imagine(&mut world, &starts, &mut policy, key.fold(member as u64), &mut take);
+            let own = imaginer.imagine(&mut world_model, &starts, &mut policy, key.fold(member as u64), &mut take);
             total.started += own.started;
             total.not_finite += own.not_finite;
             total.stored += stored.stored;
@@ -403,7 +403,7 @@ impl Npg {
 
     // ANCHOR: fisher_product
     /// (4)  F·v = E[ Jᵀ·σ⁻²·(J·v) ] + damping·v for μ, (2 + damping)·v for ln σ
-    fn fisher_product(store: &mut Store, actor: &Actor, rows: &Columns, damping: Real, v: &[Real], out: &mut [Real]) {
+    fn fisher_product(store: &mut Store, actor: &Actor, rows: &Transitions, damping: Real, v: &[Real], out: &mut [Real]) {
         let nets = actor.net.range();
         let (mean, log_std) = out.split_at_mut(nets.len());
         mean.fill(0.0);
@@ -573,7 +573,7 @@ impl State for Npg {
         under("value_adam", &mut self.value_adam, f);
         f("cloned", Slot::Count(&mut self.cloned));
         visit_halt(&mut self.halt, f);
-        if let (true, Some(halting)) = (self.config.absorbing, &mut self.chamber.imaginer.config.halt) {
+        if let (true, Some(halting)) = (self.config.absorbing, &mut self.rollout_state.imaginer.config.halt) {
             *halting = self.halt;
         }
     }

@@ -1,25 +1,25 @@
 //! Whole trajectories of a policy in the pessimistic MDP of a model.
 
-use crate::imagines::Units;
+use crate::imagines::ObsScaler;
 use backcast_core::*;
 use backcast_dynamics::Ensemble;
 use backcast_imagination::Imagined;
 use ndarray::ArrayView2;
 
 /// One member of a model, and a world that clips actions: what the others say is asked only where it is doubted.
-pub(super) struct Alone<'a> {
+pub(super) struct SingleMember<'a> {
     pub(super) model: &'a mut Ensemble,
     pub(super) member: [usize; 1],
     pub(super) clipped: &'a mut Vec<Real>,
 }
 
-impl State for Alone<'_> {
+impl State for SingleMember<'_> {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         self.model.visit(f);
     }
 }
 
-impl Dynamics for Alone<'_> {
+impl Dynamics for SingleMember<'_> {
     fn spec(&self) -> Spec {
         self.model.spec()
     }
@@ -42,26 +42,26 @@ impl Dynamics for Alone<'_> {
 
 /// First states: a share of them of random rows of the log, the others of first observations of its episodes.
 pub(super) struct Starts<'a> {
-    pub(super) initial: Option<&'a Columns>,
-    pub(super) log: &'a dyn Source,
+    pub(super) initial: Option<&'a Transitions>,
+    pub(super) dataset: &'a dyn Source,
     pub(super) random: Real,
 }
 
 impl Source for Starts<'_> {
     fn spec(&self) -> Spec {
-        self.log.spec()
+        self.dataset.spec()
     }
 
     fn len(&self) -> usize {
-        self.log.len() + self.initial.map_or(0, Columns::len)
+        self.dataset.len() + self.initial.map_or(0, Transitions::len)
     }
 
-    fn sample_into(&self, key: Key, rows: usize, out: &mut Columns) {
+    fn sample_into(&self, key: Key, rows: usize, out: &mut Transitions) {
         let random = match self.initial {
             Some(_) => (rows as f64 * self.random as f64).round() as usize,
             None => rows,
         };
-        self.log.sample_into(key.name("random"), random, out);
+        self.dataset.sample_into(key.name("random"), random, out);
         if let Some(initial) = self.initial {
             initial.sample_into(key.name("initial"), rows - random, out);
         }
@@ -71,7 +71,7 @@ impl Source for Starts<'_> {
 /// Paths, step after step: all first steps of a member's paths, then all second steps …, member after member.
 pub(super) struct Paths {
     /// States as the policy sees them, and its actions in units of their limit, as drawn: not clipped.
-    pub(super) rows: Columns,
+    pub(super) rows: Transitions,
     /// The path of each row.
     pub(super) chain: Vec<usize>,
     /// The number of steps each path may have: fewer than the horizon where it was cut.
@@ -81,7 +81,7 @@ pub(super) struct Paths {
     /// What the value of each row's state should be.
     pub(super) target: Vec<Real>,
     carry: Vec<f64>,
-    raw: Columns,
+    raw: Transitions,
 }
 
 /// Steps that the released code leaves of a path, however soon it comes into the unknown.
@@ -92,13 +92,13 @@ impl Paths {
     pub(super) fn new(spec: Spec, chains: usize, horizon: usize) -> Self {
         let most = chains * horizon;
         Self {
-            rows: Columns::with_capacity(spec, most),
+            rows: Transitions::with_capacity(spec, most),
             chain: Vec::with_capacity(most),
             cut: vec![usize::MAX; chains],
             advantage: Vec::new(),
             target: Vec::new(),
             carry: Vec::new(),
-            raw: Columns::new(spec),
+            raw: Transitions::new(spec),
         }
     }
 
@@ -118,7 +118,7 @@ impl Paths {
     }
 
     /// Takes a transition of path `chain` unless that was cut before. `unknown` says whether it led into the unknown.
-    pub(super) fn take(&mut self, t: Imagined<'_>, chain: usize, unknown: bool, units: &Units) -> bool {
+    pub(super) fn take(&mut self, t: Imagined<'_>, chain: usize, unknown: bool, obs_scaler: &ObsScaler) -> bool {
         if t.step >= self.cut[chain] {
             return false;
         }
@@ -128,8 +128,8 @@ impl Paths {
         let limit = self.rows.spec().act_limit;
         self.raw.clear();
         self.raw.push(t.obs, t.act, t.reward, t.next_obs, t.terminal);
-        units.to_learner(self.raw.values_mut(Column::Obs));
-        units.to_learner(self.raw.values_mut(Column::NextObs));
+        obs_scaler.to_learner(self.raw.values_mut(Column::Obs));
+        obs_scaler.to_learner(self.raw.values_mut(Column::NextObs));
         self.raw.values_mut(Column::Act).iter_mut().for_each(|a| *a /= limit);
         self.rows.push_row(&self.raw, 0);
         self.chain.push(chain);

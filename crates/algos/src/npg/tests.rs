@@ -1,5 +1,5 @@
 use super::*;
-use crate::{imagines::Evidence, morel::Pay};
+use crate::{imagines::DatasetStats, morel::Pay};
 use backcast_dynamics::EnsembleConfig;
 use backcast_nn::Gaussian;
 use backcast_penalties::ThresholdRule;
@@ -9,29 +9,29 @@ use safetensors::SafeTensors;
 const POINT: Spec = Spec::new(1, 1).with_act_limit(2.0);
 
 /// A point that goes where it is pushed, x′ = x + a/10, and is paid for being near 0; a log of random pushes about it; a model of it.
-fn world(spread: Real) -> (Columns, World) {
-    let mut log = Columns::new(POINT);
+fn world_model(spread: Real) -> (Transitions, WorldModel) {
+    let mut dataset = Transitions::new(POINT);
     for i in 0..2000 {
         let mut x = [0.0; 2];
         Key::new(1).fold(i).uniform(-1.0, 1.0, &mut x);
         let (x, a) = (spread * x[0], 2.0 * x[1]);
-        log.push(&[x], &[a], 1.0 - x.abs(), &[x + 0.1 * a], false);
+        dataset.push(&[x], &[a], 1.0 - x.abs(), &[x + 0.1 * a], false);
     }
     let config = EnsembleConfig {
         members: 3,
         elites: 2,
         hidden: vec![24, 24],
-        decay: vec![0.0; 3],
-        learning_rate: 3e-3,
+        weight_decay: vec![0.0; 3],
+        lr: 3e-3,
         batch: 64,
         max_epochs: Some(40),
         ..Default::default()
     };
     let mut model = Ensemble::new(config, POINT, Direction::Forward, Key::new(2)).expect("sound");
-    model.fit(&log, Key::new(3), &mut |_| true).expect("finite rows");
-    let holdout = Some(model.holdout(&log, Key::new(3)));
-    let evidence = Evidence { holdout, initial: Some(log.clone()), least_reward: Some(0.0), ..Evidence::default() };
-    (log, World::new(model, never).with_evidence(evidence))
+    model.fit(&dataset, Key::new(3), &mut |_| true).expect("finite rows");
+    let holdout = Some(model.holdout(&dataset, Key::new(3)));
+    let dataset_stats = DatasetStats { holdout, initial: Some(dataset.clone()), least_reward: Some(0.0), ..DatasetStats::default() };
+    (dataset, WorldModel::new(model, never).with_dataset_stats(dataset_stats))
 }
 
 fn small() -> Config {
@@ -49,22 +49,22 @@ fn small() -> Config {
     }
 }
 
-fn iterate(npg: &mut Npg, log: &Columns, from: u64, to: u64) -> Vec<Metrics> {
-    let mut sunk = Columns::new(log.spec());
+fn iterate(npg: &mut Npg, dataset: &Transitions, from: u64, to: u64) -> Vec<Metrics> {
+    let mut sunk = Transitions::new(dataset.spec());
     let each = |i: u64| {
         let key = Key::new(5).fold(i);
         sunk.clear();
-        npg.imagine(log, key.name("imagination"), &mut sunk);
-        npg.update(log.rows(0, 8), key)
+        npg.imagine(dataset, key.name("imagination"), &mut sunk);
+        npg.update(dataset.rows(0, 8), key)
     };
     (from..to).map(each).collect()
 }
 
 /// The net has a shape of its own here, and a batch of rows to be asked about.
 fn tiny() -> (Npg, Vec<Real>) {
-    let (_, world) = world(1.0);
+    let (_, world_model) = world_model(1.0);
     let config = Config { hidden: vec![4, 3], ..small() };
-    let mut npg = config.build_on(world, Key::new(4)).expect("sound");
+    let mut npg = config.build_on(world_model, Key::new(4)).expect("sound");
     let mut x = vec![0.0; 3 * 37];
     Key::new(6).normal(&mut x);
     for (i, x) in x.chunks(3).enumerate() {
@@ -162,12 +162,12 @@ fn an_iteration_is_that_of_a_second_implementation() {
         data.data().chunks_exact(4).map(|x| f32::from_le_bytes(x.try_into().expect("four bytes")) as Real).collect()
     };
     let spec = Spec::new(3, 2).with_act_limit(2.0);
-    let model = EnsembleConfig { members: 2, elites: 1, hidden: vec![4], decay: vec![0.0; 2], ..Default::default() };
+    let model = EnsembleConfig { members: 2, elites: 1, hidden: vec![4], weight_decay: vec![0.0; 2], ..Default::default() };
     let model = Ensemble::new(model, spec, Direction::Forward, Key::new(1)).expect("sound");
-    let mut row = Columns::new(spec);
+    let mut row = Transitions::new(spec);
     row.push(&[0.0; 3], &[0.0; 2], 0.0, &[0.0; 3], false);
-    let evidence =
-        Evidence { holdout: Some(row.clone()), initial: Some(row), least_reward: Some(0.0), ..Evidence::default() };
+    let dataset_stats =
+        DatasetStats { holdout: Some(row.clone()), initial: Some(row), least_reward: Some(0.0), ..DatasetStats::default() };
     let config = Config {
         paths: 3,
         horizon: 7,
@@ -181,7 +181,7 @@ fn an_iteration_is_that_of_a_second_implementation() {
         value_batch: 1000,
         ..small()
     };
-    let mut npg = config.build_on(World::new(model, never).with_evidence(evidence), Key::new(2)).expect("sound");
+    let mut npg = config.build_on(WorldModel::new(model, never).with_dataset_stats(dataset_stats), Key::new(2)).expect("sound");
     npg.store.visit(&mut |name, slot| {
         let Slot::Tensor(_, values) = slot else { panic!("{name} is a tensor") };
         values.copy_from_slice(&tensor(&format!("params/{name}")));
@@ -214,10 +214,10 @@ fn an_iteration_is_that_of_a_second_implementation() {
 #[test]
 fn it_climbs_in_imagination() {
     for key in 4..8 {
-        let (log, world) = world(1.0);
+        let (dataset, world_model) = world_model(1.0);
         let config = Config { paths: 40, log_std: -1.0, min_log_std: -2.0, kl_bound: Some(0.03), ..small() };
-        let mut npg = config.build_on(world, Key::new(key)).expect("sound");
-        let metrics = iterate(&mut npg, &log, 0, 30);
+        let mut npg = config.build_on(world_model, Key::new(key)).expect("sound");
+        let metrics = iterate(&mut npg, &dataset, 0, 30);
         let of = |name: &str, i: usize| metrics[i].get(name).expect("a metric");
         let kl: Vec<Real> = (0..30).map(|i| of("kl", i)).collect();
         // gᵀx·α² = δ is twice the divergence, where F tells the whole story; where it does not, the step is halved.
@@ -238,16 +238,16 @@ fn a_key_gives_the_same_bits_on_any_threads_and_after_a_restart() {
     let run = |threads, key, restart: bool| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
         pool.install(|| {
-            let (log, own) = world(1.0);
+            let (dataset, own) = world_model(1.0);
             let config = Config { warm_start: 2, ..small() };
             let mut npg = config.build_on(own, Key::new(key)).expect("sound");
-            iterate(&mut npg, &log, 0, 3);
+            iterate(&mut npg, &dataset, 0, 3);
             if restart {
-                let mut other = config.build_on(world(1.0).1, Key::new(99)).expect("sound");
+                let mut other = config.build_on(world_model(1.0).1, Key::new(99)).expect("sound");
                 restore(&mut other, &snapshot(&mut npg)).expect("the same tensors");
                 npg = other;
             }
-            iterate(&mut npg, &log, 3, 5);
+            iterate(&mut npg, &dataset, 3, 5);
             fingerprint(&mut npg)
         })
     };
@@ -261,15 +261,15 @@ fn a_key_gives_the_same_bits_on_any_threads_and_after_a_restart() {
 #[test]
 fn paths_end_in_the_unknown_absorbed_or_cut() {
     let run = |absorbing| {
-        let (log, world) = world(0.3);
+        let (dataset, world_model) = world_model(0.3);
         let mut config = Config { absorbing, horizon: 40, ..small() };
         (config.pessimism.pay, config.pessimism.kappa) = (Pay::Once, Some(77.0));
-        let mut npg = config.build_on(world, Key::new(4)).expect("sound");
+        let mut npg = config.build_on(world_model, Key::new(4)).expect("sound");
         // Always to the right, far out of the box.
         let bias = npg.actor.net.range().end - 1;
         npg.store.params_mut()[bias] = 5.0;
-        let mut rows = Columns::new(POINT);
-        let summary = npg.imagine(&log, Key::new(8), &mut rows);
+        let mut rows = Transitions::new(POINT);
+        let summary = npg.imagine(&dataset, Key::new(8), &mut rows);
         assert_eq!((summary.started, summary.stored), (60, rows.len()), "{summary:?}");
         assert!(rows.values(Column::Act).iter().all(|a| a.abs() <= 2.0), "the world clips");
         assert!(npg.paths.rows.values(Column::Act).iter().any(|u| *u > 1.5), "the density is of what was drawn");
@@ -290,16 +290,16 @@ fn paths_end_in_the_unknown_absorbed_or_cut() {
 
 #[test]
 fn paths_start_where_episodes_do_or_anywhere() {
-    let starts = |random_starts, initial: Option<Columns>| {
-        let (log, mut world) = world(1.0);
-        world.evidence.initial = initial;
+    let starts = |random_starts, initial: Option<Transitions>| {
+        let (dataset, mut world_model) = world_model(1.0);
+        world_model.dataset_stats.initial = initial;
         let config = Config { random_starts, horizon: 1, paths: 40, ..small() };
-        let mut npg = config.build_on(world, Key::new(4))?;
-        let mut rows = Columns::new(POINT);
-        npg.imagine(&log, Key::new(9), &mut rows);
+        let mut npg = config.build_on(world_model, Key::new(4))?;
+        let mut rows = Transitions::new(POINT);
+        npg.imagine(&dataset, Key::new(9), &mut rows);
         Ok::<_, ConfigError>(rows.values(Column::Obs).iter().filter(|x| **x == 0.123).count())
     };
-    let mut first = Columns::new(POINT);
+    let mut first = Transitions::new(POINT);
     first.push(&[0.123], &[0.0], 0.0, &[0.0], false);
     assert_eq!(starts(0.0, Some(first.clone())), Ok(120));
     assert_eq!(starts(0.25, Some(first.clone())), Ok(90));
@@ -311,22 +311,22 @@ fn paths_start_where_episodes_do_or_anywhere() {
 #[test]
 fn cloning_comes_first() {
     let spec = Spec::new(1, 1).with_act_limit(2.0);
-    let (_, world) = world(1.0);
-    let mut log = Columns::new(spec);
+    let (_, world_model) = world_model(1.0);
+    let mut dataset = Transitions::new(spec);
     for i in 0..256 {
         let x = Key::new(10).fold(i).unit() * 2.0 - 1.0;
-        log.push(&[x], &[1.6 * x], 0.0, &[0.0], false);
+        dataset.push(&[x], &[1.6 * x], 0.0, &[0.0], false);
     }
     let config = Config { warm_start: 400, actor_rate: 1e-2, ..small() };
-    let mut npg = config.build_on(world, Key::new(4)).expect("sound");
+    let mut npg = config.build_on(world_model, Key::new(4)).expect("sound");
     assert_eq!(npg.rollouts().map(|how| (how.every, how.horizon)), Some((400, 1)));
     let mut loss = Vec::new();
     for step in 0..400 {
-        loss.push(npg.update(log.batch(), Key::new(11).fold(step)).get("cloning_loss").expect("it clones"));
+        loss.push(npg.update(dataset.batch(), Key::new(11).fold(step)).get("cloning_loss").expect("it clones"));
     }
     assert!(loss[399] < 1e-3 && loss[0] > 0.1, "{} to {}", loss[0], loss[399]);
     assert_eq!(npg.rollouts().map(|how| (how.every, how.horizon)), Some((1, 25)));
-    assert_eq!(npg.update(log.batch(), Key::new(12)).iter().count(), 0, "nothing was imagined");
+    assert_eq!(npg.update(dataset.batch(), Key::new(12)).iter().count(), 0, "nothing was imagined");
 }
 
 /// Without a key it acts with μ, clipped; samples lie about that.

@@ -22,7 +22,7 @@ mod ensemble;
 mod rambo;
 mod rollout;
 mod transitions;
-mod world;
+mod world_model;
 
 pub use backcast_nn::parity::{Compared, Fixture, Kind, ParityError, Tensor};
 pub use differences::{Difference, by_choice};
@@ -34,8 +34,8 @@ use crate::{
 use backcast_core::*;
 use backcast_nn::Arena;
 use backcast_nn::parity::{BETA1, Subject, replay as replay_updates, replaying};
-use transitions::{Transitions, columns_of};
-use world::OfWorld;
+use transitions::{RecordedColumns, columns_of};
+use world_model::OfWorldModel;
 
 /// A learner whose draws can be replaced by recorded ones.
 pub trait Replayed: Learner {
@@ -102,7 +102,7 @@ where
     A::Learner: Replayed + 'static,
 {
     let config: A = serde_json::from_str(&fixture.config).map_err(|e| fixture.note("config", e.to_string()))?;
-    let learner = config.build_on(fixture.world()?, Key::new(0));
+    let learner = config.build_on(fixture.world_model()?, Key::new(0));
     Ok(Box::new(learner.map_err(|e| fixture.note("config", e.to_string()))?))
 }
 
@@ -115,7 +115,7 @@ type BuildSubject = fn(&Fixture) -> Result<Box<dyn Subject>, ParityError>;
 /// A learner and its batches.
 struct Taught {
     learner: Box<dyn Replayed>,
-    batches: Vec<Columns>,
+    batches: Vec<Transitions>,
     inputs: Vec<String>,
 }
 
@@ -145,7 +145,7 @@ impl Subject for Taught {
 fn learn(
     fixture: &Fixture,
     learner: &mut dyn Replayed,
-    batch: &Columns,
+    batch: &Transitions,
     update: usize,
 ) -> Result<Metrics, ParityError> {
     replaying(
@@ -177,7 +177,7 @@ pub fn replay(fixture: &Fixture) -> Result<Vec<Compared>, ParityError> {
             let batches = fixture.columns("batch", learner.needs_next_actions())?;
             let mut inputs = columns_of("batch", learner.needs_next_actions());
             if MODEL_BASED.iter().any(|(known, _)| *known == name) {
-                inputs.extend(fixture.paths_of_world()?);
+                inputs.extend(fixture.paths_of_world_model()?);
             }
             replay_updates(fixture, &mut Taught { learner, batches, inputs })
         }

@@ -1,9 +1,9 @@
 //! RAMBO: in each update a step of its model on recorded transitions and rows of the log, then one of its policy on a batch.
 
-use super::transitions::{Transitions, columns_of};
+use super::transitions::{RecordedColumns, columns_of};
 use super::{Fixture, ParityError, Subject, ensemble::shared_out, learn};
 use crate::{
-    imagines::{ModelBased, World},
+    imagines::{ModelBased, WorldModel},
     rambo::{self, Rambo},
 };
 use backcast_core::*;
@@ -23,11 +23,11 @@ struct Config {
 
 struct Players {
     learner: Rambo,
-    batches: Vec<Columns>,
+    batches: Vec<Transitions>,
     /// What the policy met in the model.
-    played: Vec<Columns>,
+    played: Vec<Transitions>,
     /// What the model sees of the log, those of each member after those of the one before.
-    log: Vec<Columns>,
+    dataset: Vec<Transitions>,
 }
 
 pub(super) fn build(fixture: &Fixture) -> Result<Box<dyn Subject>, ParityError> {
@@ -36,17 +36,17 @@ pub(super) fn build(fixture: &Fixture) -> Result<Box<dyn Subject>, ParityError> 
     let members = model.members;
     let model =
         Ensemble::new(model, fixture.spec, Direction::Forward, Key::new(0)).map_err(|e| complain(e.to_string()))?;
-    let learner = rambo.build_on(World::new(model, never), Key::new(0)).map_err(|e| complain(e.to_string()))?;
-    let [batches, played, log] = ["batch", "played", "log"].map(|folder| fixture.columns(folder, false));
-    let (batches, played, log) = (batches?, played?, log?);
-    shared_out(fixture, &log, members)?;
-    for (folder, columns) in [("played", &played), ("log", &log)] {
+    let learner = rambo.build_on(WorldModel::new(model, never), Key::new(0)).map_err(|e| complain(e.to_string()))?;
+    let [batches, played, dataset] = ["batch", "played", "log"].map(|folder| fixture.columns(folder, false));
+    let (batches, played, dataset) = (batches?, played?, dataset?);
+    shared_out(fixture, &dataset, members)?;
+    for (folder, columns) in [("played", &played), ("log", &dataset)] {
         if columns.len() != batches.len() {
             let why = format!("{} updates, and {} of `batch`", columns.len(), batches.len());
             return Err(fixture.note(folder, why));
         }
     }
-    Ok(Box::new(Players { learner, batches, played, log }))
+    Ok(Box::new(Players { learner, batches, played, dataset }))
 }
 
 impl Subject for Players {
@@ -63,7 +63,7 @@ impl Subject for Players {
     }
 
     fn update(&mut self, fixture: &Fixture, update: usize) -> Result<Metrics, ParityError> {
-        self.learner.oppose(&self.log[update], &self.played[update]);
+        self.learner.oppose(&self.dataset[update], &self.played[update]);
         learn(fixture, &mut self.learner, &self.batches[update], update)
     }
 }

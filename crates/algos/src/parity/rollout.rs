@@ -1,6 +1,6 @@
 //! Steps of a roll-out with recorded actions, members and noise.
 
-use super::transitions::{Transitions, columns_of};
+use super::transitions::{RecordedColumns, columns_of};
 use super::{Compared, Fixture, Kind, ParityError, Tensor};
 use backcast_core::*;
 use backcast_dynamics::{Ensemble, EnsembleConfig};
@@ -23,7 +23,7 @@ struct Config {
 }
 
 /// The rows that chains start from, in order.
-struct InOrder<'a>(&'a Columns);
+struct InOrder<'a>(&'a Transitions);
 
 impl Source for InOrder<'_> {
     fn spec(&self) -> Spec {
@@ -34,7 +34,7 @@ impl Source for InOrder<'_> {
         self.0.len()
     }
 
-    fn sample_into(&self, _: Key, rows: usize, out: &mut Columns) {
+    fn sample_into(&self, _: Key, rows: usize, out: &mut Transitions) {
         (0..rows).for_each(|row| out.push_row(self.0, row));
     }
 }

@@ -1,18 +1,18 @@
 //! The rows of a fixture as transitions.
 
 use super::{Fixture, ParityError, Tensor};
-use backcast_core::{Columns, Real, Spec};
+use backcast_core::{Transitions, Real, Spec};
 
 /// What a fixture of transitions holds beside parameters and draws.
-pub(super) trait Transitions {
+pub(super) trait RecordedColumns {
     /// That a learner can be made for the spec.
     fn check_spec(&self) -> Result<(), ParityError>;
 
     /// The transitions in `folder`, some rows for each update; with the action recorded at the next state if `next_actions`.
-    fn columns(&self, folder: &str, next_actions: bool) -> Result<Vec<Columns>, ParityError>;
+    fn columns(&self, folder: &str, next_actions: bool) -> Result<Vec<Transitions>, ParityError>;
 }
 
-impl Transitions for Fixture {
+impl RecordedColumns for Fixture {
     fn check_spec(&self) -> Result<(), ParityError> {
         let Spec { obs, act, act_limit } = self.spec;
         match obs > 0 && act > 0 && act_limit > 0.0 && act_limit.is_finite() {
@@ -23,7 +23,7 @@ impl Transitions for Fixture {
         }
     }
 
-    fn columns(&self, folder: &str, next_actions: bool) -> Result<Vec<Columns>, ParityError> {
+    fn columns(&self, folder: &str, next_actions: bool) -> Result<Vec<Transitions>, ParityError> {
         let Spec { obs: width, act, .. } = self.spec;
         let missing = || ParityError::Missing { file: self.file.clone(), tensor: format!("{folder}/obs") };
         let obs = self.tensors.get(&format!("{folder}/obs")).ok_or_else(missing)?;
@@ -43,7 +43,7 @@ impl Transitions for Fixture {
             of.values[i * cols..][..cols].iter().map(|&x| x as Real).collect()
         };
         let batch = |update: usize| {
-            let mut columns = Columns::new(self.spec).with_next_actions(next_actions);
+            let mut columns = Transitions::new(self.spec).with_next_actions(next_actions);
             for i in update * rows..(update + 1) * rows {
                 if self.real == Some(columns.len()) {
                     columns.begin_imagined();

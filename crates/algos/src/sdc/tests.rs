@@ -1,53 +1,53 @@
 use super::*;
-use crate::imagines::Evidence;
+use crate::imagines::DatasetStats;
 use backcast_dynamics::EnsembleConfig;
 use backcast_nn::Store;
 use ndarray::Array2;
 
 /// On a line, where an action is a step. `steps` of any kind for the model; the learner's log goes to 0 from anywhere in ±½.
-fn log(steps: bool) -> Columns {
-    let mut log = Columns::new(Spec::new(1, 1).with_act_limit(2.0));
+fn dataset(steps: bool) -> Transitions {
+    let mut dataset = Transitions::new(Spec::new(1, 1).with_act_limit(2.0));
     for i in 0..600 {
         let mut x = [0.0; 2];
         Key::new(1).fold(i).uniform(-1.5, 1.5, &mut x);
         match steps {
-            true => log.push(&x[..1], &x[1..], 0.0, &[x[0] + x[1]], false),
-            false => log.push(&[x[0] / 3.0], &[-x[0] / 3.0], 0.0, &[0.02 * x[1]], false),
+            true => dataset.push(&x[..1], &x[1..], 0.0, &[x[0] + x[1]], false),
+            false => dataset.push(&[x[0] / 3.0], &[-x[0] / 3.0], 0.0, &[0.02 * x[1]], false),
         }
     }
-    log
+    dataset
 }
 
-fn world() -> World {
+fn world_model() -> WorldModel {
     let config = EnsembleConfig {
         members: 3,
         elites: 2,
         hidden: vec![16],
-        decay: vec![0.0; 2],
-        learning_rate: 1e-2,
+        weight_decay: vec![0.0; 2],
+        lr: 1e-2,
         max_epochs: Some(30),
         ..Default::default()
     };
-    let steps = log(true);
+    let steps = dataset(true);
     let mut model = Ensemble::new(config, steps.spec(), Direction::Forward, Key::new(2)).expect("sound");
     model.fit(&steps, Key::new(3), &mut |_| true).expect("a fit");
-    World::new(model, never).with_evidence(Evidence { holdout: Some(log(false)), ..Evidence::default() })
+    WorldModel::new(model, never).with_dataset_stats(DatasetStats { holdout: Some(dataset(false)), ..DatasetStats::default() })
 }
 
 /// SAC: nothing but what is to be tested holds the policy to the log.
 fn small() -> Config {
     let cql = cql::Config { hidden: vec![32], actor_rate: 3e-3, weight: 0.0, samples: 0, ..cql::Config::default() };
-    let transition = TransitionVaeConfig { hidden: vec![16], learning_rate: 3e-3, ..TransitionVaeConfig::default() };
+    let transition = TransitionVaeConfig { hidden: vec![16], lr: 3e-3, ..TransitionVaeConfig::default() };
     Config { beta: 0.3, width: Some(0.1), mmd_samples: 4, warm_up: 300, transition, cql, ..Config::default() }
 }
 
 fn trained(config: &Config, updates: u64) -> (Sdc, Metrics) {
-    let (log, mut staging) = (log(false), Columns::new(Spec::new(1, 1).with_act_limit(2.0)));
-    let mut sdc = config.build_on(world(), Key::new(4)).expect("a sound configuration");
+    let (dataset, mut staging) = (dataset(false), Transitions::new(Spec::new(1, 1).with_act_limit(2.0)));
+    let mut sdc = config.build_on(world_model(), Key::new(4)).expect("a sound configuration");
     let mut metrics = Metrics::default();
     for step in 0..updates {
         let key = Key::new(5).fold(step);
-        metrics = sdc.update(log.sample(key.name("batch"), 64, &mut staging), key);
+        metrics = sdc.update(dataset.sample(key.name("batch"), 64, &mut staging), key);
     }
     (sdc, metrics)
 }
@@ -78,11 +78,11 @@ fn the_distance_of_equal_samples_is_nothing_and_grows_as_they_part() {
 /// Through the model, its units, the samples and the kernel, against central differences.
 #[test]
 fn the_slope_in_the_actions_is_that_of_finite_differences() {
-    let units = Units::new(&[0.3], &[0.7]);
-    let mut sdc = small().build_on(World { units, ..world() }, Key::new(4)).expect("a sound configuration");
-    let log = log(false);
-    let mut rows = Columns::new(log.spec());
-    (0..3).for_each(|i| rows.push_row(&log, i));
+    let obs_scaler = ObsScaler::new(&[0.3], &[0.7]);
+    let mut sdc = small().build_on(WorldModel { obs_scaler, ..world_model() }, Key::new(4)).expect("a sound configuration");
+    let dataset = dataset(false);
+    let mut rows = Transitions::new(dataset.spec());
+    (0..3).for_each(|i| rows.push_row(&dataset, i));
     sdc.draw(rows.batch(), Key::new(7));
     let mut actions = sdc.work.actions.clone();
     assert_eq!(actions.len(), 3 * 4);
@@ -116,7 +116,7 @@ fn the_multiplier_rises_where_the_distance_exceeds_its_threshold() {
 
 /// Beyond where the log has been, at ±0.9, the policy goes back; before the correction begins it does not know.
 #[test]
-fn beside_the_log_the_policy_goes_back() {
+fn beside_the_dataset_the_policy_goes_back() {
     let off = |warm_up| {
         let config = Config { warm_up, alpha_rate: 0.0, threshold: Some(0.0), ..small() };
         let (mut sdc, _) = trained(&config, 1200);
@@ -133,7 +133,7 @@ fn beside_the_log_the_policy_goes_back() {
 
 /// The threshold is what the log's own actions keep to, and then stays.
 #[test]
-fn the_threshold_is_a_quantile_of_the_log_s_own_distance() {
+fn the_threshold_is_a_quantile_of_the_dataset_s_own_distance() {
     let at = |quantile, updates| {
         let config = Config { quantile, warm_up: 5, calibration: 10, ..small() };
         trained(&config, updates).0.eta
@@ -145,14 +145,14 @@ fn the_threshold_is_a_quantile_of_the_log_s_own_distance() {
 
     // By hand, of one batch.
     let config = Config { quantile: 0.5, warm_up: 0, ..small() };
-    let mut sdc = config.build_on(world(), Key::new(4)).expect("a sound configuration");
-    let log = log(false);
-    let mut rows = Columns::new(log.spec());
-    (0..3).for_each(|i| rows.push_row(&log, i));
+    let mut sdc = config.build_on(world_model(), Key::new(4)).expect("a sound configuration");
+    let dataset = dataset(false);
+    let mut rows = Transitions::new(dataset.spec());
+    (0..3).for_each(|i| rows.push_row(&dataset, i));
     sdc.draw(rows.batch(), Key::new(8));
     let own = sdc.work.actions.clone();
     sdc.calibrate(rows.batch());
-    let recorded: Vec<Real> = (0..3).flat_map(|i| [log.row(Column::Act, i)[0]; 4]).collect();
+    let recorded: Vec<Real> = (0..3).flat_map(|i| [dataset.row(Column::Act, i)[0]; 4]).collect();
     sdc.deviation(&recorded);
     let mut distances = sdc.work.distances.clone();
     distances.sort_unstable_by(Real::total_cmp);
@@ -172,7 +172,7 @@ fn the_transition_model_is_fitted_first_and_rests_then() {
 
 #[test]
 fn the_width_is_the_median_of_pairs() {
-    let mut rows = Columns::new(Spec::new(2, 1));
+    let mut rows = Transitions::new(Spec::new(2, 1));
     assert_eq!(median_width(&rows, Kernel::Gaussian), 4.0);
     for x in [[0.0, 0.0], [1.0, 0.0], [0.0, 3.0], [4.0, 4.0]] {
         rows.push(&[9.0; 2], &[0.0], 0.0, &x, false);
@@ -181,14 +181,14 @@ fn the_width_is_the_median_of_pairs() {
     assert_eq!(median_width(&rows, Kernel::Laplacian), 7.0);
     assert_eq!(median_width(&rows, Kernel::Gaussian), 25.0);
     // Standardised states, which nobody has to show: the median of squares is a little below their mean.
-    let mut normal = Columns::new(Spec::new(8, 1));
+    let mut normal = Transitions::new(Spec::new(8, 1));
     for i in 0..2000 {
         let mut x = [0.0; 8];
         Key::new(9).fold(i).normal(&mut x);
         normal.push(&x, &[0.0], 0.0, &x, false);
     }
     for kernel in [Kernel::Gaussian, Kernel::Laplacian] {
-        let ratio = median_width(&normal, kernel) / median_width(&Columns::new(normal.spec()), kernel);
+        let ratio = median_width(&normal, kernel) / median_width(&Transitions::new(normal.spec()), kernel);
         assert!((0.85..1.02).contains(&ratio), "{kernel:?}: {ratio}");
     }
 }

@@ -1,12 +1,12 @@
 use super::{BETA1, Divergence, Guard, Implicit, Nets, SdmGan, Work};
 use crate::{
     bear::Kernel,
-    imagines::{Imagination, ModelBased, Rollouts, World},
+    imagines::{Imagination, ModelBased, Rollouts, WorldModel},
     transition::{check_hidden, check_rate, check_shared, check_weight, sizes},
 };
 use backcast_core::*;
 use backcast_imagination::ImagineConfig;
-use backcast_nn::{Act, Adam, Init, Mlp, Precision, Store};
+use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store};
 use backcast_penalties::NoPenalty;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -41,7 +41,7 @@ pub struct Config {
     /// Weight λ of the smaller target critic against the larger.
     pub lambda: Real,
     /// Rewards are held so many deviations beyond the log's smallest and greatest; they stay as they are where nobody gave
-    /// these as [`Evidence`](crate::imagines::Evidence).
+    /// these as [`DatasetStats`](crate::imagines::DatasetStats).
     pub reward_margin: Real,
     /// The size from which on a next value counts as 0.
     pub value_bound: Real,
@@ -167,14 +167,14 @@ impl ModelBased for Config {
         check_hidden("hidden", &self.hidden)
     }
 
-    fn build_on(&self, world: World, key: Key) -> Result<SdmGan, ConfigError> {
+    fn build_on(&self, world_model: WorldModel, key: Key) -> Result<SdmGan, ConfigError> {
         ModelBased::check(self)?;
-        let spec = world.model.spec();
+        let spec = world_model.model.spec();
         let mut store = Store::in_precision(self.precision);
         let noise = self.noise_dim.unwrap_or((spec.obs / 2).clamp(1, 10));
         let mut net = |name: &str, inputs, members, outputs| {
             let dims = sizes(inputs, &self.hidden, outputs);
-            Mlp::new(&mut store, name, &dims, members, Act::LeakyRelu, Init::FanIn, key)
+            Mlp::new(&mut store, name, &dims, members, Activation::LeakyRelu, Init::FanIn, key)
         };
         let actor = Implicit { net: net("actor", spec.obs + noise, 1, spec.act), noise, limit: spec.act_limit };
         let critic = net("critic", spec.obs + spec.act, 2, 1);
@@ -186,15 +186,15 @@ impl ModelBased for Config {
         let actor_adam = slow(actor.net, self.actor_rate);
         let discriminator_adam = discriminator.map(|net| slow(net, self.discriminator_rate));
         let critic_adam = Adam::new(critic.range(), self.critic_rate);
-        let known = &world.evidence;
+        let known = &world_model.dataset_stats;
         let rewards = match (known.least_reward, known.greatest_reward, known.reward_std) {
             (Some(least), Some(greatest), Some(std)) => {
                 (least - self.reward_margin * std, greatest + self.reward_margin * std)
             }
             _ => (Real::NEG_INFINITY, Real::INFINITY),
         };
-        let termination = world.termination;
-        let imagination = Imagination::new(world, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
+        let termination = world_model.termination;
+        let imagination = Imagination::new(world_model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
         Ok(SdmGan {
             config: self.clone(),
             store,

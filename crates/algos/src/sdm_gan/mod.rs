@@ -221,10 +221,10 @@ impl SdmGan {
         weights.clear();
         weights.extend(rows.iter().map(|row| 1.0 - batch.terminal[[row, 0]]));
 
-        let Imagination { model, units, .. } = &mut self.imagination;
+        let Imagination { model, obs_scaler, .. } = &mut self.imagination;
         asked.clear();
         asked.extend_from_slice(states);
-        units.to_model(asked);
+        obs_scaler.to_model(asked);
         let view = |x| ArrayView2::from_shape((n, x_width(x, n)), x).expect("dense");
         let said = model.predict_elites([view(asked), view(taken)]);
         let elites = said.mean.len_of(Axis(0));
@@ -242,7 +242,7 @@ impl SdmGan {
             let ends = (self.termination)(s, a, s2);
             weights.push(if ends { 0.0 } else { weights[row] });
         }
-        units.to_learner(&mut states[n * obs..]);
+        obs_scaler.to_learner(&mut states[n * obs..]);
         let total = weights.iter().sum::<Real>();
         weights.iter_mut().filter(|w| **w > 0.0).for_each(|w| *w /= total);
 
@@ -354,10 +354,10 @@ impl Imagines for SdmGan {
 
     // ANCHOR: imagine
     /// (9)  h steps of π from states of the log, rewarded as the model says
-    fn imagine(&mut self, log: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
         let Self { store, nets, imagination, .. } = self;
         let mut policy = Acting { spec: imagination.model.spec(), store, actor: nets.actor };
-        imagination.roll(&mut policy, log, key, sink)
+        imagination.roll(&mut policy, dataset, key, sink)
     }
     // ANCHOR_END: imagine
 }

@@ -58,10 +58,10 @@ impl Parts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backcast_core::{Columns, Spec};
+    use backcast_core::{Transitions, Spec};
 
     fn parts(real: usize, imagined: usize) -> Parts {
-        let mut rows = Columns::new(Spec::new(1, 1));
+        let mut rows = Transitions::new(Spec::new(1, 1));
         (0..real).for_each(|_| rows.push(&[0.0], &[0.0], 0.0, &[0.0], false));
         rows.begin_imagined();
         (0..imagined).for_each(|_| rows.push(&[0.0], &[0.0], 0.0, &[0.0], false));

@@ -1,18 +1,18 @@
 use super::*;
 use crate::{
     bear::Kernel,
-    imagines::{Evidence, ModelBased, Units, World},
+    imagines::{DatasetStats, ModelBased, ObsScaler, WorldModel},
 };
 use backcast_dynamics::{Ensemble, EnsembleConfig};
-use backcast_nn::{Act, Init};
+use backcast_nn::{Activation, Init};
 use ndarray::Array2;
 
 const SPEC: Spec = Spec::new(2, 2).with_act_limit(2.0);
 const ROWS: usize = 48;
 const REAL: usize = 30;
 
-fn rows() -> Columns {
-    let mut rows = Columns::new(SPEC);
+fn rows() -> Transitions {
+    let mut rows = Transitions::new(SPEC);
     for i in 0..ROWS {
         if i == REAL {
             rows.begin_imagined();
@@ -25,13 +25,13 @@ fn rows() -> Columns {
 }
 
 fn model(spec: Spec) -> Ensemble {
-    let small = EnsembleConfig { members: 4, elites: 3, hidden: vec![6], decay: vec![0.0; 2], ..Default::default() };
+    let small = EnsembleConfig { members: 4, elites: 3, hidden: vec![6], weight_decay: vec![0.0; 2], ..Default::default() };
     Ensemble::new(small, spec, Direction::Forward, Key::new(2)).expect("a sound configuration")
 }
 
 /// A world in which the learner sees other numbers than the model.
-fn world() -> World {
-    World { units: Units::new(&[0.5, -1.0], &[2.0, 0.25]), ..World::new(model(SPEC), never) }
+fn world_model() -> WorldModel {
+    WorldModel { obs_scaler: ObsScaler::new(&[0.5, -1.0], &[2.0, 0.25]), ..WorldModel::new(model(SPEC), never) }
 }
 
 fn small() -> Config {
@@ -39,7 +39,7 @@ fn small() -> Config {
 }
 
 fn build(config: Config) -> SdmGan {
-    config.build_on(world(), Key::new(3)).expect("a sound configuration")
+    config.build_on(world_model(), Key::new(3)).expect("a sound configuration")
 }
 
 /// The share of real rows in each epoch of the authors' schedule, epochs counted from 1.
@@ -74,7 +74,7 @@ fn noise_has_half_the_columns_of_the_state_and_ten_at_most() {
     for (obs, noise_dim, want) in [(1, None, 1), (3, None, 1), (11, None, 5), (45, None, 10), (11, Some(50), 50)] {
         let spec = Spec::new(obs, 1);
         let config = Config { noise_dim, hidden: vec![4], ..Default::default() };
-        let learner = config.build_on(World::new(model(spec), never), Key::new(5)).expect("a sound configuration");
+        let learner = config.build_on(WorldModel::new(model(spec), never), Key::new(5)).expect("a sound configuration");
         assert_eq!(learner.nets.actor.net.inputs(), obs + want, "{obs} columns, {noise_dim:?} asked for");
     }
 }
@@ -82,10 +82,10 @@ fn noise_has_half_the_columns_of_the_state_and_ten_at_most() {
 /// (2) with more samples than are evaluated together, all at once and by the plain way.
 #[test]
 fn targets_are_means_over_noisy_next_states() {
-    let evidence =
-        Evidence { least_reward: Some(-0.5), greatest_reward: Some(0.4), reward_std: Some(0.1), ..Evidence::default() };
+    let dataset_stats =
+        DatasetStats { least_reward: Some(-0.5), greatest_reward: Some(0.4), reward_std: Some(0.1), ..DatasetStats::default() };
     let config = Config { target_samples: ROWS_AT_ONCE + 1, reward_margin: 2.0, value_bound: 0.3, ..small() };
-    let mut sdm_gan = config.build_on(world().with_evidence(evidence), Key::new(3)).expect("a sound configuration");
+    let mut sdm_gan = config.build_on(world_model().with_dataset_stats(dataset_stats), Key::new(3)).expect("a sound configuration");
     // Values of some size.
     sdm_gan.visit(&mut |name, slot| match slot {
         Slot::Tensor(_, x) if name.starts_with("critic_target.2.weight") => x.iter_mut().for_each(|x| *x *= 10.0),
@@ -168,12 +168,12 @@ fn pairs_go_one_step_further_and_end_where_episodes_do() {
         s2[0] > 1.0
     }
     let config = Config { state_noise: 0.1, ..small() };
-    let world = World { termination: far, ..world() };
-    let mut sdm_gan = config.build_on(world, Key::new(3)).expect("a sound configuration");
+    let world_model = WorldModel { termination: far, ..world_model() };
+    let mut sdm_gan = config.build_on(world_model, Key::new(3)).expect("a sound configuration");
     let (rows, mut plain) = (rows(), model(SPEC));
     let starts = Parts::of(&rows.batch()).starts;
     sdm_gan.play(&rows.batch(), &starts, Key::new(10));
-    let (units, n) = (Units::new(&[0.5, -1.0], &[2.0, 0.25]), starts.len());
+    let (obs_scaler, n) = (ObsScaler::new(&[0.5, -1.0], &[2.0, 0.25]), starts.len());
     let elites = plain.elites().to_vec();
     let Played { states, weights, taken, elite, z, actions, .. } = &sdm_gan.work.played;
     let (mut ended, mut drawn) = (0, [0; 3]);
@@ -184,7 +184,7 @@ fn pairs_go_one_step_further_and_end_where_episodes_do() {
         assert!(moved > 0.0 && moved <= 0.05 + 1e-6, "{moved}");
         assert!(a.iter().zip(&actions[i * 2..]).all(|(a, u)| (a - 2.0 * u.tanh()).abs() < 1e-5));
         let mut own = s.to_vec();
-        units.to_model(&mut own);
+        obs_scaler.to_model(&mut own);
         let given = [&own[..], a].map(|x| Array2::from_shape_vec((1, 2), x.to_vec()).expect("a row"));
         let p = plain.predict([given[0].view(), given[1].view()]);
         let place = (elite[i] * 3.0) as usize;
@@ -192,7 +192,7 @@ fn pairs_go_one_step_further_and_end_where_episodes_do() {
         let at = |col| p.mean[[elites[place], 0, 1 + col]] + p.std[[elites[place], 0, 1 + col]] * z[i * 2 + col];
         let mut s2 = [at(0), at(1)];
         let ends = far(&[], &[], &s2);
-        units.to_learner(&mut s2);
+        obs_scaler.to_learner(&mut s2);
         for (got, want) in states[(n + i) * 2..].iter().zip(s2) {
             assert!((got - want).abs() < 1e-4, "row {row}: {got} is not {want}");
         }
@@ -211,12 +211,12 @@ fn pairs_go_one_step_further_and_end_where_episodes_do() {
 /// What the model predicts that is no number leaves the state where it was.
 #[test]
 fn a_prediction_that_is_no_number_is_no_change() {
-    let mut world = World::new(model(SPEC), never);
-    world.model.visit(&mut |name, slot| match slot {
+    let mut world_model = WorldModel::new(model(SPEC), never);
+    world_model.model.visit(&mut |name, slot| match slot {
         Slot::Tensor(_, x) if name.ends_with("net.1.bias") => x[1] = Real::NAN,
         _ => {}
     });
-    let mut sdm_gan = small().build_on(world, Key::new(3)).expect("a sound configuration");
+    let mut sdm_gan = small().build_on(world_model, Key::new(3)).expect("a sound configuration");
     let rows = rows();
     let metrics = sdm_gan.update(rows.batch(), Key::new(11));
     assert!(metrics.iter().all(|(_, x)| x.is_finite()), "{metrics:?}");
@@ -230,7 +230,7 @@ fn a_prediction_that_is_no_number_is_no_change() {
 #[test]
 fn the_gradient_penalty_of_a_line_is_its_slope_s() {
     let mut store = Store::default();
-    let line = Mlp::new(&mut store, "line", &[4, 1], 1, Act::Identity, Init::FanIn, Key::new(12));
+    let line = Mlp::new(&mut store, "line", &[4, 1], 1, Activation::Identity, Init::FanIn, Key::new(12));
     store.params_mut()[line.range()].copy_from_slice(&[2.0, -1.0, 0.0, 2.0, 0.7]);
     let tape = store.tape();
     let sample = |rows, name| tape.normal(Shape::new(1, rows, 4), Key::new(13).name(name));
@@ -249,7 +249,7 @@ fn the_gradient_penalty_of_a_line_is_its_slope_s() {
 fn the_gradient_penalty_is_differentiated_through_slopes() {
     let mut store = Store::default();
     // Smooth units: a difference of a kink says nothing.
-    let d = Mlp::new(&mut store, "d", &[3, 8, 6, 1], 1, Act::Tanh, Init::Xavier(1.5), Key::new(15));
+    let d = Mlp::new(&mut store, "d", &[3, 8, 6, 1], 1, Activation::Tanh, Init::Xavier(1.5), Key::new(15));
     let value = |store: &mut Store, out: Option<&mut [Real]>| {
         let tape = store.tape();
         let sample = |name| tape.normal(Shape::new(1, 7, 3), Key::new(16).name(name));
@@ -349,17 +349,17 @@ fn it_acts_by_the_best_of_some_draws() {
 /// The log has actions near ±0.6 and none between. A density with one mode has no less between two equal intervals than in
 /// the lesser of them; what the policy does has much less.
 #[test]
-fn a_policy_of_noise_has_both_modes_of_the_log() {
+fn a_policy_of_noise_has_both_modes_of_the_dataset() {
     fn ends(_: &[Real], _: &[Real], _: &[Real]) -> bool {
         true
     }
     let spec = Spec::new(1, 1);
-    let mut log = Columns::new(spec);
+    let mut dataset = Transitions::new(spec);
     for i in 0..2000 {
         let (key, mut x) = (Key::new(20).fold(i), [0.0; 2]);
         key.normal(&mut x);
         let side = if i % 2 == 0 { 0.6 } else { -0.6 };
-        log.push(&[x[0]], &[side + 0.05 * x[1]], 0.0, &[x[0]], false);
+        dataset.push(&[x[0]], &[side + 0.05 * x[1]], 0.0, &[x[0]], false);
     }
     for (divergence, discriminator_rate, policy_period, updates) in [
         (Divergence::JensenShannon, 1e-3, 2, 1500),
@@ -378,11 +378,11 @@ fn a_policy_of_noise_has_both_modes_of_the_log() {
             discriminator_rate,
             ..Default::default()
         };
-        let mut sdm_gan = config.build_on(World::new(model(spec), ends), Key::new(21)).expect("a sound configuration");
-        let mut staging = Columns::new(spec);
+        let mut sdm_gan = config.build_on(WorldModel::new(model(spec), ends), Key::new(21)).expect("a sound configuration");
+        let mut staging = Transitions::new(spec);
         for step in 0..updates {
             let key = Key::new(22).fold(step);
-            sdm_gan.update(log.sample(key.name("rows"), 256, &mut staging), key);
+            sdm_gan.update(dataset.sample(key.name("rows"), 256, &mut staging), key);
         }
         let tape = sdm_gan.store.tape();
         let s = tape.normal(Shape::new(1, 4000, 1), Key::new(23));

@@ -1,7 +1,7 @@
 //! Every learner of the crate in a small size, as tables that a test can change before it builds.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-use backcast_algos::imagines::{Evidence, Imagines, ModelBased, World};
+use backcast_algos::imagines::{DatasetStats, Imagines, ModelBased, WorldModel};
 use backcast_algos::{
     awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, osr, rambo, rebrac, sac, scas, sdc,
     sdm_gan, td3, td3_bc,
@@ -55,14 +55,14 @@ impl Case {
         let case = Self {
             name: A::NAME,
             config: settled::<A>(settings),
-            build: |config, key| match parse::<A>(config)?.build_on(world(), key) {
+            build: |config, key| match parse::<A>(config)?.build_on(world_model(), key) {
                 Ok(learner) => Ok(Box::new(learner)),
                 Err(error) => Err(error.to_string()),
             },
             check: |config| Ok(parse::<A>(config)?.check()),
             imagining: Some(|config, key| {
                 let config = parse::<A>(config).expect("a sound configuration");
-                Box::new(config.build_on(world(), key).expect("a sound configuration"))
+                Box::new(config.build_on(world_model(), key).expect("a sound configuration"))
             }),
         };
         assert_eq!(case.check(), Ok(Ok(())), "{}", case.name);
@@ -148,20 +148,20 @@ pub(crate) fn leaf(field: &str) -> &str {
 
 /// A model of what happens next, which nobody has fitted.
 pub(crate) fn model() -> Ensemble {
-    let config = EnsembleConfig { members: 3, elites: 2, hidden: vec![8], decay: vec![0.0; 2], ..Default::default() };
+    let config = EnsembleConfig { members: 3, elites: 2, hidden: vec![8], weight_decay: vec![0.0; 2], ..Default::default() };
     Ensemble::new(config, SPEC, Direction::Forward, Key::new(60)).expect("a sound configuration")
 }
 
 /// A world of this model, with all evidence that a learner may ask for.
-fn world() -> World {
-    let evidence = Evidence {
-        holdout: Some(log(50)),
-        initial: Some(log(20)),
+fn world_model() -> WorldModel {
+    let dataset_stats = DatasetStats {
+        holdout: Some(dataset(50)),
+        initial: Some(dataset(20)),
         least_reward: Some(-1.0),
         greatest_reward: Some(2.0),
         reward_std: Some(10.0),
     };
-    World::new(model(), never).with_evidence(evidence)
+    WorldModel::new(model(), never).with_dataset_stats(dataset_stats)
 }
 
 /// Small versions of every learner, and of every branch that one has.
@@ -272,8 +272,8 @@ fn osr_with(settings: &str) -> String {
 }
 
 /// Random transitions; one in ten is terminal.
-pub(crate) fn log(rows: u64) -> Columns {
-    let mut log = columns();
+pub(crate) fn dataset(rows: u64) -> Transitions {
+    let mut dataset = columns();
     for i in 0..rows {
         let key = Key::new(70).fold(i);
         let (mut s, mut a, mut s2, mut a2) = ([0.0; 3], [0.0; 2], [0.0; 3], [0.0; 2]);
@@ -282,33 +282,33 @@ pub(crate) fn log(rows: u64) -> Columns {
         key.name("s2").normal(&mut s2);
         key.name("a2").uniform(-1.0, 1.0, &mut a2);
         let terminal = key.below(10, 0) == 0;
-        log.push_followed(&s, &a, s[0] + a[1], &s2, terminal, if terminal { &[0.0; 2] } else { &a2 });
+        dataset.push_followed(&s, &a, s[0] + a[1], &s2, terminal, if terminal { &[0.0; 2] } else { &a2 });
     }
-    log
+    dataset
 }
 
 /// The same, of which none is terminal.
-pub(crate) fn going_on(rows: u64) -> Columns {
-    let mut log = log(rows);
-    log.values_mut(Column::Terminal).fill(0.0);
-    log
+pub(crate) fn going_on(rows: u64) -> Transitions {
+    let mut dataset = dataset(rows);
+    dataset.values_mut(Column::Terminal).fill(0.0);
+    dataset
 }
 
 /// Columns with everything that any learner asks for.
-pub(crate) fn columns() -> Columns {
-    Columns::new(SPEC).with_next_actions(true)
+pub(crate) fn columns() -> Transitions {
+    Transitions::new(SPEC).with_next_actions(true)
 }
 
 /// Updates `from..to`, on batches of which a part is said to be imagined.
 pub(crate) fn train(learner: &mut dyn Learner, from: u64, to: u64) {
-    let log = log(300);
+    let dataset = dataset(300);
     let mut staging = columns();
     for step in from..to {
         let key = Key::new(71).fold(step);
         staging.clear();
-        log.sample_into(key.name("batch"), 20, &mut staging);
+        dataset.sample_into(key.name("batch"), 20, &mut staging);
         staging.begin_imagined();
-        log.sample_into(key.name("imagined"), 12, &mut staging);
+        dataset.sample_into(key.name("imagined"), 12, &mut staging);
         let metrics = learner.update(staging.batch(), key);
         assert!(metrics.iter().all(|(_, x)| x.is_finite()), "{metrics:?}");
     }

@@ -27,7 +27,7 @@ use crate::{Agent, AlgorithmConfig};
 use backcast_algos::sac::{LOG_STD_BOUNDS, NARROW_LOG_STD_BOUNDS};
 use backcast_algos::{combo, edac, mcq, mobile, mopo, morel, osr, rambo, sdc};
 use backcast_core::{Policy, Real, Spec, Stored, snapshot};
-use backcast_nn::Act;
+use backcast_nn::Activation;
 use ndarray::{Array1, Array2, ArrayView2, Axis, Slice};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
@@ -99,7 +99,7 @@ pub struct ExportedPolicy {
     /// The layers of the net.
     pub layers: Vec<Layer>,
     /// The activation between them.
-    pub hidden: Act,
+    pub hidden: Activation,
     /// What comes after the last.
     pub head: Head,
     /// ln σ of each dimension, `[act]`, where it does not depend on the observation.
@@ -122,7 +122,7 @@ pub struct Answer {
 struct Header {
     algorithm: String,
     act_limit: f32,
-    hidden: Act,
+    hidden: Activation,
     #[serde(flatten)]
     head: Head,
 }
@@ -134,14 +134,14 @@ impl ExportedPolicy {
     /// If it chooses among candidates (BCQ, BEAR, SDM-GAN).
     pub fn of(agent: &mut Agent, algorithm: &AlgorithmConfig) -> Result<Self, ExportError> {
         use AlgorithmConfig as A;
-        let mut hidden = Act::Relu;
+        let mut hidden = Activation::Relu;
         let head = match algorithm {
             A::Bcq(_) | A::Bear(_) | A::SdmGan(_) => return Err(ExportError::Candidates(algorithm.name())),
             A::Bc(_) | A::Td3Bc(_) | A::Rebrac(_) | A::Scas(_) => Head::Tanh,
             A::Iql(config) if config.deterministic => Head::Tanh,
             A::Iql(_) | A::Awac(_) => Head::GaussianAroundTanh,
             A::Npg(_) => {
-                hidden = Act::Tanh;
+                hidden = Activation::Tanh;
                 Head::Clamped
             }
             A::Edac(edac::Config { log_std_bounds, .. })
@@ -227,11 +227,11 @@ impl ExportedPolicy {
             x = x.dot(&layer.weight) + &layer.bias;
             if i + 1 < self.layers.len() {
                 x.mapv_inplace(match self.hidden {
-                    Act::Identity => |x| x,
-                    Act::Relu => |x: f32| x.max(0.0),
-                    Act::LeakyRelu => |x: f32| if x > 0.0 { x } else { 0.01 * x },
-                    Act::Tanh => f32::tanh,
-                    Act::Swish => |x: f32| x / (1.0 + (-x).exp()),
+                    Activation::Identity => |x| x,
+                    Activation::Relu => |x: f32| x.max(0.0),
+                    Activation::LeakyRelu => |x: f32| if x > 0.0 { x } else { 0.01 * x },
+                    Activation::Tanh => f32::tanh,
+                    Activation::Swish => |x: f32| x / (1.0 + (-x).exp()),
                 });
             }
         }

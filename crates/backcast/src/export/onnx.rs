@@ -4,7 +4,7 @@
 //! (number and wire type) and a value; that is all there is to writing one.
 
 use super::{ExportedPolicy, Head, Layer};
-use backcast_nn::Act;
+use backcast_nn::Activation;
 use ndarray::{Axis, Slice};
 
 /// The version of the operators that a model asks for.
@@ -121,12 +121,12 @@ impl ExportedPolicy {
             let sum = graph.affine(&format!("actor.{i}"), &x, layer);
             let output = format!("hidden.{i}");
             x = match self.hidden {
-                Act::Identity => sum,
-                Act::Relu => graph.node("Relu", &[&sum], &output),
+                Activation::Identity => sum,
+                Activation::Relu => graph.node("Relu", &[&sum], &output),
                 // Its slope below zero is 0.01 unless an attribute says otherwise.
-                Act::LeakyRelu => graph.node("LeakyRelu", &[&sum], &output),
-                Act::Tanh => graph.node("Tanh", &[&sum], &output),
-                Act::Swish => {
+                Activation::LeakyRelu => graph.node("LeakyRelu", &[&sum], &output),
+                Activation::Tanh => graph.node("Tanh", &[&sum], &output),
+                Activation::Swish => {
                     let gate = graph.node("Sigmoid", &[&sum], &format!("gate.{i}"));
                     graph.node("Mul", &[&sum, &gate], &output)
                 }

@@ -2,7 +2,7 @@
 
 use super::learn::{LearnResult, Point};
 use super::trained::{experiment_of, learner_folder};
-use crate::{Arm, Error, Experiment, experiment::Seeds};
+use crate::{Method, Error, Experiment, experiment::Seeds};
 use backcast_nn::{Disk, Local};
 use backcast_stats::simultaneous_band;
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ pub struct Bands {
 #[serde(deny_unknown_fields)]
 pub struct Band {
     /// The arm.
-    pub arm: String,
+    pub method: String,
     /// A metric of its learner, or `score`.
     pub metric: String,
     /// The evaluations.
@@ -53,7 +53,7 @@ impl Band {
 
 /// How many numbers of a run are where they were expected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct BandCheck {
     /// Inside their bands.
     pub inside: usize,
     /// Of so many.
@@ -85,13 +85,13 @@ impl Kept {
                 return Err(Error::Mismatch(format!("{} is of other settings than the first run", run.display())));
             }
             for seed in experiment.seeds.0.clone() {
-                let read = |arm: &Arm| {
-                    let path = learner_folder(run, arm, seed).join("result.json");
+                let read = |method: &Method| {
+                    let path = learner_folder(run, method, seed).join("result.json");
                     super::files::read::<LearnResult>(&Local, &path)
                 };
-                let results = experiment.arms.iter().map(read).collect::<Result<Option<Vec<_>>, Error>>()?;
+                let results = experiment.methods.iter().map(read).collect::<Result<Option<Vec<_>>, Error>>()?;
                 let Some(results) = results else { continue };
-                let curves = results.into_iter().map(|result| (result.arm, result.curve)).collect();
+                let curves = results.into_iter().map(|result| (result.method, result.curve)).collect();
                 if kept.seeds.insert(seed, curves).is_some() {
                     return Err(Error::Mismatch(format!("seed {seed} is in {} and in another run", run.display())));
                 }
@@ -103,7 +103,7 @@ impl Kept {
     /// The curves as text, one line for an evaluation: `arm,seed,update,score` and every metric, empty where an arm has none.
     /// Numbers have six digits: more than a band is worth.
     pub fn to_csv(&self) -> String {
-        let all = || self.seeds.iter().flat_map(|(seed, arms)| arms.iter().map(move |(arm, curve)| (seed, arm, curve)));
+        let all = || self.seeds.iter().flat_map(|(seed, methods)| methods.iter().map(move |(method, curve)| (seed, method, curve)));
         let mut metrics: Vec<&str> = Vec::new();
         for (name, _) in all().flat_map(|(_, _, curve)| curve.first()).flat_map(|point| &point.metrics) {
             if !metrics.contains(&name.as_str()) {
@@ -113,10 +113,10 @@ impl Kept {
         let mut text = csv::Writer::from_writer(Vec::new());
         let head = ["arm", "seed", "update", "score"].into_iter().chain(metrics.iter().copied());
         let mut lines = vec![head.map(str::to_owned).collect::<Vec<_>>()];
-        for (seed, arm, curve) in all() {
+        for (seed, method, curve) in all() {
             lines.extend(curve.iter().map(|point| {
                 let numbers = metrics.iter().map(|metric| value(point, metric).map_or(String::new(), digits));
-                [arm.clone(), seed.to_string(), point.update.to_string(), digits(point.score)]
+                [method.clone(), seed.to_string(), point.update.to_string(), digits(point.score)]
                     .into_iter()
                     .chain(numbers)
                     .collect()
@@ -148,10 +148,10 @@ impl Kept {
             for i in (4..record.len()).filter(|&i| !record[i].is_empty()) {
                 point.metrics.push((head[i].to_owned(), number(i)?));
             }
-            let arms = kept.seeds.entry(whole(1)?).or_default();
-            match arms.iter_mut().find(|(arm, _)| *arm == record[0]) {
+            let methods = kept.seeds.entry(whole(1)?).or_default();
+            match methods.iter_mut().find(|(method, _)| *method == record[0]) {
                 Some((_, curve)) => curve.push(point),
-                None => arms.push((record[0].to_owned(), vec![point])),
+                None => methods.push((record[0].to_owned(), vec![point])),
             }
         }
         Ok(kept)
@@ -174,17 +174,17 @@ impl Bands {
     /// # Errors
     /// If there are fewer.
     pub fn of(kept: &Kept, seeds: usize) -> Result<Self, Error> {
-        let numbers = |arms: &[(String, Vec<Point>)]| -> Vec<(Place, f64)> {
-            let of_point = |arm: &str, point: &Point| -> Vec<(Place, f64)> {
+        let numbers = |methods: &[(String, Vec<Point>)]| -> Vec<(Place, f64)> {
+            let of_point = |method: &str, point: &Point| -> Vec<(Place, f64)> {
                 let score = std::iter::once(("score", point.score));
                 let all = score.chain(point.metrics.iter().map(|(name, x)| (name.as_str(), *x)));
-                all.map(|(metric, x)| ((arm.to_owned(), metric.to_owned(), point.update), x)).collect()
+                all.map(|(metric, x)| ((method.to_owned(), metric.to_owned(), point.update), x)).collect()
             };
-            arms.iter()
-                .flat_map(|(arm, curve)| curve.iter().flat_map(|p| of_point(arm, p)).collect::<Vec<_>>())
+            methods.iter()
+                .flat_map(|(method, curve)| curve.iter().flat_map(|p| of_point(method, p)).collect::<Vec<_>>())
                 .collect()
         };
-        let runs: Vec<Vec<(Place, f64)>> = kept.seeds.values().map(|arms| numbers(arms)).collect();
+        let runs: Vec<Vec<(Place, f64)>> = kept.seeds.values().map(|methods| numbers(methods)).collect();
         let by_place: Vec<BTreeMap<&Place, f64>> =
             runs.iter().map(|run| run.iter().map(|(place, x)| (place, *x)).collect()).collect();
         let few = || Error::Mismatch(format!("{} seeds have finished every arm; bands need five", runs.len()));
@@ -200,10 +200,10 @@ impl Bands {
         let of_a_seed = 1.0 - (1.0 - RATE).powf(1.0 / seeds.max(1) as f64);
         let ends = simultaneous_band(&table, of_a_seed).ok_or_else(few)?;
         let mut bands: Vec<Band> = Vec::new();
-        for ((arm, metric, update), (low, high)) in shared.into_iter().zip(ends) {
-            let place = bands.iter().position(|band| (&band.arm, &band.metric) == (arm, metric)).unwrap_or_else(|| {
-                let (arm, metric) = (arm.clone(), metric.clone());
-                bands.push(Band { arm, metric, updates: vec![], low: vec![], high: vec![] });
+        for ((method, metric, update), (low, high)) in shared.into_iter().zip(ends) {
+            let place = bands.iter().position(|band| (&band.method, &band.metric) == (method, metric)).unwrap_or_else(|| {
+                let (method, metric) = (method.clone(), metric.clone());
+                bands.push(Band { method, metric, updates: vec![], low: vec![], high: vec![] });
                 bands.len() - 1
             });
             bands[place].updates.push(*update);
@@ -214,10 +214,10 @@ impl Bands {
     }
 
     /// Whether anything of these curves is outside.
-    pub fn stray(&self, arms: &[(String, Vec<Point>)]) -> bool {
-        arms.iter().any(|(arm, curve)| {
-            let held = self.held(arm, curve);
-            held.inside < held.of
+    pub fn stray(&self, methods: &[(String, Vec<Point>)]) -> bool {
+        methods.iter().any(|(method, curve)| {
+            let check = self.check(method, curve);
+            check.inside < check.of
         })
     }
 
@@ -243,20 +243,20 @@ impl Bands {
     /// folder of its log; arms may be fewer, and there may be others, which have no bands.
     pub fn fits(&self, experiment: &Experiment) -> bool {
         let mut other = settings_of(experiment);
-        let arms = std::mem::replace(&mut other.arms, self.settings.arms.clone());
-        let changed = |arm: &Arm| self.settings.arms.iter().any(|known| known.name == arm.name && known != arm);
-        other == self.settings && !arms.iter().any(changed)
+        let methods = std::mem::replace(&mut other.methods, self.settings.methods.clone());
+        let changed = |method: &Method| self.settings.methods.iter().any(|known| known.name == method.name && known != method);
+        other == self.settings && !methods.iter().any(changed)
     }
 
     /// What is to be said of a curve as far as it has come: a metric that is outside its band and was not before is heard of
     /// once.
-    pub fn complaints(&self, arm: &str, curve: &[Point]) -> Vec<String> {
+    pub fn complaints(&self, method: &str, curve: &[Point]) -> Vec<String> {
         let Some((now, before)) = curve.split_last() else { return vec![] };
         let outside = |band: &Band, point: &Point| {
             let ([low, high], value) = (band.at(point.update)?, value(point, &band.metric)?);
             (!(low..=high).contains(&value)).then_some((value, low, high))
         };
-        let off = self.bands.iter().filter(|band| band.arm == arm).filter_map(|band| {
+        let off = self.bands.iter().filter(|band| band.method == method).filter_map(|band| {
             let (value, low, high) = outside(band, now)?;
             before.iter().all(|point| outside(band, point).is_none()).then(|| {
                 format!(
@@ -272,17 +272,17 @@ impl Bands {
     }
 
     /// How much of a finished curve is where it was expected.
-    pub fn held(&self, arm: &str, curve: &[Point]) -> Held {
-        let mut held = Held::default();
-        for band in self.bands.iter().filter(|band| band.arm == arm) {
+    pub fn check(&self, method: &str, curve: &[Point]) -> BandCheck {
+        let mut check = BandCheck::default();
+        for band in self.bands.iter().filter(|band| band.method == method) {
             for point in curve {
                 if let (Some([low, high]), Some(value)) = (band.at(point.update), value(point, &band.metric)) {
-                    held.of += 1;
-                    held.inside += usize::from((low..=high).contains(&value));
+                    check.of += 1;
+                    check.inside += usize::from((low..=high).contains(&value));
                 }
             }
         }
-        held
+        check
     }
 }
 

@@ -9,14 +9,14 @@ const TEXT: &str = r#"
     name = "two"
 "#;
 
-fn result(arm: &str, seed: u64, shift: f64) -> LearnResult {
+fn result(method: &str, seed: u64, shift: f64) -> LearnResult {
     let point = |update: u64| Point {
         update,
         score: 10.0 + shift,
         metrics: vec![("loss".into(), 1.0 / update as f64 + 0.1 * shift)],
     };
     let curve = [100, 200, 300].map(point).into();
-    LearnResult { arm: arm.into(), seed, score: 0.0, score_std: 0.0, curve, seconds: 0.0, warnings: vec![] }
+    LearnResult { method: method.into(), seed, score: 0.0, score_std: 0.0, curve, seconds: 0.0, warnings: vec![] }
 }
 
 /// A finished run with these seeds of both arms.
@@ -24,11 +24,11 @@ fn run(folder: &Path, seeds: std::ops::Range<u64>, text: &str) {
     let experiment = Experiment { seeds: Seeds(seeds.clone()), ..Experiment::parse(text).unwrap() };
     std::fs::create_dir_all(folder).unwrap();
     std::fs::write(folder.join("config.toml"), experiment.to_toml()).unwrap();
-    for arm in &experiment.arms {
+    for method in &experiment.methods {
         for seed in seeds.clone() {
-            let to = learner_folder(folder, arm, seed);
+            let to = learner_folder(folder, method, seed);
             std::fs::create_dir_all(&to).unwrap();
-            let result = result(&arm.name, seed, [-1.0, 0.0, 1.0, 0.5, -0.3, 0.2][seed as usize % 6]);
+            let result = result(&method.name, seed, [-1.0, 0.0, 1.0, 0.5, -0.3, 0.2][seed as usize % 6]);
             std::fs::write(to.join("result.json"), crate::json::to_string(&result).unwrap()).unwrap();
         }
     }
@@ -48,7 +48,7 @@ fn a_band_is_made_of_runs_and_kept_in_files() {
     let kept = Kept::of(&[&a, &b]).unwrap();
     let bands = Bands::of(&kept, 2).unwrap();
     assert_eq!((bands.seeds.as_slice(), bands.bands.len()), (&[0, 1, 2, 3, 4, 5][..], 4));
-    let score = bands.bands.iter().find(|b| b.arm == "two" && b.metric == "score").unwrap();
+    let score = bands.bands.iter().find(|b| b.method == "two" && b.metric == "score").unwrap();
     let [low, high] = score.at(200).unwrap();
     // All six are inside, about their mean of 10.07, and much further out is not.
     assert!(low < 9.0 && 11.0 < high && low > -20.0 && high < 40.0, "{low} {high}");
@@ -91,9 +91,9 @@ fn runs_of_other_settings_or_of_the_same_seeds_are_refused() {
     assert!(bands.fits(&with(&["seeds='7..9'", "about='other words'"])));
     assert!(!bands.fits(&with(&["training.batch=7"])));
     let mut others = with(&[]);
-    others.arms[0].name = "three".into();
+    others.methods[0].name = "three".into();
     assert!(bands.fits(&others));
-    others.arms[1].algorithm.insert("batch".into(), 7.into());
+    others.methods[1].algorithm.insert("batch".into(), 7.into());
     assert!(!bands.fits(&others));
 }
 
@@ -102,21 +102,21 @@ fn a_number_outside_is_complained_of_once() {
     let folder = tempfile::tempdir().unwrap();
     run(folder.path(), 0..6, TEXT);
     let bands = bands_of(&[folder.path()]).unwrap();
-    let arm = "one, with a comma";
-    let mut curve = result(arm, 9, 0.3).curve;
-    assert_eq!(bands.held(arm, &curve), Held { inside: 6, of: 6 });
+    let method = "one, with a comma";
+    let mut curve = result(method, 9, 0.3).curve;
+    assert_eq!(bands.check(method, &curve), BandCheck { inside: 6, of: 6 });
     for last in 1..=3 {
-        assert_eq!(bands.complaints(arm, &curve[..last]), Vec::<String>::new());
+        assert_eq!(bands.complaints(method, &curve[..last]), Vec::<String>::new());
     }
     curve[1].metrics[0].1 = f64::NAN;
     curve[2].metrics[0].1 = -90.0;
-    let [complaint] = &bands.complaints(arm, &curve[..2])[..] else { panic!("one complaint") };
+    let [complaint] = &bands.complaints(method, &curve[..2])[..] else { panic!("one complaint") };
     assert!(complaint.contains("loss") && complaint.contains("at update 200"), "{complaint}");
     assert!(complaint.contains("of sound runs 2 in 100"), "{complaint}");
-    assert_eq!(bands.complaints(arm, &curve), Vec::<String>::new(), "said already");
-    assert_eq!(bands.held(arm, &curve), Held { inside: 4, of: 6 });
-    assert!(bands.stray(&[(arm.into(), curve.clone())]));
+    assert_eq!(bands.complaints(method, &curve), Vec::<String>::new(), "said already");
+    assert_eq!(bands.check(method, &curve), BandCheck { inside: 4, of: 6 });
+    assert!(bands.stray(&[(method.into(), curve.clone())]));
     curve.push(Point { update: 400, ..curve[2].clone() });
-    assert_eq!(bands.complaints(arm, &curve), Vec::<String>::new(), "no band at 400");
+    assert_eq!(bands.complaints(method, &curve), Vec::<String>::new(), "no band at 400");
     assert_eq!(bands.complaints("unknown", &curve), Vec::<String>::new());
 }

@@ -1,8 +1,8 @@
 use super::mix;
 use crate::{DataConfig, Error, Experiment, MixOf};
-use backcast_core::{Columns, ConfigError, Key, Real, Spec};
+use backcast_core::{Transitions, ConfigError, Key, Real, Spec};
 use backcast_data::check::{Finding, Severity};
-use backcast_data::{Dataset, Log, Options, Row, TerminalRows, scale_rewards};
+use backcast_data::{EpisodicTransitions, Dataset, Options, Row, TerminalRows, scale_rewards};
 use backcast_envs::maze2d::{Maze2d, generate as maze};
 use backcast_envs::{pendulum::generate as pendulum, registry};
 use serde::{Deserialize, Serialize};
@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 /// A log, ready to learn from.
 pub struct Loaded {
     /// For learners: terminal rows kept.
-    pub dataset: Dataset,
+    pub episodic: EpisodicTransitions,
     /// What learners see of it, where that is not all.
-    pub best: Option<Columns>,
+    pub best: Option<Transitions>,
     /// For models: terminal rows with an unknown next state dropped.
-    pub model_data: Columns,
+    pub model_data: Transitions,
     /// What it is.
     pub summary: DataSummary,
 }
@@ -32,7 +32,7 @@ pub struct DataSummary {
     pub episodes: usize,
     /// Their mean undiscounted return.
     pub mean_return: f64,
-    /// The [fingerprint](Log::fingerprint) of the rows as they were read or generated, 16 hexadecimal digits.
+    /// The [fingerprint](Dataset::fingerprint) of the rows as they were read or generated, 16 hexadecimal digits.
     #[serde(default)]
     pub fingerprint: String,
     /// What `data check` warns of, and what of its errors was accepted.
@@ -42,13 +42,13 @@ pub struct DataSummary {
 
 impl Loaded {
     /// The transitions learners see.
-    pub fn rows(&self) -> &Columns {
-        self.best.as_ref().unwrap_or(self.dataset.columns())
+    pub fn rows(&self) -> &Transitions {
+        self.best.as_ref().unwrap_or(self.episodic.transitions())
     }
 }
 
 /// Generates the log of a task that has a generator, a maze or the pendulum, as `config` says.
-pub fn generate(task: &str, config: &DataConfig) -> Result<Log, Error> {
+pub fn generate(task: &str, config: &DataConfig) -> Result<Dataset, Error> {
     match registry::canonical(task) {
         Some("pendulum-v1") => Ok(generate_pendulum(config)),
         Some("dmsd") => Err(Error::Mismatch("`dmsd` has no generator of logs; set data.file, or give --data".into())),
@@ -56,48 +56,48 @@ pub fn generate(task: &str, config: &DataConfig) -> Result<Log, Error> {
     }
 }
 
-fn generate_pendulum(config: &DataConfig) -> Log {
-    let how = pendulum::LogConfig { rows: config.rows, quality: config.quality, noise: config.noise };
+fn generate_pendulum(config: &DataConfig) -> Dataset {
+    let how = pendulum::GeneratorConfig { rows: config.rows, quality: config.quality, noise: config.noise };
     let made = pendulum::generate(&how, Key::new(config.seed).name("log"));
-    let mut log = Log::new(3, 1, true).from_origin("generated pendulum-v1");
+    let mut dataset = Dataset::new(3, 1, true).from_origin("generated pendulum-v1");
     for t in 0..made.reward.len() {
-        log.push(Row {
+        dataset.push(Row {
             obs: &made.obs[3 * t..][..3],
             act: &made.act[t..][..1],
             reward: made.reward[t],
             terminal: false,
-            timeout: made.timeout[t],
+            truncated: made.truncated[t],
             next_obs: Some(&made.next_obs[3 * t..][..3]),
         });
     }
-    log
+    dataset
 }
 
-fn generate_maze(task: &str, config: &DataConfig) -> Result<Log, Error> {
-    let world = Maze2d::named(task)?;
-    let how = maze::LogConfig {
+fn generate_maze(task: &str, config: &DataConfig) -> Result<Dataset, Error> {
+    let env = Maze2d::named(task)?;
+    let how = maze::GeneratorConfig {
         rows: config.rows,
         noise: config.noise,
-        patience: backcast_core::Env::horizon(&world),
-        reward: world.reward(),
+        patience: backcast_core::Env::horizon(&env),
+        reward: env.reward(),
         quirks: config.quirks,
     };
-    let made = maze::generate(world.layout(), &how, Key::new(config.seed).name("log"));
-    let mut log = Log::new(4, 2, false).from_origin(format!("generated {task}"));
+    let made = maze::generate(env.layout(), &how, Key::new(config.seed).name("log"));
+    let mut dataset = Dataset::new(4, 2, false).from_origin(format!("generated {task}"));
     for t in 0..made.len() {
-        log.push(Row {
+        dataset.push(Row {
             obs: &made.obs[4 * t..][..4],
             act: &made.act[2 * t..][..2],
             reward: made.reward[t],
             terminal: made.terminal[t],
-            timeout: made.timeout[t],
+            truncated: made.truncated[t],
             next_obs: None,
         });
     }
     for (name, values) in [("qpos", made.qpos), ("qvel", made.qvel), ("goal", made.goal)] {
-        log.push_info(name, 2, values);
+        dataset.push_info(name, 2, values);
     }
-    Ok(log)
+    Ok(dataset)
 }
 
 /// The share of values beyond the limit from which on actions are in other units than the environment's.
@@ -108,7 +108,7 @@ fn judge(
     source: &str,
     config: &DataConfig,
     spec: Spec,
-    log: &Log,
+    dataset: &Dataset,
     findings: Vec<Finding>,
 ) -> Result<Vec<String>, Error> {
     if config.file.is_none() {
@@ -123,7 +123,7 @@ fn judge(
         .map(|finding| (finding.severity, finding.name.to_owned(), finding.sentence()))
         .collect();
     let limit = spec.act_limit * (1.0 + 1e-5);
-    let actions = || (0..log.len()).flat_map(|t| log.row(t).act);
+    let actions = || (0..dataset.len()).flat_map(|t| dataset.row(t).act);
     let beyond = actions().filter(|a| a.abs() > limit).count();
     let share = beyond as f64 / actions().count().max(1) as f64;
     if beyond > 0 {
@@ -159,10 +159,10 @@ pub fn load(experiment: &Experiment, spec: Spec) -> Result<Loaded, Error> {
 
 /// As [`load`], for the `data` of an arm, and with next actions if its learner asks for them.
 pub(crate) fn load_as(config: &DataConfig, task: &str, spec: Spec, next_actions: bool) -> Result<Loaded, Error> {
-    let (mut log, findings, mut source) = match &config.file {
+    let (mut dataset, findings, mut source) = match &config.file {
         Some(file) => {
-            let (log, findings) = backcast_data::check::read_checked(file, &config.reading())?;
-            (log, findings, file.display().to_string())
+            let (dataset, findings) = backcast_data::check::read_checked(file, &config.reading())?;
+            (dataset, findings, file.display().to_string())
         }
         None => {
             let mut how = format!("generated: {} rows, seed {}, noise {}", config.rows, config.seed, config.noise);
@@ -172,7 +172,7 @@ pub(crate) fn load_as(config: &DataConfig, task: &str, spec: Spec, next_actions:
             (generate(task, config)?, vec![], how)
         }
     };
-    let [obs, act] = log.widths();
+    let [obs, act] = dataset.widths();
     if (obs, act) != (spec.obs, spec.act) {
         return Err(Error::Mismatch(format!(
             "{source}: observations and actions are {obs} and {act} wide, but `{task}` has {} and {}; \
@@ -180,14 +180,14 @@ pub(crate) fn load_as(config: &DataConfig, task: &str, spec: Spec, next_actions:
             spec.obs, spec.act
         )));
     }
-    log.finite()?;
-    let mut warnings = judge(&source, config, spec, &log, findings)?;
-    let fingerprint = format!("{:016x}", log.fingerprint());
+    dataset.finite()?;
+    let mut warnings = judge(&source, config, spec, &dataset, findings)?;
+    let fingerprint = format!("{:016x}", dataset.fingerprint());
     if let Some(mix) = &config.mix {
         let of = if mix.of == MixOf::Rows { "rows" } else { "episodes" };
         source += &format!("; {:.0} % random {of}, seed {}", 100.0 * mix.random, mix.seed);
         if mix.of == MixOf::Episodes {
-            log = mix::episodes(&log, mix, task)?;
+            dataset = mix::episodes(&dataset, mix, task)?;
         }
     }
     let options = Options {
@@ -197,18 +197,18 @@ pub(crate) fn load_as(config: &DataConfig, task: &str, spec: Spec, next_actions:
         next_actions,
         ..Options::default()
     };
-    let (mut dataset, report) = log.transitions(&options)?;
+    let (mut episodic, report) = dataset.transitions(&options)?;
     let for_models = Options { terminals: TerminalRows::KeepKnown, next_actions: false, ..options };
-    let mut model_data = log.transitions(&for_models)?.0.into_columns();
+    let mut model_data = dataset.transitions(&for_models)?.0.into_transitions();
     if let Some(mix) = config.mix.filter(|mix| mix.of == MixOf::Rows) {
-        mix::rows(dataset.columns_mut(), &mix, task, &options)?;
+        mix::rows(episodic.transitions_mut(), &mix, task, &options)?;
         mix::rows(&mut model_data, &mix, task, &for_models)?;
     }
     let in_data = |source| Error::Config { section: "data", source };
-    let scale_and_shift = config.rewards.scale_and_shift(&dataset).map_err(in_data)?;
-    scale_rewards(scale_and_shift, dataset.columns_mut());
+    let scale_and_shift = config.rewards.scale_and_shift(&episodic).map_err(in_data)?;
+    scale_rewards(scale_and_shift, episodic.transitions_mut());
     scale_rewards(scale_and_shift, &mut model_data);
-    let best = config.best_episodes.map(|share| dataset.best_episodes(share)).transpose();
+    let best = config.best_episodes.map(|share| episodic.best_episodes(share)).transpose();
     let best = best.map_err(in_data)?;
     if let (Some(share @ ..1.0), 1) = (config.best_episodes, report.episodes) {
         let why = format!("is {share}; the dataset is one episode, and the best share of one episode is all of it");
@@ -218,11 +218,11 @@ pub(crate) fn load_as(config: &DataConfig, task: &str, spec: Spec, next_actions:
     let summary = DataSummary {
         source,
         rows: report.rows,
-        transitions: best.as_ref().map_or(report.kept, Columns::len),
+        transitions: best.as_ref().map_or(report.kept, Transitions::len),
         episodes: report.episodes,
-        mean_return: dataset.mean_return(),
+        mean_return: episodic.mean_return(),
         fingerprint,
         warnings,
     };
-    Ok(Loaded { dataset, best, model_data, summary })
+    Ok(Loaded { episodic, best, model_data, summary })
 }

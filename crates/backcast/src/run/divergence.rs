@@ -1,10 +1,10 @@
 //! Values that no policy can have: the first sign of a learner that believes its own inventions.
 
-use backcast_core::{Column, Columns};
+use backcast_core::{Column, Transitions};
 
 /// The discounted returns that a log's rewards can add up to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Payable {
+pub(crate) struct ReturnBounds {
     low: f64,
     high: f64,
     gamma: f64,
@@ -12,10 +12,10 @@ pub(crate) struct Payable {
     charged: bool,
 }
 
-impl Payable {
+impl ReturnBounds {
     /// Of episodes of any length whose every reward is one of the log's: *min(r, 0)/(1 − γ)* to *max(r, 0)/(1 − γ)*. None where
     /// that is no bound. Of a learner that is `charged` for its doubt only the upper bound is one.
-    pub(crate) fn of(rows: &Columns, gamma: Option<f64>, charged: bool) -> Option<Self> {
+    pub(crate) fn of(rows: &Transitions, gamma: Option<f64>, charged: bool) -> Option<Self> {
         let gamma = gamma.filter(|gamma| (0.0..1.0).contains(gamma))?;
         let rewards = rows.values(Column::Reward).iter().map(|&r| r as f64);
         let (least, most) = rewards.fold((0.0_f64, 0.0_f64), |(low, high), r| (low.min(r), high.max(r)));
@@ -47,21 +47,21 @@ mod tests {
 
     #[test]
     fn only_what_no_policy_can_earn_is_complained_of() {
-        let mut rows = Columns::new(Spec::new(1, 1));
+        let mut rows = Transitions::new(Spec::new(1, 1));
         for reward in [-1.0, 0.5, 2.0] {
             rows.push(&[0.0], &[0.0], reward, &[0.0], false);
         }
-        let payable = Payable::of(&rows, Some(0.9), false).expect("a range");
+        let bounds = ReturnBounds::of(&rows, Some(0.9), false).expect("a range");
         // From −10 to 20, and as much again on either side.
         for fine in [0.0, 20.0, 49.0, -39.0] {
-            assert_eq!(payable.complaint(fine, 1), None, "{fine}");
+            assert_eq!(bounds.complaint(fine, 1), None, "{fine}");
         }
-        assert!(payable.complaint(51.0, 7).expect("too much").contains("at update 7; the most"));
-        assert!(payable.complaint(-41.0, 7).expect("too little").contains("the least"));
-        let charged = Payable::of(&rows, Some(0.9), true).expect("a range");
+        assert!(bounds.complaint(51.0, 7).expect("too much").contains("at update 7; the most"));
+        assert!(bounds.complaint(-41.0, 7).expect("too little").contains("the least"));
+        let charged = ReturnBounds::of(&rows, Some(0.9), true).expect("a range");
         assert!(charged.complaint(-1e6, 7).is_none() && charged.complaint(51.0, 7).is_some());
-        assert_eq!(Payable::of(&rows, Some(1.0), false), None);
-        assert_eq!(Payable::of(&rows, None, false), None);
-        assert_eq!(Payable::of(&Columns::new(Spec::new(1, 1)), Some(0.9), false), None);
+        assert_eq!(ReturnBounds::of(&rows, Some(1.0), false), None);
+        assert_eq!(ReturnBounds::of(&rows, None, false), None);
+        assert_eq!(ReturnBounds::of(&Transitions::new(Spec::new(1, 1)), Some(0.9), false), None);
     }
 }

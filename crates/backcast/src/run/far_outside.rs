@@ -2,32 +2,32 @@
 
 use crate::DataConfig;
 use backcast_core::Real;
-use backcast_data::Log;
+use backcast_data::Dataset;
 
 /// How many times further out than the middle half of its column is wide a number has to be.
 const FAR: f64 = 1e4;
 
 /// What is to be added to a complaint if the log in the file of `data` has such a number; nothing if it has not, or is a generated one.
-pub(crate) fn in_log(data: &DataConfig) -> Option<String> {
-    let log = backcast_data::read(data.file.as_ref()?, &data.reading()).ok()?;
-    furthest(&log).map(|what| format!("; {}: {what}", log.origin().display()))
+pub(crate) fn in_dataset(data: &DataConfig) -> Option<String> {
+    let dataset = backcast_data::read(data.file.as_ref()?, &data.reading()).ok()?;
+    furthest(&dataset).map(|what| format!("; {}: {what}", dataset.origin().display()))
 }
 
 /// The number in a row and a column, where the log has one.
 type Number<'a> = &'a dyn Fn(usize, usize) -> Option<Real>;
 
 /// The number that is furthest outside, of the first kind that has one: a next observation is the next row's again.
-fn furthest(log: &Log) -> Option<String> {
-    let [obs, act] = log.widths();
+fn furthest(dataset: &Dataset) -> Option<String> {
+    let [obs, act] = dataset.widths();
     let kinds: [(&str, usize, Number<'_>); 4] = [
-        ("observations", obs, &|row, col| Some(log.row(row).obs[col])),
-        ("actions", act, &|row, col| Some(log.row(row).act[col])),
-        ("rewards", 1, &|row, _| Some(log.row(row).reward)),
-        ("next observations", obs, &|row, col| log.row(row).next_obs.map(|next| next[col])),
+        ("observations", obs, &|row, col| Some(dataset.row(row).obs[col])),
+        ("actions", act, &|row, col| Some(dataset.row(row).act[col])),
+        ("rewards", 1, &|row, _| Some(dataset.row(row).reward)),
+        ("next observations", obs, &|row, col| dataset.row(row).next_obs.map(|next| next[col])),
     ];
     kinds.iter().find_map(|(kind, width, number)| {
         let columns = (0..*width).filter_map(|col| {
-            let column: Option<Vec<f64>> = (0..log.len()).map(|row| number(row, col).map(f64::from)).collect();
+            let column: Option<Vec<f64>> = (0..dataset.len()).map(|row| number(row, col).map(f64::from)).collect();
             outlier(&column?).map(|found| (col, found))
         });
         let (col, Outlier { row, value, middle, .. }) = columns.max_by(|a, b| a.1.times.total_cmp(&b.1.times))?;
@@ -69,28 +69,28 @@ mod tests {
     use backcast_core::Key;
     use backcast_data::Row;
 
-    fn log(change: impl Fn(usize, &mut [Real; 2], &mut Real)) -> Log {
+    fn dataset(change: impl Fn(usize, &mut [Real; 2], &mut Real)) -> Dataset {
         let key = Key::new(4);
-        let mut log = Log::new(2, 1, false);
+        let mut dataset = Dataset::new(2, 1, false);
         for t in 0..500_usize {
             let (mut obs, mut reward) = ([0.0; 2], 0.0);
             key.fold(t as u64).normal(&mut obs);
             change(t, &mut obs, &mut reward);
-            log.push(Row { obs: &obs, act: &[0.5], reward, terminal: false, timeout: false, next_obs: None });
+            dataset.push(Row { obs: &obs, act: &[0.5], reward, terminal: false, truncated: false, next_obs: None });
         }
-        log
+        dataset
     }
 
     #[test]
     fn a_wild_number_is_found_and_rare_ones_are_left_alone() {
-        assert_eq!(furthest(&log(|_, _, _| ())), None);
+        assert_eq!(furthest(&dataset(|_, _, _| ())), None);
         // One reward among nothing, and heavy tails, are what logs have.
-        assert_eq!(furthest(&log(|t, _, reward| *reward = (t == 400) as u8 as Real)), None);
-        assert_eq!(furthest(&log(|t, obs, _| obs[1] *= if t % 100 == 3 { 100.0 } else { 1.0 })), None);
-        let said = furthest(&log(|t, obs, _| obs[1] = if t == 77 { -1e9 } else { obs[1] })).expect("one");
+        assert_eq!(furthest(&dataset(|t, _, reward| *reward = (t == 400) as u8 as Real)), None);
+        assert_eq!(furthest(&dataset(|t, obs, _| obs[1] *= if t % 100 == 3 { 100.0 } else { 1.0 })), None);
+        let said = furthest(&dataset(|t, obs, _| obs[1] = if t == 77 { -1e9 } else { obs[1] })).expect("one");
         assert!(said.starts_with("row 77, column 1 of the observations is -1e9"), "{said}");
-        let said = furthest(&log(|t, _, reward| *reward = if t == 3 { 1e30 } else { 0.0 })).expect("one");
+        let said = furthest(&dataset(|t, _, reward| *reward = if t == 3 { 1e30 } else { 0.0 })).expect("one");
         assert!(said.starts_with("row 3, column 0 of the rewards is 1"), "{said}");
-        assert_eq!(furthest(&Log::new(2, 1, false)), None);
+        assert_eq!(furthest(&Dataset::new(2, 1, false)), None);
     }
 }

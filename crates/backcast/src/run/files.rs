@@ -15,12 +15,12 @@ pub struct Summary {
     /// The commit of the source.
     pub commit: String,
     /// One per arm.
-    pub arms: Vec<ArmSummary>,
+    pub methods: Vec<MethodSummary>,
 }
 
 /// One method's scores.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ArmSummary {
+pub struct MethodSummary {
     /// The arm.
     pub name: String,
     /// The task.
@@ -47,21 +47,21 @@ pub(crate) fn iqm(values: &[f64]) -> (f64, Spread) {
 impl Summary {
     /// The summary of an outcome.
     pub fn of(experiment: &Experiment, outcome: &Outcome, commit: &str) -> Self {
-        let arms = experiment.arms.iter().map(|arm| {
-            let runs: Vec<&LearnResult> = outcome.learners.iter().filter(|l| l.arm == arm.name).collect();
+        let methods = experiment.methods.iter().map(|method| {
+            let runs: Vec<&LearnResult> = outcome.learners.iter().filter(|l| l.method == method.name).collect();
             let scores: Vec<f64> = runs.iter().map(|l| l.score).collect();
             let (iqm, spread) = iqm(&scores);
-            ArmSummary {
-                name: arm.name.clone(),
+            MethodSummary {
+                name: method.name.clone(),
                 task: experiment.task.clone(),
                 seeds: runs.iter().map(|l| l.seed).collect(),
                 iqm,
                 scores,
                 spread,
-                robustness: robustness::summary(experiment, &arm.name, &outcome.robustness),
+                robustness: robustness::summary(experiment, &method.name, &outcome.robustness),
             }
         });
-        Self { experiment: experiment.name.clone(), commit: commit.to_owned(), arms: arms.collect() }
+        Self { experiment: experiment.name.clone(), commit: commit.to_owned(), methods: methods.collect() }
     }
 }
 
@@ -75,22 +75,22 @@ pub fn write_summary(summary: &Summary, out: &Path) -> Result<(), Error> {
 /// from pushed states is there as `slight_score` and so on, at the last update.
 pub fn write_metrics(experiment: &Experiment, outcome: &Outcome, out: &Path) -> Result<(), Error> {
     let mut table = csv::Writer::from_writer(Vec::new());
-    let mut line = |arm: &str, seed: &str, update: &str, metric: &str, value: &str| {
-        table.write_record([arm, seed, update, metric, value]).expect("memory takes every line");
+    let mut line = |method: &str, seed: &str, update: &str, metric: &str, value: &str| {
+        table.write_record([method, seed, update, metric, value]).expect("memory takes every line");
     };
     line("arm", "seed", "update", "metric", "value");
     for l in &outcome.learners {
         for point in &l.curve {
             let score = [("score".to_owned(), point.score)];
             for (metric, value) in score.iter().chain(&point.metrics) {
-                line(&l.arm, &l.seed.to_string(), &point.update.to_string(), metric, &value.to_string());
+                line(&l.method, &l.seed.to_string(), &point.update.to_string(), metric, &value.to_string());
             }
         }
     }
     let updates = experiment.training.updates.to_string();
     for r in &outcome.robustness {
         for (metric, value) in robustness::metrics(experiment, r) {
-            line(&r.arm, &r.seed.to_string(), &updates, &metric, &value.to_string());
+            line(&r.method, &r.seed.to_string(), &updates, &metric, &value.to_string());
         }
     }
     let text = String::from_utf8(table.into_inner().expect("memory")).expect("text");

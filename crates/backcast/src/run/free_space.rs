@@ -28,12 +28,12 @@ const STEPS: usize = 25;
 /// Rolls one repetition's model as its experiment does, further than it does, and looks where the states are. Nothing where the
 /// task is no maze.
 pub(crate) fn measure(context: &Context<'_>, seed: u64, direction: Direction) -> Result<Option<FreeSpace>, Error> {
-    let Ok(world) = Maze2d::named(&context.experiment.task) else { return Ok(None) };
-    let free = |obs: &[f32]| world.layout().clearance([obs[0] as f64, obs[1] as f64]) >= -DEPTH;
-    let log = context.log.dataset.columns();
+    let Ok(env) = Maze2d::named(&context.experiment.task) else { return Ok(None) };
+    let free = |obs: &[f32]| env.layout().clearance([obs[0] as f64, obs[1] as f64]) >= -DEPTH;
+    let dataset = context.dataset.episodic.transitions();
     let key = context.key(seed).name("free space");
     let recorded =
-        (0..CHAINS).filter(|&i| free(log.row(Column::Obs, key.name("recorded").below(log.len(), i)))).count();
+        (0..CHAINS).filter(|&i| free(dataset.row(Column::Obs, key.name("recorded").below(dataset.len(), i)))).count();
 
     let mut model = models::load(context, seed, direction)?;
     let mut policy = models::rollout_policy(context, seed, direction)?;
@@ -41,7 +41,7 @@ pub(crate) fn measure(context: &Context<'_>, seed: u64, direction: Direction) ->
     let (horizon, starts_per_call) = (STEPS, CHAINS);
     let bare = romi::Config { horizon, starts_per_call, ..romi::Config::default() };
     let mut imaginer = bare
-        .imaginer(&mut model, &context.log.model_data, None, context.termination)
+        .imaginer(&mut model, &context.dataset.model_data, None, context.termination)
         .map_err(|source| Error::Config { section: "imagination", source })?;
     let mut counts = [[0usize; 2]; STEPS];
     let mut look = |t: Imagined<'_>| {
@@ -50,7 +50,7 @@ pub(crate) fn measure(context: &Context<'_>, seed: u64, direction: Direction) ->
         *all += 1;
         *inside += free(state) as usize;
     };
-    imaginer.imagine(&mut model, log, policy.as_mut(), key.name("chains"), &mut look);
+    imaginer.imagine(&mut model, dataset, policy.as_mut(), key.name("chains"), &mut look);
     let imagined = counts.iter().take_while(|[all, _]| *all > 0).map(|[all, inside]| *inside as f64 / *all as f64);
     let share = std::iter::once(recorded as f64 / CHAINS as f64).chain(imagined).collect();
     Ok(Some(FreeSpace { seed, direction, share }))

@@ -1,10 +1,10 @@
-use super::divergence::Payable;
+use super::divergence::ReturnBounds;
 use super::trained::learner_folder;
 use super::{Context, far_outside, files, imagined, models, priorities};
 use crate::{Agent, AlgorithmConfig, Error, evaluate};
-use backcast_algos::imagines::World;
-use backcast_core::{Columns, Key, Slot, Source, Spec, State, first_non_finite, under};
-use backcast_data::{Mixture, Normaliser, Ring, Scale};
+use backcast_algos::imagines::WorldModel;
+use backcast_core::{Transitions, Key, Slot, Source, Spec, State, first_non_finite, under};
+use backcast_data::{Mixture, Normaliser, ReplayBuffer, Scale};
 use backcast_imagination::{Imagined, Summary};
 use backcast_nn::{Disk, load_from, save_on};
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use std::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LearnResult {
     /// The arm.
-    pub arm: String,
+    pub method: String,
     /// The repetition.
     pub seed: u64,
     /// The mean normalised score of the last policy over the final episodes (the mean return where the task has no score).
@@ -47,7 +47,7 @@ pub struct Point {
 
 /// What a checkpoint knows beside the agent's state.
 #[derive(Default, Serialize, Deserialize)]
-pub(super) struct Progress {
+pub(super) struct SavedProgress {
     pub(super) update: u64,
     pub(super) curve: Vec<Point>,
     /// Sum and count of each metric since the last evaluation.
@@ -57,7 +57,7 @@ pub(super) struct Progress {
     pub(super) warnings: Vec<String>,
 }
 
-impl Progress {
+impl SavedProgress {
     fn add(&mut self, name: &str, value: f64) {
         match self.sums.get_mut(name) {
             Some((sum, count)) => (*sum, *count) = (*sum + value, *count + 1),
@@ -69,47 +69,47 @@ impl Progress {
 /// An agent and, if it imagines as it learns, what it has imagined.
 pub(super) struct Learning {
     pub(super) agent: Agent,
-    own: Option<Ring>,
+    own: Option<ReplayBuffer>,
 }
 
 impl Learning {
-    /// The learner of `algorithm` before its first update, in `world` if it is one that needs a model.
+    /// The learner of `algorithm` before its first update, in `world_model` if it is one that needs a model.
     pub(super) fn new(
         algorithm: &AlgorithmConfig,
         normaliser: Option<Normaliser>,
-        world: Option<World>,
+        world_model: Option<WorldModel>,
         spec: Spec,
         init: Key,
     ) -> Result<Self, Error> {
-        let agent = match world {
-            Some(world) => Agent::on_model(algorithm, normaliser, world, init),
+        let agent = match world_model {
+            Some(world_model) => Agent::on_model(algorithm, normaliser, world_model, init),
             None => Agent::new(algorithm, normaliser, spec, init),
         };
         let agent = agent.map_err(|source| Error::Config { section: "algorithm", source })?;
-        let own = agent.rollouts().map(|rollouts| Ring::new(spec, rollouts.capacity()));
+        let own = agent.rollouts().map(|rollouts| ReplayBuffer::new(spec, rollouts.capacity()));
         Ok(Self { agent, own })
     }
 
     /// Before the update after `update` others: rolls the policy out, if that is due.
     fn imagine(
         &mut self,
-        log: &dyn Source,
+        dataset: &dyn Source,
         update: u64,
         key: Key,
-        progress: &mut Progress,
+        progress: &mut SavedProgress,
         job: &str,
     ) -> Result<(), Error> {
-        let Some(ring) = &mut self.own else { return Ok(()) };
+        let Some(buffer) = &mut self.own else { return Ok(()) };
         if !self.agent.rollouts().is_some_and(|how| update.is_multiple_of(how.every)) {
             return Ok(());
         }
         let (mut reward, mut penalty) = (0.0, 0.0);
         let mut store = |t: Imagined<'_>| {
             (reward, penalty) = (reward + t.reward as f64, penalty + t.penalty as f64);
-            ring.push(t.obs, t.act, t.reward, t.next_obs, t.terminal);
+            buffer.push(t.obs, t.act, t.reward, t.next_obs, t.terminal);
         };
-        let Summary { started, stored, terminal, halted, not_finite, .. } = self.agent.imagine(log, key, &mut store);
-        if ring.is_empty() {
+        let Summary { started, stored, terminal, halted, not_finite, .. } = self.agent.imagine(dataset, key, &mut store);
+        if buffer.is_empty() {
             return Err(Error::Mismatch(format!(
                 "{job}: of {started} chains the model imagined nothing, and {not_finite} numbers were not finite; look at its fit"
             )));
@@ -128,31 +128,31 @@ impl Learning {
 impl State for Learning {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         self.agent.visit(f);
-        if let Some(ring) = &mut self.own {
-            under("imagined", ring, f);
+        if let Some(buffer) = &mut self.own {
+            under("imagined", buffer, f);
         }
     }
 }
 
 /// Where a learner's files are.
-pub(crate) fn folder(context: &Context<'_>, arm: usize, seed: u64) -> PathBuf {
-    learner_folder(context.out, &context.experiment.arms[arm], seed)
+pub(crate) fn folder(context: &Context<'_>, method: usize, seed: u64) -> PathBuf {
+    learner_folder(context.out, &context.experiment.methods[method], seed)
 }
 
 /// The learner of an arm before its first update.
-fn blank(context: &Context<'_>, arm: usize, seed: u64) -> Result<Learning, Error> {
-    let (experiment, log) = (context.experiment, context.log_of(arm).rows());
-    let normaliser = experiment.standardise.then(|| Normaliser::fit(log.batch().obs, Scale::Plus(1e-3)));
-    let algorithm = experiment.algorithm_of(&experiment.arms[arm]).map_err(|e| Error::Mismatch(e.to_string()))?;
+fn blank(context: &Context<'_>, method: usize, seed: u64) -> Result<Learning, Error> {
+    let (experiment, dataset) = (context.experiment, context.dataset_of(method).rows());
+    let normaliser = experiment.standardise.then(|| Normaliser::fit(dataset.batch().obs, Scale::Plus(1e-3)));
+    let algorithm = experiment.algorithm_of(&experiment.methods[method]).map_err(|e| Error::Mismatch(e.to_string()))?;
     let init = context.key(seed).name("learner").name("init");
-    let world = algorithm.needs_model().then(|| models::world(context, seed)).transpose()?;
-    Learning::new(&algorithm, normaliser, world, log.spec(), init)
+    let world_model = algorithm.needs_model().then(|| models::world_model(context, seed)).transpose()?;
+    Learning::new(&algorithm, normaliser, world_model, dataset.spec(), init)
 }
 
 /// The agent of an arm as its last checkpoint has it.
-pub(crate) fn trained(context: &Context<'_>, arm: usize, seed: u64) -> Result<Agent, Error> {
-    let mut learning = blank(context, arm, seed)?;
-    load_from(context.disk, &mut learning, &folder(context, arm, seed).join(CHECKPOINT))?;
+pub(crate) fn trained(context: &Context<'_>, method: usize, seed: u64) -> Result<Agent, Error> {
+    let mut learning = blank(context, method, seed)?;
+    load_from(context.disk, &mut learning, &folder(context, method, seed).join(CHECKPOINT))?;
     Ok(learning.agent)
 }
 
@@ -160,10 +160,10 @@ pub(crate) fn trained(context: &Context<'_>, arm: usize, seed: u64) -> Result<Ag
 pub(super) const CHECKPOINT: &str = "checkpoint.safetensors";
 
 /// Trains one arm on one seed, from its last checkpoint on.
-pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<LearnResult, Error> {
-    let (at, folder) = (arm, folder(context, arm, seed));
-    let (experiment, log, arm) = (context.experiment, context.log_of(arm), &context.experiment.arms[arm]);
-    let job = format!("{}, seed {seed}", arm.name);
+pub(crate) fn learn(context: &Context<'_>, method: usize, seed: u64) -> Result<LearnResult, Error> {
+    let (at, folder) = (method, folder(context, method, seed));
+    let (experiment, dataset, method) = (context.experiment, context.dataset_of(method), &context.experiment.methods[method]);
+    let job = format!("{}, seed {seed}", method.name);
     let result_path = folder.join("result.json");
     if let Some(result) = files::read(context.disk, &result_path)? {
         context.observer.finished(&job, "kept");
@@ -171,21 +171,21 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
     }
     files::create_folder(context.disk, &folder)?;
 
-    let priorities = priorities(context, log)?;
-    let log = log.rows();
-    let spec = log.spec();
-    let prioritised = priorities.as_ref().map(|p| p.over(log));
+    let priorities = priorities(context, dataset)?;
+    let dataset = dataset.rows();
+    let spec = dataset.spec();
+    let prioritised = priorities.as_ref().map(|p| p.over(dataset));
     let real: &dyn Source = match &prioritised {
         Some(rows) => rows,
-        None => log,
+        None => dataset,
     };
-    let algorithm = experiment.algorithm_of(arm)?;
-    let payable = Payable::of(log, algorithm.discount(), algorithm.needs_model());
+    let algorithm = experiment.algorithm_of(method)?;
+    let bounds = ReturnBounds::of(dataset, algorithm.discount(), algorithm.needs_model());
     let key = context.key(seed).name("learner");
     let mut learning = blank(context, at, seed)?;
 
     let checkpoint = folder.join(CHECKPOINT);
-    let mut progress = Progress::default();
+    let mut progress = SavedProgress::default();
     // The update of the last checkpoint, if there is one.
     let mut saved = None;
     if let Some(notes) = files::restore(context.disk, &mut learning, &checkpoint)? {
@@ -194,7 +194,7 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
             .map_err(|e| Error::Format { path: checkpoint.clone(), why: format!("`progress`: {e}") })?;
         saved = Some(progress.update);
     }
-    let outlier = || experiment.data_of(arm).ok().and_then(|data| far_outside::in_log(&data));
+    let outlier = || experiment.data_of(method).ok().and_then(|data| far_outside::in_dataset(&data));
     let not_finite = |(tensor, index): (String, usize), update: u64, saved: Option<u64>| {
         let mut hint = match saved {
             Some(saved) => format!("the last good state, of update {saved}, is {}", checkpoint.display()),
@@ -206,8 +206,8 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
 
     let (training, imagination) = (&experiment.training, &experiment.imagination);
     let generation = |update: u64| imagination.refresh_every.map_or(0, |every| update / every);
-    let mut made = imagined(context, seed, arm.imagine, generation(progress.update), &job)?;
-    let mut staging = Columns::new(spec).with_next_actions(log.next_actions().is_some());
+    let mut made = imagined(context, seed, method.imagine, generation(progress.update), &job)?;
+    let mut staging = Transitions::new(spec).with_next_actions(dataset.next_actions().is_some());
     staging.reserve(training.batch);
     let mut clock = Instant::now();
     while progress.update < training.updates {
@@ -219,7 +219,7 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
         }
         let step = key.name("update").fold(progress.update);
         if made.is_some() && progress.update > 0 && generation(progress.update) != generation(progress.update - 1) {
-            made = imagined(context, seed, arm.imagine, generation(progress.update), &job)?;
+            made = imagined(context, seed, method.imagine, generation(progress.update), &job)?;
         }
         learning.imagine(real, progress.update, step.name("imagination"), &mut progress, &job).map_err(
             |e| match e {
@@ -228,14 +228,14 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
             },
         )?;
         let Learning { agent, own } = &mut learning;
-        let own = agent.real_share().zip(own.as_ref()).map(|(share, ring)| Mixture::new(real, ring, 1.0 - share));
+        let own = agent.real_share().zip(own.as_ref()).map(|(share, buffer)| Mixture::new(real, buffer, 1.0 - share));
         let mixture = made.as_ref().map(|made| Mixture::new(real, made, imagination.ratio)).or(own);
         let rows: &dyn Source = match &mixture {
             Some(mixture) => mixture,
             None => real,
         };
         rows.sample(step.name("rows"), training.batch, &mut staging);
-        agent.normaliser().apply_columns(&mut staging);
+        agent.normaliser().apply_to_transitions(&mut staging);
         for (name, value) in agent.update(staging.batch(), step).iter() {
             progress.add(name, value as f64);
         }
@@ -254,7 +254,7 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
             let metrics: Vec<(String, f64)> =
                 std::mem::take(&mut progress.sums).into_iter().map(|(name, (sum, n))| (name, sum / n as f64)).collect();
             let q = metrics.iter().find(|(name, _)| name == "q").map(|(_, q)| *q);
-            let complaint = payable.zip(q).and_then(|(payable, q)| payable.complaint(q, progress.update));
+            let complaint = bounds.zip(q).and_then(|(bounds, q)| bounds.complaint(q, progress.update));
             // Said once: what diverges goes on diverging.
             if let Some(mut complaint) = complaint.filter(|_| progress.warnings.is_empty()) {
                 complaint += &outlier().unwrap_or_default();
@@ -262,7 +262,7 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
                 progress.warnings.push(complaint);
             }
             progress.curve.push(Point { update: progress.update, score, metrics });
-            context.observer.evaluated(&job, &arm.name, &progress.curve);
+            context.observer.evaluated(&job, &method.name, &progress.curve);
             write_checkpoint(context.disk, &mut learning, &progress, &checkpoint)?;
             saved = Some(progress.update);
             clock = Instant::now();
@@ -274,14 +274,14 @@ pub(crate) fn learn(context: &Context<'_>, arm: usize, seed: u64) -> Result<Lear
         score(context, &mut learning.agent, training.final_episodes, context.key(seed).name("final"))?
             .map_err(|what| not_finite(what, progress.update, saved))?;
     write_checkpoint(context.disk, &mut learning, &progress, &checkpoint)?;
-    let Progress { curve, seconds, warnings, .. } = progress;
-    let result = LearnResult { arm: arm.name.clone(), seed, score, score_std, curve, seconds, warnings };
+    let SavedProgress { curve, seconds, warnings, .. } = progress;
+    let result = LearnResult { method: method.name.clone(), seed, score, score_std, curve, seconds, warnings };
     files::write(context.disk, &result_path, &crate::json::to_string_pretty(&result).expect("plain values"))?;
     context.observer.finished(&job, &format!("score {score:.1}"));
     Ok(result)
 }
 
-fn write_checkpoint(disk: &dyn Disk, learning: &mut Learning, progress: &Progress, path: &Path) -> Result<(), Error> {
+fn write_checkpoint(disk: &dyn Disk, learning: &mut Learning, progress: &SavedProgress, path: &Path) -> Result<(), Error> {
     let progress = crate::json::to_string(progress).expect("plain values");
     Ok(save_on(disk, learning, &BTreeMap::from([("progress".into(), progress)]), path)?)
 }
@@ -315,7 +315,7 @@ pub(crate) fn mean_and_deviation(task: &str, returns: &[f64]) -> Result<(f64, f6
     let n = returns.len() as f64;
     let mean = returns.iter().sum::<f64>() / n;
     let std = (returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / n).sqrt();
-    Ok(match backcast_envs::score(task) {
+    Ok(match backcast_envs::reference_scores(task) {
         Some(score) => (score.mean(mean), score.deviation(std)),
         None => (mean, std),
     })

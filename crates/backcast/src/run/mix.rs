@@ -1,29 +1,29 @@
 //! Rows of a policy that acts at random, among those of a log or in their place.
 
 use crate::{Error, Mix};
-use backcast_core::{Columns, Key};
-use backcast_data::{Log, Options, Row};
+use backcast_core::{Transitions, Key};
+use backcast_data::{Dataset, Options, Row};
 
 /// A log of `rows` rows, rounded up to whole episodes, of uniformly random actions in the world of `task`; with next observations
 /// if `next_obs`.
-fn random(task: &str, rows: usize, next_obs: bool, key: Key) -> Result<Log, Error> {
-    let mut world = backcast_envs::make(task)?;
-    let spec = world.spec();
-    let mut log = Log::new(spec.obs, spec.act, next_obs).from_origin(format!("random {task}"));
+fn random(task: &str, rows: usize, next_obs: bool, key: Key) -> Result<Dataset, Error> {
+    let mut env = backcast_envs::make(task)?;
+    let spec = env.spec();
+    let mut dataset = Dataset::new(spec.obs, spec.act, next_obs).from_origin(format!("random {task}"));
     let (mut obs, mut next, mut act) = (vec![0.0; spec.obs], vec![0.0; spec.obs], vec![0.0; spec.act]);
     let mut episode = 0;
-    while log.len() < rows {
+    while dataset.len() < rows {
         let key = key.fold(episode);
-        world.reset(key.name("start"), &mut obs);
+        env.reset(key.name("start"), &mut obs);
         for step in 0.. {
             key.name("act").fold(step).uniform(-spec.act_limit, spec.act_limit, &mut act);
-            let outcome = world.step(&act, &mut next);
-            log.push(Row {
+            let outcome = env.step(&act, &mut next);
+            dataset.push(Row {
                 obs: &obs,
                 act: &act,
                 reward: outcome.reward,
                 terminal: outcome.terminated,
-                timeout: outcome.truncated,
+                truncated: outcome.truncated,
                 next_obs: next_obs.then_some(next.as_slice()),
             });
             obs.copy_from_slice(&next);
@@ -33,7 +33,7 @@ fn random(task: &str, rows: usize, next_obs: bool, key: Key) -> Result<Log, Erro
         }
         episode += 1;
     }
-    Ok(log)
+    Ok(dataset)
 }
 
 fn key(mix: &Mix) -> Key {
@@ -41,32 +41,32 @@ fn key(mix: &Mix) -> Key {
 }
 
 /// The first episodes of `log`, then random ones, at the shares of `mix`. Both parts are rounded up to whole episodes.
-pub(crate) fn episodes(log: &Log, mix: &Mix, task: &str) -> Result<Log, Error> {
-    let [obs, act] = log.widths();
-    let random_rows = (mix.random * log.len() as f64).round() as usize;
-    let kept = log.len() - random_rows;
-    let mut mixed = Log::new(obs, act, log.has_next_obs()).from_origin(log.origin());
-    for episode in log.episodes() {
+pub(crate) fn episodes(dataset: &Dataset, mix: &Mix, task: &str) -> Result<Dataset, Error> {
+    let [obs, act] = dataset.widths();
+    let random_rows = (mix.random * dataset.len() as f64).round() as usize;
+    let kept = dataset.len() - random_rows;
+    let mut mixed = Dataset::new(obs, act, dataset.has_next_obs()).from_origin(dataset.origin());
+    for episode in dataset.episodes() {
         if mixed.len() >= kept {
             break;
         }
         for t in episode.first..episode.after() {
             // An episode the log stops in the middle of is not to run into the next.
-            let mut row = log.row(t);
-            row.timeout |= t + 1 == episode.after() && !row.terminal;
+            let mut row = dataset.row(t);
+            row.truncated |= t + 1 == episode.after() && !row.terminal;
             mixed.push(row);
         }
     }
-    let random = random(task, random_rows, log.has_next_obs(), key(mix).name("log"))?;
+    let random = random(task, random_rows, dataset.has_next_obs(), key(mix).name("log"))?;
     (0..random.len()).for_each(|t| mixed.push(random.row(t)));
     Ok(mixed)
 }
 
 /// Replaces each of `columns`, made with `options`, by a random transition with the probability of `mix`.
-pub(crate) fn rows(columns: &mut Columns, mix: &Mix, task: &str, options: &Options) -> Result<(), Error> {
+pub(crate) fn rows(columns: &mut Transitions, mix: &Mix, task: &str, options: &Options) -> Result<(), Error> {
     let next_obs = true;
-    let log = random(task, columns.len(), next_obs, key(mix).name("log"))?;
-    let random = log.transitions(options)?.0.into_columns();
+    let dataset = random(task, columns.len(), next_obs, key(mix).name("log"))?;
+    let random = dataset.transitions(options)?.0.into_transitions();
     let (which, by) = (key(mix).name("which"), key(mix).name("by"));
     for row in 0..columns.len() {
         if (which.fold(row as u64).unit() as f64) < mix.random {
@@ -83,18 +83,18 @@ mod tests {
     use crate::{Experiment, MixOf};
     use backcast_core::{Column, Spec};
 
-    fn of(task: &str, widths: [usize; 2], more: &str) -> (Columns, Columns, DataSummary) {
+    fn of(task: &str, widths: [usize; 2], more: &str) -> (Transitions, Transitions, DataSummary) {
         let text = format!(
             "name = 'x'\ntask = '{task}'\narms = [{{ name = 'a' }}]\n[data]\nrows = 8000\nnoise = 0.0\nquirks = 'clean'\n{more}"
         );
         let experiment = Experiment::parse(&text).unwrap_or_else(|e| panic!("{e}"));
         let limit = if task.starts_with("pendulum") { 2.0 } else { 1.0 };
         let loaded = load(&experiment, Spec::new(widths[0], widths[1]).with_act_limit(limit)).unwrap();
-        (loaded.dataset.columns().clone(), loaded.model_data, loaded.summary)
+        (loaded.episodic.transitions().clone(), loaded.model_data, loaded.summary)
     }
 
     /// Rows of the first that are not rows of the second at the same place.
-    fn other(a: &Columns, b: &Columns) -> usize {
+    fn other(a: &Transitions, b: &Transitions) -> usize {
         let differs =
             |row: usize| [Column::Obs, Column::Act, Column::NextObs].iter().any(|&c| a.row(c, row) != b.row(c, row));
         (0..a.len()).filter(|&row| differs(row)).count()
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_episodes_come_first_from_the_log_and_then_at_random() {
+    fn whole_episodes_come_first_from_the_dataset_and_then_at_random() {
         // Of 40 episodes of 200 rows 12 stay.
         let (plain, ..) = of("pendulum-v1", [3, 1], "");
         let (mixed, _, summary) = of("pendulum-v1", [3, 1], "mix = { random = 0.7 }");
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mix_is_of_the_log_in_a_file_too() {
+    fn a_mix_is_of_the_dataset_in_a_file_too() {
         let (task, folder) = ("dmsd", tempfile::tempdir().unwrap());
         let file = folder.path().join("log.hdf5");
         backcast_data::d4rl::write(&file, &random(task, 3000, true, Key::new(3)).unwrap()).unwrap();

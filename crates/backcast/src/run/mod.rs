@@ -21,22 +21,22 @@ mod robustness;
 mod selection;
 mod trained;
 
-pub use bands::{Band, Bands, Held, Kept};
+pub use bands::{Band, Bands, BandCheck, Kept};
 pub use data::{DataSummary, Loaded, generate, load};
 pub use dataset::{fingerprint_of, is_of_run};
-pub use files::{ArmSummary, Summary, write_metrics, write_summary};
+pub use files::{MethodSummary, Summary, write_metrics, write_summary};
 pub use free_space::FreeSpace;
 pub use learn::{LearnResult, Point};
 pub use lock::{Holder, Lock};
 pub use models::{HorizonPoint, ModelResult};
 pub use place::{apart, not_inside_a_run};
 pub use robustness::{LevelResult, LevelSummary, RobustnessResult};
-pub use selection::{Distance, Judgement, Rule, Selection, SelectionConfig, distances, select, select_by};
-pub use trained::{Way, experiment_of, learner_folder, trained, way_of};
+pub use selection::{Distance, OpeEstimate, Rule, Selection, SelectionConfig, distances, select, select_by};
+pub use trained::{Progress, experiment_of, learner_folder, trained, progress_of};
 
 use crate::{DataConfig, Error, Experiment, Imagine};
 use backcast_algos::romi::{Generator, Starts};
-use backcast_core::{Column, Columns, Direction, Dynamics, Key, Real, Source, Spec, Termination};
+use backcast_core::{Column, Transitions, Direction, Dynamics, Key, Real, Source, Spec, Termination};
 use backcast_data::Priorities;
 use backcast_dynamics::Ensemble;
 use backcast_imagination::RowsWhere;
@@ -53,7 +53,7 @@ pub trait Observer: Sync {
     /// A job is finished.
     fn finished(&self, job: &str, note: &str);
     /// A learner has been evaluated; the last point of its curve is new.
-    fn evaluated(&self, _job: &str, _arm: &str, _curve: &[Point]) {}
+    fn evaluated(&self, _job: &str, _method: &str, _curve: &[Point]) {}
     /// Something is to be looked at, and no reason to stop.
     fn warning(&self, _job: &str, _what: &str) {}
     /// Whether to save everything and stop.
@@ -109,60 +109,60 @@ pub(crate) struct Context<'a> {
     pub(crate) disk: &'a dyn Disk,
     pub(crate) observer: &'a dyn Observer,
     /// The experiment's log.
-    pub(crate) log: &'a Loaded,
+    pub(crate) dataset: &'a Loaded,
     /// Those of arms whose log is another.
-    pub(crate) own: &'a OwnLogs,
+    pub(crate) own: &'a OwnDatasets,
     pub(crate) termination: Termination,
 }
 
 /// The logs of arms that do not learn from the experiment's: other keys of `data`, or a learner that asks for next actions.
-pub(crate) struct OwnLogs {
+pub(crate) struct OwnDatasets {
     /// For each arm, its place among the logs.
-    of_arm: Vec<Option<usize>>,
-    logs: Vec<(DataConfig, Loaded)>,
+    of_method: Vec<Option<usize>>,
+    datasets: Vec<(DataConfig, Loaded)>,
 }
 
-impl OwnLogs {
+impl OwnDatasets {
     fn load(experiment: &Experiment, spec: Spec) -> Result<Self, Error> {
         let unsound = |e: crate::ExperimentError| Error::Mismatch(e.to_string());
-        let (mut of_arm, mut logs, mut known) = (Vec::new(), Vec::new(), Vec::new());
-        for arm in &experiment.arms {
-            let next_actions = experiment.algorithm_of(arm).map_err(unsound)?.needs_next_actions();
-            let wanted = (experiment.data_of(arm).map_err(unsound)?, next_actions);
+        let (mut of_method, mut datasets, mut known) = (Vec::new(), Vec::new(), Vec::new());
+        for method in &experiment.methods {
+            let next_actions = experiment.algorithm_of(method).map_err(unsound)?.needs_next_actions();
+            let wanted = (experiment.data_of(method).map_err(unsound)?, next_actions);
             if wanted == (experiment.data.clone(), false) {
-                of_arm.push(None);
+                of_method.push(None);
                 continue;
             }
             // Arms that want the same log share it.
             let place = match known.iter().position(|k| *k == wanted) {
                 Some(place) => place,
                 None => {
-                    let log = data::load_as(&wanted.0, &experiment.task, spec, next_actions)?;
-                    logs.push((wanted.0.clone(), log));
+                    let dataset = data::load_as(&wanted.0, &experiment.task, spec, next_actions)?;
+                    datasets.push((wanted.0.clone(), dataset));
                     known.push(wanted);
-                    logs.len() - 1
+                    datasets.len() - 1
                 }
             };
-            of_arm.push(Some(place));
+            of_method.push(Some(place));
         }
-        Ok(Self { of_arm, logs })
+        Ok(Self { of_method, datasets })
     }
 }
 
 impl Context<'_> {
     /// The log that an arm learns from.
-    pub(crate) fn log_of(&self, arm: usize) -> &Loaded {
-        self.own.of_arm[arm].map_or(self.log, |place| &self.own.logs[place].1)
+    pub(crate) fn dataset_of(&self, method: usize) -> &Loaded {
+        self.own.of_method[method].map_or(self.dataset, |place| &self.own.datasets[place].1)
     }
 
-    /// Which of all logs that is: 0 is the experiment's, and [`logs`](Context::logs) their number.
-    pub(crate) fn place_of(&self, arm: usize) -> usize {
-        self.own.of_arm[arm].map_or(0, |place| place + 1)
+    /// Which of all logs that is: 0 is the experiment's, and [`datasets`](Context::datasets) their number.
+    pub(crate) fn place_of(&self, method: usize) -> usize {
+        self.own.of_method[method].map_or(0, |place| place + 1)
     }
 
     /// The number of different logs.
-    pub(crate) fn logs(&self) -> usize {
-        self.own.logs.len() + 1
+    pub(crate) fn datasets(&self) -> usize {
+        self.own.datasets.len() + 1
     }
 
     /// The root of all streams of one repetition. The arms of a repetition share models and imagination.
@@ -206,26 +206,26 @@ pub fn carry_out_on(
     };
 
     observer.stage("log", 1);
-    let world = backcast_envs::make(&experiment.task)?;
+    let env = backcast_envs::make(&experiment.task)?;
     let termination = backcast_envs::registry::termination(&experiment.task)
         .ok_or_else(|| Error::Mismatch(format!("`{}` has no known termination", experiment.task)))?;
-    let log = load(experiment, world.spec())?;
-    let own = OwnLogs::load(experiment, world.spec())?;
-    let all = || std::iter::once((&experiment.data, &log)).chain(own.logs.iter().map(|(data, log)| (data, log)));
-    let mut warnings: Vec<&String> = all().flat_map(|(_, log)| &log.summary.warnings).collect();
+    let dataset = load(experiment, env.spec())?;
+    let own = OwnDatasets::load(experiment, env.spec())?;
+    let all = || std::iter::once((&experiment.data, &dataset)).chain(own.datasets.iter().map(|(data, dataset)| (data, dataset)));
+    let mut warnings: Vec<&String> = all().flat_map(|(_, dataset)| &dataset.summary.warnings).collect();
     warnings.dedup();
     warnings.into_iter().for_each(|what| observer.warning("data", what));
     dataset::keep(disk, out, all())?;
-    observer.finished("log", &format!("{} transitions", log.rows().len()));
+    observer.finished("log", &format!("{} transitions", dataset.rows().len()));
     lap("log");
 
-    let context = Context { experiment, out, disk, observer, log: &log, own: &own, termination };
+    let context = Context { experiment, out, disk, observer, dataset: &dataset, own: &own, termination };
     let seeds: Vec<u64> = experiment.seeds.0.clone().collect();
     let mut directions: Vec<Direction> = Vec::new();
-    for arm in &experiment.arms {
-        let algorithm = experiment.algorithm_of(arm).map_err(|e| Error::Mismatch(e.to_string()))?;
+    for method in &experiment.methods {
+        let algorithm = experiment.algorithm_of(method).map_err(|e| Error::Mismatch(e.to_string()))?;
         let own = algorithm.needs_model().then_some(Direction::Forward);
-        let imagined = arm.imagine.direction();
+        let imagined = method.imagine.direction();
         let checked = imagined.filter(|_| experiment.imagination.agreement.is_some()).map(opposite);
         for direction in [imagined.or(own), checked].into_iter().flatten() {
             if !directions.contains(&direction) {
@@ -239,14 +239,14 @@ pub fn carry_out_on(
     lap("models");
 
     let jobs: Vec<(usize, u64)> =
-        (0..experiment.arms.len()).flat_map(|arm| seeds.iter().map(move |&seed| (arm, seed))).collect();
+        (0..experiment.methods.len()).flat_map(|method| seeds.iter().map(move |&seed| (method, seed))).collect();
     // Seed by seed, so that an interrupted run has whole comparisons.
     let mut order = jobs.clone();
-    order.sort_by_key(|&(arm, seed)| (seed, arm));
+    order.sort_by_key(|&(method, seed)| (seed, method));
     observer.stage("learners", jobs.len());
-    let mut learners = pool::each(&order, threads, |&(arm, seed)| learn::learn(&context, arm, seed))?;
+    let mut learners = pool::each(&order, threads, |&(method, seed)| learn::learn(&context, method, seed))?;
     learners.sort_by_key(|l| {
-        jobs.iter().position(|&(arm, seed)| (experiment.arms[arm].name.as_str(), seed) == (&l.arm, l.seed))
+        jobs.iter().position(|&(method, seed)| (experiment.methods[method].name.as_str(), seed) == (&l.method, l.seed))
     });
     lap("learners");
 
@@ -266,13 +266,13 @@ pub fn carry_out_on(
     }
     lap("figures");
     let free_space = measured.into_iter().flatten().collect();
-    Ok(Outcome { data: log.summary, models, learners, robustness, chains, free_space, stages })
+    Ok(Outcome { data: dataset.summary, models, learners, robustness, chains, free_space, stages })
 }
 
 /// The weights of the log's trajectories, where real rows and starts are drawn by them.
-pub(crate) fn priorities(context: &Context<'_>, log: &Loaded) -> Result<Option<Priorities>, Error> {
+pub(crate) fn priorities(context: &Context<'_>, dataset: &Loaded) -> Result<Option<Priorities>, Error> {
     let weighted = context.experiment.imagination.starts == Starts::ReturnPrioritised;
-    let priorities = weighted.then(|| log.dataset.priorities(1.0, false)).transpose();
+    let priorities = weighted.then(|| dataset.episodic.priorities(1.0, false)).transpose();
     priorities.map_err(|source| Error::Config { section: "imagination", source })
 }
 
@@ -288,7 +288,7 @@ fn generator(
         None => None,
     };
     config
-        .imaginer(model, &context.log.model_data, other, context.termination)
+        .imaginer(model, &context.dataset.model_data, other, context.termination)
         .map_err(|source| Error::Config { section: "imagination", source })
 }
 
@@ -304,21 +304,21 @@ pub(crate) fn imagined(
     imagine: Imagine,
     generation: u64,
     job: &str,
-) -> Result<Option<Columns>, Error> {
+) -> Result<Option<Transitions>, Error> {
     let Some(direction) = imagine.direction() else { return Ok(None) };
     let config = &context.experiment.imagination;
     let mut model = models::load(context, seed, direction)?;
-    let spec = context.log.dataset.columns().spec();
+    let spec = context.dataset.episodic.transitions().spec();
     let mut key = context.key(seed).name("imagination").name(direction.name());
     if generation > 0 {
         key = key.name("generation").fold(generation);
     }
     let mut policy = models::rollout_policy(context, seed, direction)?;
-    let log = context.log.dataset.columns();
-    let priorities = priorities(context, context.log)?;
-    let prioritised = priorities.as_ref().map(|p| p.over(log));
+    let dataset = context.dataset.episodic.transitions();
+    let priorities = priorities(context, context.dataset)?;
+    let prioritised = priorities.as_ref().map(|p| p.over(dataset));
     let goals = (config.starts == Starts::Goal)
-        .then(|| RowsWhere::new(log, |log, row| log.row(Column::Reward, row)[0] > config.goal_reward));
+        .then(|| RowsWhere::new(dataset, |dataset, row| dataset.row(Column::Reward, row)[0] > config.goal_reward));
     let starts: &dyn Source = match (&prioritised, &goals) {
         (Some(starts), _) => starts,
         (_, Some(goals)) if goals.is_empty() => {
@@ -327,7 +327,7 @@ pub(crate) fn imagined(
             return Err(Error::Config { section: "imagination", source });
         }
         (_, Some(goals)) => goals,
-        _ => log,
+        _ => dataset,
     };
     let mut watch = |rows: usize| {
         context.observer.progress(job, rows as u64, config.rows as u64, "imagining");
@@ -339,7 +339,7 @@ pub(crate) fn imagined(
         return Err(Error::Interrupted);
     }
     if buffer.is_empty() {
-        let outlier = far_outside::in_log(&context.experiment.data).unwrap_or_default();
+        let outlier = far_outside::in_dataset(&context.experiment.data).unwrap_or_default();
         return Err(Error::Mismatch(format!("{job}: the model imagined nothing; look at its fit{outlier}")));
     }
     debug_assert_eq!(buffer.spec(), spec);

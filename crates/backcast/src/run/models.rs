@@ -1,8 +1,8 @@
 use super::{Context, files};
 use crate::Error;
-use backcast_algos::imagines::{Evidence, World};
+use backcast_algos::imagines::{DatasetStats, WorldModel};
 use backcast_algos::romi::{ReversePolicy, uniform};
-use backcast_core::{Column, Columns, Direction, Dynamics, Key, Policy, Real, State};
+use backcast_core::{Column, Transitions, Direction, Dynamics, Key, Policy, Real, State};
 use backcast_dynamics::{ActionVae, ActionVaeConfig, Condition, Ensemble, Fit, GaussianBc, GaussianBcConfig};
 use backcast_imagination::{HorizonConfig, Trace, model_error};
 use backcast_nn::{load_from, save_on};
@@ -59,7 +59,7 @@ fn path(context: &Context<'_>, seed: u64, direction: Direction, ending: &str) ->
 
 fn blank(context: &Context<'_>, seed: u64, direction: Direction) -> Result<Ensemble, Error> {
     let key = context.key(seed).name("model").name(direction.name());
-    Ensemble::new(context.experiment.model.clone(), context.log.model_data.spec(), direction, key.name("init"))
+    Ensemble::new(context.experiment.model.clone(), context.dataset.model_data.spec(), direction, key.name("init"))
         .map_err(|source| Error::Config { section: "model", source })
 }
 
@@ -71,27 +71,27 @@ pub(crate) fn load(context: &Context<'_>, seed: u64, direction: Direction) -> Re
 }
 
 /// The model with what an arm that learns in it may ask of the log.
-pub(crate) fn world(context: &Context<'_>, seed: u64) -> Result<World, Error> {
-    let (log, direction) = (context.log, Direction::Forward);
+pub(crate) fn world_model(context: &Context<'_>, seed: u64) -> Result<WorldModel, Error> {
+    let (dataset, direction) = (context.dataset, Direction::Forward);
     let model = load(context, seed, direction)?;
     let key = context.key(seed).name("model").name(direction.name()).name("fit");
-    let mut initial = Columns::new(model.spec());
+    let mut initial = Transitions::new(model.spec());
     let (obs, act) = (vec![0.0; model.spec().obs], vec![0.0; model.spec().act]);
-    for first in log.dataset.initial().rows() {
+    for first in dataset.episodic.initial().rows() {
         initial.push(first.as_slice().expect("dense"), &act, 0.0, &obs, false);
     }
-    let rewards = log.model_data.values(Column::Reward);
+    let rewards = dataset.model_data.values(Column::Reward);
     let n = rewards.len().max(1) as f64;
     let mean = rewards.iter().map(|&r| r as f64).sum::<f64>() / n;
     let var = rewards.iter().map(|&r| (r as f64 - mean).powi(2)).sum::<f64>() / n;
-    let evidence = Evidence {
-        holdout: Some(model.holdout(&log.model_data, key)),
+    let dataset_stats = DatasetStats {
+        holdout: Some(model.holdout(&dataset.model_data, key)),
         initial: Some(initial),
         least_reward: rewards.iter().copied().reduce(Real::min),
         greatest_reward: rewards.iter().copied().reduce(Real::max),
         reward_std: Some(var.sqrt() as Real),
     };
-    Ok(World::new(model, context.termination).with_evidence(evidence))
+    Ok(WorldModel::new(model, context.termination).with_dataset_stats(dataset_stats))
 }
 
 /// Fits a model, from its last saved epoch on; a model that is already there is taken as it is.
@@ -108,7 +108,7 @@ pub(crate) fn fit(context: &Context<'_>, seed: u64, direction: Direction) -> Res
     let partial = path(context, seed, direction, "partial");
     let key = context.key(seed).name("model").name(direction.name());
     let mut model = blank(context, seed, direction)?;
-    let mut fit = Fit::new(&mut model, &context.log.model_data, key.name("fit"))?;
+    let mut fit = Fit::new(&mut model, &context.dataset.model_data, key.name("fit"))?;
     let mut before = 0.0;
     if let Some(notes) = files::restore(context.disk, &mut fit, &partial)? {
         before = notes.get("seconds").and_then(|s| s.parse().ok()).unwrap_or(0.0);
@@ -158,7 +158,7 @@ pub(crate) fn fit(context: &Context<'_>, seed: u64, direction: Direction) -> Res
 }
 
 /// Root mean squared errors on `rows`, per dimension of the state, of the best elite's mean and of copying the anchor.
-fn one_step(rows: &Columns, model: &mut Ensemble) -> (f64, f64) {
+fn one_step(rows: &Transitions, model: &mut Ensemble) -> (f64, f64) {
     let split = model.direction().split();
     let best = model.elites()[0];
     let batch = rows.batch();
@@ -178,7 +178,7 @@ fn one_step(rows: &Columns, model: &mut Ensemble) -> (f64, f64) {
 const REWARD_UNLEARNT: f64 = 0.5;
 
 /// The share of the reward's variance in `rows` that the best elite's mean leaves.
-fn reward_unexplained(rows: &Columns, model: &mut Ensemble) -> Option<f64> {
+fn reward_unexplained(rows: &Transitions, model: &mut Ensemble) -> Option<f64> {
     let split = model.direction().split();
     let (best, batch) = (model.elites()[0], rows.batch());
     let rewards = batch.column(Column::Reward);
@@ -193,7 +193,7 @@ fn reward_unexplained(rows: &Columns, model: &mut Ensemble) -> Option<f64> {
 
 /// Rolls the model along recorded stretches of the log.
 fn error_by_horizon(context: &Context<'_>, model: &mut Ensemble, seed: u64) -> Vec<HorizonPoint> {
-    let (data, horizon) = (&context.log.model_data, 25);
+    let (data, horizon) = (&context.dataset.model_data, 25);
     // A stretch goes on as long as one row's next observation is the next row's observation.
     let mut runs: Vec<Vec<usize>> = vec![vec![]];
     for row in 0..data.len() {
@@ -219,7 +219,7 @@ fn error_by_horizon(context: &Context<'_>, model: &mut Ensemble, seed: u64) -> V
 /// A policy of imagined chains that is fitted to the log.
 trait Fitted: Policy + State {
     /// Goes on with the fit; `watch` sees the steps done and says whether to go on.
-    fn go_on(&mut self, data: &Columns, key: Key, watch: &mut dyn FnMut(usize) -> bool);
+    fn go_on(&mut self, data: &Transitions, key: Key, watch: &mut dyn FnMut(usize) -> bool);
     /// Steps done, and steps in all.
     fn steps(&self) -> (usize, usize);
 }
@@ -227,7 +227,7 @@ trait Fitted: Policy + State {
 macro_rules! fitted {
     ($($policy:ty)*) => {$(
         impl Fitted for $policy {
-            fn go_on(&mut self, data: &Columns, key: Key, watch: &mut dyn FnMut(usize) -> bool) {
+            fn go_on(&mut self, data: &Transitions, key: Key, watch: &mut dyn FnMut(usize) -> bool) {
                 self.fit(data, key, &mut |steps, _| watch(steps));
             }
 
@@ -242,7 +242,7 @@ fitted! { ActionVae GaussianBc }
 /// The policy that chooses the actions of imagined chains: π̂(a ∣ s′) backwards, π̂(a ∣ s) forwards.
 pub(crate) fn rollout_policy(context: &Context<'_>, seed: u64, direction: Direction) -> Result<Box<dyn Policy>, Error> {
     match blank_policy(context, seed, direction)? {
-        None => Ok(Box::new(uniform(context.log.dataset.columns().spec()))),
+        None => Ok(Box::new(uniform(context.dataset.episodic.transitions().spec()))),
         Some(mut policy) => {
             load_from(context.disk, policy.as_mut(), &path(context, seed, direction, "policy.safetensors"))?;
             Ok(policy)
@@ -254,7 +254,7 @@ pub(crate) fn rollout_policy(context: &Context<'_>, seed: u64, direction: Direct
 fn blank_policy(context: &Context<'_>, seed: u64, direction: Direction) -> Result<Option<Box<dyn Fitted>>, Error> {
     let condition = if direction == Direction::Reverse { Condition::NextState } else { Condition::State };
     let key = context.key(seed).name("rollout policy").name(direction.name()).name("init");
-    let (experiment, spec) = (context.experiment, context.log.dataset.columns().spec());
+    let (experiment, spec) = (context.experiment, context.dataset.episodic.transitions().spec());
     let section = |section| move |source| Error::Config { section, source };
     Ok(match experiment.imagination.policy {
         ReversePolicy::Uniform => None,
@@ -281,7 +281,7 @@ fn fit_policy(context: &Context<'_>, seed: u64, direction: Direction) -> Result<
     files::restore(context.disk, policy.as_mut(), &partial)?;
     let key = context.key(seed).name("rollout policy").name(direction.name()).name("fit");
     let (_, total) = policy.steps();
-    policy.go_on(context.log.dataset.columns(), key, &mut |steps| {
+    policy.go_on(context.dataset.episodic.transitions(), key, &mut |steps| {
         if steps % 256 == 0 {
             context.observer.progress(&job, steps as u64, total as u64, "");
         }
@@ -306,8 +306,8 @@ pub(crate) fn paths(context: &Context<'_>, seed: u64, direction: Direction) -> R
     let mut trace = Trace::new(model.spec());
     let key = context.key(seed).name("paths");
     let mut imaginer = super::generator(context, seed, &config, &mut model)?;
-    imaginer.imagine(&mut model, context.log.dataset.columns(), policy.as_mut(), key, &mut trace);
-    let row = |column, row: usize| trace.columns.row(column, row).to_vec();
+    imaginer.imagine(&mut model, context.dataset.episodic.transitions(), policy.as_mut(), key, &mut trace);
+    let row = |column, row: usize| trace.transitions.row(column, row).to_vec();
     let chain = |mut rows: Vec<usize>| {
         if direction == Direction::Reverse {
             rows.reverse();

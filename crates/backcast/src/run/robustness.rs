@@ -1,7 +1,7 @@
 //! Trained policies from pushed states: how well they do, and how soon they are back where the log has been.
 
 use super::{Context, files, learn, pool};
-use crate::{Error, Experiment, Pushes, Wait, evaluate_pushed};
+use crate::{Error, Experiment, Pushes, Wait, evaluate_perturbed};
 use backcast_core::{ConfigError, Key};
 use backcast_data::Support;
 use backcast_envs::{make_pushable, push::Level};
@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RobustnessResult {
     /// The arm.
-    pub arm: String,
+    pub method: String,
     /// The repetition.
     pub seed: u64,
     /// How far from a recorded observation still counts as within the support, in standardised units.
@@ -82,22 +82,22 @@ pub(crate) fn measure(
     let Some(config) = &context.experiment.robustness else { return Ok(vec![]) };
     context.observer.stage("robustness", jobs.len());
     // One for each log, made when the first policy asks for it.
-    let supports: Vec<OnceLock<Result<Support, ConfigError>>> = vec![OnceLock::new(); context.logs()];
-    pool::each(jobs, threads, |&(arm, seed)| {
-        let name = &context.experiment.arms[arm].name;
+    let supports: Vec<OnceLock<Result<Support, ConfigError>>> = vec![OnceLock::new(); context.datasets()];
+    pool::each(jobs, threads, |&(method, seed)| {
+        let name = &context.experiment.methods[method].name;
         let job = format!("{name}, seed {seed}, pushed");
-        let path = learn::folder(context, arm, seed).join(KEPT);
+        let path = learn::folder(context, method, seed).join(KEPT);
         if let Some(result) = files::read(context.disk, &path)? {
             context.observer.finished(&job, "kept");
             return Ok(result);
         }
-        let support = supports[context.place_of(arm)].get_or_init(|| {
-            let obs = context.log_of(arm).rows().batch().obs;
+        let support = supports[context.place_of(method)].get_or_init(|| {
+            let obs = context.dataset_of(method).rows().batch().obs;
             Support::of(obs, config.support, Key::new(0).name("support"))
         });
         let unsound = |source: &ConfigError| Error::Config { section: "robustness.support", source: source.clone() };
         let support = support.as_ref().map_err(unsound)?;
-        let mut agent = learn::trained(context, arm, seed)?;
+        let mut agent = learn::trained(context, method, seed)?;
         let mut levels = Vec::new();
         for &level in &config.levels {
             if context.observer.stop() {
@@ -106,10 +106,10 @@ pub(crate) fn measure(
             let pushes = Pushes { level, at: &config.at, support };
             // The starts of the last evaluation, so that at no level it is that evaluation again.
             let key = context.key(seed).name("final");
-            let world = || make_pushable(&context.experiment.task);
-            let pushed = evaluate_pushed(&mut agent.as_evaluated(), world, config.episodes, pushes, key)?;
+            let env = || make_pushable(&context.experiment.task);
+            let perturbed = evaluate_perturbed(&mut agent.as_evaluated(), env, config.episodes, pushes, key)?;
             let (score, score_std) =
-                learn::mean_and_deviation(&context.experiment.task, &pushed.returns).map_err(|(tensor, index)| {
+                learn::mean_and_deviation(&context.experiment.task, &perturbed.returns).map_err(|(tensor, index)| {
                     let hint =
                         format!("pushed ({}), its policy leaves what it can be asked; try lower levels", level.name());
                     Error::NotFinite {
@@ -120,10 +120,10 @@ pub(crate) fn measure(
                         hint,
                     }
                 })?;
-            levels.push(LevelResult { level, score, score_std, outside: pushed.outside, waits: pushed.waits });
+            levels.push(LevelResult { level, score, score_std, outside: perturbed.outside, waits: perturbed.waits });
         }
         let note: Vec<String> = levels.iter().map(|l| format!("{} {:.1}", l.level.name(), l.score)).collect();
-        let result = RobustnessResult { arm: name.clone(), seed, radius: support.radius() as f64, levels };
+        let result = RobustnessResult { method: name.clone(), seed, radius: support.radius() as f64, levels };
         files::write(context.disk, &path, &crate::json::to_string(&result).expect("plain values"))?;
         context.observer.finished(&job, &note.join(", "));
         Ok(result)
@@ -132,7 +132,7 @@ pub(crate) fn measure(
 
 /// The steps for which every push of `experiment` is watched.
 fn window(experiment: &Experiment) -> usize {
-    let horizon = backcast_envs::make(&experiment.task).map_or(0, |world| world.horizon());
+    let horizon = backcast_envs::make(&experiment.task).map_or(0, |env| env.horizon());
     experiment.robustness.as_ref().map_or(0, |config| config.window(horizon))
 }
 
@@ -147,8 +147,8 @@ fn away(waits: &[Wait], window: usize) -> f64 {
 }
 
 /// Level by level, what the repetitions of `arm` do; nothing if nothing was measured.
-pub(crate) fn summary(experiment: &Experiment, arm: &str, all: &[RobustnessResult]) -> Vec<LevelSummary> {
-    let runs: Vec<&RobustnessResult> = all.iter().filter(|r| r.arm == arm).collect();
+pub(crate) fn summary(experiment: &Experiment, method: &str, all: &[RobustnessResult]) -> Vec<LevelSummary> {
+    let runs: Vec<&RobustnessResult> = all.iter().filter(|r| r.method == method).collect();
     let Some(config) = experiment.robustness.as_ref().filter(|_| !runs.is_empty()) else { return vec![] };
     let window = window(experiment);
     let at = |(place, &level): (usize, &Level)| {

@@ -10,7 +10,7 @@ use super::trained::{experiment_of, learner_folder, trained};
 use super::{DataSummary, LearnResult, Loaded, Observer, data, dataset, files, pool};
 use crate::{Agent, DataConfig, Error, Experiment};
 use backcast_algos::fqe;
-use backcast_core::{Columns, ConfigError, Key, Policy, Real, Source, Spec, fingerprint};
+use backcast_core::{Transitions, ConfigError, Key, Policy, Real, Source, Spec, fingerprint};
 use backcast_data::{Normaliser, Scale};
 use backcast_nn::Local;
 use backcast_stats::{kendall, regret_at, spearman};
@@ -59,11 +59,11 @@ impl SelectionConfig {
 
 /// One policy: what is believed of it, and what it earned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Judgement {
+pub struct OpeEstimate {
     /// The run's folder, as it was given.
     pub run: PathBuf,
     /// The arm.
-    pub arm: String,
+    pub method: String,
     /// The repetition.
     pub seed: u64,
     /// The updates it was trained for.
@@ -109,7 +109,7 @@ pub struct Selection {
     /// How.
     pub config: SelectionConfig,
     /// One per policy, best estimate first.
-    pub policies: Vec<Judgement>,
+    pub policies: Vec<OpeEstimate>,
 }
 
 /// The k of regret@k.
@@ -120,9 +120,9 @@ impl Selection {
     ///
     /// Where some policies have no critics, the estimate has a second line for those that have: what it is to be compared
     /// with the learners' own values by.
-    pub fn rules(&self, of: impl Fn(&Judgement) -> bool) -> Vec<Rule> {
-        let all: Vec<&Judgement> = self.policies.iter().filter(|p| of(p)).collect();
-        let with_critics: Vec<&Judgement> = all.iter().copied().filter(|p| p.own_value.is_some()).collect();
+    pub fn rules(&self, of: impl Fn(&OpeEstimate) -> bool) -> Vec<Rule> {
+        let all: Vec<&OpeEstimate> = self.policies.iter().filter(|p| of(p)).collect();
+        let with_critics: Vec<&OpeEstimate> = all.iter().copied().filter(|p| p.own_value.is_some()).collect();
         let mut rules = vec![rule("FQE", &all, |p| p.estimate), rule("nearness to the log", &all, |p| -p.distance)];
         if !with_critics.is_empty() {
             if with_critics.len() < all.len() {
@@ -134,7 +134,7 @@ impl Selection {
     }
 }
 
-fn rule(name: &str, policies: &[&Judgement], by: impl Fn(&Judgement) -> f64) -> Rule {
+fn rule(name: &str, policies: &[&OpeEstimate], by: impl Fn(&OpeEstimate) -> f64) -> Rule {
     let truth: Vec<f64> = policies.iter().map(|p| p.score).collect();
     let opinion: Vec<f64> = policies.iter().map(|p| by(p)).collect();
     let best = truth.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -154,7 +154,7 @@ struct Candidate {
     run: PathBuf,
     folder: PathBuf,
     experiment: usize,
-    arm: usize,
+    method: usize,
     result: LearnResult,
 }
 
@@ -166,9 +166,9 @@ struct Kept {
     data: DataConfig,
     /// Of the log.
     #[serde(default)]
-    log: String,
+    dataset: String,
     config: SelectionConfig,
-    judgement: Judgement,
+    ope: OpeEstimate,
 }
 
 /// The name of that file.
@@ -181,13 +181,13 @@ const KEPT: &str = "fqe.json";
 /// If a folder is not of a run, runs are of different tasks, none has a finished learner, or a file cannot be read.
 pub fn select(
     runs: &[PathBuf],
-    log: Option<&Path>,
+    dataset: Option<&Path>,
     config: &SelectionConfig,
     threads: usize,
     observer: &dyn Observer,
 ) -> Result<Selection, Error> {
     let file = |path: &Path| ("file".to_owned(), path.display().to_string().into());
-    select_by(runs, &log.map(file).into_iter().collect(), config, threads, observer)
+    select_by(runs, &dataset.map(file).into_iter().collect(), config, threads, observer)
 }
 
 /// As [`select`], by the log of the first run where `data` has no other keys.
@@ -216,7 +216,7 @@ pub struct Distance {
     /// The run's folder, as it was given.
     pub run: PathBuf,
     /// The arm.
-    pub arm: String,
+    pub method: String,
     /// The repetition.
     pub seed: u64,
     /// The mean squared difference of actions, per dimension, over all transitions of the log.
@@ -235,13 +235,13 @@ pub fn distances(
     observer.stage("policies", field.candidates.len());
     pool::each(&field.candidates, threads, |candidate| {
         let experiment = &field.experiments[candidate.experiment];
-        let arm = &experiment.arms[candidate.arm];
-        let mut agent = trained(&candidate.run, experiment, arm, candidate.result.seed)?;
-        let batch = field.loaded.dataset.columns().batch();
+        let method = &experiment.methods[candidate.method];
+        let mut agent = trained(&candidate.run, experiment, method, candidate.result.seed)?;
+        let batch = field.loaded.episodic.transitions().batch();
         let here = ask(&mut agent.as_evaluated(), batch.obs, Key::new(0).name("distance"));
         let square = here.iter().zip(batch.act).map(|(a, b)| (a - b).powi(2) as f64).sum::<f64>();
         let distance = square / here.len().max(1) as f64;
-        Ok(Distance { run: candidate.run.clone(), arm: arm.name.clone(), seed: candidate.result.seed, distance })
+        Ok(Distance { run: candidate.run.clone(), method: method.name.clone(), seed: candidate.result.seed, distance })
     })
 }
 
@@ -284,7 +284,7 @@ impl Field {
         for run in runs {
             dataset::is_of_run(run, &source, &loaded)?;
         }
-        observer.finished("log", &format!("{} transitions", loaded.dataset.columns().len()));
+        observer.finished("log", &format!("{} transitions", loaded.episodic.transitions().len()));
 
         Ok(Self { candidates, experiments, loaded, source })
     }
@@ -293,11 +293,11 @@ impl Field {
 /// The learners of `run` that have come to their end.
 fn candidates_of(run: &Path, experiment: &Experiment, place: usize) -> Result<Vec<Candidate>, Error> {
     let mut found = Vec::new();
-    for (i, arm) in experiment.arms.iter().enumerate() {
+    for (i, method) in experiment.methods.iter().enumerate() {
         for seed in experiment.seeds.0.clone() {
-            let folder = learner_folder(run, arm, seed);
+            let folder = learner_folder(run, method, seed);
             if let Some(result) = files::read::<LearnResult>(&Local, &folder.join("result.json"))? {
-                found.push(Candidate { run: run.into(), folder, experiment: place, arm: i, result });
+                found.push(Candidate { run: run.into(), folder, experiment: place, method: i, result });
             }
         }
     }
@@ -307,35 +307,35 @@ fn candidates_of(run: &Path, experiment: &Experiment, place: usize) -> Result<Ve
 fn judge(
     candidate: &Candidate,
     experiment: &Experiment,
-    log: &Loaded,
+    dataset: &Loaded,
     source: &DataConfig,
     config: &SelectionConfig,
     observer: &dyn Observer,
-) -> Result<Judgement, Error> {
-    let (arm, result) = (&experiment.arms[candidate.arm], &candidate.result);
+) -> Result<OpeEstimate, Error> {
+    let (method, result) = (&experiment.methods[candidate.method], &candidate.result);
     let updates = experiment.training.updates;
-    let job = format!("{}, seed {}, {updates} updates", arm.name, result.seed);
-    let mut agent = trained(&candidate.run, experiment, arm, result.seed)?;
+    let job = format!("{}, seed {}, {updates} updates", method.name, result.seed);
+    let mut agent = trained(&candidate.run, experiment, method, result.seed)?;
     let own = fingerprint(&mut agent);
 
     let path = candidate.folder.join(KEPT);
     let mut kept = files::read::<Vec<Kept>>(&Local, &path)?.unwrap_or_default();
     kept.retain(|k| k.fingerprint == own);
-    if let Some(old) = kept.iter().find(|k| (&k.data, &k.log, &k.config) == (source, &log.summary.fingerprint, config))
+    if let Some(old) = kept.iter().find(|k| (&k.data, &k.dataset, &k.config) == (source, &dataset.summary.fingerprint, config))
     {
         observer.finished(&job, "kept");
-        return Ok(Judgement { run: candidate.run.clone(), ..old.judgement.clone() });
+        return Ok(OpeEstimate { run: candidate.run.clone(), ..old.ope.clone() });
     }
 
     let clock = Instant::now();
     let key = Key::new(config.seed).name("selection");
-    let answers = Answers::of(&mut agent, log, key.name("answers"));
+    let answers = Answers::of(&mut agent, dataset, key.name("answers"));
     let (estimate, spread) = evaluate(&answers, config, key, &job, observer)?;
     let last = result.curve.last();
     let own_value = last.and_then(|point| point.metrics.iter().find(|(name, _)| name == "q")).map(|(_, q)| *q);
-    let judgement = Judgement {
+    let ope = OpeEstimate {
         run: candidate.run.clone(),
-        arm: arm.name.clone(),
+        method: method.name.clone(),
         seed: result.seed,
         trained: updates,
         score: result.score,
@@ -345,23 +345,23 @@ fn judge(
         own_value,
         seconds: clock.elapsed().as_secs_f64(),
     };
-    let of_log = log.summary.fingerprint.clone();
+    let of_dataset = dataset.summary.fingerprint.clone();
     kept.push(Kept {
         fingerprint: own,
         data: source.clone(),
-        log: of_log,
+        dataset: of_dataset,
         config: config.clone(),
-        judgement: judgement.clone(),
+        ope: ope.clone(),
     });
     files::write(&Local, &path, &crate::json::to_string_pretty(&kept).expect("plain values"))?;
     observer.finished(&job, &format!("{estimate:.3} ± {spread:.3}"));
-    Ok(judgement)
+    Ok(ope)
 }
 
 /// What a policy answers to a log, and the log as the evaluator sees it.
 struct Answers {
     /// Observations standardised; next actions are the policy's, not the log's.
-    rows: Columns,
+    rows: Transitions,
     /// First states, standardised, `[episodes, obs]`.
     initial: Array2<Real>,
     /// The policy's actions there, `[episodes, act]`.
@@ -370,8 +370,8 @@ struct Answers {
 }
 
 impl Answers {
-    fn of(agent: &mut Agent, log: &Loaded, key: Key) -> Self {
-        let (batch, raw) = (log.dataset.columns().batch(), log.dataset.initial());
+    fn of(agent: &mut Agent, dataset: &Loaded, key: Key) -> Self {
+        let (batch, raw) = (dataset.episodic.transitions().batch(), dataset.episodic.initial());
         let spec = batch.spec;
         let mut policy = agent.as_evaluated();
         let here = ask(&mut policy, batch.obs, key.name("here"));
@@ -379,7 +379,7 @@ impl Answers {
         let at_initial = ask(&mut policy, raw, key.name("initial"));
         let square = here.iter().zip(batch.act).map(|(a, b)| (a - b).powi(2) as f64).sum::<f64>();
 
-        let mut rows = Columns::new(spec).with_next_actions(true);
+        let mut rows = Transitions::new(spec).with_next_actions(true);
         rows.reserve(batch.len());
         for i in 0..batch.len() {
             let [obs, act, next_obs] = [batch.obs, batch.act, batch.next_obs].map(|of| dense(of, i));
@@ -387,7 +387,7 @@ impl Answers {
             rows.push_followed(obs, act, reward, next_obs, terminal, dense(next.view(), i));
         }
         let normaliser = Normaliser::fit(batch.obs, Scale::Plus(1e-3));
-        normaliser.apply_columns(&mut rows);
+        normaliser.apply_to_transitions(&mut rows);
         let mut initial = raw.to_owned();
         normaliser.apply(initial.view_mut());
         Self { rows, initial, at_initial, distance: square / here.len().max(1) as f64 }
@@ -424,7 +424,7 @@ fn evaluate(
     let spec = answers.rows.spec();
     let unsound = |source| Error::Config { section: "fqe", source };
     let mut fqe = config.fqe.build(spec, key.name("init")).map_err(unsound)?;
-    let mut staging = Columns::new(spec).with_next_actions(true);
+    let mut staging = Transitions::new(spec).with_next_actions(true);
     staging.reserve(config.batch);
     for update in 0..config.updates {
         if update.is_multiple_of(64) && observer.stop() {
@@ -472,11 +472,11 @@ mod tests {
     /// A reward is the action, states come at random: a policy that always answers a is worth a/(1−γ). The log's own actions
     /// are worth nothing on average.
     #[test]
-    fn an_answer_is_worth_what_it_earns_and_not_what_the_log_did() {
+    fn an_answer_is_worth_what_it_earns_and_not_what_the_dataset_did() {
         let spec = Spec::new(1, 1);
         let key = Key::new(1);
         let of = |next: Real, first: Real| {
-            let mut rows = Columns::new(spec).with_next_actions(true);
+            let mut rows = Transitions::new(spec).with_next_actions(true);
             let unit = |i: u64| key.fold(i).unit() * 2.0 - 1.0;
             for i in 0..500 {
                 rows.push_followed(&[unit(i)], &[unit(i + 500)], unit(i + 500), &[unit(i + 1)], false, &[next]);
@@ -495,10 +495,10 @@ mod tests {
     }
 
     #[test]
-    fn rules_know_their_policies_and_the_price_of_their_choice() {
-        let policy = |score, estimate, distance, own_value| Judgement {
+    fn rules_know_their_policies_and_the_regret_of_their_choice() {
+        let policy = |score, estimate, distance, own_value| OpeEstimate {
             run: PathBuf::new(),
-            arm: String::new(),
+            method: String::new(),
             seed: 0,
             trained: 1,
             score,

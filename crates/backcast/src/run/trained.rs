@@ -1,9 +1,9 @@
 //! What a run has left behind: its experiment, and its policies, without the log they learnt from.
 
-use super::learn::{CHECKPOINT, Learning, Point, Progress};
-use crate::{Agent, Arm, Error, Experiment};
-use backcast_algos::imagines::{Evidence, World};
-use backcast_core::{Columns, Direction, Key, Spec};
+use super::learn::{CHECKPOINT, Learning, Point, SavedProgress};
+use crate::{Agent, Method, Error, Experiment};
+use backcast_algos::imagines::{DatasetStats, WorldModel};
+use backcast_core::{Transitions, Direction, Key, Spec};
 use backcast_data::Normaliser;
 use backcast_dynamics::Ensemble;
 use backcast_nn::load;
@@ -24,22 +24,22 @@ pub fn experiment_of(run: &Path) -> Result<Experiment, Error> {
 }
 
 /// Where a run keeps the files of a learner: `checkpoint.safetensors`, and `result.json` when it has come to its end.
-pub fn learner_folder(run: &Path, arm: &Arm, seed: u64) -> PathBuf {
-    run.join("learners").join(format!("{}-seed-{seed}", arm.slug()))
+pub fn learner_folder(run: &Path, method: &Method, seed: u64) -> PathBuf {
+    run.join("learners").join(format!("{}-seed-{seed}", method.slug()))
 }
 
 /// The policy that a run has left in its folder, as its last checkpoint has it.
 ///
 /// # Errors
 /// If there is none, or it is of another experiment.
-pub fn trained(run: &Path, experiment: &Experiment, arm: &Arm, seed: u64) -> Result<Agent, Error> {
+pub fn trained(run: &Path, experiment: &Experiment, method: &Method, seed: u64) -> Result<Agent, Error> {
     let spec = backcast_envs::make(&experiment.task)?.spec();
-    let algorithm = experiment.algorithm_of(arm)?;
+    let algorithm = experiment.algorithm_of(method)?;
     // Normaliser and parameters both come from the checkpoint; what they are before that is overwritten.
     let normaliser = experiment.standardise.then(|| Normaliser::identity(spec.obs));
-    let world = algorithm.needs_model().then(|| nowhere(experiment, spec)).transpose()?;
-    let mut learning = Learning::new(&algorithm, normaliser, world, spec, Key::new(0))?;
-    load(&mut learning, &learner_folder(run, arm, seed).join(CHECKPOINT))?;
+    let world_model = algorithm.needs_model().then(|| nowhere(experiment, spec)).transpose()?;
+    let mut learning = Learning::new(&algorithm, normaliser, world_model, spec, Key::new(0))?;
+    load(&mut learning, &learner_folder(run, method, seed).join(CHECKPOINT))?;
     Ok(learning.agent)
 }
 
@@ -47,8 +47,8 @@ pub fn trained(run: &Path, experiment: &Experiment, arm: &Arm, seed: u64) -> Res
 ///
 /// # Errors
 /// If the file cannot be read.
-pub fn way_of(run: &Path, arm: &Arm, seed: u64) -> Result<Option<Way>, Error> {
-    let path = learner_folder(run, arm, seed).join(CHECKPOINT);
+pub fn progress_of(run: &Path, method: &Method, seed: u64) -> Result<Option<Progress>, Error> {
+    let path = learner_folder(run, method, seed).join(CHECKPOINT);
     let read = |path: &Path| -> io::Result<Vec<u8>> {
         let mut file = File::open(path)?;
         let mut size = [0; 8];
@@ -64,12 +64,12 @@ pub fn way_of(run: &Path, arm: &Arm, seed: u64) -> Result<Option<Way>, Error> {
     };
     let header: serde_json::Value = serde_json::from_slice(&header).unwrap_or_default();
     let progress = header["__metadata__"]["progress"].as_str().and_then(|text| crate::json::from_str(text).ok());
-    Ok(progress.map(|Progress { update, curve, seconds, warnings, .. }| Way { update, curve, seconds, warnings }))
+    Ok(progress.map(|SavedProgress { update, curve, seconds, warnings, .. }| Progress { update, curve, seconds, warnings }))
 }
 
 /// How far a learner has come.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Way {
+pub struct Progress {
     /// Updates done.
     pub update: u64,
     /// Its evaluations.
@@ -81,18 +81,18 @@ pub struct Way {
 }
 
 /// A model that was never fitted, of a log that was never recorded: enough to give a learner its shape.
-fn nowhere(experiment: &Experiment, spec: Spec) -> Result<World, Error> {
+fn nowhere(experiment: &Experiment, spec: Spec) -> Result<WorldModel, Error> {
     let key = Key::new(0).name("nowhere");
     let model = Ensemble::new(experiment.model.clone(), spec, Direction::Forward, key)
         .map_err(|source| Error::Config { section: "model", source })?;
-    let mut rows = Columns::new(spec);
+    let mut rows = Transitions::new(spec);
     let (mut obs, mut act) = (vec![0.0; spec.obs], vec![0.0; spec.act]);
     for i in 0..8 {
         key.name("obs").fold(i).normal(&mut obs);
         key.name("act").fold(i).uniform(-1.0, 1.0, &mut act);
         rows.push(&obs, &act, 0.0, &obs, false);
     }
-    let evidence = Evidence {
+    let dataset_stats = DatasetStats {
         holdout: Some(rows.clone()),
         initial: Some(rows),
         least_reward: Some(0.0),
@@ -100,5 +100,5 @@ fn nowhere(experiment: &Experiment, spec: Spec) -> Result<World, Error> {
         reward_std: Some(0.0),
     };
     let termination = backcast_envs::registry::termination(&experiment.task).unwrap_or(backcast_core::never);
-    Ok(World::new(model, termination).with_evidence(evidence))
+    Ok(WorldModel::new(model, termination).with_dataset_stats(dataset_stats))
 }

@@ -6,7 +6,7 @@
 
 use super::states;
 use crate::arrays::{Entry, Kind, ReadArrays};
-use crate::{DataError, Log, atomic};
+use crate::{DataError, Dataset, atomic};
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
 use arrow_array::{Array, ArrayRef, BooleanArray, FixedSizeListArray, PrimitiveArray, RecordBatch, StructArray};
@@ -183,11 +183,11 @@ fn list(values: Vec<Real>, width: usize) -> Result<ArrayRef, String> {
     Ok(Arc::new(list.map_err(|e| e.to_string())?))
 }
 
-pub(super) fn write(folder: &Path, log: &Log) -> Result<(), DataError> {
-    for (number, episode) in log.episodes().iter().enumerate() {
+pub(super) fn write(folder: &Path, dataset: &Dataset) -> Result<(), DataError> {
+    for (number, episode) in dataset.episodes().iter().enumerate() {
         let folder = atomic::folder(&folder.join(number.to_string()))?;
         let path = folder.join("part-0.arrow");
-        let written = write_file(&path, log, episode);
+        let written = write_file(&path, dataset, episode);
         written.map_err(|why| DataError::io(&path, std::io::Error::other(why)))?;
         let metadata = serde_json::json!({ "id": number, "total_steps": episode.rows }).to_string();
         atomic::write(&folder.join("metadata.json"), metadata.as_bytes())?;
@@ -195,26 +195,26 @@ pub(super) fn write(folder: &Path, log: &Log) -> Result<(), DataError> {
     Ok(())
 }
 
-fn write_file(path: &Path, log: &Log, episode: &crate::Episode) -> Result<(), String> {
+fn write_file(path: &Path, dataset: &Dataset, episode: &crate::Episode) -> Result<(), String> {
     let words = |error: arrow_schema::ArrowError| error.to_string();
-    let [obs, act] = log.widths();
-    let [ends, cuts] = log.ends();
+    let [obs, act] = dataset.widths();
+    let [ends, truncated] = dataset.ends();
     let range = episode.first..episode.after();
     let padded =
         |values: &[Real], width: usize| [&values[range.start * width..range.end * width], &vec![0.0; width]].concat();
     let flags =
         |values: &[bool]| -> ArrayRef { Arc::new(BooleanArray::from([&values[range.clone()], &[false]].concat())) };
-    let rewards = PrimitiveArray::<RealType>::new(ScalarBuffer::from(padded(&log.reward, 1)), None);
+    let rewards = PrimitiveArray::<RealType>::new(ScalarBuffer::from(padded(&dataset.reward, 1)), None);
     let mut columns: Vec<(&str, ArrayRef)> = vec![
-        ("observations", list(states(log, episode), obs)?),
-        ("actions", list(padded(&log.act, act), act)?),
+        ("observations", list(states(dataset, episode), obs)?),
+        ("actions", list(padded(&dataset.act, act), act)?),
         ("rewards", Arc::new(rewards)),
         ("terminations", flags(ends)),
-        ("truncations", flags(cuts)),
+        ("truncations", flags(truncated)),
     ];
-    if !log.infos().is_empty() {
+    if !dataset.infos().is_empty() {
         let (mut fields, mut arrays) = (Vec::new(), Vec::new());
-        for info in log.infos() {
+        for info in dataset.infos() {
             let array = list(padded(&info.values, info.width), info.width)?;
             fields.push(
                 Field::new(&info.name, array.data_type().clone(), true)

@@ -16,8 +16,8 @@
 //! - **Flags.** A termination is a terminal, a truncation a cut. An episode that ends with neither was cut, for another
 //!   follows it; the last one is then unfinished.
 //! - **Infos** that are numbers and have a row for each step, or one more for the reset, in every episode, become
-//!   [infos](crate::Log::infos) by their path. Of those with one more, row *t* is what came with observation *t*, as in D4RL;
-//!   what came after the last step is left behind. Other arrays are [noted](crate::Log::unread) and not read.
+//!   [infos](crate::Dataset::infos) by their path. Of those with one more, row *t* is what came with observation *t*, as in D4RL;
+//!   what came after the last step is left behind. Other arrays are [noted](crate::Dataset::unread) and not read.
 //! - **Notes** are the entries of `metadata.json`.
 //!
 //! # Writing
@@ -35,7 +35,7 @@ mod arrow;
 mod space;
 
 use crate::arrays::ReadArrays;
-use crate::{DataError, Format, Log, WriteOptions, atomic, h5};
+use crate::{DataError, Format, Dataset, WriteOptions, atomic, h5};
 use backcast_core::Real;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,24 +124,24 @@ fn parse_metadata(bytes: &[u8]) -> Result<Map<String, Value>, String> {
 ///
 /// # Errors
 /// Typed, naming the file, the array and where possible the row. Never panics on a damaged dataset.
-pub fn read(path: &Path) -> Result<Log, DataError> {
+pub fn read(path: &Path) -> Result<Dataset, DataError> {
     let folder = data_folder(path);
     let metadata = metadata(&folder)?;
-    let log = match detect(path)? {
+    let dataset = match detect(path)? {
         #[cfg(feature = "arrow")]
         Format::MinariArrow => read_from(&arrow::open(&folder)?, &metadata)?,
         #[cfg(not(feature = "arrow"))]
         Format::MinariArrow => return Err(without_arrow(path)),
         _ => read_from(&*h5::open(&folder.join(MAIN))?, &metadata)?,
     };
-    Ok(log.from_origin(path))
+    Ok(dataset.from_origin(path))
 }
 
 /// Reads the episodes in `file`, described by the text of a `metadata.json`, wherever they lie.
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_parts(file: &dyn ReadArrays, metadata: &[u8]) -> Result<Log, DataError> {
+pub fn read_parts(file: &dyn ReadArrays, metadata: &[u8]) -> Result<Dataset, DataError> {
     let entries = parse_metadata(metadata).map_err(|why| DataError::Format {
         file: file.path().into(),
         kind: "JSON file",
@@ -165,7 +165,7 @@ struct InfoPart {
     values: Vec<Real>,
 }
 
-fn read_from(file: &dyn ReadArrays, metadata: &Map<String, Value>) -> Result<Log, DataError> {
+fn read_from(file: &dyn ReadArrays, metadata: &Map<String, Value>) -> Result<Dataset, DataError> {
     let episodes = episodes(file)?;
     let declared = metadata.get("total_episodes").and_then(Value::as_u64);
     if let Some(declared) = declared.filter(|&n| n != episodes.len() as u64) {
@@ -174,7 +174,7 @@ fn read_from(file: &dyn ReadArrays, metadata: &Map<String, Value>) -> Result<Log
     }
     let ours = metadata.get(OURS);
     let repeated = ours.and_then(|ours| ours.get("next_observations")) == Some(&json!("repeated"));
-    let mut log: Option<Log> = None;
+    let mut dataset: Option<Dataset> = None;
     let mut infos: Vec<InfoPart> = Vec::new();
     let (mut obs_leaves, mut act_leaves) = (Vec::new(), Vec::new());
     for (index, &number) in episodes.iter().enumerate() {
@@ -190,45 +190,45 @@ fn read_from(file: &dyn ReadArrays, metadata: &Map<String, Value>) -> Result<Log
         if rows == 0 {
             continue;
         }
-        spread(file, &episode, &log)?;
+        spread(file, &episode, &dataset)?;
         let (obs, states) = space::read(file, &episode, &obs_leaves, rows + 1)?;
         let (act, actions) = space::read(file, &episode, &act_leaves, rows)?;
         let rewards = file.reals(&name("rewards"))?;
-        let (ends, cuts) = (file.flags(&name("terminations"))?, file.flags(&name("truncations"))?);
+        let (ends, truncated) = (file.flags(&name("terminations"))?, file.flags(&name("truncations"))?);
         infos = more_infos(file, &episode, rows, infos)?;
-        let log = log.get_or_insert_with(|| Log::new(obs, act, !repeated));
-        if log.widths() != [obs, act] {
-            let expected = format!("{:?} columns like the first episode", log.widths());
+        let dataset = dataset.get_or_insert_with(|| Dataset::new(obs, act, !repeated));
+        if dataset.widths() != [obs, act] {
+            let expected = format!("{:?} columns like the first episode", dataset.widths());
             return Err(file.misshapen(&name("observations"), vec![obs, act], expected));
         }
-        if let Some(t) = log.len().checked_sub(1) {
-            log.timeout[t] |= !log.terminal[t];
+        if let Some(t) = dataset.len().checked_sub(1) {
+            dataset.truncated[t] |= !dataset.terminal[t];
         }
-        log.obs.extend_from_slice(&states[..rows * obs]);
-        log.act.extend(actions);
-        log.reward.extend(rewards);
-        log.terminal.extend(ends);
-        log.timeout.extend(cuts);
-        if let Some(next) = &mut log.next_obs {
+        dataset.obs.extend_from_slice(&states[..rows * obs]);
+        dataset.act.extend(actions);
+        dataset.reward.extend(rewards);
+        dataset.terminal.extend(ends);
+        dataset.truncated.extend(truncated);
+        if let Some(next) = &mut dataset.next_obs {
             next.extend_from_slice(&states[obs..]);
         }
     }
-    let Some(mut log) = log else {
+    let Some(mut dataset) = dataset else {
         return Err(DataError::Empty { file: file.path().into(), why: "the dataset has no steps" });
     };
     let leaves = obs_leaves.iter().chain(&act_leaves).map(|leaf| leaf.path.clone());
     let read = leaves.chain(infos.iter().map(|info| format!("infos/{}", info.name)));
-    note_others(file, &mut log, &read.chain(FLAGS.map(Into::into)).collect());
+    note_others(file, &mut dataset, &read.chain(FLAGS.map(Into::into)).collect());
     for info in infos {
-        log.push_info(info.name, info.width, info.values);
+        dataset.push_info(info.name, info.width, info.values);
     }
-    log.set_notes(notes(metadata));
-    Ok(log.from_origin(file.path()))
+    dataset.set_notes(notes(metadata));
+    Ok(dataset.from_origin(file.path()))
 }
 
 /// Refuses to go on once the categories of the episodes so far take more than all of the file may become.
-fn spread(file: &dyn ReadArrays, episode: &str, log: &Option<Log>) -> Result<(), DataError> {
-    let values = log.as_ref().map_or(0, |log| log.obs.len() + log.act.len());
+fn spread(file: &dyn ReadArrays, episode: &str, dataset: &Option<Dataset>) -> Result<(), DataError> {
+    let values = dataset.as_ref().map_or(0, |dataset| dataset.obs.len() + dataset.act.len());
     let (declared, limit) = ((values * size_of::<Real>()) as u128, file.budget());
     if declared <= limit as u128 {
         return Ok(());
@@ -238,7 +238,7 @@ fn spread(file: &dyn ReadArrays, episode: &str, log: &Option<Log>) -> Result<(),
 }
 
 /// Notes the arrays that are read in no episode, each once, by its path in an episode.
-fn note_others(file: &dyn ReadArrays, log: &mut Log, read: &BTreeSet<String>) {
+fn note_others(file: &dyn ReadArrays, dataset: &mut Dataset, read: &BTreeSet<String>) {
     for name in file.names() {
         let inside = name.split_once('/').filter(|(episode, _)| episode.starts_with("episode_"));
         let (short, why) = match inside {
@@ -249,12 +249,12 @@ fn note_others(file: &dyn ReadArrays, log: &mut Log, read: &BTreeSet<String>) {
             Some((_, short)) => (short, "no space of the dataset has a place for it"),
             None => (name.as_str(), "it lies in no episode"),
         };
-        if !log.unread().iter().any(|unread| unread.name == short) {
+        if !dataset.unread().iter().any(|unread| unread.name == short) {
             let shape = file.entry(name).map(|entry| entry.shape).unwrap_or_default();
-            log.note_unread(short, shape, why);
+            dataset.note_unread(short, shape, why);
         }
     }
-    file.others().into_iter().for_each(|name| log.note_unread(name, Vec::new(), crate::unread::NO_ARRAY));
+    file.others().into_iter().for_each(|name| dataset.note_unread(name, Vec::new(), crate::unread::NO_ARRAY));
 }
 
 /// The numbers of the episodes, in order.
@@ -334,65 +334,65 @@ fn more_infos(
 fn notes(metadata: &Map<String, Value>) -> BTreeMap<String, String> {
     let exact = metadata.get(OURS).and_then(|ours| serde_json::from_value(ours.get("notes")?.clone()).ok());
     exact.unwrap_or_else(|| {
-        let of_log = metadata.iter().filter(|(name, _)| !STRUCTURE.contains(&name.as_str()));
+        let of_dataset = metadata.iter().filter(|(name, _)| !STRUCTURE.contains(&name.as_str()));
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), Into::into);
-        of_log.map(|(name, value)| (name.clone(), text(value))).collect()
+        of_dataset.map(|(name, value)| (name.clone(), text(value))).collect()
     })
 }
 
 /// What of `log` has no place here, and why.
-pub(crate) fn unheld(log: &Log, options: &WriteOptions) -> Option<(String, String)> {
+pub(crate) fn unheld(dataset: &Dataset, options: &WriteOptions) -> Option<(String, String)> {
     let field = || "next_observations".to_string();
-    if !log.has_next_obs() {
+    if !dataset.has_next_obs() {
         let why = "it stores one more observation after each episode, and the log does not know it; write with \
                    `repeat_final` (`--repeat-final`) to let the last one stand in, or keep the log in another format";
         return (!options.repeat_final).then(|| (field(), why.into()));
     }
     let bits = |values: &[Real]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-    let inside = |t: &usize| !log.stops(*t) && t + 1 < log.len();
-    let apart = |t: &usize| log.row(*t).next_obs.is_some_and(|next| bits(next) != bits(log.row(t + 1).obs));
-    let row = (0..log.len()).filter(inside).find(apart)?;
+    let inside = |t: &usize| !dataset.stops(*t) && t + 1 < dataset.len();
+    let apart = |t: &usize| dataset.row(*t).next_obs.is_some_and(|next| bits(next) != bits(dataset.row(t + 1).obs));
+    let row = (0..dataset.len()).filter(inside).find(apart)?;
     let why = "is not the observation of the row after it, and an episode stores each observation once; leave \
                `next_observations` out, or mark where the episode ends";
     Some((field(), format!("that of row {row} {why}")))
 }
 
-pub(crate) fn write_in_place(path: &Path, format: Format, log: &Log, _options: &WriteOptions) -> Result<(), DataError> {
+pub(crate) fn write_in_place(path: &Path, format: Format, dataset: &Dataset, _options: &WriteOptions) -> Result<(), DataError> {
     let folder = atomic::folder(&path.join("data"))?;
     match format {
         #[cfg(feature = "arrow")]
-        Format::MinariArrow => arrow::write(&folder, log)?,
+        Format::MinariArrow => arrow::write(&folder, dataset)?,
         #[cfg(not(feature = "arrow"))]
         Format::MinariArrow => return Err(without_arrow(path)),
-        _ => write_hdf5(&folder.join(MAIN), log)?,
+        _ => write_hdf5(&folder.join(MAIN), dataset)?,
     }
-    let entries = describe(path, format, log);
+    let entries = describe(path, format, dataset);
     let text = serde_json::to_string_pretty(&entries).expect("a JSON object");
     atomic::write(&folder.join(METADATA), text.as_bytes())
 }
 
 /// The observations of an episode and the one after it, `[rows + 1, obs]`.
-fn states(log: &Log, episode: &crate::Episode) -> Vec<Real> {
-    let last = log.row(episode.after() - 1);
-    let width = log.widths()[0];
-    let all = &log.obs[episode.first * width..episode.after() * width];
+fn states(dataset: &Dataset, episode: &crate::Episode) -> Vec<Real> {
+    let last = dataset.row(episode.after() - 1);
+    let width = dataset.widths()[0];
+    let all = &dataset.obs[episode.first * width..episode.after() * width];
     [all, last.next_obs.unwrap_or(last.obs)].concat()
 }
 
-fn write_hdf5(path: &Path, log: &Log) -> Result<(), DataError> {
+fn write_hdf5(path: &Path, dataset: &Dataset) -> Result<(), DataError> {
     let mut file = h5::create(path)?;
-    let [obs, act] = log.widths();
-    let [ends, cuts] = log.ends();
-    for (number, episode) in log.episodes().iter().enumerate() {
+    let [obs, act] = dataset.widths();
+    let [ends, truncated] = dataset.ends();
+    for (number, episode) in dataset.episodes().iter().enumerate() {
         let group = format!("episode_{number}");
         let name = |array: &str| format!("{group}/{array}");
         let (rows, range) = (episode.rows, episode.first..episode.after());
-        file.reals(&name("observations"), &[rows + 1, obs], &states(log, episode))?;
-        file.reals(&name("actions"), &[rows, act], &log.act[range.start * act..range.end * act])?;
-        file.reals(&name("rewards"), &[rows], &log.reward[range.clone()])?;
+        file.reals(&name("observations"), &[rows + 1, obs], &states(dataset, episode))?;
+        file.reals(&name("actions"), &[rows, act], &dataset.act[range.start * act..range.end * act])?;
+        file.reals(&name("rewards"), &[rows], &dataset.reward[range.clone()])?;
         file.flags(&name("terminations"), &ends[range.clone()])?;
-        file.flags(&name("truncations"), &cuts[range.clone()])?;
-        for info in log.infos() {
+        file.flags(&name("truncations"), &truncated[range.clone()])?;
+        for info in dataset.infos() {
             let values = &info.values[range.start * info.width..range.end * info.width];
             file.reals(&name(&format!("infos/{}", info.name)), &[rows, info.width], values)?;
         }
@@ -403,10 +403,10 @@ fn write_hdf5(path: &Path, log: &Log) -> Result<(), DataError> {
 }
 
 /// The entries of `metadata.json`.
-fn describe(path: &Path, format: Format, log: &Log) -> Value {
-    let [obs, act] = log.widths();
+fn describe(path: &Path, format: Format, dataset: &Dataset) -> Value {
+    let [obs, act] = dataset.widths();
     let mut entries = Map::new();
-    for (name, text) in log.notes() {
+    for (name, text) in dataset.notes() {
         // A note that is the JSON of something other than text was that something.
         let value = serde_json::from_str::<Value>(text).ok();
         let value = value.filter(|v| {
@@ -414,10 +414,10 @@ fn describe(path: &Path, format: Format, log: &Log) -> Value {
         });
         entries.insert(name.clone(), value.unwrap_or_else(|| text.clone().into()));
     }
-    let within = log.act.iter().all(|a| a.abs() <= 1.0);
+    let within = dataset.act.iter().all(|a| a.abs() <= 1.0);
     let spaces = [("observation_space", obs, false), ("action_space", act, within)];
     for (name, width, unit) in spaces {
-        let own = log.notes().get(name).filter(|text| fits(text, width)).cloned();
+        let own = dataset.notes().get(name).filter(|text| fits(text, width)).cloned();
         entries.insert(name.into(), own.unwrap_or_else(|| flat_box(width, unit)).into());
     }
     let stem = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -425,17 +425,17 @@ fn describe(path: &Path, format: Format, log: &Log) -> Value {
     // The folder is written under another name first: a point before, and a number and a word behind.
     let stem = stem.trim_start_matches('.').trim_end_matches(".partial");
     let stem: String = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem).chars().map(sound).collect();
-    let id = log.notes().get("dataset_id").cloned().unwrap_or_else(|| format!("backcast/{stem}-v0"));
+    let id = dataset.notes().get("dataset_id").cloned().unwrap_or_else(|| format!("backcast/{stem}-v0"));
     entries.insert("dataset_id".into(), id.into());
     if !entries.contains_key("minari_version") {
         entries.insert("minari_version".into(), VERSION.into());
     }
-    entries.insert("total_episodes".into(), log.episodes().len().into());
-    entries.insert("total_steps".into(), log.len().into());
+    entries.insert("total_episodes".into(), dataset.episodes().len().into());
+    entries.insert("total_steps".into(), dataset.len().into());
     entries.insert("data_format".into(), if format == Format::MinariArrow { "arrow" } else { "hdf5" }.into());
     entries.insert("jpeg_encoding".into(), false.into());
-    let next = if log.has_next_obs() { "stored" } else { "repeated" };
-    entries.insert(OURS.into(), json!({ "notes": log.notes(), "next_observations": next }));
+    let next = if dataset.has_next_obs() { "stored" } else { "repeated" };
+    entries.insert(OURS.into(), json!({ "notes": dataset.notes(), "next_observations": next }));
     Value::Object(entries)
 }
 

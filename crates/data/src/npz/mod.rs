@@ -15,7 +15,7 @@ mod npy;
 mod zip;
 
 use crate::arrays::{Eat, Entry, Kind, ReadArrays, WriteArrays};
-use crate::{DataError, Format, Log, atomic, d4rl};
+use crate::{DataError, Format, Dataset, atomic, d4rl};
 use backcast_core::Real;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ struct Reader {
 ///
 /// # Errors
 /// As [`d4rl::read`].
-pub fn read(path: &Path) -> Result<Log, DataError> {
+pub fn read(path: &Path) -> Result<Dataset, DataError> {
     d4rl::read_from(&*open(path)?)
 }
 
@@ -53,8 +53,8 @@ pub fn read(path: &Path) -> Result<Log, DataError> {
 ///
 /// # Errors
 /// As [`d4rl::write`].
-pub fn write(path: &Path, log: &Log) -> Result<(), DataError> {
-    crate::write(path, Format::Npz, log, &crate::WriteOptions::default())
+pub fn write(path: &Path, dataset: &Dataset) -> Result<(), DataError> {
+    crate::write(path, Format::Npz, dataset, &crate::WriteOptions::default())
 }
 
 /// Opens an archive.

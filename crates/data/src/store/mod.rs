@@ -12,10 +12,10 @@
 //! Nothing is compressed, so that a row can be found by arithmetic. A file appears whole or not at all. There are two kinds:
 //!
 //! - A **log** ([`Format::Columns`](crate::Format::Columns)) holds the arrays of [`d4rl`](crate::d4rl), everything a
-//!   [`Log`] has. Reading it compares each checksum and unpacks nothing.
+//!   [`Dataset`] has. Reading it compares each checksum and unpacks nothing.
 //! - **Transitions** ([`Stored`], [`StoredWriter`]) are the rows that learners draw. They are written a row or a block at a
 //!   time, never all in memory, and drawn from a memory map: a [`Source`](backcast_core::Source) for datasets larger than
-//!   memory, that gives the same bits as the same rows in [`Columns`](backcast_core::Columns).
+//!   memory, that gives the same bits as the same rows in [`Transitions`](backcast_core::Transitions).
 
 mod mmap;
 mod transitions;
@@ -24,7 +24,7 @@ pub use transitions::{Stored, StoredWriter};
 
 use crate::arrays::{Eat, Entry, Kind, ReadArrays, WriteArrays, holds};
 use crate::npz::in_blocks;
-use crate::{DataError, Log};
+use crate::{DataError, Dataset};
 use backcast_core::Real;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -42,7 +42,7 @@ const ALIGNMENT: u64 = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Content {
-    Log,
+    Dataset,
     Transitions,
 }
 
@@ -232,14 +232,14 @@ struct Writer {
     directory: Directory,
 }
 
-pub(crate) fn create(path: &Path, _log: &Log) -> Result<Box<dyn WriteArrays>, DataError> {
+pub(crate) fn create(path: &Path, _dataset: &Dataset) -> Result<Box<dyn WriteArrays>, DataError> {
     let create = || {
         let mut file = BufWriter::new(File::create(path)?);
         file.write_all(&[0; FIRST as usize])?;
         Ok(file)
     };
     let file = create().map_err(|source| DataError::io(path, source))?;
-    let directory = Directory { content: Content::Log, act_limit: None, columns: Vec::new() };
+    let directory = Directory { content: Content::Dataset, act_limit: None, columns: Vec::new() };
     Ok(Box::new(Writer { path: path.into(), file, at: FIRST, directory }))
 }
 

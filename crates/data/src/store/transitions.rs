@@ -4,7 +4,7 @@ use super::mmap::Map;
 use super::{ALIGNMENT, Content, Directory, FIRST, KIND, REAL, changed};
 use crate::arrays::holds;
 use crate::{DataError, atomic};
-use backcast_core::{Column, Columns, Key, Real, Source, Spec};
+use backcast_core::{Column, Transitions, Key, Real, Source, Spec};
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -17,10 +17,10 @@ const COLUMNS: [Column; 5] = [Column::Obs, Column::Act, Column::Reward, Column::
 /// Transitions on disk, drawn from without being loaded.
 ///
 /// ```
-/// use backcast_core::{Columns, Key, Source, Spec};
+/// use backcast_core::{Transitions, Key, Source, Spec};
 /// use backcast_data::store::{Stored, StoredWriter};
 ///
-/// let mut rows = Columns::new(Spec::new(2, 1));
+/// let mut rows = Transitions::new(Spec::new(2, 1));
 /// (0..100).for_each(|t| rows.push(&[t as _, 0.0], &[0.5], t as _, &[t as f32 as _, 1.0], t == 99));
 /// # let directory = tempfile::tempdir().unwrap();
 /// # let path = directory.path().join("log.columns");
@@ -28,7 +28,7 @@ const COLUMNS: [Column; 5] = [Column::Obs, Column::Act, Column::Reward, Column::
 ///
 /// // The same key draws the same rows from the file as from memory.
 /// let stored = Stored::open(&path)?;
-/// let (mut a, mut b) = (Columns::new(rows.spec()), Columns::new(rows.spec()));
+/// let (mut a, mut b) = (Transitions::new(rows.spec()), Transitions::new(rows.spec()));
 /// let key = Key::new(7).name("minibatch");
 /// assert_eq!(stored.sample(key, 32, &mut a).obs, rows.sample(key, 32, &mut b).obs);
 /// # Ok::<(), backcast_data::DataError>(())
@@ -102,7 +102,7 @@ impl Stored {
     ///
     /// # Errors
     /// If there is no row, or the system refuses; whatever stood at `path` is then still there.
-    pub fn write(path: &Path, columns: &Columns) -> Result<(), DataError> {
+    pub fn write(path: &Path, columns: &Transitions) -> Result<(), DataError> {
         let followed = columns.next_actions().is_some();
         StoredWriter::write(path, columns.spec(), columns.len(), followed, |writer| writer.push(columns))
     }
@@ -161,14 +161,14 @@ impl Stored {
     ///
     /// # Panics
     /// If it reaches beyond the last row.
-    pub fn load(&self, range: Range<usize>) -> Columns {
-        let mut out = Columns::new(self.spec).with_next_actions(self.next_act.is_some());
+    pub fn load(&self, range: Range<usize>) -> Transitions {
+        let mut out = Transitions::new(self.spec).with_next_actions(self.next_act.is_some());
         out.reserve(range.len());
         range.for_each(|row| self.push_row(row, &mut out));
         out
     }
 
-    fn push_row(&self, row: usize, out: &mut Columns) {
+    fn push_row(&self, row: usize, out: &mut Transitions) {
         let [obs, act, reward, next_obs, terminal] = COLUMNS.map(|column| self.row(column, row));
         let ended = terminal[0] == 1.0;
         if out.next_actions().is_none() {
@@ -190,7 +190,7 @@ impl Source for Stored {
         self.rows
     }
 
-    fn sample_into(&self, key: Key, rows: usize, out: &mut Columns) {
+    fn sample_into(&self, key: Key, rows: usize, out: &mut Transitions) {
         for i in 0..rows {
             self.push_row(key.below(self.rows, i), out);
         }
@@ -258,7 +258,7 @@ impl StoredWriter {
     ///
     /// # Panics
     /// If the widths differ, or next actions are missing.
-    pub fn push(&mut self, block: &Columns) -> Result<(), DataError> {
+    pub fn push(&mut self, block: &Transitions) -> Result<(), DataError> {
         let spec = block.spec();
         let same = (spec.obs, spec.act) == (self.spec.obs, self.spec.act);
         assert!(same, "StoredWriter::push: {spec:?} does not fit {:?}", self.spec);

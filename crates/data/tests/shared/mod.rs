@@ -2,7 +2,7 @@
 #![allow(dead_code)]
 
 use backcast_core::Real;
-use backcast_data::{Log, Row};
+use backcast_data::{Dataset, Row};
 use std::path::PathBuf;
 
 /// `relative` below the directory of recorded files, or a loud line and `None`.
@@ -31,23 +31,23 @@ pub(crate) enum Next {
 
 /// Episodes of a counter: episode `e` starts at `1000·(e + 1)` and counts up by one a row; the reward is the row's age.
 /// `terminal[e]` says whether the environment ended it; otherwise it was cut.
-pub(crate) fn counters(lengths: &[usize], terminal: &[bool], next: Next) -> Log {
-    let mut log = Log::new(1, 1, next != Next::None);
+pub(crate) fn counters(lengths: &[usize], terminal: &[bool], next: Next) -> Dataset {
+    let mut dataset = Dataset::new(1, 1, next != Next::None);
     for (e, (&rows, &terminal)) in lengths.iter().zip(terminal).enumerate() {
         for t in 0..rows {
             let s = 1000.0 * (e + 1) as Real + t as Real;
             let last = t + 1 == rows;
             let across = if e + 1 < lengths.len() { 1000.0 * (e + 2) as Real } else { 7.0 };
             let truth = if last && next == Next::Leaking { across } else { s + 1.0 };
-            log.push(Row {
+            dataset.push(Row {
                 obs: &[s],
                 act: &[0.5],
                 reward: t as Real,
                 terminal: last && terminal,
-                timeout: last && !terminal,
+                truncated: last && !terminal,
                 next_obs: (next != Next::None).then_some(&[truth]),
             });
         }
     }
-    log
+    dataset
 }

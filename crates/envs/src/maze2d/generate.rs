@@ -22,7 +22,7 @@ pub enum Quirks {
 
 /// What to generate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LogConfig {
+pub struct GeneratorConfig {
     /// Number of rows (steps).
     pub rows: usize,
     /// Standard deviation of the normal noise added to each component of the action before clipping. The published v1 files
@@ -36,7 +36,7 @@ pub struct LogConfig {
     pub quirks: Quirks,
 }
 
-impl LogConfig {
+impl GeneratorConfig {
     /// `rows` rows as published for the v1 sparse task: noise 0.5, quirks and all.
     pub fn published(rows: usize, patience: usize) -> Self {
         Self { rows, noise: 0.5, patience, reward: Reward::Sparse, quirks: Quirks::Published }
@@ -45,7 +45,7 @@ impl LogConfig {
 
 /// The columns of a log, row after row.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct MazeLog {
+pub struct MazeDataset {
     /// `[rows, 4]`: x, y (metres), ẋ, ẏ (m/s).
     pub obs: Vec<f32>,
     /// `[rows, 2]`: the clipped action, exactly as applied.
@@ -57,7 +57,7 @@ pub struct MazeLog {
     /// `[rows]`: always false, a maze never ends.
     pub terminal: Vec<bool>,
     /// `[rows]`: the last row of a segment, after which there is another target. The particle goes on.
-    pub timeout: Vec<bool>,
+    pub truncated: Vec<bool>,
     /// `[rows, 2]`: the true position before the step, metres (`infos/qpos`). Differs from `obs` on stale rows.
     pub qpos: Vec<f32>,
     /// `[rows, 2]`: the true velocity before the step, m/s (`infos/qvel`).
@@ -66,7 +66,7 @@ pub struct MazeLog {
     pub goal: Vec<f32>,
 }
 
-impl MazeLog {
+impl MazeDataset {
     /// The number of rows.
     pub fn len(&self) -> usize {
         self.reward.len()
@@ -85,19 +85,19 @@ impl MazeLog {
 ///
 /// ```
 /// use backcast_core::Key;
-/// use backcast_envs::maze2d::{Layout, generate::{LogConfig, generate}};
+/// use backcast_envs::maze2d::{Layout, generate::{GeneratorConfig, generate}};
 ///
-/// let log = generate(&Layout::umaze(), &LogConfig::published(5000, 300), Key::new(1));
-/// assert_eq!((log.len(), log.obs.len(), log.act.len()), (5000, 20_000, 10_000));
-/// let segments = log.timeout.iter().filter(|&&end| end).count();
+/// let dataset = generate(&Layout::umaze(), &GeneratorConfig::published(5000, 300), Key::new(1));
+/// assert_eq!((dataset.len(), dataset.obs.len(), dataset.act.len()), (5000, 20_000, 10_000));
+/// let segments = dataset.truncated.iter().filter(|&&end| end).count();
 /// assert!((40..90).contains(&segments)); // about one in 80 rows
 /// ```
-pub fn generate(layout: &Layout, config: &LogConfig, key: Key) -> MazeLog {
+pub fn generate(layout: &Layout, config: &GeneratorConfig, key: Key) -> MazeDataset {
     let place = |i: u64| draw_place(layout, key.name("target").fold(i));
     let noise_key = key.name("noise");
     let benchmark = [layout.goal().0 as f64, layout.goal().1 as f64];
     let mut controller = WaypointController::new(layout, key.name("way-points"));
-    let mut log = MazeLog::with_capacity(config.rows);
+    let mut dataset = MazeDataset::with_capacity(config.rows);
 
     let mut start = [0.0; 2];
     key.name("velocity").normal(&mut start);
@@ -120,7 +120,7 @@ pub fn generate(layout: &Layout, config: &LogConfig, key: Key) -> MazeLog {
             Quirks::Published => seen,
             Quirks::Clean => next,
         };
-        log.push(seen, act, config.reward.at(paid.position, benchmark), next, ends, state, target);
+        dataset.push(seen, act, config.reward.at(paid.position, benchmark), next, ends, state, target);
 
         state = next;
         since_target += 1;
@@ -132,10 +132,10 @@ pub fn generate(layout: &Layout, config: &LogConfig, key: Key) -> MazeLog {
             seen = next;
         }
     }
-    log
+    dataset
 }
 
-impl MazeLog {
+impl MazeDataset {
     fn with_capacity(rows: usize) -> Self {
         let wide = |width: usize| Vec::with_capacity(rows * width);
         let flags = || Vec::with_capacity(rows);
@@ -145,7 +145,7 @@ impl MazeLog {
             reward: wide(1),
             next_obs: wide(4),
             terminal: flags(),
-            timeout: flags(),
+            truncated: flags(),
             qpos: wide(2),
             qvel: wide(2),
             goal: wide(2),
@@ -159,7 +159,7 @@ impl MazeLog {
         act: [f32; 2],
         reward: f64,
         next: PointState,
-        timeout: bool,
+        truncated: bool,
         state: PointState,
         target: [f64; 2],
     ) {
@@ -171,7 +171,7 @@ impl MazeLog {
         self.act.extend(act);
         self.reward.push(reward as f32);
         self.terminal.push(false);
-        self.timeout.push(timeout);
+        self.truncated.push(truncated);
         self.qpos.extend(single(state.position));
         self.qvel.extend(single(state.velocity));
         self.goal.extend(single(target));
@@ -187,47 +187,47 @@ mod tests {
     }
 
     #[test]
-    fn published_logs_repeat_the_observation_after_a_segment_and_pay_for_it() {
-        let log = generate(&Layout::umaze(), &LogConfig::published(20_000, 300), Key::new(9));
+    fn published_datasets_repeat_the_observation_after_a_segment_and_pay_for_it() {
+        let dataset = generate(&Layout::umaze(), &GeneratorConfig::published(20_000, 300), Key::new(9));
         let mut stale = 0;
-        for t in 0..log.len() - 1 {
-            if log.timeout[t] {
+        for t in 0..dataset.len() - 1 {
+            if dataset.truncated[t] {
                 stale += 1;
-                assert_eq!(row(&log.obs, t + 1), row(&log.obs, t));
-                assert_ne!(log.qpos[2 * t + 2..][..2], log.obs[4 * t + 4..][..2]);
+                assert_eq!(row(&dataset.obs, t + 1), row(&dataset.obs, t));
+                assert_ne!(dataset.qpos[2 * t + 2..][..2], dataset.obs[4 * t + 4..][..2]);
             } else {
-                assert_eq!(row(&log.obs, t + 1), row(&log.next_obs, t));
+                assert_eq!(row(&dataset.obs, t + 1), row(&dataset.next_obs, t));
             }
-            let [x, y] = [0, 1].map(|i| f64::from(log.obs[4 * t + i]) - 1.0);
-            assert_eq!(log.reward[t], f32::from(u8::from(x.hypot(y) <= 0.5)));
+            let [x, y] = [0, 1].map(|i| f64::from(dataset.obs[4 * t + i]) - 1.0);
+            assert_eq!(dataset.reward[t], f32::from(u8::from(x.hypot(y) <= 0.5)));
         }
         assert!(stale > 200);
     }
 
     #[test]
-    fn clean_logs_chain_everywhere_and_pay_for_the_next_state() {
-        let config = LogConfig { quirks: Quirks::Clean, ..LogConfig::published(20_000, 300) };
-        let log = generate(&Layout::umaze(), &config, Key::new(9));
-        for t in 0..log.len() - 1 {
-            assert_eq!(row(&log.obs, t + 1), row(&log.next_obs, t));
-            assert_eq!(log.obs[4 * t..][..2], log.qpos[2 * t..][..2]);
-            let [x, y] = [0, 1].map(|i| f64::from(log.next_obs[4 * t + i]) - 1.0);
-            assert_eq!(log.reward[t], f32::from(u8::from(x.hypot(y) <= 0.5)));
+    fn clean_datasets_chain_everywhere_and_pay_for_the_next_state() {
+        let config = GeneratorConfig { quirks: Quirks::Clean, ..GeneratorConfig::published(20_000, 300) };
+        let dataset = generate(&Layout::umaze(), &config, Key::new(9));
+        for t in 0..dataset.len() - 1 {
+            assert_eq!(row(&dataset.obs, t + 1), row(&dataset.next_obs, t));
+            assert_eq!(dataset.obs[4 * t..][..2], dataset.qpos[2 * t..][..2]);
+            let [x, y] = [0, 1].map(|i| f64::from(dataset.next_obs[4 * t + i]) - 1.0);
+            assert_eq!(dataset.reward[t], f32::from(u8::from(x.hypot(y) <= 0.5)));
         }
     }
 
     #[test]
     fn targets_stay_for_a_segment_and_patience_ends_one() {
-        let config = LogConfig { patience: 7, ..LogConfig::published(3000, 300) };
-        let log = generate(&Layout::umaze(), &config, Key::new(5));
+        let config = GeneratorConfig { patience: 7, ..GeneratorConfig::published(3000, 300) };
+        let dataset = generate(&Layout::umaze(), &config, Key::new(5));
         let mut length = 0;
-        for t in 0..log.len() - 1 {
+        for t in 0..dataset.len() - 1 {
             length += 1;
-            let same = log.goal[2 * t..][..2] == log.goal[2 * t + 2..][..2];
-            assert_eq!(same, !log.timeout[t]);
+            let same = dataset.goal[2 * t..][..2] == dataset.goal[2 * t + 2..][..2];
+            assert_eq!(same, !dataset.truncated[t]);
             assert!(length <= 8);
-            length *= usize::from(!log.timeout[t]);
+            length *= usize::from(!dataset.truncated[t]);
         }
-        assert!(log.terminal.iter().all(|t| !t));
+        assert!(dataset.terminal.iter().all(|t| !t));
     }
 }

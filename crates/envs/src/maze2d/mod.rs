@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn episodes_are_cut_off_and_never_terminate() {
+    fn episodes_are_truncated_and_never_terminate() {
         let mut maze = Maze2d::named("maze2d-umaze").unwrap();
         let mut obs = [0.0; 4];
         maze.reset(Key::new(0), &mut obs);

@@ -111,12 +111,12 @@ pub fn canonical(name: &str) -> Option<&'static str> {
     if plain == "safetyhalfcheetah" {
         return Some("safetyhalfcheetah");
     }
-    let of_world = NAMES.iter().filter(|known| known.rsplit_once("-v").is_some_and(|(world, _)| world == plain));
+    let of_env = NAMES.iter().filter(|known| known.rsplit_once("-v").is_some_and(|(env, _)| env == plain));
     match version {
-        Some(digits) => of_world.copied().find(|known| known.ends_with(&format!("-v{digits}"))),
+        Some(digits) => of_env.copied().find(|known| known.ends_with(&format!("-v{digits}"))),
         // D4RL's files were recorded under the rules of version 2.
-        None if dataset => of_world.copied().find(|known| known.ends_with("-v2")),
-        None => of_world.copied().last(),
+        None if dataset => of_env.copied().find(|known| known.ends_with("-v2")),
+        None => of_env.copied().last(),
     }
 }
 
@@ -130,10 +130,10 @@ pub(crate) fn make(name: &str) -> Option<Result<Box<dyn Env + Send>, EnvError>> 
         return Some(made());
     }
     let known = canonical(name)?;
-    Some(Install::find().and_then(|install| world(&install, known)))
+    Some(Install::find().and_then(|install| env(&install, known)))
 }
 
-fn world(install: &Install, known: &str) -> Result<Box<dyn Env + Send>, EnvError> {
+fn env(install: &Install, known: &str) -> Result<Box<dyn Env + Send>, EnvError> {
     let (name, version) = known.rsplit_once("-v").unwrap_or((known, "2"));
     let version = match version {
         "5" => Version::V5,
@@ -141,7 +141,7 @@ fn world(install: &Install, known: &str) -> Result<Box<dyn Env + Send>, EnvError
         "3" => Version::V3,
         _ => Version::V2,
     };
-    let runner = |runner| Locomotion::new(install, runner, version).map(|world| Box::new(world) as Box<dyn Env + Send>);
+    let runner = |runner| Locomotion::new(install, runner, version).map(|env| Box::new(env) as Box<dyn Env + Send>);
     match name {
         "hopper" => runner(Runner::Hopper),
         "halfcheetah" => runner(Runner::HalfCheetah),
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_datasets_name_their_worlds() {
+    fn names_of_datasets_name_their_environments() {
         for name in NAMES {
             assert_eq!(canonical(name), Some(name));
         }

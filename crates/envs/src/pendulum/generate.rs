@@ -32,7 +32,7 @@ impl Quality {
 
 /// What to generate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LogConfig {
+pub struct GeneratorConfig {
     /// Rows, rounded up to whole episodes of 200.
     pub rows: usize,
     /// Who acts.
@@ -43,7 +43,7 @@ pub struct LogConfig {
 
 /// The columns of a log, row after row. Every 200th row is the last of an episode that was cut off, not ended.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct PendulumLog {
+pub struct PendulumDataset {
     /// `[rows, 3]`.
     pub obs: Vec<Real>,
     /// `[rows, 1]`: the clipped torque, exactly as applied.
@@ -53,7 +53,7 @@ pub struct PendulumLog {
     /// `[rows, 3]`: the state the row led to, the last of an episode included.
     pub next_obs: Vec<Real>,
     /// `[rows]`: the recording was cut here.
-    pub timeout: Vec<bool>,
+    pub truncated: Vec<bool>,
 }
 
 /// Steps of a random stretch: one torque held, as a single step of noise would do nothing.
@@ -82,20 +82,20 @@ pub fn controller(state: PendulumState) -> f64 {
 ///
 /// ```
 /// use backcast_core::Key;
-/// use backcast_envs::pendulum::generate::{LogConfig, Quality, generate};
+/// use backcast_envs::pendulum::generate::{GeneratorConfig, Quality, generate};
 ///
-/// let log = generate(&LogConfig { rows: 2000, quality: Quality::Expert, noise: 0.1 }, Key::new(1));
-/// let mean = log.reward.iter().sum::<backcast_core::Real>() / 10.0;
+/// let dataset = generate(&GeneratorConfig { rows: 2000, quality: Quality::Expert, noise: 0.1 }, Key::new(1));
+/// let mean = dataset.reward.iter().sum::<backcast_core::Real>() / 10.0;
 /// assert!((-500.0..-50.0).contains(&mean), "{mean}");
 /// ```
-pub fn generate(config: &LogConfig, key: Key) -> PendulumLog {
+pub fn generate(config: &GeneratorConfig, key: Key) -> PendulumDataset {
     let episodes = config.rows.div_ceil(HORIZON);
-    let mut log = PendulumLog::default();
-    let (mut world, mut obs) = (Pendulum::default(), [0.0; 3]);
+    let mut dataset = PendulumDataset::default();
+    let (mut env, mut obs) = (Pendulum::default(), [0.0; 3]);
     for episode in 0..episodes {
         let key = key.fold(episode as u64);
         let random = config.quality.random(episode, episodes);
-        world.reset(key.name("start"), &mut obs);
+        env.reset(key.name("start"), &mut obs);
         for t in 0..HORIZON {
             let stretch = key.name("stretch").fold((t / STRETCH) as u64);
             let torque = if (stretch.name("random").unit() as f64) < random {
@@ -103,18 +103,18 @@ pub fn generate(config: &LogConfig, key: Key) -> PendulumLog {
             } else {
                 let mut noise = [0.0];
                 key.name("noise").fold(t as u64).normal(&mut noise);
-                controller(world.state()) + config.noise * noise[0] as f64
+                controller(env.state()) + config.noise * noise[0] as f64
             };
             let act = [torque.clamp(-MAX_TORQUE, MAX_TORQUE) as Real];
-            log.obs.extend(obs);
-            let step = world.step(&act, &mut obs);
-            log.act.push(act[0]);
-            log.reward.push(step.reward);
-            log.next_obs.extend(obs);
-            log.timeout.push(step.truncated);
+            dataset.obs.extend(obs);
+            let step = env.step(&act, &mut obs);
+            dataset.act.push(act[0]);
+            dataset.reward.push(step.reward);
+            dataset.next_obs.extend(obs);
+            dataset.truncated.push(step.truncated);
         }
     }
-    log
+    dataset
 }
 
 #[cfg(test)]
@@ -122,8 +122,8 @@ mod tests {
     use super::*;
 
     fn returns(quality: Quality, noise: f64) -> Vec<f64> {
-        let log = generate(&LogConfig { rows: 20_000, quality, noise }, Key::new(2));
-        log.reward.chunks(HORIZON).map(|r| r.iter().map(|&r| r as f64).sum()).collect()
+        let dataset = generate(&GeneratorConfig { rows: 20_000, quality, noise }, Key::new(2));
+        dataset.reward.chunks(HORIZON).map(|r| r.iter().map(|&r| r as f64).sum()).collect()
     }
 
     fn mean(x: &[f64]) -> f64 {
@@ -134,10 +134,10 @@ mod tests {
     #[test]
     fn the_levels_are_a_ladder() {
         for start in 0..200 {
-            let (mut world, mut obs) = (Pendulum::default(), [0.0; 3]);
-            world.reset(Key::new(3).fold(start), &mut obs);
+            let (mut env, mut obs) = (Pendulum::default(), [0.0; 3]);
+            env.reset(Key::new(3).fold(start), &mut obs);
             for _ in 0..HORIZON {
-                world.step(&[controller(world.state()) as Real], &mut obs);
+                env.step(&[controller(env.state()) as Real], &mut obs);
             }
             assert!(obs[0] > 0.99 && obs[2].abs() < 0.1, "start {start} ends at {obs:?}");
         }
@@ -152,13 +152,13 @@ mod tests {
     }
 
     #[test]
-    fn rows_follow_each_other_and_episodes_are_cut() {
-        let log = generate(&LogConfig { rows: 401, quality: Quality::Medium, noise: 0.3 }, Key::new(4));
-        assert_eq!((log.reward.len(), log.timeout.iter().filter(|&&t| t).count()), (600, 3));
-        for t in (0..599).filter(|t| !log.timeout[*t]) {
-            assert_eq!(log.next_obs[3 * t..][..3], log.obs[3 * (t + 1)..][..3], "row {t}");
+    fn rows_follow_each_other_and_episodes_are_truncated() {
+        let dataset = generate(&GeneratorConfig { rows: 401, quality: Quality::Medium, noise: 0.3 }, Key::new(4));
+        assert_eq!((dataset.reward.len(), dataset.truncated.iter().filter(|&&t| t).count()), (600, 3));
+        for t in (0..599).filter(|t| !dataset.truncated[*t]) {
+            assert_eq!(dataset.next_obs[3 * t..][..3], dataset.obs[3 * (t + 1)..][..3], "row {t}");
         }
-        assert!(log.act.iter().all(|a| a.abs() <= 2.0));
-        assert_eq!(log, generate(&LogConfig { rows: 401, quality: Quality::Medium, noise: 0.3 }, Key::new(4)));
+        assert!(dataset.act.iter().all(|a| a.abs() <= 2.0));
+        assert_eq!(dataset, generate(&GeneratorConfig { rows: 401, quality: Quality::Medium, noise: 0.3 }, Key::new(4)));
     }
 }

@@ -32,7 +32,7 @@ pub struct Config {
     /// α; see the [presets](super::preset).
     pub alpha: Real,
     /// K, actions drawn for each row and agent.
-    pub samples: usize,
+    pub n_action_samples: usize,
     /// λ.
     pub lambda: Lambda,
 }
@@ -50,7 +50,7 @@ pub enum Lambda {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { shared: Shared::central(), alpha: 1.0, samples: 10, lambda: Lambda::Even }
+        Self { shared: Shared::central(), alpha: 1.0, n_action_samples: 10, lambda: Lambda::Even }
     }
 }
 
@@ -59,13 +59,13 @@ impl Config {
     /// (2+)  Σ_j E[ Σᵢ λᵢ(s)·ln Σ_k exp( Q_j(s, (aᵏ, u₋ᵢ)) − ln p(aᵏ) ) − Q_j(s, u) ]
     fn press<'t>(&self, nets: Nets, rows: Rows<'t>, q: [Var<'t>; 2], key: Key) -> Var<'t> {
         let Shape { members: agents, rows: count, cols: width } = rows.u.shape();
-        let shape = Shape::new(agents, count * self.samples, width);
+        let shape = Shape::new(agents, count * self.n_action_samples, width);
         let drawn = rows.u.tape().uniform(shape, -1.0, 1.0, key) * nets.limit();
         let lambda = self.lambda(nets, rows);
         let gap = |j: usize| {
             let own = |i: usize| {
                 let q = nets.q_of_many(j, rows.s, deviating(rows.u, i, drawn.member(i)));
-                pressed(q, self.samples, width, nets.limit()) * lambda.cols(i, 1)
+                pressed(q, self.n_action_samples, width, nets.limit()) * lambda.cols(i, 1)
             };
             ((1..agents).fold(own(0), |sum, i| sum + own(i)) - q[j]).mean()
         };
@@ -119,7 +119,7 @@ impl Algorithm for Config {
     fn check(&self) -> Result<(), ConfigError> {
         self.shared.check()?;
         check_weight("alpha", self.alpha)?;
-        ConfigError::unless(self.samples > 0, "samples", "is 0; nothing would be pressed down")?;
+        ConfigError::unless(self.n_action_samples > 0, "samples", "is 0; nothing would be pressed down")?;
         let sound = !matches!(self.lambda, Lambda::Near(tau) if !tau.is_finite());
         ConfigError::unless(sound, "lambda", "needs a finite temperature")
     }

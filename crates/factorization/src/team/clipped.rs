@@ -23,7 +23,7 @@ impl Clipped {
     ///
     /// # Panics
     /// If they do not stand one after the other, or differ in their members.
-    pub(crate) fn new(nets: &[Mlp], beside: Option<Range<usize>>, rate: Real, bound: Real) -> Self {
+    pub(crate) fn new(nets: &[Mlp], beside: Option<Range<usize>>, lr: Real, bound: Real) -> Self {
         let members = nets[0].members();
         let ends = || nets.iter().map(|net| net.range()).chain(beside.clone());
         let range = nets[0].range().start..ends().map(|part| part.end).max().unwrap_or_default();
@@ -41,7 +41,7 @@ impl Clipped {
             own.collect()
         };
         let groups = (0..members).map(group).collect();
-        let (adam, gradient) = (Adam::new(range.clone(), rate), vec![0.0; range.len()]);
+        let (adam, gradient) = (Adam::new(range.clone(), lr), vec![0.0; range.len()]);
         Self { adam, range, bound, groups, gradient }
     }
 
@@ -49,10 +49,10 @@ impl Clipped {
     ///
     /// # Panics
     /// If they do not stand one after the other.
-    pub(crate) fn joint(nets: &[Mlp], rate: Real, bound: Real) -> Self {
+    pub(crate) fn joint(nets: &[Mlp], lr: Real, bound: Real) -> Self {
         let range = nets[0].range().start..nets[nets.len() - 1].range().end;
         assert_eq!(range.len(), nets.iter().map(|net| net.range().len()).sum::<usize>(), "Clipped::joint: nets apart");
-        let (adam, gradient) = (Adam::new(range.clone(), rate), vec![0.0; range.len()]);
+        let (adam, gradient) = (Adam::new(range.clone(), lr), vec![0.0; range.len()]);
         Self { adam, bound, groups: vec![vec![0..range.len()]], gradient, range }
     }
 
@@ -89,13 +89,13 @@ impl State for Clipped {
 mod tests {
     use super::*;
     use backcast_core::Key;
-    use backcast_nn::{Act, Init, Shape};
+    use backcast_nn::{Activation, Init, Shape};
 
     /// Two nets side by side, one of them with a gradient too long: its alone is cut, to the bound, and the step is Adam's.
     #[test]
     fn a_norm_is_held_member_by_member() {
         let mut store = Store::default();
-        let net = Mlp::new(&mut store, "net", &[2, 3, 1], 2, Act::Identity, Init::FanIn, Key::new(1));
+        let net = Mlp::new(&mut store, "net", &[2, 3, 1], 2, Activation::Identity, Init::FanIn, Key::new(1));
         let at = store.tensor("beside", Shape::new(2, 1, 1), |x| x.fill(1.0));
         let mut clipped = Clipped::new(&[net], Some(at..at + 2), 0.1, 0.5);
         // The first member's loss is 100·x, the second's x/10, x being what stands beside; the nets have none.

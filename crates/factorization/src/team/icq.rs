@@ -39,13 +39,13 @@ pub struct Config {
     /// β_Q; 1000 in ICQ-MA.
     pub value_temperature: Real,
     /// K, actions drawn for the baseline.
-    pub samples: usize,
+    pub n_action_samples: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let shared = Shared { action_cost: 0.0, ..Shared::default() };
-        Self { shared, policy_temperature: 0.1, value_temperature: 1000.0, samples: 10 }
+        Self { shared, policy_temperature: 0.1, value_temperature: 1000.0, n_action_samples: 10 }
     }
 }
 
@@ -62,14 +62,14 @@ impl Algorithm for Config {
             check_weight(field, x)?;
             ConfigError::unless(x > 0.0, field, "is 0; one row would have all the weight")?;
         }
-        ConfigError::unless(self.samples > 0, "samples", "is 0; there would be no baseline")
+        ConfigError::unless(self.n_action_samples > 0, "samples", "is 0; there would be no baseline")
     }
 
     fn build(&self, spec: Spec, key: Key) -> Result<Icq, ConfigError> {
         self.check()?;
         let shared = &self.shared;
         shared.check_spec(spec)?;
-        let (n, rate, clip) = (shared.agents, shared.rate, shared.clip);
+        let (n, lr, clip) = (shared.agents, shared.lr, shared.clip);
         let (obs, act) = (spec.obs / n, spec.act / n);
         let mut store = Store::default();
         let actor = shared.actor(&mut store, spec, key);
@@ -84,8 +84,8 @@ impl Algorithm for Config {
             bias: bias.duplicate(&mut store, "bias_target"),
         };
         let nets = Nets { actor, log_std, mixed, target, limit: spec.act_limit };
-        let actor_adam = Clipped::new(&[actor], Some(log_std..log_std + n * act), rate, clip);
-        let critic_adam = Clipped::joint(&[critic, credit, bias], rate, clip);
+        let actor_adam = Clipped::new(&[actor], Some(log_std..log_std + n * act), lr, clip);
+        let critic_adam = Clipped::joint(&[critic, credit, bias], lr, clip);
         Ok(Icq { config: self.clone(), spec, store, nets, actor_adam, critic_adam })
     }
 }
@@ -168,7 +168,7 @@ impl Icq {
     /// (4)  Aᵢ = Qᵢ(oᵢ,uᵢ) − mean_k Qᵢ(oᵢ,aᵏ),   aᵏ ~ πᵢ
     /// (5)  L_π = −Σᵢ E[ cᵢ(s)·B·softmax_B( Aᵢ/β_π )·ln πᵢ(uᵢ∣oᵢ) ]
     fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> Real {
-        let (&Config { policy_temperature, samples: k, .. }, nets) = (&self.config, self.nets);
+        let (&Config { policy_temperature, n_action_samples: k, .. }, nets) = (&self.config, self.nets);
         let agents = self.config.shared.agents;
         let step = self.actor_adam.minimise_with(&mut self.store, |tape| {
             let weight = tape.no_grad(|tape| {
@@ -201,7 +201,7 @@ impl Learner for Icq {
         let actor_loss = self.actor_step(batch, key.name("baseline"));
         let Nets { mixed, target, .. } = self.nets;
         for (to, from) in [(target.critic, mixed.critic), (target.credit, mixed.credit), (target.bias, mixed.bias)] {
-            backcast_nn::polyak(&mut self.store, &to, &from, self.config.shared.polyak);
+            backcast_nn::polyak(&mut self.store, &to, &from, self.config.shared.tau);
         }
         Metrics::from([("critic_loss", critic_loss), ("q", q), ("actor_loss", actor_loss)])
     }

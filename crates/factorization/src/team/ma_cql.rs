@@ -24,12 +24,12 @@ pub struct Config {
     /// α; see the [presets](super::preset).
     pub alpha: Real,
     /// K, actions drawn for each row and agent.
-    pub samples: usize,
+    pub n_action_samples: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { shared: Shared::default(), alpha: 1.0, samples: 10 }
+        Self { shared: Shared::default(), alpha: 1.0, n_action_samples: 10 }
     }
 }
 
@@ -38,10 +38,10 @@ impl Config {
     /// (2+)  Σᵢ Σ_j E[ ln Σ_k exp( Q_j(oᵢ, aᵏ) − ln p(aᵏ) ) − Q_j(oᵢ, uᵢ) ]
     pub(crate) fn press<'t>(&self, nets: Nets, rows: Rows<'t>, q: [Var<'t>; 2], key: Key) -> Var<'t> {
         let Shape { members: agents, rows: count, cols: width } = rows.u.shape();
-        let shape = Shape::new(agents, count * self.samples, width);
+        let shape = Shape::new(agents, count * self.n_action_samples, width);
         let drawn = rows.u.tape().uniform(shape, -1.0, 1.0, key) * nets.limit();
         let gap = |j: usize| {
-            let pressed = pressed(nets.q_of_many(j, rows.s, drawn), self.samples, width, nets.limit());
+            let pressed = pressed(nets.q_of_many(j, rows.s, drawn), self.n_action_samples, width, nets.limit());
             (pressed - q[j]).mean() * agents as Real
         };
         gap(0) + gap(1)
@@ -51,7 +51,7 @@ impl Config {
     pub(crate) fn check_own(&self) -> Result<(), ConfigError> {
         self.shared.check()?;
         check_weight("alpha", self.alpha)?;
-        ConfigError::unless(self.samples > 0, "samples", "is 0; nothing would be pressed down")
+        ConfigError::unless(self.n_action_samples > 0, "samples", "is 0; nothing would be pressed down")
     }
 }
 

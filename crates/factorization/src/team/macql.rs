@@ -25,14 +25,14 @@ pub struct Config {
     /// α; see the [presets](super::preset).
     pub alpha: Real,
     /// K, joint actions drawn for each row.
-    pub samples: usize,
+    pub n_action_samples: usize,
     /// Whether a policy is improved while the others do what they did in the log, as the code has it for both; else all at once.
     pub alone: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { shared: Shared::central(), alpha: 1.0, samples: 10, alone: true }
+        Self { shared: Shared::central(), alpha: 1.0, n_action_samples: 10, alone: true }
     }
 }
 
@@ -41,7 +41,7 @@ impl Config {
     /// (2+)  Σ_j E[ ln Σ_k exp( Q_j(s, aᵏ) − ln p(aᵏ) ) − Q_j(s, u) ]
     fn press<'t>(&self, nets: Nets, rows: Rows<'t>, q: [Var<'t>; 2], key: Key) -> Var<'t> {
         let Shape { members: agents, rows: count, cols } = rows.u.shape();
-        let (k, width) = (self.samples, agents * cols);
+        let (k, width) = (self.n_action_samples, agents * cols);
         let drawn = rows.u.tape().uniform(Shape::new(1, count * k, width), -1.0, 1.0, key) * nets.limit();
         let gap = |j: usize| (pressed(nets.q_of_many(j, rows.s, drawn), k, width, nets.limit()) - q[j]).mean();
         gap(0) + gap(1)
@@ -89,7 +89,7 @@ impl Algorithm for Config {
     fn check(&self) -> Result<(), ConfigError> {
         self.shared.check()?;
         check_weight("alpha", self.alpha)?;
-        ConfigError::unless(self.samples > 0, "samples", "is 0; nothing would be pressed down")
+        ConfigError::unless(self.n_action_samples > 0, "samples", "is 0; nothing would be pressed down")
     }
 
     fn build(&self, spec: Spec, key: Key) -> Result<Team<Self>, ConfigError> {

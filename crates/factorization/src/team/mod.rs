@@ -47,7 +47,7 @@ pub mod rows;
 pub mod td3_bc;
 
 use backcast_core::*;
-use backcast_nn::{Act, Gaussian, Init, Mlp, Real, Shape, Store, Var};
+use backcast_nn::{Activation, Gaussian, Init, Mlp, Real, Shape, Store, Var};
 use clipped::Clipped;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use rows::{Rows, Seen, split, together};
@@ -62,9 +62,9 @@ pub struct Shared {
     /// Discount γ.
     pub gamma: Real,
     /// Learning rate of values and policies.
-    pub rate: Real,
+    pub lr: Real,
     /// Polyak rate of the targets.
-    pub polyak: Real,
+    pub tau: Real,
     /// Units of the hidden layers.
     pub hidden: Vec<usize>,
     /// The norm that gradients are held to.
@@ -82,8 +82,8 @@ impl Default for Shared {
         Self {
             agents: 3,
             gamma: 0.95,
-            rate: 0.01,
-            polyak: 0.01,
+            lr: 0.01,
+            tau: 0.01,
             hidden: vec![64, 64],
             clip: 0.5,
             action_cost: 1e-3,
@@ -106,13 +106,13 @@ impl Shared {
     /// The first field that does not, and what it must be instead.
     pub fn check(&self) -> Result<(), ConfigError> {
         let positive = |x: Real| x > 0.0 && x.is_finite();
-        let Self { agents, gamma, rate, polyak, clip, action_cost, noise, period, .. } = *self;
+        let Self { agents, gamma, lr, tau, clip, action_cost, noise, period, .. } = *self;
         ConfigError::unless(agents > 0, "agents", "is 0; somebody has to act")?;
         let unit = (0.0..=1.0).contains(&gamma);
         ConfigError::unless(unit, "gamma", format!("is {gamma}; a discount lies in 0 ..= 1"))?;
-        ConfigError::unless(positive(rate), "rate", format!("is {rate}; a learning rate is positive"))?;
-        let moves = polyak > 0.0 && polyak <= 1.0;
-        ConfigError::unless(moves, "polyak", format!("is {polyak}; targets move by 0 < τ ≤ 1"))?;
+        ConfigError::unless(positive(lr), "rate", format!("is {lr}; a learning rate is positive"))?;
+        let moves = tau > 0.0 && tau <= 1.0;
+        ConfigError::unless(moves, "polyak", format!("is {tau}; targets move by 0 < τ ≤ 1"))?;
         let layers = (1..backcast_nn::MAX_LAYERS).contains(&self.hidden.len()) && !self.hidden.contains(&0);
         ConfigError::unless(layers, "hidden", format!("is {:?}; give a few layers of some units", self.hidden))?;
         ConfigError::unless(clip > 0.0, "clip", format!("is {clip}; a norm is positive"))?;
@@ -132,7 +132,7 @@ impl Shared {
     /// `inputs → hidden → outputs`, `members` side by side.
     fn net(&self, store: &mut Store, name: &str, inputs: usize, outputs: usize, members: usize, key: Key) -> Mlp {
         let dims = [&[inputs], self.hidden.as_slice(), &[outputs]].concat();
-        Mlp::new(store, name, &dims, members, Act::Relu, Init::FanIn, key)
+        Mlp::new(store, name, &dims, members, Activation::Relu, Init::FanIn, key)
     }
 
     /// πᵢ: one net for each agent, whose first actions are near 0 (last weights in ±0.003, as in the code).
@@ -140,7 +140,7 @@ impl Shared {
         let actor = self.net(store, "actor", spec.obs / self.agents, spec.act / self.agents, self.agents, key);
         let last = actor.layers().last().expect("a net has a layer").weight_range();
         key.name("actor").name("last").uniform(-3e-3, 3e-3, &mut store.params_mut()[last]);
-        actor.with_output(Act::Tanh)
+        actor.with_output(Activation::Tanh)
     }
 }
 
@@ -271,7 +271,7 @@ impl<M: Method> Team<M> {
     pub(crate) fn new(method: &M, spec: Spec, key: Key) -> Result<Self, ConfigError> {
         let shared = method.shared();
         shared.check_spec(spec)?;
-        let (n, rate, clip) = (shared.agents, shared.rate, shared.clip);
+        let (n, lr, clip) = (shared.agents, shared.lr, shared.clip);
         let mut store = Store::default();
         let actor = shared.actor(&mut store, spec, key);
         let pair = |store: &mut Store, scope: Scope| {
@@ -289,7 +289,7 @@ impl<M: Method> Team<M> {
         });
         let scope = method.values().unwrap_or_default();
         let nets = Nets { scope, limit: spec.act_limit, actor, actor_target, critics, behaviour };
-        let clipped = |nets: &[Mlp]| Clipped::new(nets, None, rate, clip);
+        let clipped = |nets: &[Mlp]| Clipped::new(nets, None, lr, clip);
         let (critics, behaviour) = (online.map(|nets| clipped(&nets)), behaviour.map(|net| clipped(&[net])));
         Ok(Self { method: method.clone(), spec, store, nets, actor: clipped(&[actor]), critics, behaviour, updates: 0 })
     }
@@ -362,16 +362,16 @@ impl<M: Method> Team<M> {
 
 impl<M: Method> Learner for Team<M> {
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
-        let &Shared { polyak, period, .. } = self.method.shared();
+        let &Shared { tau, period, .. } = self.method.shared();
         let mut metrics = Metrics::default();
         self.cloning_step(batch);
         self.critic_step(batch, key, &mut metrics);
         self.updates += 1;
         if self.updates.is_multiple_of(period) {
             metrics.put("actor_loss", self.actor_step(batch, key.name("policy")));
-            backcast_nn::polyak(&mut self.store, &self.nets.actor_target, &self.nets.actor, polyak);
+            backcast_nn::polyak(&mut self.store, &self.nets.actor_target, &self.nets.actor, tau);
             for [online, target] in self.nets.critics.iter().flat_map(|[on, off]| [[on[0], off[0]], [on[1], off[1]]]) {
-                backcast_nn::polyak(&mut self.store, &target, &online, polyak);
+                backcast_nn::polyak(&mut self.store, &target, &online, tau);
             }
         }
         metrics

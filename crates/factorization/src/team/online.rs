@@ -41,7 +41,7 @@ impl Default for Config {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Replay {
     /// The rows.
-    pub rows: Columns,
+    pub rows: Transitions,
     /// The row after the last of each episode.
     pub ends: Vec<usize>,
 }
@@ -49,7 +49,7 @@ pub struct Replay {
 impl Replay {
     /// Nothing yet.
     pub fn new(spec: Spec) -> Self {
-        Self { rows: Columns::new(spec), ends: Vec::new() }
+        Self { rows: Transitions::new(spec), ends: Vec::new() }
     }
 
     /// The undiscounted returns of the episodes.
@@ -61,20 +61,20 @@ impl Replay {
     }
 }
 
-/// One episode of every world, added to the replay world after world. `choose` is told the step and the observations, `[worlds, obs]`, and
-/// writes the actions, `[worlds, act]`.
+/// One episode of every world, added to the replay world after world. `choose` is told the step and the observations, `[envs, obs]`, and
+/// writes the actions, `[envs, act]`.
 pub fn round<W: Env + ?Sized>(
-    worlds: &mut [Box<W>],
+    envs: &mut [Box<W>],
     replay: &mut Replay,
     key: Key,
     mut choose: impl FnMut(usize, &Array2<Real>, &mut Array2<Real>),
 ) {
-    let (spec, count) = (replay.rows.spec(), worlds.len());
+    let (spec, count) = (replay.rows.spec(), envs.len());
     let (mut obs, mut act) = (Array2::zeros((count, spec.obs)), Array2::zeros((count, spec.act)));
     let mut next = vec![0.0; spec.obs];
-    let mut episodes: Vec<Columns> = worlds.iter().map(|_| Columns::new(spec)).collect();
-    for (i, world) in worlds.iter_mut().enumerate() {
-        world.reset(key.name("start").fold(i as u64), obs.row_mut(i).into_slice().expect("rows are dense"));
+    let mut episodes: Vec<Transitions> = envs.iter().map(|_| Transitions::new(spec)).collect();
+    for (i, env) in envs.iter_mut().enumerate() {
+        env.reset(key.name("start").fold(i as u64), obs.row_mut(i).into_slice().expect("rows are dense"));
     }
     let mut running = vec![true; count];
     for t in 0.. {
@@ -82,13 +82,13 @@ pub fn round<W: Env + ?Sized>(
             break;
         }
         choose(t, &obs, &mut act);
-        for (i, world) in worlds.iter_mut().enumerate() {
+        for (i, env) in envs.iter_mut().enumerate() {
             if !running[i] {
                 continue;
             }
             let (mut obs, act) = (obs.row_mut(i), act.row(i));
             let (obs, act) = (obs.as_slice_mut().expect("rows are dense"), act.to_slice().expect("rows are dense"));
-            let step = world.step(act, &mut next);
+            let step = env.step(act, &mut next);
             episodes[i].push(obs, act, step.reward, &next, step.terminated);
             obs.copy_from_slice(&next);
             running[i] = !(step.terminated || step.truncated);
@@ -100,7 +100,7 @@ pub fn round<W: Env + ?Sized>(
     }
 }
 
-/// Actions drawn uniformly, `[worlds, act]`.
+/// Actions drawn uniformly, `[envs, act]`.
 pub fn uniform(act: &mut Array2<Real>, limit: Real, key: Key) {
     key.uniform(-limit, limit, act.as_slice_mut().expect("dense"));
 }
@@ -113,18 +113,18 @@ pub fn uniform(act: &mut Array2<Real>, limit: Real, key: Key) {
 pub fn learn<L: Learner, W: Env + ?Sized>(
     config: &Config,
     learner: &mut L,
-    worlds: &mut [Box<W>],
+    envs: &mut [Box<W>],
     replay: &mut Replay,
     key: Key,
     mut observe: impl FnMut(&mut L, &Replay, usize) -> bool,
 ) {
     let Spec { act_limit: limit, .. } = learner.spec();
-    let mut staging = Columns::new(replay.rows.spec());
-    let mut noise = Array2::zeros((worlds.len(), learner.spec().act));
+    let mut staging = Transitions::new(replay.rows.spec());
+    let mut noise = Array2::zeros((envs.len(), learner.spec().act));
     for number in 0..config.rounds {
         let key = key.fold(number as u64);
         let before = replay.rows.len();
-        round(worlds, replay, key, |t, obs, act| {
+        round(envs, replay, key, |t, obs, act| {
             let key = key.name("act").fold(t as u64);
             if number < config.explore {
                 return uniform(act, limit, key);

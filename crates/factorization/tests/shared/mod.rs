@@ -101,14 +101,14 @@ impl Learns for Coma {
     /// The rows one after the other, in the hope that one ends.
     fn learn(&mut self, rows: &Rows, _: Key) -> Metrics {
         let n = rows.reward.len();
-        let cut = Array1::from_shape_fn(n, |row| if row + 1 == n { 1.0 - rows.terminal[row] } else { 0.0 });
+        let truncated = Array1::from_shape_fn(n, |row| if row + 1 == n { 1.0 - rows.terminal[row] } else { 0.0 });
         self.update(coma::Paths {
             state: rows.state.view(),
             obs: rows.obs.view(),
             act: rows.act.view(),
             reward: rows.reward.view(),
             terminal: rows.terminal.view(),
-            cut: cut.view(),
+            truncated: truncated.view(),
         })
     }
 }
@@ -180,7 +180,7 @@ pub(crate) struct Case {
     /// Whether an update draws.
     pub(crate) draws: bool,
     /// How its targets follow; none is copies.
-    pub(crate) polyak: Option<Real>,
+    pub(crate) tau: Option<Real>,
     build: Box<dyn Fn(Key) -> Box<dyn Learns> + Send + Sync>,
 }
 
@@ -202,7 +202,7 @@ fn joint(name: &'static str, method: Method, conservatism: Conservatism) -> Case
     let config = Config {
         method,
         conservatism,
-        rate: 3e-3,
+        lr: 3e-3,
         copy_every: COPY_EVERY,
         hidden: vec![16],
         embed: 8,
@@ -211,23 +211,23 @@ fn joint(name: &'static str, method: Method, conservatism: Conservatism) -> Case
     };
     let build = move |key| Box::new(config.build(WIDTHS, key).expect("sound")) as Box<dyn Learns>;
     let draws = matches!(conservatism, Conservatism::Joint { .. });
-    Case { name, widths: WIDTHS, looks: Looks::Beside, draws, polyak: None, build: Box::new(build) }
+    Case { name, widths: WIDTHS, looks: Looks::Beside, draws, tau: None, build: Box::new(build) }
 }
 
 fn factored(name: &'static str, constraint: Constraint) -> Case {
-    let config = FactoredConfig { constraint, rate: 3e-3, polyak: 0.02, hidden: vec![16], ..FactoredConfig::default() };
+    let config = FactoredConfig { constraint, lr: 3e-3, tau: 0.02, hidden: vec![16], ..FactoredConfig::default() };
     let Widths { parts, actions, state, .. } = WIDTHS;
     let build = move |key| Box::new(config.build(state, parts, actions, key).expect("sound")) as Box<dyn Learns>;
-    Case { name, widths: WIDTHS, looks: Looks::Beside, draws: false, polyak: Some(0.02), build: Box::new(build) }
+    Case { name, widths: WIDTHS, looks: Looks::Beside, draws: false, tau: Some(0.02), build: Box::new(build) }
 }
 
 fn other(
     name: &'static str,
     looks: Looks,
-    polyak: Option<Real>,
+    tau: Option<Real>,
     build: impl Fn(Key) -> Box<dyn Learns> + Send + Sync + 'static,
 ) -> Case {
-    Case { name, widths: WIDTHS, looks, draws: false, polyak, build: Box::new(build) }
+    Case { name, widths: WIDTHS, looks, draws: false, tau, build: Box::new(build) }
 }
 
 /// Every learner.
@@ -246,7 +246,7 @@ pub(crate) fn every() -> Vec<Case> {
         joint("cw-qmix", weighted(Weighting::Central), free),
         joint("ow-qmix", weighted(Weighting::Optimistic), free),
         joint("qtran", Method::Qtran { other: 0.5 }, free),
-        joint("ma-cql", qmix, Conservatism::Joint { weight: 0.5, samples: 20 }),
+        joint("ma-cql", qmix, Conservatism::Joint { weight: 0.5, n_action_samples: 20 }),
         joint("cfcql", qmix, each(Spread::Even)),
         joint("cfcql softmax", qplex(false), each(Spread::Softmax(0.5))),
         joint("cfcql largest", mixed(MixerConfig::Vdn), each(Spread::Largest)),
@@ -258,7 +258,7 @@ pub(crate) fn every() -> Vec<Case> {
         other("coma", Looks::After, None, |key| {
             let (hidden, critic_hidden) = (vec![16], vec![16]);
             let config = ComaConfig {
-                critic_rate: 3e-3,
+                critic_lr: 3e-3,
                 copy_every: COPY_EVERY,
                 hidden,
                 critic_hidden,
@@ -267,17 +267,17 @@ pub(crate) fn every() -> Vec<Case> {
             Box::new(config.build(WIDTHS, key).expect("sound"))
         }),
         other("clone", Looks::Nowhere, None, |key| {
-            let config = CloneConfig { rate: 3e-3, decay: 0.01, hidden: vec![16] };
+            let config = CloneConfig { lr: 3e-3, weight_decay: 0.01, hidden: vec![16] };
             Box::new(config.build(WIDTHS, key).expect("sound"))
         }),
         other("groups", Looks::Beside, Some(0.02), |key| {
             let groups = [2, 1].map(|columns| Group { columns, cloning: 0.4 }).to_vec();
-            let (critic_rate, hidden) = (3e-3, vec![16]);
-            let config = GroupsConfig { groups, critic_rate, polyak: 0.02, hidden, ..GroupsConfig::default() };
+            let (critic_lr, hidden) = (3e-3, vec![16]);
+            let config = GroupsConfig { groups, critic_lr, tau: 0.02, hidden, ..GroupsConfig::default() };
             Box::new(config.build(Spec::new(WIDTHS.state, WIDTHS.parts), key).expect("sound"))
         }),
         other("joint fqe", Looks::Beside, Some(0.02), |key| {
-            let config = FqeConfig { rate: 3e-3, polyak: 0.02, hidden: vec![16], ..FqeConfig::default() };
+            let config = FqeConfig { lr: 3e-3, tau: 0.02, hidden: vec![16], ..FqeConfig::default() };
             Box::new(config.build(WIDTHS, key).expect("sound"))
         }),
     ]

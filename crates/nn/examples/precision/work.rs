@@ -2,7 +2,7 @@
 
 use crate::reference::{self, Hidden};
 use backcast_core::Key;
-use backcast_nn::{Act, Adam, Init, Mlp, Precision, Real, Shape, Store, Tape, Var, polyak, soft_clamp};
+use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Real, Shape, Store, Tape, Var, polyak, soft_clamp};
 use ndarray::Array2;
 
 /// Columns of an observation and an action, those of half-cheetah.
@@ -42,7 +42,7 @@ impl Work {
         let mut store = Store::default();
         store.arena_mut().set_precision(precision);
         let dims: Vec<usize> = [OBS + ACT].into_iter().chain(vec![256; layers]).chain([1]).collect();
-        let net = Mlp::new(&mut store, "critics", &dims, members, Act::Relu, Init::FanIn, key);
+        let net = Mlp::new(&mut store, "critics", &dims, members, Activation::Relu, Init::FanIn, key);
         let targets = bootstraps.then(|| net.duplicate(&mut store, "targets"));
         Self { store, net, targets, adam: Adam::new(net.range(), 3e-4), hidden: Hidden::Relu }
     }
@@ -52,7 +52,7 @@ impl Work {
         let mut store = Store::default();
         store.arena_mut().set_precision(precision);
         let dims = [OBS + ACT, 200, 200, 200, 200, 2 * (OBS + 1)];
-        let net = Mlp::new(&mut store, "ensemble", &dims, 7, Act::Swish, Init::TruncatedNormal, key);
+        let net = Mlp::new(&mut store, "ensemble", &dims, 7, Activation::Swish, Init::TruncatedNormal, key);
         Self { store, net, targets: None, adam: Adam::new(net.range(), 1e-3), hidden: Hidden::Swish }
     }
 

@@ -3,7 +3,7 @@
 use super::compare::{difference, loss_error, relative};
 use super::names::{moves, optimiser};
 use super::{Compared, Fixture, Kind, ParityError, Tensor};
-use crate::{Arena, Replay};
+use crate::{Arena, RecordedDraws};
 use backcast_core::{Metrics, Real, Slot, State};
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub fn replaying<S: ?Sized>(
     arena: fn(&mut S) -> &mut Arena,
     learn: impl FnOnce(&mut S) -> Metrics,
 ) -> Result<Metrics, ParityError> {
-    arena(subject).set_replay(Some(Replay::new(fixture.draws(update))));
+    arena(subject).set_replay(Some(RecordedDraws::new(fixture.draws(update))));
     let metrics = learn(subject);
     let replay = arena(subject).take_replay().expect("a learner does not take the draws away");
     replay.finish().map_err(|source| fixture.draw_error(update, source))?;

@@ -3,7 +3,7 @@
 use crate::harness::{Case, Domain::*, Function, case, one, tensors, three, two};
 use backcast_core::Key;
 use backcast_nn::{
-    Act, Gaussian, Init, Mlp, Real, Shape, Store, TanhGaussian, Tape, Vae, Var, clipped_normal, expectile_loss,
+    Activation, Gaussian, Init, Mlp, Real, Shape, Store, TanhGaussian, Tape, Vae, Var, clipped_normal, expectile_loss,
     soft_clamp,
 };
 
@@ -123,19 +123,19 @@ fn diversity<'t>(critics: Mlp, tape: Tape<'t>, key: Key) -> Var<'t> {
 /// Functions of the parameters of nets.
 pub(crate) fn modules() -> Vec<Case> {
     let mut cases = vec![];
-    for act in [Act::Identity, Act::Relu, Act::LeakyRelu, Act::Tanh, Act::Swish] {
+    for act in [Activation::Identity, Activation::Relu, Activation::LeakyRelu, Activation::Tanh, Activation::Swish] {
         cases.push(module(format!("Mlp, {act:?}"), move |store, key| {
             let net = Mlp::new(store, "net", &[3, 4, 3, 2], 2, act, Init::FanIn, key);
             let x = inputs(3, 3, key.name("x"));
             Box::new(move |tape| net.forward(tape.input(x.view())))
         }));
         cases.push(module(format!("Mlp with {act:?} at the end, its input a parameter"), move |store, key| {
-            let net = Mlp::new(store, "net", &[3, 4, 2], 3, Act::Tanh, Init::FanIn, key).with_output(act);
+            let net = Mlp::new(store, "net", &[3, 4, 2], 3, Activation::Tanh, Init::FanIn, key).with_output(act);
             let x = tensors(store, Normal, &[Shape::new(1, 2, 3)], key.name("x"))[0];
             Box::new(move |tape| net.forward(tape.parameter(x.0, x.1)))
         }));
     }
-    for (act, layer_norm) in [(Act::Relu, false), (Act::Tanh, false), (Act::Swish, false), (Act::Tanh, true)] {
+    for (act, layer_norm) in [(Activation::Relu, false), (Activation::Tanh, false), (Activation::Swish, false), (Activation::Tanh, true)] {
         cases.push(module(format!("Mlp of pairs, {act:?}, layer norm {layer_norm}"), move |store, key| {
             let net = Mlp::new(store, "net", &[5, 4, 2], 2, act, Init::FanIn, key).with_layer_norm(layer_norm);
             let x = tensors(store, Normal, &[Shape::new(1, 2, 3), Shape::new(1, 6, 2)], key.name("x"));
@@ -146,7 +146,7 @@ pub(crate) fn modules() -> Vec<Case> {
         }));
     }
     cases.push(module("one net in three places", |store, key| {
-        let net = Mlp::new(store, "net", &[2, 3, 2], 2, Act::Swish, Init::FanIn, key);
+        let net = Mlp::new(store, "net", &[2, 3, 2], 2, Activation::Swish, Init::FanIn, key);
         let x = inputs(3, 2, key.name("x"));
         Box::new(move |tape| {
             let y = net.forward(tape.input(x.view()));
@@ -165,7 +165,7 @@ pub(crate) fn modules() -> Vec<Case> {
         Box::new(move |tape| vae.sample(tape.input(c.view()), key.name("z")))
     }));
     cases.push(module("ensemble loss of seven members", |store, key| {
-        let net = Mlp::new(store, "net", &[3, 4, 4], 7, Act::Swish, Init::TruncatedNormal, key);
+        let net = Mlp::new(store, "net", &[3, 4, 4], 7, Activation::Swish, Init::TruncatedNormal, key);
         let bounds = tensors(store, Normal, &[Shape::new(1, 1, 2); 2], key.name("bounds"));
         let (x, y) = (inputs(3, 3, key.name("x")), inputs(3, 2, key.name("y")));
         Box::new(move |tape| {
@@ -174,8 +174,8 @@ pub(crate) fn modules() -> Vec<Case> {
         })
     }));
     cases.push(module("policy loss through a tanh-Gaussian and a critic", |store, key| {
-        let policy = Mlp::new(store, "policy", &[3, 4, 4], 1, Act::Tanh, Init::FanIn, key);
-        let critics = Mlp::new(store, "critics", &[5, 4, 1], 2, Act::Tanh, Init::FanIn, key);
+        let policy = Mlp::new(store, "policy", &[3, 4, 4], 1, Activation::Tanh, Init::FanIn, key);
+        let critics = Mlp::new(store, "critics", &[5, 4, 1], 2, Activation::Tanh, Init::FanIn, key);
         let obs = inputs(4, 3, key.name("obs"));
         Box::new(move |tape| {
             let obs = tape.input(obs.view());
@@ -186,7 +186,7 @@ pub(crate) fn modules() -> Vec<Case> {
     }));
     // These contain a gradient already: their first order is a second order, their second a third.
     // Large weights keep slopes away from zero, where their norms curve too sharply for differences.
-    for act in [Act::Relu, Act::LeakyRelu, Act::Tanh, Act::Swish] {
+    for act in [Activation::Relu, Activation::LeakyRelu, Activation::Tanh, Activation::Swish] {
         cases.push(module(format!("gradient penalty, {act:?}"), move |store, key| {
             let critic = Mlp::new(store, "critic", &[3, 5, 4, 1], 1, act, Init::Xavier(1.5), key);
             Box::new(move |tape| wasserstein_loss(critic, tape, key))

@@ -2,7 +2,7 @@
 
 use crate::harness::{Case, Domain::*, Of2, case, one, shape, two};
 use backcast_core::Key;
-use backcast_nn::{Act, Real, Shape};
+use backcast_nn::{Activation, Real, Shape};
 
 /// A shape with wide rows, past every piece a kernel works in.
 fn wide(_: Key) -> Vec<Shape> {
@@ -161,7 +161,7 @@ pub(crate) fn products() -> Vec<Case> {
         let name = format!("matmul, transposed {ta} {tb}, shared {share_a} {share_b}");
         cases.push(case(name, Normal, shapes, move |x| x[0].matmul(x[1], ta, tb)));
     }
-    for act in [Act::Identity, Act::Relu, Act::LeakyRelu, Act::Tanh, Act::Swish] {
+    for act in [Activation::Identity, Activation::Relu, Activation::LeakyRelu, Activation::Tanh, Activation::Swish] {
         for sharing in 0..8 {
             let shapes = move |key: Key| {
                 let s = shape(key);
@@ -175,7 +175,7 @@ pub(crate) fn products() -> Vec<Case> {
         }
     }
     for (groups, act) in
-        [(1, Act::Relu), (2, Act::Identity), (2, Act::Relu), (2, Act::Tanh), (2, Act::Swish), (6, Act::Tanh)]
+        [(1, Activation::Relu), (2, Activation::Identity), (2, Activation::Relu), (2, Activation::Tanh), (2, Activation::Swish), (6, Activation::Tanh)]
     {
         for sharing in 0..8 {
             let stack = move |bit: usize| if sharing >> bit & 1 == 1 { 1 } else { 2 };

@@ -1,5 +1,5 @@
 use super::{Fixture, ParityError, Tensor};
-use crate::imagines::{Evidence, Units, World};
+use crate::imagines::{DatasetStats, ObsScaler, WorldModel};
 use backcast_core::{Direction, Key, Real, Slot, State, never};
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 use std::collections::BTreeSet;
@@ -11,40 +11,40 @@ const UNITS: &str = "units/";
 const REWARDS: &str = "evidence/rewards";
 
 /// What a fixture says of the model that a learner asks.
-pub(super) trait OfWorld {
+pub(super) trait OfWorldModel {
     /// What a model-based learner is built on: the model that the note `model` configures, with the tensors `model/…`, and, where
     /// the learner sees standardised observations, `units/mean` and `units/std`, and, where it asks, `evidence/rewards`. A learner that asks nothing of its model in an
     /// update needs none of them, and is given a model that knows nothing.
-    fn world(&self) -> Result<World, ParityError>;
+    fn world_model(&self) -> Result<WorldModel, ParityError>;
 
-    /// The paths of every tensor that a [`world`](OfWorld::world) is made of.
-    fn paths_of_world(&self) -> Result<BTreeSet<String>, ParityError>;
+    /// The paths of every tensor that a [`world`](OfWorldModel::world) is made of.
+    fn paths_of_world_model(&self) -> Result<BTreeSet<String>, ParityError>;
 }
 
-impl OfWorld for Fixture {
-    fn world(&self) -> Result<World, ParityError> {
+impl OfWorldModel for Fixture {
+    fn world_model(&self) -> Result<WorldModel, ParityError> {
         let mut model = blank_model(self)?;
         if self.model.is_some() {
             fill(self, &mut model)?;
         }
-        let mut world = World::new(model, never);
+        let mut world_model = WorldModel::new(model, never);
         if self.tensors.keys().any(|path| path.starts_with(UNITS)) {
             let read = |name: &str| -> Result<Vec<Real>, ParityError> {
                 Ok(singles(self.tensor(&format!("{UNITS}{name}"), &[self.spec.obs])?).collect())
             };
-            world.units = Units::new(&read("mean")?, &read("std")?);
+            world_model.obs_scaler = ObsScaler::new(&read("mean")?, &read("std")?);
         }
         if self.tensors.contains_key(REWARDS) {
             let [least_reward, greatest_reward, reward_std] = {
                 let mut numbers = singles(self.tensor(REWARDS, &[3])?);
                 [(); 3].map(|()| numbers.next())
             };
-            world.evidence = Evidence { least_reward, greatest_reward, reward_std, ..Evidence::default() };
+            world_model.dataset_stats = DatasetStats { least_reward, greatest_reward, reward_std, ..DatasetStats::default() };
         }
-        Ok(world)
+        Ok(world_model)
     }
 
-    fn paths_of_world(&self) -> Result<BTreeSet<String>, ParityError> {
+    fn paths_of_world_model(&self) -> Result<BTreeSet<String>, ParityError> {
         let mut paths: BTreeSet<_> = ["mean", "std"].map(|name| format!("{UNITS}{name}")).into();
         paths.insert(REWARDS.to_owned());
         if self.model.is_some() {
@@ -60,7 +60,7 @@ fn blank_model(fixture: &Fixture) -> Result<Ensemble, ParityError> {
     let complain = |why: String| fixture.note("model", why);
     let config: EnsembleConfig = match &fixture.model {
         Some(config) => serde_json::from_str(config).map_err(|e| complain(e.to_string()))?,
-        None => EnsembleConfig { members: 1, elites: 1, hidden: vec![1], decay: vec![0.0; 2], ..Default::default() },
+        None => EnsembleConfig { members: 1, elites: 1, hidden: vec![1], weight_decay: vec![0.0; 2], ..Default::default() },
     };
     Ensemble::new(config, fixture.spec, Direction::Forward, Key::new(0)).map_err(|e| complain(e.to_string()))
 }

@@ -64,9 +64,9 @@ impl<'a> Batch<'a> {
 
 /// Owned columns: a dataset, a ring of imagined transitions, or the staging area of one minibatch.
 ///
-/// Rows are appended with [`push`](Columns::push); clearing keeps the memory, so a staging area allocates once.
+/// Rows are appended with [`push`](Transitions::push); clearing keeps the memory, so a staging area allocates once.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Columns {
+pub struct Transitions {
     spec: Spec,
     obs: Vec<Real>,
     act: Vec<Real>,
@@ -78,7 +78,7 @@ pub struct Columns {
     imagined: Option<usize>,
 }
 
-impl Columns {
+impl Transitions {
     /// No rows of the given widths.
     pub fn new(spec: Spec) -> Self {
         let [obs, act, reward, next_obs, terminal] = [const { Vec::new() }; 5];
@@ -86,7 +86,7 @@ impl Columns {
     }
 
     /// The same columns and, if `keep`, a sixth: *a′*, the action recorded at *s′*, which the few learners that hold their
-    /// targets to the log ask for. Rows then come by [`push_followed`](Columns::push_followed) or from columns that have it too.
+    /// targets to the log ask for. Rows then come by [`push_followed`](Transitions::push_followed) or from columns that have it too.
     ///
     /// # Panics
     /// If there are rows already.
@@ -153,8 +153,8 @@ impl Columns {
     /// [`real`](Batch::real). Forgotten when the rows are.
     ///
     /// ```
-    /// use backcast_core::{Columns, Spec};
-    /// let mut rows = Columns::new(Spec::new(1, 1));
+    /// use backcast_core::{Transitions, Spec};
+    /// let mut rows = Transitions::new(Spec::new(1, 1));
     /// rows.push(&[0.0], &[0.0], 0.0, &[0.0], false);
     /// assert_eq!(rows.batch().real, 1);
     /// rows.begin_imagined();
@@ -215,7 +215,7 @@ impl Columns {
     ///
     /// # Panics
     /// If next actions are kept here and not there.
-    pub fn push_row(&mut self, from: &Columns, row: usize) {
+    pub fn push_row(&mut self, from: &Transitions, row: usize) {
         let (o, a) = (self.spec.obs, self.spec.act);
         self.obs.extend_from_slice(&from.obs[row * o..][..o]);
         self.act.extend_from_slice(&from.act[row * a..][..a]);
@@ -231,7 +231,7 @@ impl Columns {
     ///
     /// # Panics
     /// If next actions are kept here and not there.
-    pub fn set_row(&mut self, to: usize, from: &Columns, row: usize) {
+    pub fn set_row(&mut self, to: usize, from: &Transitions, row: usize) {
         let (o, a) = (self.spec.obs, self.spec.act);
         self.obs[to * o..][..o].copy_from_slice(&from.obs[row * o..][..o]);
         self.act[to * a..][..a].copy_from_slice(&from.act[row * a..][..a]);
@@ -319,10 +319,10 @@ pub trait Source: Sync {
     ///
     /// # Panics
     /// If the source is empty and `rows` is not zero.
-    fn sample_into(&self, key: Key, rows: usize, out: &mut Columns);
+    fn sample_into(&self, key: Key, rows: usize, out: &mut Transitions);
 
     /// Draws `rows` transitions into `staging`, whose earlier content is forgotten.
-    fn sample<'b>(&self, key: Key, rows: usize, staging: &'b mut Columns) -> Batch<'b> {
+    fn sample<'b>(&self, key: Key, rows: usize, staging: &'b mut Transitions) -> Batch<'b> {
         staging.clear();
         self.sample_into(key, rows, staging);
         staging.batch()
@@ -331,7 +331,7 @@ pub trait Source: Sync {
 // ANCHOR_END: source
 
 /// Uniform draws with replacement.
-impl Source for Columns {
+impl Source for Transitions {
     fn spec(&self) -> Spec {
         self.spec
     }
@@ -340,7 +340,7 @@ impl Source for Columns {
         self.reward.len()
     }
 
-    fn sample_into(&self, key: Key, rows: usize, out: &mut Columns) {
+    fn sample_into(&self, key: Key, rows: usize, out: &mut Transitions) {
         for i in 0..rows {
             out.push_row(self, key.below(self.len(), i));
         }

@@ -1,20 +1,20 @@
 //! Cuts found again, actions clipped: what a file gets wrong in a way that somebody has written down.
 
-use crate::Log;
+use crate::Dataset;
 use backcast_core::Real;
 use serde::{Deserialize, Serialize};
 
 /// Where a log was cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Cuts {
+pub enum Truncations {
     /// Where the file says.
     #[default]
     Recorded,
     /// Where the file says, and after every so many rows of an episode: for files that store no `timeouts`. Where the file is
     /// NeoRL's, a `done` at that very age is a cut instead of an end.
     Horizon(usize),
-    /// Where the position jumps, whatever the file says: [`Log::recut_at_jumps`] with the first two observation columns and a
+    /// Where the position jumps, whatever the file says: [`Dataset::truncate_at_jumps`] with the first two observation columns and a
     /// factor of 10, ROMI's rule for antmaze.
     Jumps,
 }
@@ -22,17 +22,17 @@ pub enum Cuts {
 /// The factor of ROMI's rule.
 pub(crate) const JUMP: f64 = 10.0;
 
-impl Log {
+impl Dataset {
     /// Marks a cut after every `horizon` rows of an episode: for old files that store no `timeouts`.
     ///
     /// # Panics
     /// If `horizon` is zero.
-    pub fn cut_at_horizon(&mut self, horizon: usize) {
+    pub fn truncate_at_horizon(&mut self, horizon: usize) {
         assert!(horizon > 0, "Log::cut_at_horizon: a horizon has at least one row");
         let mut age = 0;
         for t in 0..self.len() {
             age += 1;
-            self.timeout[t] |= age == horizon && !self.terminal[t];
+            self.truncated[t] |= age == horizon && !self.terminal[t];
             if self.stops(t) {
                 age = 0;
             }
@@ -48,7 +48,7 @@ impl Log {
     ///
     /// # Panics
     /// If an observation has fewer than two columns.
-    pub fn recut_at_jumps(&mut self, factor: f64) -> usize {
+    pub fn truncate_at_jumps(&mut self, factor: f64) -> usize {
         let width = self.widths[0];
         assert!(width >= 2, "Log::recut_at_jumps: {width} observation columns hold no position");
         let last = self.len().saturating_sub(1);
@@ -59,9 +59,9 @@ impl Log {
         let steps: Vec<f64> = (0..last).map(step).collect();
         let limit = factor * steps.iter().sum::<f64>() / steps.len().max(1) as f64;
         for (t, step) in steps.into_iter().enumerate() {
-            self.timeout[t] = step > limit && !self.terminal[t];
+            self.truncated[t] = step > limit && !self.terminal[t];
         }
-        self.timeout.iter().filter(|cut| **cut).count()
+        self.truncated.iter().filter(|cut| **cut).count()
     }
 
     /// Pulls every action value back into `[−limit, limit]` and returns in how many rows one was beyond: what D4RL does with
@@ -81,13 +81,13 @@ impl Log {
     }
 }
 
-impl Log {
+impl Dataset {
     /// Turns every end at the age of `horizon` rows into a cut: for NeoRL's files, whose one flag may mean either.
-    pub(crate) fn ends_at_horizon_are_cuts(&mut self, horizon: usize) {
+    pub(crate) fn ends_at_horizon_are_truncations(&mut self, horizon: usize) {
         for episode in self.episodes() {
             let last = episode.after() - 1;
             if episode.rows == horizon && self.terminal[last] {
-                (self.terminal[last], self.timeout[last]) = (false, true);
+                (self.terminal[last], self.truncated[last]) = (false, true);
             }
         }
     }

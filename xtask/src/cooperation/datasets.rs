@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use backcast::core::{Algorithm, Column, Env, Key, Learner, Policy, Real, restore, snapshot};
-use backcast::data::{self, Log, Options, Row};
+use backcast::data::{self, Dataset, Options, Row};
 use backcast::envs::registry;
 use backcast::evaluate;
 use backcast::factorization::team::online::{self, Replay};
@@ -14,32 +14,32 @@ use std::path::{Path, PathBuf};
 /// How logs are made. Whatever else there is in a folder was made by another recipe, and is made again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Recipe {
-    pub(crate) world: String,
+    pub(crate) environment: String,
     /// Worlds side by side.
-    pub(crate) worlds: usize,
+    pub(crate) environments: usize,
     pub(crate) online: online::Config,
     pub(crate) learner: matd3::Config,
     /// Rounds between two looks at how good it is.
-    pub(crate) look_every: usize,
+    pub(crate) eval_every: usize,
     /// Episodes of each look; of the returns that are 0 and 100, ten times as many.
     pub(crate) episodes: usize,
     /// Episodes of each log but the replay.
-    pub(crate) log_episodes: usize,
+    pub(crate) dataset_episodes: usize,
     /// Deviation of the noise on the actions of medium and expert.
     pub(crate) noise: Real,
 }
 
 impl Recipe {
-    pub(crate) fn new(world: &str, quick: bool) -> Self {
+    pub(crate) fn new(environment: &str, quick: bool) -> Self {
         let online = online::Config { rounds: if quick { 40 } else { 800 }, ..Default::default() };
         Self {
-            world: world.to_owned(),
-            worlds: if quick { 10 } else { 25 },
+            environment: environment.to_owned(),
+            environments: if quick { 10 } else { 25 },
             online,
-            learner: matd3::Config { shared: Shared { rate: 3e-3, ..Shared::default() }, scope: Scope::Own },
-            look_every: 4,
+            learner: matd3::Config { shared: Shared { lr: 3e-3, ..Shared::default() }, scope: Scope::Own },
+            eval_every: 4,
             episodes: if quick { 10 } else { 100 },
-            log_episodes: if quick { 40 } else { 4000 },
+            dataset_episodes: if quick { 40 } else { 4000 },
             noise: 0.1,
         }
     }
@@ -58,7 +58,7 @@ pub(crate) struct Made {
     /// Rounds and mean return of each look.
     pub(crate) curve: Vec<(usize, f64)>,
     /// Mean return of each log and its rows, in the order of [`Quality::ALL`].
-    pub(crate) logs: Vec<(f64, usize)>,
+    pub(crate) datasets: Vec<(f64, usize)>,
 }
 
 impl Made {
@@ -89,8 +89,8 @@ pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-fn returns(policy: &mut dyn Policy, world: &str, episodes: usize, key: Key) -> anyhow::Result<f64> {
-    Ok(mean(&evaluate(policy, || registry::make(world), episodes, key)?))
+fn returns(policy: &mut dyn Policy, environment: &str, episodes: usize, key: Key) -> anyhow::Result<f64> {
+    Ok(mean(&evaluate(policy, || registry::make(environment), episodes, key)?))
 }
 
 /// Makes the logs in `folder`, unless they are there.
@@ -104,12 +104,12 @@ pub(crate) fn make(recipe: &Recipe, folder: &Path) -> anyhow::Result<Made> {
         return Ok(made);
     }
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    let key = Key::new(0).name("cooperation").name(&recipe.world);
-    let make = || registry::make(&recipe.world);
-    let mut worlds = (0..recipe.worlds).map(|_| make()).collect::<Result<Vec<_>, _>>()?;
-    let spec = worlds[0].spec();
+    let key = Key::new(0).name("cooperation").name(&recipe.environment);
+    let make = || registry::make(&recipe.environment);
+    let mut environments = (0..recipe.environments).map(|_| make()).collect::<Result<Vec<_>, _>>()?;
+    let spec = environments[0].spec();
     let looked = key.name("look");
-    let random = returns(&mut Anything(spec), &recipe.world, 10 * recipe.episodes, looked)?;
+    let random = returns(&mut Anything(spec), &recipe.environment, 10 * recipe.episodes, looked)?;
 
     let mut learner = recipe.learner.build(spec, key.name("learner"))?;
     let mut replay = Replay::new(spec);
@@ -117,12 +117,12 @@ pub(crate) fn make(recipe: &Recipe, folder: &Path) -> anyhow::Result<Made> {
     online::learn(
         &recipe.online,
         &mut learner,
-        &mut worlds,
+        &mut environments,
         &mut replay,
         key.name("online"),
         |learner, replay, round| {
-            if round % recipe.look_every == 0 || round == recipe.online.rounds {
-                match returns(learner, &recipe.world, recipe.episodes, looked) {
+            if round % recipe.eval_every == 0 || round == recipe.online.rounds {
+                match returns(learner, &recipe.environment, recipe.episodes, looked) {
                     Ok(value) => curve.push((round, value)),
                     Err(error) => failed = Some(error),
                 }
@@ -132,23 +132,23 @@ pub(crate) fn make(recipe: &Recipe, folder: &Path) -> anyhow::Result<Made> {
         },
     );
     failed.map_or(Ok(()), Err)?;
-    let expert = returns(&mut learner, &recipe.world, 10 * recipe.episodes, looked)?;
+    let expert = returns(&mut learner, &recipe.environment, 10 * recipe.episodes, looked)?;
     let half = 0.5 * (random + expert);
     // Where it never comes half-way, as in a moment's learning, the last look: what it is then worth stands beside.
     let at = curve.iter().position(|(_, value)| *value >= half).unwrap_or(curve.len() - 1);
 
-    let mut logs = Vec::new();
+    let mut datasets = Vec::new();
     let mut write = |name: &str, replay: &Replay| -> anyhow::Result<()> {
-        data::npz::write(&path(folder, name), &log(replay))?;
-        logs.push((mean(&replay.returns()), replay.rows.len()));
+        data::npz::write(&path(folder, name), &dataset(replay))?;
+        datasets.push((mean(&replay.returns()), replay.rows.len()));
         Ok(())
     };
     let mut played = |learner: Option<&mut dyn Learner>, name: &str| {
         let mut replay = Replay::new(spec);
         let (key, mut learner) = (key.name(name), learner);
-        for round in 0..recipe.log_episodes.div_ceil(worlds.len()) {
+        for round in 0..recipe.dataset_episodes.div_ceil(environments.len()) {
             let key = key.fold(round as u64);
-            online::round(&mut worlds, &mut replay, key, |t, obs, act| {
+            online::round(&mut environments, &mut replay, key, |t, obs, act| {
                 let key = key.name("act").fold(t as u64);
                 match &mut learner {
                     None => online::uniform(act, spec.act_limit, key),
@@ -168,56 +168,56 @@ pub(crate) fn make(recipe: &Recipe, folder: &Path) -> anyhow::Result<Made> {
     let mut until = replay.clone();
     until.rows.truncate(*rows);
     until.ends.truncate(*episodes);
-    let expert_log = played(Some(&mut learner), "expert");
+    let expert_dataset = played(Some(&mut learner), "expert");
     restore(&mut learner, state)?;
-    let medium = returns(&mut learner, &recipe.world, 10 * recipe.episodes, looked)?;
-    let medium_log = played(Some(&mut learner), "medium");
-    let random_log = played(None, "random");
+    let medium = returns(&mut learner, &recipe.environment, 10 * recipe.episodes, looked)?;
+    let medium_dataset = played(Some(&mut learner), "medium");
+    let random_dataset = played(None, "random");
     for (name, quality) in Quality::ALL {
         let replay = match quality {
-            Quality::Random => &random_log,
+            Quality::Random => &random_dataset,
             Quality::MediumReplay => &until,
-            Quality::Medium => &medium_log,
-            Quality::Expert => &expert_log,
+            Quality::Medium => &medium_dataset,
+            Quality::Expert => &expert_dataset,
         };
         write(name, replay)?;
     }
-    let made = Made { recipe: recipe.clone(), random, expert, medium_round: curve[at].0, medium, curve, logs };
+    let made = Made { recipe: recipe.clone(), random, expert, medium_round: curve[at].0, medium, curve, datasets };
     std::fs::write(&note, backcast::json::to_string_pretty(&made)?).with_context(|| note.display().to_string())?;
     Ok(made)
 }
 
 /// The log as files have it.
-fn log(replay: &Replay) -> Log {
+fn dataset(replay: &Replay) -> Dataset {
     let (rows, spec) = (&replay.rows, replay.rows.spec());
-    let mut log = Log::new(spec.obs, spec.act, true);
+    let mut dataset = Dataset::new(spec.obs, spec.act, true);
     let mut ends = replay.ends.iter().peekable();
     for t in 0..rows.len() {
         let terminal = rows.row(Column::Terminal, t)[0] > 0.5;
         let last = ends.next_if_eq(&&(t + 1)).is_some();
-        log.push(Row {
+        dataset.push(Row {
             obs: rows.row(Column::Obs, t),
             act: rows.row(Column::Act, t),
             reward: rows.row(Column::Reward, t)[0],
             terminal,
-            timeout: last && !terminal,
+            truncated: last && !terminal,
             next_obs: Some(rows.row(Column::NextObs, t)),
         });
     }
-    log
+    dataset
 }
 
 /// The transitions of a log, with the actions recorded at next states if asked.
-pub(crate) fn read(folder: &Path, quality: &str, next_actions: bool) -> anyhow::Result<backcast::core::Columns> {
-    let log = data::npz::read(&path(folder, quality))?;
-    let (dataset, _) = log.transitions(&Options { next_actions, ..Options::default() })?;
-    Ok(dataset.into_columns())
+pub(crate) fn read(folder: &Path, quality: &str, next_actions: bool) -> anyhow::Result<backcast::core::Transitions> {
+    let dataset = data::npz::read(&path(folder, quality))?;
+    let (dataset, _) = dataset.transitions(&Options { next_actions, ..Options::default() })?;
+    Ok(dataset.into_transitions())
 }
 
 /// A world that is there, with several agents.
-pub(crate) fn agents(world: &str) -> anyhow::Result<usize> {
-    let made: Box<dyn Env + Send> = registry::make(world)?;
-    let agents = registry::agents(world);
-    anyhow::ensure!(agents > 1, "in `{world}` nobody has to cooperate: {agents} agent, {:?}", made.spec());
+pub(crate) fn agents(environment: &str) -> anyhow::Result<usize> {
+    let made: Box<dyn Env + Send> = registry::make(environment)?;
+    let agents = registry::agents(environment);
+    anyhow::ensure!(agents > 1, "in `{environment}` nobody has to cooperate: {agents} agent, {:?}", made.spec());
     Ok(agents)
 }

@@ -1,4 +1,4 @@
-use backcast_core::{Column, Columns, Key, Real, Slot, Source, Spec, State};
+use backcast_core::{Column, Transitions, Key, Real, Slot, Source, Spec, State};
 
 /// The last `capacity` transitions: when it is full, the newest takes the place of the oldest.
 ///
@@ -6,31 +6,31 @@ use backcast_core::{Column, Columns, Key, Real, Slot, Source, Spec, State};
 ///
 /// ```
 /// use backcast_core::{Column, Spec};
-/// use backcast_data::Ring;
-/// let mut ring = Ring::new(Spec::new(1, 1), 2);
+/// use backcast_data::ReplayBuffer;
+/// let mut buffer = ReplayBuffer::new(Spec::new(1, 1), 2);
 /// for i in 0..3 {
-///     ring.push(&[i as _], &[0.0], 0.0, &[0.0], false);
+///     buffer.push(&[i as _], &[0.0], 0.0, &[0.0], false);
 /// }
-/// let oldest_first: Vec<_> = (0..2).map(|age| ring.row(Column::Obs, age)[0]).collect();
+/// let oldest_first: Vec<_> = (0..2).map(|age| buffer.row(Column::Obs, age)[0]).collect();
 /// assert_eq!(oldest_first, [1.0, 2.0]);
 /// ```
 #[derive(Clone, Debug)]
-pub struct Ring {
-    columns: Columns,
+pub struct ReplayBuffer {
+    columns: Transitions,
     capacity: usize,
     len: u64,
     /// Where the next row goes.
     head: u64,
 }
 
-impl Ring {
+impl ReplayBuffer {
     /// No transitions, with memory for `capacity` of them.
     ///
     /// # Panics
     /// If `capacity` is zero.
     pub fn new(spec: Spec, capacity: usize) -> Self {
         assert!(capacity > 0, "Ring::new: a ring holds at least one row");
-        Self { columns: Columns::with_capacity(spec, capacity), capacity, len: 0, head: 0 }
+        Self { columns: Transitions::with_capacity(spec, capacity), capacity, len: 0, head: 0 }
     }
 
     /// The most rows it holds.
@@ -83,7 +83,7 @@ impl Ring {
     ///
     /// # Panics
     /// If the widths differ or there is no such row.
-    pub fn push_row(&mut self, from: &Columns, row: usize) {
+    pub fn push_row(&mut self, from: &Transitions, row: usize) {
         let (ours, theirs) = (self.columns.spec(), from.spec());
         assert!(
             ours.obs == theirs.obs && ours.act == theirs.act,
@@ -98,7 +98,7 @@ impl Ring {
     }
 
     /// Adds every row of `from`, in order.
-    pub fn extend(&mut self, from: &Columns) {
+    pub fn extend(&mut self, from: &Transitions) {
         (0..from.len()).for_each(|row| self.push_row(from, row));
     }
 
@@ -127,7 +127,7 @@ impl Ring {
 }
 
 /// Uniform draws with replacement.
-impl Source for Ring {
+impl Source for ReplayBuffer {
     fn spec(&self) -> Spec {
         self.columns.spec()
     }
@@ -136,7 +136,7 @@ impl Source for Ring {
         self.len()
     }
 
-    fn sample_into(&self, key: Key, rows: usize, out: &mut Columns) {
+    fn sample_into(&self, key: Key, rows: usize, out: &mut Transitions) {
         for i in 0..rows {
             out.push_row(&self.columns, key.below(self.len(), i));
         }
@@ -144,7 +144,7 @@ impl Source for Ring {
 }
 
 /// Names every place of the ring, empty ones too (as zeros), so that rings of one capacity always fit each other.
-impl State for Ring {
+impl State for ReplayBuffer {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         let spec = self.columns.spec();
         let (obs, act) = (vec![0.0; spec.obs], vec![0.0; spec.act]);

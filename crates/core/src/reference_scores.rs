@@ -7,23 +7,23 @@ use serde::{Deserialize, Serialize};
 /// *−100 min / (max − min)* to it, an error found in published tables; here the two have different names.
 ///
 /// ```
-/// use backcast_core::Score;
-/// let ruler = Score::new(-280.0, 12_135.0);
-/// assert_eq!(ruler.mean(-280.0), 0.0);
-/// assert_eq!(ruler.mean(12_135.0), 100.0);
+/// use backcast_core::ReferenceScores;
+/// let reference = ReferenceScores::new(-280.0, 12_135.0);
+/// assert_eq!(reference.mean(-280.0), 0.0);
+/// assert_eq!(reference.mean(12_135.0), 100.0);
 /// // No spread is no spread, wherever zero is.
-/// assert_eq!(ruler.deviation(0.0), 0.0);
-/// assert_eq!(ruler.deviation(124.15), 1.0);
+/// assert_eq!(reference.deviation(0.0), 0.0);
+/// assert_eq!(reference.deviation(124.15), 1.0);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Score {
+pub struct ReferenceScores {
     /// The return worth 0, in units of reward.
     pub min: f64,
     /// The return worth 100, in units of reward.
     pub max: f64,
 }
 
-impl Score {
+impl ReferenceScores {
     /// A ruler on which the return `min` is 0 and the return `max` is 100.
     ///
     /// # Panics
@@ -45,7 +45,7 @@ impl Score {
     }
     // ANCHOR_END: ruler
 
-    /// The return of a score: the inverse of [`mean`](Score::mean).
+    /// The return of a score: the inverse of [`mean`](ReferenceScores::mean).
     pub fn undiscounted_return(self, score: f64) -> f64 {
         self.min + score * (self.max - self.min) / 100.0
     }
@@ -57,21 +57,21 @@ mod tests {
 
     #[test]
     fn the_mean_of_scores_is_the_score_of_the_mean_and_deviations_only_scale() {
-        let ruler = Score::new(-20.3, 3234.3);
+        let reference = ReferenceScores::new(-20.3, 3234.3);
         let returns = [100.0, 900.0, 2500.0, -50.0];
         let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
         let std = |x: &[f64]| (x.iter().map(|v| (v - mean(x)).powi(2)).sum::<f64>() / x.len() as f64).sqrt();
-        let scores = returns.map(|r| ruler.mean(r));
-        assert!((ruler.mean(mean(&returns)) - mean(&scores)).abs() < 1e-12);
-        assert!((ruler.deviation(std(&returns)) - std(&scores)).abs() < 1e-12);
+        let scores = returns.map(|r| reference.mean(r));
+        assert!((reference.mean(mean(&returns)) - mean(&scores)).abs() < 1e-12);
+        assert!((reference.deviation(std(&returns)) - std(&scores)).abs() < 1e-12);
         // What the mistake would have given.
-        assert!((ruler.mean(std(&returns)) - std(&scores)).abs() > 0.6);
-        assert!((ruler.undiscounted_return(ruler.mean(77.0)) - 77.0).abs() < 1e-12);
+        assert!((reference.mean(std(&returns)) - std(&scores)).abs() > 0.6);
+        assert!((reference.undiscounted_return(reference.mean(77.0)) - 77.0).abs() < 1e-12);
     }
 
     #[test]
     #[should_panic(expected = "must be below")]
-    fn an_empty_ruler_is_refused() {
-        Score::new(1.0, 1.0);
+    fn an_empty_reference_is_refused() {
+        ReferenceScores::new(1.0, 1.0);
     }
 }

@@ -15,22 +15,22 @@ pub struct Draw {
 /// Draws recorded somewhere else, handed out in order by the tapes of the [`Arena`] that holds them, instead of numbers from
 /// keys.
 ///
-/// A draw that does not fit is noted, not fatal: the tape goes on with zeros, and [`Replay::finish`] tells.
+/// A draw that does not fit is noted, not fatal: the tape goes on with zeros, and [`RecordedDraws::finish`] tells.
 ///
 /// ```
 /// use backcast_core::Key;
-/// use backcast_nn::{Draw, Replay, Shape, Store};
+/// use backcast_nn::{Draw, RecordedDraws, Shape, Store};
 ///
 /// let mut store = Store::default();
 /// let recorded = Draw { shape: vec![1, 2], values: vec![0.5, -0.25] };
-/// store.arena_mut().set_replay(Some(Replay::new(vec![recorded])));
+/// store.arena_mut().set_replay(Some(RecordedDraws::new(vec![recorded])));
 /// let tape = store.tape();
 /// tape.normal(Shape::new(1, 1, 2), Key::new(0)).read(|x| assert_eq!(x, [0.5, -0.25]));
 /// let replay = store.arena_mut().take_replay().expect("it was put there");
 /// assert_eq!(replay.finish(), Ok(()));
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Replay {
+pub struct RecordedDraws {
     draws: Vec<Draw>,
     next: usize,
     fault: Option<ReplayError>,
@@ -74,7 +74,7 @@ impl ReplayError {
     }
 }
 
-impl Replay {
+impl RecordedDraws {
     /// The draws in the order they are asked for.
     pub fn new(draws: Vec<Draw>) -> Self {
         Self { draws, next: 0, fault: None }
@@ -117,18 +117,18 @@ fn fits(found: &[usize], asked: Shape) -> bool {
 
 impl Arena {
     /// From now on tapes hand out these draws instead of their keys'; `None` is back to keys.
-    pub fn set_replay(&mut self, replay: Option<Replay>) {
+    pub fn set_replay(&mut self, replay: Option<RecordedDraws>) {
         self.replay = replay.map(Box::new);
     }
 
-    /// Takes the draws away, back to keys. What they say of themselves is [`Replay::finish`].
-    pub fn take_replay(&mut self) -> Option<Replay> {
+    /// Takes the draws away, back to keys. What they say of themselves is [`RecordedDraws::finish`].
+    pub fn take_replay(&mut self) -> Option<RecordedDraws> {
         self.replay.take().map(|replay| *replay)
     }
 }
 
 impl<'t> Tape<'t> {
-    /// Random numbers, which `sample` writes, or the next recorded if there is a [`Replay`]. Every draw on a tape comes
+    /// Random numbers, which `sample` writes, or the next recorded if there is a [`RecordedDraws`]. Every draw on a tape comes
     /// through here; that of code which fills a tensor by its own means cannot be replayed.
     pub fn draw(self, shape: Shape, sample: impl FnOnce(&mut [Real])) -> Var<'t> {
         let replay = self.arena.borrow_mut().replay.take();
@@ -163,7 +163,7 @@ mod tests {
     /// What a store says after these shapes were asked for, and the sum of the numbers it gave.
     fn asked(draws: Vec<Draw>, shapes: &[[usize; 3]]) -> (Result<(), ReplayError>, Real) {
         let mut store = Store::default();
-        store.arena_mut().set_replay(Some(Replay::new(draws)));
+        store.arena_mut().set_replay(Some(RecordedDraws::new(draws)));
         let mut sum = 0.0;
         for &[members, rows, cols] in shapes {
             // Each on a tape of its own: the queue outlives a step.
@@ -199,7 +199,7 @@ mod tests {
                 .map(|x| x.read(|x| x.to_vec()))
         };
         let own = draws(&mut store);
-        store.arena_mut().set_replay(Some(Replay::new(vec![draw(&[1, 2, 3]); 3])));
+        store.arena_mut().set_replay(Some(RecordedDraws::new(vec![draw(&[1, 2, 3]); 3])));
         for replayed in draws(&mut store) {
             assert_eq!(replayed, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
         }

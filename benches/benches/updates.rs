@@ -1,10 +1,10 @@
 //! Benches that compare with their own last run: the parts of one net's step, what is drawn for an update, and one update
-//! of each learner.
+//! of each algorithm.
 //!
 //! `cargo xtask bench` runs them, `cargo xtask bench regressions td3bc` those whose name contains a word.
 #![allow(missing_docs, reason = "the functions that criterion generates have none")]
 
-use backcast::core::{Transitions, Key, Source, first_non_finite};
+use backcast::core::{Key, Source, Transitions, first_non_finite};
 use backcast::nn::{Activation, Adam, Init, Mlp, Store};
 use backcast_benches::{BATCH, LEARNERS, SHAPE, draw, imagined, learner, rows};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -41,7 +41,7 @@ fn updates(criterion: &mut Criterion) {
     let data = rows(100_000);
     let mut group = criterion.benchmark_group("update");
     for &name in LEARNERS {
-        let (mut learner, batch) = learner(name).expect("a learner of this name");
+        let (mut learner, batch) = learner(name).expect("an algorithm of this name");
         let mut staging = Transitions::with_capacity(SHAPE, batch).with_next_actions(true);
         let mut update = 0;
         group.bench_function(name, |bencher| {
@@ -80,13 +80,13 @@ fn draws(criterion: &mut Criterion) {
 
 /// What an evaluation looks for: a parameter that is no longer a number.
 fn guard(criterion: &mut Criterion) {
-    let (mut learner, _) = learner("td3bc").expect("a learner of this name");
+    let (mut learner, _) = learner("td3bc").expect("an algorithm of this name");
     let mut group = criterion.benchmark_group("guard");
     group.bench_function("td3bc", |bencher| bencher.iter(|| black_box(first_non_finite(&mut *learner))));
     group.finish();
 }
 
-/// Few samples: an update of some learners takes tens of milliseconds.
+/// Few samples: an update of some algorithms takes tens of milliseconds.
 fn brief() -> Criterion {
     let (warm, time) = (std::time::Duration::from_millis(500), std::time::Duration::from_secs(2));
     Criterion::default().sample_size(20).warm_up_time(warm).measurement_time(time)

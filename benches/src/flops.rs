@@ -119,7 +119,7 @@ pub fn flops(workload: &str) -> Option<Flops> {
         "cql" => Some(cql(&TWO)),
         "cql3" => Some(cql(&THREE)),
         "combo" => {
-            // The values of the rows of the log come on top of those that are pushed down.
+            // The values of the rows of the dataset come on top of those that are pushed down.
             let (q, half) = (Net::critic(&THREE), BATCH / 2);
             let cql = cql(&THREE);
             Some(Flops { plain: cql.plain + 2.0 * (q.forward(half) + q.backward(half)), ..cql })
@@ -220,7 +220,7 @@ fn mcq() -> Flops {
     let (actor, q) = (Net::gaussian(&hidden), Net::critic(&hidden));
     let through = 2.0 * (q.forward(BATCH) + q.to_input(SHAPE.act, BATCH));
     let fixed = vae(&encoder, &decoder, BATCH) + actor.forward(BATCH) + critics_target(&hidden) + critics(&hidden);
-    // At s and at s′: the log's actions from the decoder, the policy's own.
+    // At s and at s′: the dataset's actions from the decoder, the policy's own.
     let fixed = fixed + clone(&actor) + through + 2.0 * (decoder.forward(TRIED * BATCH) + actor.forward(BATCH));
     let values = tried(&hidden, TRIED, BATCH);
     // Gradients of the weights cost what the forward pass does.
@@ -260,7 +260,7 @@ fn sdm_gan() -> Flops {
     let slope = |rows: usize| q.to_input(SHAPE.act, rows);
     let target = actor.forward(NOISY * n) + 2.0 * q.forward(NOISY * n);
     let critics = 2.0 * both(&q, n);
-    // Twice as many pairs as states to start from, and as many of the log.
+    // Twice as many pairs as states to start from, and as many of the dataset.
     let (played, discriminator) = (2.0 * actor.forward(n), 2.0 * both(&q, 2 * n));
     // The policy's own values always, the way back every other time.
     let step = actor.backward(n) + 2.0 * slope(n) + both(&actor, 2 * n) + q.forward(2 * n) + slope(2 * n);
@@ -304,7 +304,7 @@ fn sdc_nets() -> [Net; 2] {
 }
 
 /// What SDC does besides CQL: five next states of each state by the model of transitions, and five by members of the ensemble, there and
-/// back to the actions; the policy beside the log, on a tape of its own and again where it learns.
+/// back to the actions; the policy beside the dataset, on a tape of its own and again where it learns.
 fn sdc() -> f64 {
     const SAMPLES: usize = 5;
     let (actor, member, [_, decoder]) = (Net::gaussian(&THREE), Net::member(), sdc_nets());
@@ -353,7 +353,7 @@ fn bcq() -> f64 {
     vae + target + 2.0 * both(&q) + decoder.forward(n) + both(&actor) + through
 }
 
-/// The numbers that the optimisers of a workload train, by the shapes of its nets; for roll-outs, those that are evaluated.
+/// The numbers that the optimisers of a workload train, by the shapes of its nets; for rollouts, those that are evaluated.
 /// `None` for a name that nobody has counted.
 pub fn parameters(workload: &str) -> Option<usize> {
     let ensemble = MEMBERS * Net::member().parameters();
@@ -462,7 +462,7 @@ mod tests {
         let own = 104.0 * noisy + 2.0 * noisy + 104.0 * value + 100.0 * value + fitted + 0.5 * way_back;
         assert_eq!(least("sdm_gan"), own + 2.0 * 131_800.0);
         assert_eq!(plain("sdm_gan"), own + 10.0 * 131_800.0);
-        // 400-400 nets: at s and s′ ten actions of the log's model, forwards, and ten of the policy, both ways.
+        // 400-400 nets: at s and s′ ten actions of the dataset's model, forwards, and ten of the policy, both ways.
         let (pi, value) = (17.0 * 400.0 + 160_000.0 + 400.0 * 12.0, 23.0 * 400.0 + 160_000.0 + 400.0);
         let (pi_in, value_in) = (pi - 17.0 * 400.0, value - 23.0 * 400.0);
         let ordinary =

@@ -13,7 +13,7 @@ pub use flops::{BATCH, Flops, flops, parameters};
 pub use timing::{Measurement, Settings, Spread, ceiling, measure};
 pub use work::{LEARNERS, Span, Step, WORKLOADS, draw, imagined, learner, parse, sharing, unit, with_steps};
 
-use backcast::core::{Transitions, Key, Spec};
+use backcast::core::{Key, Spec, Transitions};
 
 /// Columns of an observation and of an action.
 pub const SHAPE: Spec = Spec::new(17, 6);

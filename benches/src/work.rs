@@ -1,4 +1,4 @@
-//! What is timed: updates of learners, steps of the ensemble, imagined transitions.
+//! What is timed: updates of algorithms, steps of the ensemble, imagined transitions.
 
 use crate::{
     SHAPE,
@@ -8,7 +8,7 @@ use backcast::algos::imagines::{ModelBased, WorldModel};
 use backcast::algos::{
     awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, osr, rebrac, sac, scas, sdc, sdm_gan, td3_bc,
 };
-use backcast::core::{Algorithm, Batch, Transitions, Direction, Key, Learner, Policy, Real, Source, Spec, never};
+use backcast::core::{Algorithm, Batch, Direction, Key, Learner, Policy, Real, Source, Spec, Transitions, never};
 use backcast::dynamics::{Ensemble, EnsembleConfig, Fit};
 use backcast::imagination::{ImagineConfig, Imagined, Imaginer};
 use backcast::nn::{Activation, Gaussian, Init, Mlp, Precision, Store, TanhGaussian};
@@ -60,14 +60,14 @@ pub fn parse(workload: &str) -> Option<(&str, Precision)> {
     }
 }
 
-/// The learner of a workload and its batch size, or `None` for a name that is not in [`LEARNERS`].
+/// The algorithm of a workload and its batch size, or `None` for a name that is not in [`LEARNERS`].
 ///
 /// Nets are 256-256 and batches 256, as the peers', and CQL has the thirty sampled actions of its default; `cql3` is CQL with
 /// three hidden layers. BCQ and BEAR have their authors' 400-300 nets, 750-750 VAEs and batches of 100, MCQ its authors' 400-400
 /// nets and the same VAE. ReBRAC, AWAC, SAC-N and EDAC, the last two with ten critics, have the three hidden layers of their
 /// defaults, and so does COMBO. MOPO, COMBO and MOBILE have a model of the published size; MOBILE asks its five elites in each update,
 /// and so does SDM-GAN, whose nets are 400-300 and whose batches are four times its authors' 512.
-/// SCAS and SDC ask it in each update too. OSR and SDC have CQL's three layers, and their models of the log are fitted and rest.
+/// SCAS and SDC ask it in each update too. OSR and SDC have CQL's three layers, and their models of the dataset are fitted and rest.
 pub fn learner(workload: &str) -> Option<(Box<dyn Learner>, usize)> {
     let (name, precision) = parse(workload)?;
     fn build<A: Algorithm>(config: A) -> Option<Box<dyn Learner>>
@@ -126,7 +126,7 @@ pub fn learner(workload: &str) -> Option<(Box<dyn Learner>, usize)> {
     built.map(|learner| (learner, batch))
 }
 
-/// The rows of a workload's batches that its learner's defaults want imagined.
+/// The rows of a workload's batches that its algorithm's defaults want imagined.
 pub fn imagined(workload: &str) -> usize {
     match parse(workload).map_or(workload, |w| w.0) {
         "mopo" | "mobile" => IMAGINED,
@@ -170,7 +170,7 @@ pub enum Span {
     Steady,
 }
 
-/// Starts of a roll-out and its steps.
+/// Starts of a rollout and its steps.
 const STARTS: usize = 50_000;
 const HORIZON: usize = 5;
 
@@ -179,7 +179,7 @@ const STEPS: usize = 40;
 
 /// Hands `then` the steps of a workload on `data` for so many threads.
 ///
-/// Learners work side by side, one step for each thread: a learner is small and uses one. The ensemble and its roll-outs are
+/// Algorithms work side by side, one step for each thread: an algorithm is small and uses one. The ensemble and its rollouts are
 /// one step whatever the number: they share their work out among the threads.
 ///
 /// # Panics
@@ -301,7 +301,7 @@ impl Policy for Actor {
 /// How the threads of a workload divide it.
 pub fn sharing(workload: &str) -> &'static str {
     let name = parse(workload).map_or(workload, |w| w.0);
-    if LEARNERS.contains(&name) { "a learner on each thread" } else { "one ensemble on all threads" }
+    if LEARNERS.contains(&name) { "an algorithm on each thread" } else { "one ensemble on all threads" }
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub fn on_disk(name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// What anyone does with a log that could be read: it must survive that too.
+/// What anyone does with a dataset that could be read: it must survive that too.
 pub fn use_dataset(dataset: &Dataset) {
     let _ = dataset.transitions(&Options::default());
     let _ = dataset.fingerprint();

@@ -1,4 +1,4 @@
-//! Column files: a log from memory, and transitions from a map. Nothing is compressed, so four times the bytes is the limit.
+//! Column files: a dataset from memory, and transitions from a map. Nothing is compressed, so four times the bytes is the limit.
 #![no_main]
 use backcast_core::{Transitions, Key, Source};
 use backcast_data::d4rl;

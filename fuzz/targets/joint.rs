@@ -1,4 +1,4 @@
-//! Logs of several agents, from the arrays of an npz.
+//! Datasets of several agents, from the arrays of an npz.
 #![no_main]
 use backcast_core::Key;
 use backcast_data::h5::MAX_RATIO;

@@ -1,11 +1,11 @@
-//! `cargo xtask calibrate`: does doubt lie where the error is? Every measure against the exact physics of our own worlds.
+//! `cargo xtask calibrate`: does uncertainty lie where the error is? Every measure against the exact physics of our own environments.
 
 use crate::svg::{Axis, WIDTH, escape, open, short, standalone};
 use anyhow::Context;
 use backcast::{
     Experiment,
     algos::td3_bc::{self, Td3Bc},
-    core::{Algorithm, Column, Transitions, Direction, Key, Learner, Real, Source, Spec, never},
+    core::{Algorithm, Column, Direction, Key, Learner, Real, Source, Spec, Transitions, never},
     data::{Normaliser, Scale},
     dynamics::{Condition, Ensemble, EnsembleConfig, Fit, GaussianBc, GaussianBcConfig},
     envs::exact::Exact,
@@ -20,10 +20,10 @@ use std::{fmt::Write, path::PathBuf};
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// NeoRL-2's DMSD training file, in D4RL's format; without it that world is left out
+    /// NeoRL-2's DMSD training file, in D4RL's format; without it that environment is left out
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
-    /// Repetitions, each with a log (where it is generated), an ensemble, a learner and draws of its own
+    /// Seeds, each with a dataset (where it is generated), an ensemble, an algorithm and draws of its own
     #[arg(long, value_name = "N", default_value_t = 3)]
     seeds: u64,
     /// The folder for the results; runs/calibrate by default
@@ -34,7 +34,7 @@ pub(crate) struct Args {
     quick: bool,
 }
 
-/// One world and its log, as an experiment file has it.
+/// One environment and its dataset, as an experiment file has it.
 const TASKS: [(&str, &str, &str); 3] = [
     ("maze2d-umaze", "maze2d-umaze-v1", "rows = 100000\nquirks = \"clean\""),
     ("DMSD", "dmsd", ""),
@@ -42,10 +42,10 @@ const TASKS: [(&str, &str, &str); 3] = [
 ];
 
 /// What the model is asked about.
-const QUESTIONS: [&str; 4] = ["held-out rows", "roll-outs", "uniform actions", "unseen actions"];
+const QUESTIONS: [&str; 4] = ["held-out rows", "rollouts", "uniform actions", "unseen actions"];
 
 /// What is asked about unseen actions is a model of its own, fitted to the rows whose actions keep to this share of the box and
-/// asked about all of it: logs here cover the box, and a uniform action is nothing new to a model of the whole log.
+/// asked about all of it: datasets here cover the box, and a uniform action is nothing new to a model of the whole dataset.
 const GENTLE: Real = 0.5;
 
 /// Sizes of everything.
@@ -92,7 +92,7 @@ fn names() -> Vec<&'static str> {
     PenaltyConfig::MEASURES.iter().map(|m| m.name()).chain(["value_inconsistency"]).collect()
 }
 
-/// What one repetition found in one world.
+/// What one seed found in one environment.
 #[derive(Clone, Debug, Serialize)]
 struct Found {
     seed: u64,
@@ -103,12 +103,12 @@ struct Found {
     halting: Vec<Halting>,
 }
 
-/// How doubt stands to error for one kind of question.
+/// How uncertainty stands to error for one kind of question.
 #[derive(Clone, Debug, Serialize)]
 struct Answers {
     question: &'static str,
     rows: usize,
-    /// Imagined states that no state of the world shows as.
+    /// Imagined states that no state of the environment shows as.
     left_out: usize,
     median_error: Real,
     /// The error below which 99 of 100 lie.
@@ -163,7 +163,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
         });
         environments.push(Environment { environment, seeds: found.collect::<anyhow::Result<_>>()? });
     }
-    anyhow::ensure!(!environments.is_empty(), "there is no world to measure in");
+    anyhow::ensure!(!environments.is_empty(), "there is no environment to measure in");
     std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
     let write = |name: &str, text: String| {
         let path = out.join(name);
@@ -177,7 +177,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One log, one ensemble, one learner, and all questions.
+/// One dataset, one ensemble, one algorithm, and all questions.
 fn one_seed(task: &str, data: &str, sizes: &Sizes, seed: u64) -> anyhow::Result<Found> {
     let (exact, key) = (Exact::named(task)?, Key::new(seed).name("calibrate"));
     let spec = exact.spec();
@@ -216,7 +216,7 @@ fn one_seed(task: &str, data: &str, sizes: &Sizes, seed: u64) -> anyhow::Result<
     Ok(Found { seed, transitions: dataset.len(), gentle: gentle.len(), questions: answers, halting })
 }
 
-/// A model of `log`, and the rows it was not trained on.
+/// A model of `dataset`, and the rows it was not trained on.
 fn fitted(sizes: &Sizes, dataset: &Transitions, key: Key) -> anyhow::Result<(Ensemble, Transitions)> {
     let mut model = Ensemble::new(sizes.model.clone(), dataset.spec(), Direction::Forward, key.name("new"))?;
     let mut fit = Fit::new(&mut model, dataset, key.name("fit"))?;
@@ -228,9 +228,10 @@ fn fitted(sizes: &Sizes, dataset: &Transitions, key: Key) -> anyhow::Result<(Ens
     Ok((model, held_out))
 }
 
-/// A learner whose critics have seen enough to tell states apart, and whose policy stays near the log.
+/// An algorithm whose critics have seen enough to tell states apart, and whose policy stays near the dataset.
 fn taught(sizes: &Sizes, dataset: &Transitions, key: Key) -> anyhow::Result<Td3Bc> {
-    let (mut learner, mut staging) = (sizes.learner.build(dataset.spec(), key.name("learner"))?, Transitions::new(dataset.spec()));
+    let (mut learner, mut staging) =
+        (sizes.learner.build(dataset.spec(), key.name("learner"))?, Transitions::new(dataset.spec()));
     for update in 0..sizes.updates {
         let key = key.name("update").fold(update);
         learner.update(dataset.sample(key.name("batch"), 128, &mut staging), key);
@@ -333,7 +334,7 @@ fn halting(
     RULES.into_iter().map(by).collect()
 }
 
-/// Each repetition's correlation of one measure for one kind of question; NaN where there is none.
+/// Each seed's correlation of one measure for one kind of question; NaN where there is none.
 fn correlations(environment: &Environment, question: usize, measure: usize) -> Vec<f64> {
     environment.seeds.iter().map(|f| f.questions[question].measures[measure].spearman.unwrap_or(f64::NAN)).collect()
 }
@@ -344,27 +345,32 @@ fn average(x: impl Iterator<Item = f64> + Clone) -> f64 {
 
 /// The tables of docs/src/results/penalties.md.
 fn tables(environments: &[Environment]) -> String {
-    let mut out = String::from("Spearman's correlation of u with the error, mean over repetitions:\n");
+    let mut out = String::from("Spearman's correlation of u with the error, mean over seeds:\n");
     for (q, question) in QUESTIONS.into_iter().enumerate() {
         let _ = write!(out, "\n| {question} |");
         environments.iter().for_each(|w| _ = write!(out, " {} |", w.environment));
         out += &format!("\n|---|{}\n", "---|".repeat(environments.len()));
         for (m, name) in names().into_iter().enumerate() {
             let _ = write!(out, "| `{name}` |");
-            environments.iter().for_each(|w| _ = write!(out, " {} |", number(average(correlations(w, q, m).into_iter()), 2)));
+            environments
+                .iter()
+                .for_each(|w| _ = write!(out, " {} |", number(average(correlations(w, q, m).into_iter()), 2)));
             out += "\n";
         }
     }
-    out += "\nErrors in deviations of the log, median and 99 % quantile, first repetition:\n\n";
-    out += "| world | question | rows | no state | median | 99 % |\n|---|---|---|---|---|---|\n";
+    out += "\nErrors in deviations of the dataset, median and 99 % quantile, first seed:\n\n";
+    out += "| environment | question | rows | no state | median | 99 % |\n|---|---|---|---|---|---|\n";
     for environment in environments {
         for a in &environment.seeds[0].questions {
             let [median, high] = [a.median_error, a.high_error].map(|x| number(x as f64, 4));
-            let _ =
-                writeln!(out, "| {} | {} | {} | {} | {median} | {high} |", environment.environment, a.question, a.rows, a.left_out);
+            let _ = writeln!(
+                out,
+                "| {} | {} | {} | {} | {median} | {high} |",
+                environment.environment, a.question, a.rows, a.left_out
+            );
         }
     }
-    out += "\nMedian of u on held-out rows, and its 99 % quantile, first repetition:\n\n| measure |";
+    out += "\nMedian of u on held-out rows, and its 99 % quantile, first seed:\n\n| measure |";
     environments.iter().for_each(|w| _ = write!(out, " {} |", w.environment));
     out += &format!("\n|---|{}\n", "---|".repeat(environments.len()));
     for (m, name) in names().into_iter().enumerate() {
@@ -375,9 +381,8 @@ fn tables(environments: &[Environment]) -> String {
         }
         out += "\n";
     }
-    let _ = write!(out, "\nWhat `{}` would halt, mean over repetitions:\n\n", DETECTOR.name());
-    out +=
-        "| world | rule | threshold | held-out rows | behaviour clone | uniform actions |\n|---|---|---|---|---|---|\n";
+    let _ = write!(out, "\nWhat `{}` would halt, mean over seeds:\n\n", DETECTOR.name());
+    out += "| environment | rule | threshold | held-out rows | behaviour clone | uniform actions |\n|---|---|---|---|---|---|\n";
     for environment in environments {
         for (r, (rule, _)) in RULES.into_iter().enumerate() {
             let mean = |of: fn(&Halting) -> f64| average(environment.seeds.iter().map(move |f| of(&f.halting[r])));
@@ -400,14 +405,14 @@ fn figures(x: f64) -> String {
     if x.abs() > 0.0 && x.abs() < 1e-3 { format!("{x:.1e}").replace('-', "−") } else { number(x, digits) }
 }
 
-/// A panel for each kind of question, a row for each measure, a dot for each repetition of each world.
+/// A panel for each kind of question, a row for each measure, a dot for each seed of each environment.
 fn figure(environments: &[Environment]) -> String {
     const PITCH: f64 = 15.0;
     let (names, left, right) = (names(), 152.0, WIDTH - 10.0);
     let panel = 30.0 + PITCH * names.len() as f64;
     let top = 28.0;
     let bottom = top + panel * QUESTIONS.len() as f64;
-    let mut out = open(bottom + 42.0, "rank correlation of each measure of doubt with the true error");
+    let mut out = open(bottom + 42.0, "rank correlation of each measure of uncertainty with the true error");
     let mut x = 0.0;
     for (k, environment) in environments.iter().enumerate() {
         let _ = write!(out, "<g class=\"k{k}\">{}", mark(k, x + 6.0, 9.0));
@@ -450,7 +455,7 @@ fn figure(environments: &[Environment]) -> String {
     out + "</svg>"
 }
 
-/// A dot of the `k`-th world: shapes differ, so that nothing depends on colour alone.
+/// A dot of the `k`-th environment: shapes differ, so that nothing depends on colour alone.
 fn mark(k: usize, x: f64, y: f64) -> String {
     match k % 3 {
         0 => format!("<circle class=\"fill\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.4\" opacity=\".7\"/>"),
@@ -521,11 +526,11 @@ mod tests {
         assert_eq!(figures(f64::NAN), "–");
     }
 
-    /// The whole way through on the smallest world there is, at the smallest size.
+    /// The whole way through on the smallest environment there is, at the smallest size.
     #[test]
     fn a_small_experiment_goes_through_and_repeats_itself() {
         let small = Sizes { updates: 5, clone_steps: 5, starts: 5, ..sizes(true) };
-        let run = || one_seed("pendulum-v1", "rows = 1000\n", &small, 3).expect("a repetition");
+        let run = || one_seed("pendulum-v1", "rows = 1000\n", &small, 3).expect("a seed");
         let (a, b) = (run(), run());
         assert_eq!(a.questions.len(), QUESTIONS.len());
         assert!(a.gentle > 100 && a.gentle < a.transitions, "{a:?}");

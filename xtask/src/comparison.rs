@@ -22,7 +22,7 @@ impl Method {
     }
 }
 
-/// A run, and what its arms are called where another's have the same names.
+/// A run, and what its methods are called where another's have the same names.
 struct Labelled {
     folder: String,
     label: String,
@@ -44,7 +44,7 @@ impl Labelled {
         runs.into_iter().zip(ambiguous).map(label).collect()
     }
 
-    /// What an arm is called: its own name, with the run's before it if another run has tried something else by that name on
+    /// What a method is called: its own name, with the run's before it if another run has tried something else by that name on
     /// the same task.
     fn method(&self, method: &str, all: &[Self]) -> String {
         let has = |other: &&Self| other.run.methods.iter().any(|own| own.name == method);
@@ -251,10 +251,10 @@ fn by_task(tasks: &[String], methods: &[Method]) -> anyhow::Result<Markup> {
 
 fn curves(task: &str, runs: &[Labelled], methods: &[Method]) -> String {
     let of_task = runs.iter().filter(|own| own.run.task == task);
-    let methods = of_task.flat_map(|own| own.run.methods.iter().map(move |method| (own, method)));
-    let series = methods.filter(|(_, method)| !method.curve.is_empty()).map(|(own, method)| {
+    let drawn = of_task.flat_map(|own| own.run.methods.iter().map(move |method| (own, method)));
+    let series = drawn.filter(|(_, method)| !method.curve.is_empty()).map(|(own, method)| {
         let name = own.method(&method.name, runs);
-        let kind = methods.iter().position(|method| method.name == name).expect("every arm is of a method");
+        let kind = methods.iter().position(|method| method.name == name).expect("every name has been counted");
         let points = method.curve.iter().map(|p| [p.step as f64, p.mean, p.lo, p.hi]).collect();
         Series { name: &methods[kind].name, kind: Some(kind), points }
     });

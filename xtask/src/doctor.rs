@@ -47,7 +47,7 @@ fn tiles() -> Finding {
 fn cores() -> Finding {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let means =
-        format!("{cores} jobs at a time unless --jobs says otherwise; a job is a model or a learner of one seed");
+        format!("{cores} jobs at a time unless --jobs says otherwise; a job is a model or an algorithm of one seed");
     Finding { what: "cores", found: cores.to_string(), means }
 }
 
@@ -61,8 +61,12 @@ fn memory() -> Finding {
         return Finding { what: "memory", found: "unknown".into(), means: "this system does not say in /proc".into() };
     };
     let means = match free {
-        free if free < 2.0 => "little: a log of a million rows with its copies needs about one GiB; close something",
-        _ => "a million rows of 17 + 6 columns take 0.2 GiB; a learner that imagines keeps as much again for each job",
+        free if free < 2.0 => {
+            "little: a dataset of a million rows with its copies needs about one GiB; close something"
+        }
+        _ => {
+            "a million rows of 17 + 6 columns take 0.2 GiB; an algorithm that imagines keeps as much again for each job"
+        }
     };
     Finding { what: "memory", found: format!("{free:.1} of {all:.1} GiB free"), means: means.into() }
 }
@@ -75,7 +79,7 @@ fn disk() -> Finding {
     let means = match free {
         free if free < 1.0 => "too little for long: a full disk stops a run with exit code 3, and nothing is lost",
         _ => {
-            "a run of small nets takes some megabytes; what is imagined is in the checkpoints of learners that imagine"
+            "a run of small nets takes some megabytes; what is imagined is in the checkpoints of algorithms that imagine"
         }
     };
     Finding { what: "disk", found: format!("{free:.1} GiB free here"), means: means.into() }

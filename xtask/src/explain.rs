@@ -42,7 +42,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The head of an algorithm's source, then every knob with its default.
+/// The head of an algorithm's source, then every hyperparameter with its default.
 fn explain(name: &str) -> anyhow::Result<String> {
     let names = || SOURCES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     let Some((name, source)) = SOURCES.iter().find(|(own, _)| *own == name) else {

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use backcast::export::{ExportedPolicy, Head, OPSET};
 use backcast::nn::{Local, replace};
 use backcast::run::{self, LearnResult, Summary};
-use backcast::{Method, Experiment};
+use backcast::{Experiment, Method};
 use std::{
     fmt::Write,
     path::{Path, PathBuf},
@@ -15,10 +15,10 @@ use std::{
 pub(crate) struct Args {
     /// The folder of the run
     run: PathBuf,
-    /// Whose policy, where there are several arms
+    /// Whose policy, where there are several methods
     #[arg(long, value_name = "NAME")]
     method: Option<String>,
-    /// Of which repetition; the first by default
+    /// Of which seed; the first by default
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// The form of the file
@@ -60,16 +60,16 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The arm of this name, or the only one.
+/// The method of this name, or the only one.
 fn method<'a>(experiment: &'a Experiment, name: Option<&str>) -> anyhow::Result<&'a Method> {
     let all = || experiment.methods.iter().map(|method| method.name.as_str()).collect::<Vec<_>>().join(", ");
     match name {
         Some(name) => match experiment.methods.iter().find(|method| method.name == name) {
             Some(method) => Ok(method),
-            None => bail!("--arm: there is no arm `{name}`; there are: {}", all()),
+            None => bail!("--method: there is no method `{name}`; there are: {}", all()),
         },
         None if experiment.methods.len() == 1 => Ok(&experiment.methods[0]),
-        None => bail!("say whose policy by --arm: {}", all()),
+        None => bail!("say whose policy by --method: {}", all()),
     }
 }
 
@@ -83,7 +83,13 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>
 }
 
 /// What whoever finds the file must know.
-fn card(args: &Args, experiment: &Experiment, method: &Method, seed: u64, policy: &ExportedPolicy) -> anyhow::Result<String> {
+fn card(
+    args: &Args,
+    experiment: &Experiment,
+    method: &Method,
+    seed: u64,
+    policy: &ExportedPolicy,
+) -> anyhow::Result<String> {
     let mut text = String::new();
     let (spec, limit) = (policy.spec(), policy.act_limit);
     let form = match args.to {

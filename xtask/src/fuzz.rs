@@ -1,8 +1,8 @@
 //! `cargo xtask fuzz`: feeds readers bytes until one of them breaks a rule.
 
 use anyhow::{Context, bail, ensure};
-use backcast::core::{Transitions, Spec};
-use backcast::data::{self, Format, Dataset, Row, WriteOptions, store::Stored};
+use backcast::core::{Spec, Transitions};
+use backcast::data::{self, Dataset, Format, Row, WriteOptions, store::Stored};
 use backcast::nn;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -99,7 +99,7 @@ fn build(name: &str, place: &Path) -> anyhow::Result<PathBuf> {
     Ok(place.join(host).join("release").join(name))
 }
 
-/// A log of three short episodes.
+/// A dataset of three short episodes.
 fn dataset(next_obs: bool) -> Dataset {
     let mut dataset = Dataset::new(2, 1, next_obs);
     for t in 0..7 {

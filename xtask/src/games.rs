@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// The folder for figures
     #[arg(long, value_name = "DIR", default_value = "runs/games")]
     out: PathBuf,
-    /// Repetitions
+    /// Seeds
     #[arg(long, default_value_t = 10)]
     seeds: u64,
     /// A moment's learning, to see that everything works
@@ -226,9 +226,16 @@ fn coverage(seeds: u64, updates: u64) -> anyhow::Result<String> {
             series.push(Series { name, kind: Some(2 * kind + muted), points });
         }
     }
-    let label = "Mean error over all joint actions against the share of them in the log, for values that are sums of parts and for tables";
-    Ok(Chart { label, x: "share of joint actions in the log", y: "mean error", log: false, series, rules: Vec::new() }
-        .draw())
+    let label = "Mean error over all joint actions against the share of them in the dataset, for values that are sums of parts and for tables";
+    Ok(Chart {
+        label,
+        x: "share of joint actions in the dataset",
+        y: "mean error",
+        log: false,
+        series,
+        rules: Vec::new(),
+    }
+    .draw())
 }
 
 /// A table knows what it saw, and of the rest the mean.

@@ -1,15 +1,15 @@
-//! Losses and whatever else learners measure of themselves, in a report: their curves, and where these were expected.
+//! Losses and whatever else algorithms measure of themselves, in a report: their curves, and where these were expected.
 
 use crate::report::{CurvePoint, RunReport};
 use crate::svg::{Chart, Series};
 use maud::{Markup, PreEscaped, html as markup};
 use serde::{Deserialize, Serialize};
 
-/// One metric of the learners.
+/// One metric of the algorithms.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct MetricReport {
     pub(crate) name: String,
-    /// In the order of the arms; empty where an arm has no such metric.
+    /// In the order of the methods; empty where a method has no such metric.
     pub(crate) curves: Vec<Vec<CurvePoint>>,
 }
 
@@ -21,12 +21,12 @@ pub(crate) struct ExpectedReport {
     pub(crate) of: usize,
     /// The share of sound runs of which any number is outside.
     pub(crate) rate: f64,
-    /// How many repetitions the bands were made of.
+    /// How many seeds the bands were made of.
     pub(crate) seeds: usize,
     pub(crate) bands: Vec<BandReport>,
 }
 
-/// The band of one metric of one arm.
+/// The band of one metric of one method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct BandReport {
     pub(crate) method: String,
@@ -35,7 +35,7 @@ pub(crate) struct BandReport {
     pub(crate) points: Vec<(u64, f64, f64)>,
 }
 
-/// What a learner measures of itself, and where it was expected.
+/// What an algorithm measures of itself, and where it was expected.
 fn metric(run: &RunReport, metric: &MetricReport) -> String {
     let bands = run.expected.iter().flat_map(|expected| &expected.bands).filter(|band| band.metric == metric.name);
     let bands = bands.filter(|band| run.methods.iter().any(|method| method.name == band.method)).map(|band| Series {

@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal prints")]
 
-mod methods;
 mod bands;
 mod bench;
 mod calibrate;
@@ -22,6 +21,7 @@ mod games;
 mod losses;
 mod manifest;
 mod maze;
+mod methods;
 mod mujoco;
 mod online;
 mod overcooked;
@@ -67,23 +67,23 @@ enum Command {
     Watch(watch::Args),
     /// Write a trained policy as safetensors or ONNX, with a card that says where it comes from
     Export(export::Args),
-    /// Say what an algorithm does: its equations, and its knobs with their defaults
+    /// Say what an algorithm does: its equations, and its hyperparameters with their defaults
     Explain(explain::Args),
     /// Say what this machine has, and what that means
     Doctor,
-    /// Order the trained policies of runs by the log alone (FQE), and compare with the order of their scores
+    /// Order the trained policies of runs by the dataset alone (FQE), and compare with the order of their scores
     Select(select::Args),
-    /// Make the bands that an experiment's curves are held against, from finished runs of it
+    /// Make the bands that an experiment's curves are compared with, from finished runs of it
     Bands(bands::Args),
     /// Make or inspect datasets
     Data(data::Args),
     /// Measure throughput
     Bench(bench::Args),
-    /// Hold every measure of a model's doubt against its true error, in worlds whose physics is known
+    /// Hold every measure of a model's uncertainty against its true error, in environments whose physics is known
     Calibrate(calibrate::Args),
     /// Replay recorded updates of other code and compare losses, gradients and parameters
     Parity(parity::Args),
-    /// Fetch MuJoCo, and hold worlds on it against Gymnasium's
+    /// Fetch MuJoCo, and hold environments on it against Gymnasium's
     Mujoco(mujoco::Args),
     /// Play games whose answer is known with values made of parts, and draw what comes of it
     Games(games::Args),

@@ -14,7 +14,7 @@ pub(crate) struct Entry {
     pub(crate) experiment: PathBuf,
     /// What is changed in it, as `--set` has it.
     pub(crate) set: Vec<String>,
-    /// The repetition.
+    /// The seed.
     pub(crate) seed: u64,
     /// The folder for its results.
     pub(crate) out: PathBuf,

@@ -1,13 +1,13 @@
-//! Which arms a command line means.
+//! Which methods a command line means.
 
 use anyhow::bail;
 use backcast::Method;
 
-/// The arms that `given` names, in the experiment's order, or all if it names none. Each text is one name or several with commas
+/// The methods that `given` names, in the experiment's order, or all if it names none. Each text is one name or several with commas
 /// between them; names may have commas themselves, and the longest that fits is meant.
 ///
 /// # Errors
-/// If there is no such arm.
+/// If there is no such method.
 pub(crate) fn chosen(given: &[String], all: &[Method]) -> anyhow::Result<Vec<Method>> {
     let mut wanted: Vec<&str> = Vec::new();
     for text in given {
@@ -20,7 +20,7 @@ pub(crate) fn chosen(given: &[String], all: &[Method]) -> anyhow::Result<Vec<Met
             };
             let Some((to, name)) = (from + 1..=parts.len()).rev().find_map(|to| Some((to, name(to)?))) else {
                 let names: String = all.iter().map(|method| format!("\n  {}", method.name)).collect();
-                bail!("--arms: there is no arm `{}`; there are:{names}", parts[from].trim());
+                bail!("--methods: there is no method `{}`; there are:{names}", parts[from].trim());
             };
             wanted.push(name);
             from = to;

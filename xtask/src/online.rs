@@ -1,4 +1,4 @@
-//! `cargo xtask data generate hopper-medium-replay` and its like: logs of a learner that learns online.
+//! `cargo xtask data generate hopper-medium-replay` and its like: datasets of an algorithm that learns online.
 
 use crate::progress::Bars;
 use anyhow::Context;
@@ -9,7 +9,7 @@ use backcast::{
 };
 use std::path::{Path, PathBuf};
 
-/// Generates the log; none if the person interrupted it.
+/// Generates the dataset; none if the person interrupted it.
 pub(crate) fn generate(recipe: &Recipe, quality: Quality, rows: usize, out: &Path) -> anyhow::Result<Option<Dataset>> {
     let work = work_folder(out);
     std::fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
@@ -37,7 +37,7 @@ pub(crate) fn generate(recipe: &Recipe, quality: Quality, rows: usize, out: &Pat
     }
 }
 
-/// Where runs are kept: beside the log.
+/// Where runs are kept: beside the dataset.
 fn work_folder(out: &Path) -> PathBuf {
     out.with_extension("runs")
 }

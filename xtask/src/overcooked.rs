@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// The folder with the games: cramped_room.hdf5, asymmetric_advantages.hdf5, coordination_ring.hdf5, random0.hdf5, random3.hdf5
     #[arg(value_name = "DIR")]
     data: PathBuf,
-    /// Repetitions, each with another half of the games
+    /// Seeds, each with another half of the games
     #[arg(long, default_value_t = 5)]
     seeds: u64,
     /// A moment's learning, to see that everything works
@@ -32,7 +32,7 @@ pub(crate) struct Args {
     quick: bool,
 }
 
-/// What everyone sees before or after a row, in the forms that learners want.
+/// What everyone sees before or after a row, in the forms that algorithms want.
 struct Side {
     /// `[agents, rows, obs]`.
     obs: Array3<Real>,
@@ -212,8 +212,7 @@ fn cloned(games: &Games, reminded: bool, effort: Effort, key: Key) -> anyhow::Re
 }
 
 fn factored(games: &Games, constraint: Constraint, effort: Effort, key: Key) -> anyhow::Result<Player> {
-    let config =
-        FactoredConfig { constraint, mean: false, gamma: GAMMA, lr: 1e-3, tau: 0.05, hidden: vec![64, 64] };
+    let config = FactoredConfig { constraint, mean: false, gamma: GAMMA, lr: 1e-3, tau: 0.05, hidden: vec![64, 64] };
     let mut learner = config.build(games.now.both.ncols(), 2, ACTIONS, key)?;
     for update in 0..effort.updates {
         let rows = drawn(games, effort, key.name("rows").fold(update));
@@ -362,8 +361,9 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<()> {
     let datasets = read(&args.data)?;
     let effort = if args.quick { Effort { updates: 10, batch: 32 } } else { Effort { updates: 1000, batch: 128 } };
     let seeds = if args.quick { 1 } else { args.seeds };
-    let trials =
-        each_seed(seeds * datasets.len() as u64, |job| trial(&datasets[(job / seeds) as usize].1, effort, job % seeds))?;
+    let trials = each_seed(seeds * datasets.len() as u64, |job| {
+        trial(&datasets[(job / seeds) as usize].1, effort, job % seeds)
+    })?;
     let mut all: Vec<Vec<Judged>> = vec![Vec::new(); METHODS.len()];
     for ((layout, dataset), trials) in datasets.iter().zip(trials.chunks(seeds as usize)) {
         let earned: Vec<f64> = trials.iter().map(|(_, earned)| *earned).collect();
@@ -434,7 +434,7 @@ mod tests {
         let Some(folder) = up.iter().find(|path| path.exists()) else {
             return eprintln!("SKIPPED: a_moment_s_learning_judges_every_method: {} is not here", up[0].display());
         };
-        let dataset = JointDataset::read(&folder.join("random0.hdf5"), ACTIONS).expect("a log");
+        let dataset = JointDataset::read(&folder.join("random0.hdf5"), ACTIONS).expect("a dataset");
         let (judged, earned) = trial(&dataset, Effort { updates: 20, batch: 32 }, 1).expect("a trial");
         assert_eq!(judged.len(), METHODS.len());
         assert!(earned > 0.5 && earned < 50.0, "{earned}");

@@ -26,7 +26,7 @@ pub(crate) struct RunReport {
     pub(crate) command: String,
     /// The commit of the source.
     pub(crate) commit: String,
-    /// One number for each repetition.
+    /// One number for each seed.
     pub(crate) seeds: Vec<u64>,
     /// Seconds from start to end.
     pub(crate) wall_seconds: f64,
@@ -34,7 +34,7 @@ pub(crate) struct RunReport {
     pub(crate) hardware: String,
     /// What was compared. Imagining backwards first and forwards second gives them the colours of their figures.
     pub(crate) methods: Vec<MethodReport>,
-    /// Curves over knobs.
+    /// Curves over hyperparameters.
     #[serde(default)]
     pub(crate) sensitivity: Vec<SensitivityReport>,
     /// Scores others published: label, score, and a note on where it comes from.
@@ -57,7 +57,7 @@ pub(crate) struct RunReport {
     /// What was noticed on the way.
     #[serde(default)]
     pub(crate) warnings: Vec<String>,
-    /// Losses and whatever else learners measure.
+    /// Losses and whatever else algorithms measure.
     #[serde(default)]
     pub(crate) metrics: Vec<MetricReport>,
     /// Where the curves were expected, if the experiment has bands.
@@ -81,10 +81,10 @@ pub(crate) struct MethodReport {
     pub(crate) curve: Vec<CurvePoint>,
     /// Mean value of the batch against steps.
     pub(crate) value_curve: Vec<CurvePoint>,
-    /// Updates in a second of one learner, evaluations left out.
+    /// Updates in a second of one algorithm, evaluations left out.
     #[serde(default)]
     pub(crate) updates_per_second: Option<f64>,
-    /// From pushed states, level by level.
+    /// From perturbed states, level by level.
     #[serde(default)]
     pub(crate) robustness: Vec<backcast::run::LevelSummary>,
 }
@@ -114,7 +114,7 @@ pub(crate) struct MazeReport {
     pub(crate) goal_radius: f64,
 }
 
-/// The error of imagined states against the world's, by length of imagination.
+/// The error of imagined states against the environment's, by length of imagination.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ModelErrorSeries {
     /// Such as `reverse`, `forward`, or `copy the state`, which is drawn as a muted reference.
@@ -224,7 +224,7 @@ fn read(folder: &Path) -> anyhow::Result<RunReport> {
     backcast::json::from_str(&text).with_context(|| from.display().to_string())
 }
 
-/// Every figure by name, but for curves over knobs: `scores`, `curves`, `values`, `error`, `robustness` and `recovery` where policies were pushed, and `reverse` and `forward` for a maze.
+/// Every figure by name, but for curves over hyperparameters: `scores`, `curves`, `values`, `error`, `robustness` and `recovery` where policies were perturbed, and `reverse` and `forward` for a maze.
 pub(crate) fn figures(run: &RunReport) -> Vec<(&'static str, String)> {
     let mut all = vec![
         ("scores", scores(run)),
@@ -260,8 +260,11 @@ fn scores(run: &RunReport) -> String {
 fn curves(run: &RunReport, label: &str, y: &str, of: fn(&MethodReport) -> &Vec<CurvePoint>) -> String {
     let point = |p: &CurvePoint| [p.step as f64, p.mean, p.lo, p.hi];
     let series = run.methods.iter().enumerate();
-    let series =
-        series.map(|(k, method)| Series { name: &method.name, kind: Some(k), points: of(method).iter().map(point).collect() });
+    let series = series.map(|(k, method)| Series {
+        name: &method.name,
+        kind: Some(k),
+        points: of(method).iter().map(point).collect(),
+    });
     let series = series.filter(|s| !s.points.is_empty()).collect();
     Chart { label, x: "updates", y, log: false, series, rules: vec![] }.draw()
 }
@@ -337,7 +340,7 @@ pub(crate) fn html(run: &RunReport) -> String {
                             h2 { "Pushed" }
                             div.pair {
                                 (figure("robustness", "Score by push", markup! {
-                                    "The state of the world is pushed in the middle of each episode, in the same way for every method. "
+                                    "The state of the environment is perturbed in the middle of each episode, in the same way for every method. "
                                     "Interquartile mean over seeds and its " (kind) "."
                                 }))
                                 (figure("recovery", "Steps outside after a push", markup! {
@@ -349,7 +352,7 @@ pub(crate) fn html(run: &RunReport) -> String {
                     }
                     @if !curves.is_empty() {
                         section {
-                            h2 { "What a knob does" }
+                            h2 { "What a hyperparameter does" }
                             div.pair { @for curve in &curves {
                                 figure { h3 { (curve.title) } (PreEscaped(&curve.drawing)) }
                             } }
@@ -371,7 +374,7 @@ pub(crate) fn html(run: &RunReport) -> String {
                         div.pair {
                             (figure("curves", "Score", markup! { "Mean over seeds; the band reaches from the lowest seed to the highest." }))
                             (figure("values", "Estimated value", markup! {
-                                "A value that climbs past what the task can pay is a learner believing its own inventions."
+                                "A value that climbs past what the task can pay is an algorithm believing its own inventions."
                             }))
                         }
                         (losses::metrics(run))
@@ -385,7 +388,7 @@ pub(crate) fn html(run: &RunReport) -> String {
                                     "the state”, the guess that nothing changes."
                                 }))
                                 (figure("inside", "Where something can be", markup! {
-                                    "The share of imagined states that do not stand in a wall, mean and range over repetitions; "
+                                    "The share of imagined states that do not stand in a wall, mean and range over seeds; "
                                     "at no steps, of recorded ones."
                                 }))
                             }

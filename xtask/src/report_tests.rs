@@ -67,7 +67,14 @@ pub(crate) fn made_up() -> RunReport {
                 [99.0, 130.0],
                 31.0,
             ),
-            method("FOMI-BCQ", "the same, imagined forwards", &[70.0, 84.0, 61.0, 92.0, 66.0], 73.3, [62.0, 90.0], 28.0),
+            method(
+                "FOMI-BCQ",
+                "the same, imagined forwards",
+                &[70.0, 84.0, 61.0, 92.0, 66.0],
+                73.3,
+                [62.0, 90.0],
+                28.0,
+            ),
             method("BCQ", "the data alone", &[20.0, 41.0, 28.0, 33.0, 12.0], 27.0, [14.0, 39.0], 14.0),
             method(
                 "TD3+BC",
@@ -108,7 +115,7 @@ pub(crate) fn made_up() -> RunReport {
         stages: [("load data", 1.2), ("fit models", 192.0), ("imagine", 14.0), ("learn", 3900.0), ("evaluate", 102.0)]
             .map(|(n, s)| (n.to_owned(), s))
             .to_vec(),
-        config_toml: "[learner]\nname = \"bcq\"\nphi = 0.05\n".into(),
+        config_toml: "[algorithm]\nname = \"bcq\"\nphi = 0.05\n".into(),
         warnings: vec!["ROMI-BCQ, seed 3: its critics diverge".into()],
         metrics: vec![MetricReport {
             name: "critic_loss".into(),
@@ -125,7 +132,11 @@ pub(crate) fn made_up() -> RunReport {
                     metric: "critic_loss".into(),
                     points: (0..=40).map(|i| (i * 25_000, 0.2, 1.4)).collect(),
                 },
-                BandReport { method: "an arm left out".into(), metric: "critic_loss".into(), points: vec![(0, 1.0, 2.0)] },
+                BandReport {
+                    method: "a method left out".into(),
+                    metric: "critic_loss".into(),
+                    points: vec![(0, 1.0, 2.0)],
+                },
             ],
         }),
     }

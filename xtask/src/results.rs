@@ -27,7 +27,7 @@ pub(crate) fn report(
         MethodReport {
             name: method.name.clone(),
             description: match method.imagine {
-                Imagine::Nothing => format!("{name} on the log alone"),
+                Imagine::Nothing => format!("{name} on the dataset alone"),
                 Imagine::Forward => format!("{name}, {share:.0} % of each batch imagined forwards"),
                 Imagine::Reverse => format!("{name}, {share:.0} % of each batch imagined backwards (ROMI)"),
             },
@@ -86,7 +86,7 @@ fn warnings(run: &LearnResult, bands: Option<&Bands>) -> Vec<String> {
     all.map(|warning| format!("{}, seed {}: {warning}", run.method, run.seed)).collect()
 }
 
-/// The curves of every metric that some arm has, but for the mean value, which has a figure of its own.
+/// The curves of every metric that some method has, but for the mean value, which has a figure of its own.
 fn metrics(experiment: &Experiment, outcome: &Outcome) -> Vec<MetricReport> {
     let mut names: Vec<&str> = Vec::new();
     let points = outcome.learners.iter().filter_map(|l| l.curve.first());
@@ -211,7 +211,7 @@ fn maze(experiment: &Experiment, outcome: &Outcome) -> anyhow::Result<Option<Maz
         (0..layout.cols()).map(cell).collect()
     });
     let spec = backcast::core::Env::spec(&environment);
-    let dataset = backcast::run::load(experiment, spec).context("the log, for its occupancy")?;
+    let dataset = backcast::run::load(experiment, spec).context("the dataset, for its occupancy")?;
     let columns = dataset.episodic.transitions();
     let (bins_x, bins_y) = (layout.rows() * BINS, layout.cols() * BINS);
     let mut counts = vec![0.0; bins_x * bins_y];
@@ -234,7 +234,7 @@ fn maze(experiment: &Experiment, outcome: &Outcome) -> anyhow::Result<Option<Maz
     }))
 }
 
-/// Cores, the instruction set in use, and the release of MuJoCo where the task's world is simulated by it.
+/// Cores, the instruction set in use, and the release of MuJoCo where the task's environment is simulated by it.
 fn hardware(task: &str) -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let simulator = backcast::envs::registry::simulator(task).map_or_else(String::new, |r| format!(", MuJoCo {r}"));

@@ -1,7 +1,7 @@
-//! Reverse policies that draw an action factor by factor, held against a policy that is known: part of `cargo xtask games`.
+//! Reverse policies that draw an action factor by factor, compared with a policy that is known: part of `cargo xtask games`.
 
 use crate::games::each_seed;
-use backcast::core::{Transitions, Key, Real, Spec};
+use backcast::core::{Key, Real, Spec, Transitions};
 use backcast::dynamics::{BinnedClone, BinnedConfig, Factors};
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 
@@ -66,7 +66,7 @@ fn excess(factors: Factors, rows: usize, copies: bool, seed: u64) -> anyhow::Res
     Ok(said.iter().enumerate().map(|(row, said)| f64::from(truth(row) - said)).sum::<f64>() / said.len() as f64)
 }
 
-/// Nats beyond what must be, by rows of the log and by what the factors know of each other.
+/// Nats beyond what must be, by rows of the dataset and by what the factors know of each other.
 pub(crate) fn table(seeds: u64) -> anyhow::Result<Table> {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN);

@@ -1,4 +1,4 @@
-//! What a report says of policies that were pushed: figures and tables.
+//! What a report says of policies that were perturbed: figures and tables.
 
 use crate::report::{MethodReport, RunReport, decimal};
 use crate::svg::{Rungs, around, ladder};
@@ -32,12 +32,12 @@ pub(crate) fn figures(run: &RunReport) -> Vec<(&'static str, String)> {
     };
     let (all, mut figures) = (levels(run), Vec::new());
     if !all.is_empty() {
-        let scores = draw("score from pushed states by push level", "score", &all, |l| (l.iqm, l.spread));
+        let scores = draw("score from perturbed states by push level", "score", &all, |l| (l.iqm, l.spread));
         figures.push(("robustness", scores));
     }
     let perturbed: Vec<Level> = all.into_iter().filter(|&l| l != Level::None).collect();
     if !perturbed.is_empty() {
-        let label = "steps outside the log's support after a push";
+        let label = "steps outside the dataset's support after a push";
         figures.push(("recovery", draw(label, "steps outside", &perturbed, |l| (l.away_iqm, l.away_spread))));
     }
     figures
@@ -47,7 +47,7 @@ fn per_cent(part: usize, whole: usize) -> String {
     if whole == 0 { "–".into() } else { format!("{:.0} %", 100.0 * part as f64 / whole as f64) }
 }
 
-/// The median of the steps until a pushed state is back; beyond what was watched, that is all that is known.
+/// The median of the steps until a perturbed state is back; beyond what was watched, that is all that is known.
 fn median(l: &LevelSummary) -> String {
     match (l.median, l.out) {
         (Some(steps), _) => format!("{steps:.0}"),
@@ -88,7 +88,7 @@ pub(crate) fn tables(run: &RunReport) -> Markup {
             } } } } }
         } }
         p.note {
-            "Put outside: pushes after which the state lies outside the log’s support. Median steps: until those are back, by "
+            "Put outside: pushes after which the state lies outside the dataset’s support. Median steps: until those are back, by "
             "Kaplan and Meier’s estimate; “never” if more than half are not for as long as they are watched. Steps outside: the mean over all "
             "pushes, at most " (window) " each, as an interquartile mean over seeds with its " (kind) ". States outside: of all that were visited."
         }

@@ -1,8 +1,8 @@
 //! `cargo xtask run`: an experiment from its file to its report.
 
 use crate::{
-    methods, bands, exit::INTERRUPTED, manifest, progress::Bars, report, results, robustness, sensitivity, shell, table,
-    tensorboard,
+    bands, exit::INTERRUPTED, manifest, methods, progress::Bars, report, results, robustness, sensitivity, shell,
+    table, tensorboard,
 };
 use anyhow::{Context, bail};
 use backcast::{
@@ -23,13 +23,13 @@ use std::{
 pub(crate) struct Args {
     /// The experiment's file; without one, a first look at imagining backwards that takes a few minutes
     experiment: Option<PathBuf>,
-    /// Learn from this dataset (D4RL, npz, NeoRL, Minari …) instead of a generated log
+    /// Learn from this dataset (D4RL, npz, NeoRL, Minari …) instead of a generated dataset
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
-    /// Repetitions, such as 0..5
+    /// Seeds, such as 0..5
     #[arg(long, value_name = "A..B")]
     seeds: Option<String>,
-    /// Only these arms, such as "reverse, data alone"; may be given again, and the others can follow in the same folder
+    /// Only these methods, such as "reverse, data alone"; may be given again, and the others can follow in the same folder
     #[arg(long, value_name = "NAMES")]
     methods: Vec<String>,
     /// Change a value of the experiment, such as training.updates=5000
@@ -48,7 +48,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,
     /// Do one run of a manifest (see `sweep`): once it is finished, nothing; if it was interrupted, the rest of it
-    #[arg(long, value_name = "FILE", requires = "index", conflicts_with_all = ["experiment", "data", "seeds", "arms", "set", "out", "quick", "resume"])]
+    #[arg(long, value_name = "FILE", requires = "index", conflicts_with_all = ["experiment", "data", "seeds", "methods", "set", "out", "quick", "resume"])]
     manifest: Option<PathBuf>,
     /// Which run of the manifest
     #[arg(long, value_name = "N", requires = "manifest")]
@@ -142,7 +142,11 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     write("report.json", backcast::json::to_string(&made)?)?;
     write("report.html", report::html(&made))?;
     for learner in &outcome.learners {
-        let method = experiment.methods.iter().find(|method| method.name == learner.method).context("a learner of no arm")?;
+        let method = experiment
+            .methods
+            .iter()
+            .find(|method| method.name == learner.method)
+            .context("an algorithm of no method")?;
         let folder = out.join("tensorboard").join(format!("{}-seed-{}", method.slug(), learner.seed));
         Local.create_folder(&folder).with_context(|| folder.display().to_string())?;
         let path = folder.join(tensorboard::FILE);
@@ -157,7 +161,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The parts of its arms that have no effect for half of the updates; an error if one of them is a method of which nothing
+/// The parts of its methods that have no effect for half of the updates; an error if one of them is a method of which nothing
 /// is left. A quick run is too short for most warm starts, and nobody reads its scores.
 fn inert(args: &Args, experiment: &Experiment) -> anyhow::Result<Vec<Inert>> {
     let inert = if args.quick { vec![] } else { experiment.inert()? };
@@ -213,7 +217,7 @@ fn settle(args: &Args, experiment: &Experiment, out: &Path) -> anyhow::Result<()
             }
             Ok(())
         }
-        // A run that did not come as far as its log, say, leaves nothing that could be lost.
+        // A run that did not come as far as its dataset, say, leaves nothing that could be lost.
         Ok(_) if !["models", "learners", "summary.json"].iter().any(|part| out.join(part).exists()) => write(),
         Ok(_) => bail!(
             "{} is of another experiment or other settings; give --out another folder, or delete this one",
@@ -224,15 +228,14 @@ fn settle(args: &Args, experiment: &Experiment, out: &Path) -> anyhow::Result<()
     }
 }
 
-/// The error, with where to get it if it is the log that is not there.
+/// The error, with where to get it if it is the dataset that is not there.
 fn advised(error: Error, experiment: &Experiment) -> anyhow::Error {
     let dataset = experiment.data.file.as_deref().filter(|file| !file.exists());
-    let missing =
-        matches!((&error, dataset), (Error::Data(DataError::Io { file, .. }), Some(dataset)) if file.as_path() == dataset);
+    let missing = matches!((&error, dataset), (Error::Data(DataError::Io { file, .. }), Some(dataset)) if file.as_path() == dataset);
     let error = anyhow::Error::new(error);
     match missing {
         true => error.context(
-            "the log is not there: --data names it elsewhere, and the experiment's `about` says where it comes from",
+            "the dataset is not there: --data names it elsewhere, and the experiment's `about` says where it comes from",
         ),
         false => error,
     }
@@ -261,7 +264,7 @@ fn go_on_from(from: &Path, out: &Path) -> anyhow::Result<()> {
     }
     names("models").into_iter().try_for_each(copy)?;
     let learners = names("learners");
-    anyhow::ensure!(!learners.is_empty(), "{} has no learners to go on from", from.display());
+    anyhow::ensure!(!learners.is_empty(), "{} has no algorithms to go on from", from.display());
     learners.into_iter().map(|learner| learner.join("checkpoint.safetensors")).try_for_each(copy)
 }
 
@@ -288,7 +291,7 @@ fn repeat(args: &Args, out: &Path) -> String {
     }
     args.data.iter().for_each(|data| option("--data", path(data)));
     args.seeds.iter().for_each(|seeds| option("--seeds", seeds.clone()));
-    args.methods.iter().for_each(|method| option("--arms", method.clone()));
+    args.methods.iter().for_each(|method| option("--methods", method.clone()));
     args.set.iter().for_each(|setting| option("--set", setting.clone()));
     args.out.iter().for_each(|_| option("--out", path(out)));
     words.extend(args.quick.then(|| "--quick".to_owned()));
@@ -341,7 +344,19 @@ mod tests {
         };
         let about = format!("about={odd}");
         let expected = [
-            &["xtask", "run", odd, "--data=-log", "--arms", odd, "--arms=-b, c", "--set", &about, "--out", "runs/x"][..],
+            &[
+                "xtask",
+                "run",
+                odd,
+                "--data=-log",
+                "--methods",
+                odd,
+                "--methods=-b, c",
+                "--set",
+                &about,
+                "--out",
+                "runs/x",
+            ][..],
             &["--quick", "--resume"],
         ];
         assert_eq!(words_of(&resume(&args, Path::new("runs/x"))), expected.concat());
@@ -352,7 +367,7 @@ mod tests {
 
     #[test]
     fn methods_are_chosen_by_name_and_a_folder_keeps_its_settings() {
-        let folder = std::env::temp_dir().join(format!("backcast-arms-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("backcast-methods-{}", std::process::id()));
         let file = crate::root().join("experiments/maze2d-medium-romi.toml");
         let chosen = |methods: &[&str], out: &str, set: &[&str]| {
             let args = Args {

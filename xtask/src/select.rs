@@ -1,4 +1,4 @@
-//! `cargo xtask select`: trained policies in the order that a log alone puts them in, beside the order they deserve.
+//! `cargo xtask select`: trained policies in the order that a dataset alone puts them in, beside the order they deserve.
 
 use crate::{exit::INTERRUPTED, progress::Bars};
 use anyhow::Context;
@@ -16,7 +16,7 @@ pub(crate) struct Args {
     /// Folders of runs, all of one task; what is finished there is judged
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Judge by this dataset (D4RL, npz, NeoRL, Minari …) instead of the first run's log
+    /// Judge by this dataset (D4RL, npz, NeoRL, Minari …) instead of the first run's dataset
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
     /// Updates of each fit
@@ -86,7 +86,7 @@ fn tables(selection: &Selection, style: TableStyle) -> String {
     policies.load_style(style);
     policies.set_header([
         "",
-        "arm",
+        "method",
         "seed",
         "updates",
         "score",

@@ -1,4 +1,4 @@
-//! Curves over a knob: what learners score that differ in it alone.
+//! Curves over a hyperparameter: what algorithms score that differ in it alone.
 
 use crate::report::{RunReport, decimal};
 use crate::svg::{Rungs, around, ladder, short};
@@ -11,16 +11,17 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct SensitivityReport {
     /// What it is called.
     pub(crate) label: String,
-    /// The knob.
+    /// The hyperparameter.
     pub(crate) hyperparameter: String,
-    /// The knob's values from the least upwards, and the arm of each.
+    /// The hyperparameter's values from the least upwards, and the method of each.
     pub(crate) points: Vec<(f64, String)>,
 }
 
-/// The curves that `experiment` asks for, of the arms that it has.
+/// The curves that `experiment` asks for, of the methods that it has.
 pub(crate) fn report(experiment: &Experiment) -> anyhow::Result<Vec<SensitivityReport>> {
     let curve = |curve: &backcast::Sensitivity| {
-        let points = curve.points(experiment)?.into_iter().map(|(value, method)| (value, method.name.clone())).collect();
+        let points =
+            curve.points(experiment)?.into_iter().map(|(value, method)| (value, method.name.clone())).collect();
         Ok(SensitivityReport { label: curve.label.clone(), hyperparameter: curve.hyperparameter.clone(), points })
     };
     experiment.sensitivity.iter().map(curve).collect()
@@ -33,12 +34,14 @@ pub(crate) struct Figure {
     pub(crate) drawing: String,
 }
 
-/// One figure for each curve: the score over the knob's values, which stand at equal distances, without a push and from pushed
+/// One figure for each curve: the score over the hyperparameter's values, which stand at equal distances, without a push and from perturbed
 /// states where those were measured.
 pub(crate) fn figures(run: &RunReport) -> Vec<Figure> {
     let draw = |curve: &SensitivityReport| {
-        let methods: Vec<_> = curve.points.iter().filter_map(|p| run.methods.iter().find(|method| method.name == p.1)).collect();
-        let levels: Vec<Level> = methods.first().map_or(vec![], |method| method.robustness.iter().map(|l| l.level).collect());
+        let methods: Vec<_> =
+            curve.points.iter().filter_map(|p| run.methods.iter().find(|method| method.name == p.1)).collect();
+        let levels: Vec<Level> =
+            methods.first().map_or(vec![], |method| method.robustness.iter().map(|l| l.level).collect());
         let values: Vec<String> = curve.points.iter().map(|p| short(p.0)).collect();
         let values: Vec<&str> = values.iter().map(String::as_str).collect();
         let whole = |kind| Rungs {
@@ -60,12 +63,12 @@ pub(crate) fn figures(run: &RunReport) -> Vec<Figure> {
     run.sensitivity.iter().filter(|curve| curve.points.len() > 1).map(draw).collect()
 }
 
-/// For the terminal: of every curve, the knob's values with the score without a push and after the hardest.
+/// For the terminal: of every curve, the hyperparameter's values with the score without a push and after the hardest.
 pub(crate) fn lines(run: &RunReport) -> Vec<String> {
     let point = |(value, name): &(f64, String)| {
         let method = run.methods.iter().find(|method| method.name == *name)?;
         let perturbed = method.robustness.last().filter(|l| l.level != Level::None);
-        let perturbed = perturbed.map_or_else(String::new, |l| format!(" ({} pushed)", decimal(l.iqm)));
+        let perturbed = perturbed.map_or_else(String::new, |l| format!(" ({} perturbed)", decimal(l.iqm)));
         Some(format!("{}: {}{perturbed}", short(*value), decimal(method.iqm)))
     };
     let line = |curve: &SensitivityReport| {
@@ -98,8 +101,8 @@ mod tests {
         assert_ne!(figures(&other)[0].drawing, figure.drawing);
 
         let page = crate::report::html(&run);
-        assert!(page.contains("What a knob does") && page.contains(&figure.drawing));
-        assert!(!crate::report::html(&made_up()).contains("What a knob does"));
+        assert!(page.contains("What a hyperparameter does") && page.contains(&figure.drawing));
+        assert!(!crate::report::html(&made_up()).contains("What a hyperparameter does"));
         // Reports from before there were curves.
         let old = backcast::json::to_string(&made_up()).unwrap().replace(",\"sensitivity\":[]", "");
         assert!(!old.contains("sensitivity"));

@@ -5,7 +5,7 @@ use backcast::stats::Spread;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 
-/// One row for each arm, best first, then the published scores.
+/// One row for each method, best first, then the published scores.
 pub(crate) fn table(run: &RunReport) -> String {
     let spreads: Vec<Spread> = run.methods.iter().map(|method| method.spread).collect();
     let mut table = Table::new();

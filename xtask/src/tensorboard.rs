@@ -1,6 +1,6 @@
-//! The curve of a learner as TensorBoard's event file: records of protocol buffers, each with its length and checksums.
+//! The curve of an algorithm as TensorBoard's event file: records of protocol buffers, each with its length and checksums.
 //!
-//! The time of an event is its update, in seconds: the same learner leaves the same bytes.
+//! The time of an event is its update, in seconds: the same algorithm leaves the same bytes.
 
 use backcast::run::Point;
 

@@ -3,7 +3,7 @@
 use crate::manifest;
 use anyhow::Context;
 use backcast::run::{self, LearnResult, Lock};
-use backcast::{Method, Experiment};
+use backcast::{Experiment, Method};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use std::{
@@ -51,7 +51,7 @@ fn show(folder: &Path) -> anyhow::Result<(String, bool)> {
 fn show_sweep(folder: &Path, manifest: &Path) -> anyhow::Result<(String, bool)> {
     let entries = manifest::read(manifest)?;
     let (mut finished, mut begun) = (0, 0);
-    let mut table = table(["run", "arm", "seed", "updates", "", "score", "updates/s"]);
+    let mut table = table(["run", "method", "seed", "updates", "", "score", "updates/s"]);
     for entry in &entries {
         let out = folder.join(&entry.out);
         if out.join("summary.json").exists() {
@@ -78,7 +78,7 @@ fn show_sweep(folder: &Path, manifest: &Path) -> anyhow::Result<(String, bool)> 
 
 fn show_run(folder: &Path) -> anyhow::Result<(String, bool)> {
     let (experiment, rows) = rows(folder)?;
-    let mut table = table(["arm", "seed", "updates", "", "score", "updates/s"]);
+    let mut table = table(["method", "seed", "updates", "", "score", "updates/s"]);
     for row in &rows {
         table.add_row(row.cells.clone());
     }
@@ -108,7 +108,7 @@ fn table<const N: usize>(head: [&str; N]) -> Table {
     table
 }
 
-/// One learner.
+/// One algorithm.
 struct Line {
     cells: Vec<String>,
     warnings: Vec<String>,
@@ -135,7 +135,9 @@ fn row(folder: &Path, experiment: &Experiment, method: &Method, seed: u64) -> an
     let (update, score, seconds, warnings) = match result {
         Some(result) => (all, Some(result.score), result.seconds, result.warnings),
         None => match run::progress_of(folder, method, seed)? {
-            Some(progress) => (progress.update, progress.curve.last().map(|point| point.score), progress.seconds, progress.warnings),
+            Some(progress) => {
+                (progress.update, progress.curve.last().map(|point| point.score), progress.seconds, progress.warnings)
+            }
             None => (0, None, 0.0, vec![]),
         },
     };

@@ -45,7 +45,8 @@ impl Algorithm for Config {
         self.check()?;
         let mut store = Store::in_precision(self.precision);
         let dims = sizes(spec.obs, &self.hidden, spec.act);
-        let actor = Mlp::new(&mut store, "actor", &dims, 1, Activation::Relu, Init::FanIn, key).with_output(Activation::Tanh);
+        let actor =
+            Mlp::new(&mut store, "actor", &dims, 1, Activation::Relu, Init::FanIn, key).with_output(Activation::Tanh);
         Ok(Bc { spec, store, actor, actor_adam: Adam::new(actor.range(), self.actor_rate) })
     }
 }

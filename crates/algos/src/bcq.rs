@@ -21,7 +21,9 @@ use crate::{
     transition::{Transition, check_hidden, check_rate, check_shared, check_weight, sizes},
 };
 use backcast_core::*;
-use backcast_nn::{Activation, Adam, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak};
+use backcast_nn::{
+    Activation, Adam, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak,
+};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use serde::{Deserialize, Serialize};
 

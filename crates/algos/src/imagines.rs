@@ -285,7 +285,13 @@ impl Imagination {
         &mut self.imaginer.config
     }
 
-    pub(crate) fn roll(&mut self, policy: &mut dyn Policy, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+    pub(crate) fn roll(
+        &mut self,
+        policy: &mut dyn Policy,
+        dataset: &dyn Source,
+        key: Key,
+        sink: &mut dyn Sink,
+    ) -> Summary {
         let mut policy = ScaledPolicy { obs_scaler: &self.obs_scaler, policy, seen: &mut self.seen };
         self.imaginer.imagine(&mut self.model, dataset, &mut policy, key, sink)
     }

@@ -110,9 +110,11 @@ impl Algorithm for Config {
         let mut store = Store::in_precision(self.precision);
         let init = Init::Orthogonal(Real::sqrt(2.0));
         let (state, pair) = (sizes(spec.obs, &self.hidden, 1), sizes(spec.obs + spec.act, &self.hidden, 1));
-        let critic = Mlp::new(&mut store, "critic", &pair, 2, Activation::Relu, init, key).with_layer_norm(self.layer_norm);
+        let critic =
+            Mlp::new(&mut store, "critic", &pair, 2, Activation::Relu, init, key).with_layer_norm(self.layer_norm);
         let critic_target = critic.duplicate(&mut store, "critic_target");
-        let value = Mlp::new(&mut store, "value", &state, 1, Activation::Relu, init, key).with_layer_norm(self.layer_norm);
+        let value =
+            Mlp::new(&mut store, "value", &state, 1, Activation::Relu, init, key).with_layer_norm(self.layer_norm);
         let actor = Actor::new(&mut store, spec, &self.hidden, init, key);
         let critic_adam = Adam::new(critic.range(), self.critic_rate);
         let value_adam = Adam::new(value.range(), self.value_rate);

@@ -276,7 +276,8 @@ impl<'a> Mbpo<'a> {
         config.check()?;
         let model = Ensemble::new(config.model.clone(), spec, Direction::Forward, key.name("model"))?;
         let world_model = WorldModel::new(model, termination);
-        let imagination = Imagination::new(world_model, &config.rollouts(), ImagineConfig::default(), Box::new(NoPenalty))?;
+        let imagination =
+            Imagination::new(world_model, &config.rollouts(), ImagineConfig::default(), Box::new(NoPenalty))?;
         Ok(Self {
             config,
             sac: config.sac.build(spec, key.name("learner"))?,

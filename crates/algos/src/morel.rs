@@ -248,7 +248,8 @@ mod tests {
         let mut model = Ensemble::new(config, SPEC, Direction::Forward, Key::new(2)).expect("sound");
         model.fit(&dataset, Key::new(3), &mut |_| true).expect("finite rows");
         let holdout = Some(model.holdout(&dataset, Key::new(3)));
-        let dataset_stats = DatasetStats { holdout, initial: None, least_reward: Some(-1.0), ..DatasetStats::default() };
+        let dataset_stats =
+            DatasetStats { holdout, initial: None, least_reward: Some(-1.0), ..DatasetStats::default() };
         (dataset, WorldModel::new(model, never).with_dataset_stats(dataset_stats))
     }
 
@@ -281,7 +282,8 @@ mod tests {
     #[test]
     fn halt_costs_what_the_configuration_says() {
         let (_, mut world_model) = world_model();
-        let mut worth = |pessimism: Pessimism| pessimism.halt(&mut world_model, 0.9, Key::new(6)).expect("sound").reward;
+        let mut worth =
+            |pessimism: Pessimism| pessimism.halt(&mut world_model, 0.9, Key::new(6)).expect("sound").reward;
         let plain = Pessimism::default();
         assert_eq!(worth(plain.clone()), -2.0);
         assert_eq!(worth(Pessimism { margin: 0.0, ..plain.clone() }), -1.0);

@@ -290,15 +290,8 @@ mod tests {
                     replay = Replay::from_parts(replay.rows().clone(), replay.ends().to_vec()).unwrap();
                     let mut watch = |_: &mut (dyn Learner + 'static), replay: &Replay| replay.episodes() < stop;
                     let mut env = Point { x: 9.0, steps: 7 };
-                    learn::<dyn Learner>(
-                        &config(name),
-                        &mut *learner,
-                        &mut env,
-                        &mut replay,
-                        Key::new(4),
-                        &mut watch,
-                    )
-                    .unwrap();
+                    learn::<dyn Learner>(&config(name), &mut *learner, &mut env, &mut replay, Key::new(4), &mut watch)
+                        .unwrap();
                 }
                 (snapshot(&mut *learner), replay.rows().values(Column::Obs).to_vec())
             };

@@ -393,7 +393,8 @@ mod tests {
     fn advantages_are_of_what_the_learner_sees() {
         let dataset = dataset();
         let (mean, std) = ([-0.4], [0.7]);
-        let world_model = WorldModel { obs_scaler: ObsScaler::new(&mean, &std), ..WorldModel::new(model(&dataset), never) };
+        let world_model =
+            WorldModel { obs_scaler: ObsScaler::new(&mean, &std), ..WorldModel::new(model(&dataset), never) };
         let mut rambo = small().build_on(world_model, Key::new(4)).unwrap();
         let mut seen = dataset.clone();
         for states in [Column::Obs, Column::NextObs] {

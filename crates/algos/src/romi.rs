@@ -151,7 +151,8 @@ impl Config {
         let (mut penalty, mut uncertainty_budget) = (PenaltyConfig::None.build(), None);
         if let Some(budget) = self.uncertainty_budget {
             penalty = self.uncertainty.build();
-            let mut u = measure(model, penalty.as_mut(), &every_few(dataset, MEASURED), Key::new(0).name("typical doubt"));
+            let mut u =
+                measure(model, penalty.as_mut(), &every_few(dataset, MEASURED), Key::new(0).name("typical doubt"));
             u.sort_unstable_by(Real::total_cmp);
             uncertainty_budget = Some(budget * u[u.len() / 2]);
         }

@@ -131,7 +131,8 @@ impl ModelBased for Config {
         ConfigError::unless(asked <= there, "elites", format!("is {asked}, and the model has {there}"))?;
         let mut store = Store::in_precision(self.precision);
         let (state, pair) = (sizes(spec.obs, &self.hidden, spec.act), sizes(spec.obs + spec.act, &self.hidden, 1));
-        let actor = Mlp::new(&mut store, "actor", &state, 1, Activation::Relu, Init::FanIn, key).with_output(Activation::Tanh);
+        let actor =
+            Mlp::new(&mut store, "actor", &state, 1, Activation::Relu, Init::FanIn, key).with_output(Activation::Tanh);
         let critic = Mlp::new(&mut store, "critic", &pair, self.critics, Activation::Relu, Init::FanIn, key);
         let actor_target = actor.duplicate(&mut store, "actor_target");
         let critic_target = critic.duplicate(&mut store, "critic_target");
@@ -205,7 +206,8 @@ impl Scas {
     /// (4)  w(s,s′) = min(exp(T(V̄(s′) − V̄(s))), 50),   V̄(x) = mean_j Q_j(x, π(x))
     /// (5)  R(φ) = E[ w(s,s′)·mean_d (M(ŝ, π(s)) − s′)² ]: the number; its slope in π(s) is left in `work`
     fn correction(&mut self, batch: Batch<'_>, key: Key) -> Real {
-        let (nets, limit, obs_scaler, Spec { obs, act, .. }) = (self.nets, self.spec.act_limit, &self.obs_scaler, self.spec);
+        let (nets, limit, obs_scaler, Spec { obs, act, .. }) =
+            (self.nets, self.spec.act_limit, &self.obs_scaler, self.spec);
         let &Config { beta, sharpness, weight_bound, elites, .. } = &self.config;
         let Work { beside, actions, weight, slope } = &mut self.work;
         let tape = self.store.tape_without_history();
@@ -393,7 +395,8 @@ mod tests {
 
     #[test]
     fn more_elites_than_there_are_are_refused() {
-        let error = Config { elites: 3, ..Config::default() }.build_on(world_model().1, Key::new(1)).err().expect("refused");
+        let error =
+            Config { elites: 3, ..Config::default() }.build_on(world_model().1, Key::new(1)).err().expect("refused");
         assert!(error.field == "elites" && error.to_string().contains("the model has 2"), "{error}");
     }
 }

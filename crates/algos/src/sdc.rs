@@ -244,7 +244,8 @@ impl Sdc {
     /// (3)  x_k = μ_e(ŝ,a_k) + σ_e(ŝ,a_k)·ε_k against v_k ~ U(·∣s)
     /// (4)  d(s) = MMD(x, v), left in `work`, and its mean, whose slope in a_k is left there too
     fn deviation(&mut self, actions: &[Real]) -> Real {
-        let (obs_scaler, m, kernel, width) = (&self.obs_scaler, self.config.mmd_samples, self.config.kernel, self.width);
+        let (obs_scaler, m, kernel, width) =
+            (&self.obs_scaler, self.config.mmd_samples, self.config.kernel, self.width);
         let Spec { obs, act, .. } = self.spec;
         let Work { beside, noise, chance, next, slope, distances, .. } = &mut self.work;
         self.model.frozen(|model| {

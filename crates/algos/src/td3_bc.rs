@@ -82,7 +82,8 @@ impl Algorithm for Config {
         let mut store = Store::in_precision(self.precision);
         let actor_dims = sizes(spec.obs, &self.hidden, spec.act);
         let critic_dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let actor = Mlp::new(&mut store, "actor", &actor_dims, 1, Activation::Relu, Init::FanIn, key).with_output(Activation::Tanh);
+        let actor = Mlp::new(&mut store, "actor", &actor_dims, 1, Activation::Relu, Init::FanIn, key)
+            .with_output(Activation::Tanh);
         let critic = Mlp::new(&mut store, "critic", &critic_dims, 2, Activation::Relu, Init::FanIn, key);
         let actor_target = actor.duplicate(&mut store, "actor_target");
         let critic_target = critic.duplicate(&mut store, "critic_target");

@@ -1,4 +1,4 @@
-//! What a configuration refuses: every number of every learner, by the name of its field.
+//! What a configuration refuses: every number of every algorithm, by the name of its field.
 
 mod shared;
 
@@ -75,7 +75,7 @@ const MAY_BE_ZERO: &[&str] = &[
 fn cases() -> Vec<Case> {
     let mut cases = every();
     for &(name, field, value) in OPTIONAL {
-        let case = cases.iter().find(|c| c.name == name).expect("a learner of that name").with(field, value);
+        let case = cases.iter().find(|c| c.name == name).expect("an algorithm of that name").with(field, value);
         assert_eq!(case.check(), Ok(Ok(())), "{name}.{field}");
         cases.push(case);
     }

@@ -1,4 +1,4 @@
-//! What every learner must do, run for every learner of the crate.
+//! What every algorithm must do, run for every algorithm of the crate.
 
 mod shared;
 
@@ -6,7 +6,7 @@ use backcast_core::*;
 use backcast_nn::{Activation, Init, Mlp, Store};
 use ndarray::{Array2, Axis, Slice};
 use rayon::prelude::*;
-use shared::{Case, SPEC, columns, every, going_on, dataset, train};
+use shared::{Case, SPEC, columns, dataset, every, going_on, train};
 use std::collections::BTreeMap;
 
 #[test]
@@ -17,7 +17,7 @@ fn the_same_key_gives_the_same_bits_and_another_key_other_nets() {
         for (tensor, stored) in &first {
             let Stored::Tensor(_, values) = stored else { continue };
             // What begins at a constant is the same for every key.
-            // So is a model, which the learner is built on, and what is measured of the log.
+            // So is a model, which the algorithm is built on, and what is measured of the dataset.
             let given = tensor.starts_with("model.") || tensor.ends_with(".scale");
             let drawn = values.iter().any(|x| *x != values[0]) && !given;
             assert!(!drawn || other[tensor] != *stored, "{}: `{tensor}` does not depend on the key", case.name);
@@ -28,7 +28,7 @@ fn the_same_key_gives_the_same_bits_and_another_key_other_nets() {
     }
 }
 
-/// Through a file, into a learner that began elsewhere; and on from there to the same bits.
+/// Through a file, into an algorithm that began elsewhere; and on from there to the same bits.
 #[test]
 fn a_restored_learner_goes_on_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
@@ -84,7 +84,7 @@ fn batches_of_one_row_and_of_terminal_rows_work() {
 }
 
 /// Where every row is terminal, values are rewards: nothing is bootstrapped, whatever the next state. CQL lifts the value of
-/// the log's actions above their return, so that it is its target that must be the reward.
+/// the dataset's actions above their return, so that it is its target that must be the reward.
 #[test]
 fn nothing_is_bootstrapped_through_a_terminal_row() {
     let mut rows = columns();
@@ -108,10 +108,10 @@ fn clones(name: &str) -> bool {
     ["bc", "npg"].contains(&name)
 }
 
-/// One state, actions recorded uniformly, the best of them at +½: cloning stays at the mean, every other learner leaves it
+/// One state, actions recorded uniformly, the best of them at +½: cloning stays at the mean, every other algorithm leaves it
 /// for the better.
 ///
-/// SDM-GAN resembles the log only where it goes on, so that for it nothing ends and the future is worth nothing instead; and its
+/// SDM-GAN resembles the dataset only where it goes on, so that for it nothing ends and the future is worth nothing instead; and its
 /// batches are four in one.
 #[test]
 fn learners_prefer_what_pays() {
@@ -142,7 +142,7 @@ fn learners_prefer_what_pays() {
         }
         let mut act = Array2::zeros((1, 2));
         learner.act(Array2::from_elem((1, 3), 0.2).view(), None, act.view_mut());
-        // The mean of the log, (0, 0), loses 0.5 against the best action.
+        // The mean of the dataset, (0, 0), loses 0.5 against the best action.
         let lost: Real = act.iter().map(|a| (a - 0.5) * (a - 0.5)).sum();
         let good = if clones(name) { (0.35..0.65).contains(&lost) } else { lost < 0.35 };
         assert!(good, "{name} acts {act} and loses {lost}: {:?}", case.config);
@@ -207,7 +207,7 @@ fn imagining_is_a_function_of_its_key_and_allocates_nothing() {
         let Some(rollouts) = learner.rollouts().cloned() else {
             let mut rows = Transitions::new(SPEC);
             let made = learner.imagine(&dataset, Key::new(20), &mut rows);
-            assert!(made.stored == 0 && rows.is_empty(), "{}: no roll-outs, and yet rows", case.name);
+            assert!(made.stored == 0 && rows.is_empty(), "{}: no rollouts, and yet rows", case.name);
             continue;
         };
         imagining += 1;
@@ -287,7 +287,7 @@ fn acting_is_the_actors_forward_pass_to_the_bit() {
         });
         compared += 1;
     }
-    assert!(compared >= 14, "{compared} learners compared");
+    assert!(compared >= 14, "{compared} algorithms compared");
 }
 
 /// The net that a tensor of a store belongs to.
@@ -296,7 +296,7 @@ fn net_of(tensor: &str) -> Option<&str> {
 }
 
 /// A target's elements all follow (1 − τ)·θ̄ + τ·θ, or, where targets wait for the actor, none moves; and the targets of every
-/// learner that has any do move.
+/// algorithm that has any do move.
 #[test]
 fn targets_move_only_by_polyak() {
     for case in every() {
@@ -418,7 +418,7 @@ fn one_sign(learner: &mut dyn Learner) {
     });
 }
 
-/// A precision that is asked for reaches the learner's products: other bits, nearly the same metrics.
+/// A precision that is asked for reaches the algorithm's products: other bits, nearly the same metrics.
 #[test]
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn precision_reaches_every_learner() {

@@ -48,7 +48,7 @@ fn every_algorithm_has_a_fixture_of_ten_updates_that_is_small() {
     let named: BTreeSet<_> = fixtures.iter().map(|f| f.algorithm.as_str()).collect();
     assert_eq!(named, algorithms().collect());
     for f in fixtures {
-        // A roll-out begins once.
+        // A rollout begins once.
         let updates = if f.algorithm == "rollout" { 1 } else { 10 };
         assert_eq!(f.tensors["batch/obs"].shape[0], updates, "{}", f.file);
         let numbers: usize = f.tensors.values().map(|t| t.values.len()).sum();
@@ -240,7 +240,7 @@ fn a_fixture_that_does_not_fit_is_refused_by_name() {
     }
 }
 
-/// The action at the next state must be there for a learner that asks for it, and only for one.
+/// The action at the next state must be there for an algorithm that asks for it, and only for one.
 #[test]
 fn next_actions_are_wanted_where_they_are_used() {
     let [file, tensor] = ["rebrac.safetensors", "batch/next_act"].map(String::from);
@@ -261,7 +261,7 @@ fn next_actions_are_wanted_where_they_are_used() {
     assert_eq!(replay(&f).expect_err("a column too many"), ParityError::Unknown { file: f.file, tensor });
 }
 
-/// Which rows are of the log is part of the recording.
+/// Which rows are of the dataset is part of the recording.
 #[test]
 fn another_number_of_real_rows_is_refused() {
     let mut f = fixture("combo.safetensors");
@@ -275,7 +275,7 @@ fn another_number_of_real_rows_is_refused() {
     assert!(refused.contains("combo.safetensors: real: 17 of 16 rows"), "{refused}");
 }
 
-/// The model that a learner asks is part of the recording: its parameters, its elites, its units.
+/// The model that an algorithm asks is part of the recording: its parameters, its elites, its units.
 #[test]
 fn another_model_is_refused() {
     let file = "mobile.safetensors";

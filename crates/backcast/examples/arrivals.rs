@@ -35,7 +35,7 @@ fn resting_places(episodes: &[Episode]) -> String {
     ends.iter().take(3).map(place).collect::<Vec<_>>().join(" · ")
 }
 
-/// A world that notes which of its steps are rewarded.
+/// An environment that notes which of its steps are rewarded.
 struct Watched {
     env: Box<dyn Env + Send>,
     episode: usize,
@@ -70,7 +70,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let score = backcast::envs::reference_scores(&experiment.task).ok_or("a task with reference scores")?;
     let [goal_x, goal_y] = Maze2d::named(&experiment.task)?.target();
     let heading = [
-        "arm",
+        "method",
         "seed",
         "score",
         "arrives",

@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
-use backcast::core::{Column, Transitions, Env, Key, Source};
+use backcast::core::{Column, Env, Key, Source, Transitions};
 use backcast::data::{Mixture, Normaliser, Scale};
 use backcast::envs::maze2d::{
     Layout, Maze2d,
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let imagined = exact_reverse(&experiment, &env, &dataset);
 
     let normaliser = Normaliser::fit(dataset.batch().obs, Scale::Plus(1e-3));
-    // The learner of the reverse arm, which is the first.
+    // The algorithm of the reverse method, which is the first.
     let algorithm = experiment.algorithm_of(&experiment.methods[0])?;
     let mut agent = Agent::new(&algorithm, Some(normaliser), env.spec(), Key::new(0).name("init"))?;
     let mixture = Mixture::new(&dataset, &imagined, experiment.imagination.ratio);
@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Chains of predecessors under uniform actions, from states of the log, by inverting the free motion of the particle.
+/// Chains of predecessors under uniform actions, from states of the dataset, by inverting the free motion of the particle.
 fn exact_reverse(experiment: &Experiment, env: &Maze2d, dataset: &Transitions) -> Transitions {
     let (config, goal) = (&experiment.imagination, env.target());
     let mut made = Transitions::with_capacity(dataset.spec(), config.rows);

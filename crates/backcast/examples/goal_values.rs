@@ -70,7 +70,7 @@ impl Critics {
     }
 }
 
-/// A setting of the learner, its own or that of the CQL it stands on.
+/// A setting of the algorithm, its own or that of the CQL it stands on.
 fn setting<'t>(algorithm: &'t toml::Value, name: &str) -> Option<&'t toml::Value> {
     algorithm.get(name).or_else(|| algorithm.get("cql")?.get(name))
 }
@@ -82,18 +82,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let spec = backcast::envs::make(&experiment.task)?.spec();
     let [goal_x, goal_y] = maze.target();
     let distances = DISTANCES.map(|d| format!("V, {d:.1} m")).join(" | ");
-    println!("| arm | seed | {distances} | an action | a step |\n|{}", "---|".repeat(4 + DISTANCES.len()));
+    println!("| method | seed | {distances} | an action | a step |\n|{}", "---|".repeat(4 + DISTANCES.len()));
     for method in &experiment.methods {
         let settings = toml::Value::try_from(experiment.algorithm_of(method)?)?;
         let layer_norm = setting(&settings, "layer_norm").and_then(toml::Value::as_bool).unwrap_or(false);
-        let gamma = setting(&settings, "gamma").and_then(toml::Value::as_float).ok_or("a learner with a discount")?;
+        let gamma =
+            setting(&settings, "gamma").and_then(toml::Value::as_float).ok_or("an algorithm with a discount")?;
         for seed in experiment.seeds.0.clone() {
             if run::progress_of(&folder, method, seed)?.is_none() {
                 eprintln!("{}, seed {seed}: not run", method.name);
                 continue;
             }
             let mut agent = run::trained(&folder, &experiment, method, seed)?;
-            let mut critics = Critics::of(&mut agent, layer_norm, spec).ok_or("a learner with critics")?;
+            let mut critics = Critics::of(&mut agent, layer_norm, spec).ok_or("an algorithm with critics")?;
             let mut value = |distance: f64| {
                 let directions = (0..8).map(|k| f64::from(k) * std::f64::consts::FRAC_PI_4);
                 let places = directions.map(|a| [goal_x + distance * a.cos(), goal_y + distance * a.sin()]);

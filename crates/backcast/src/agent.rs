@@ -1,5 +1,5 @@
 use crate::AlgorithmConfig;
-use backcast_algos::imagines::{Imagines, Rollouts, ObsScaler, WorldModel};
+use backcast_algos::imagines::{Imagines, ObsScaler, Rollouts, WorldModel};
 use backcast_core::{
     Batch, ConfigError, Dynamics, Key, Learner, Metrics, Policy, Real, Slot, Source, Spec, State, under,
 };
@@ -7,7 +7,7 @@ use backcast_data::Normaliser;
 use backcast_imagination::{Sink, Summary};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
 
-/// A learner with the normaliser it was trained behind: complete when saved, and given raw observations to act on.
+/// An algorithm with the normaliser it was trained behind: complete when saved, and given raw observations to act on.
 pub struct Agent {
     normaliser: Normaliser,
     learner: Kind,
@@ -15,11 +15,11 @@ pub struct Agent {
     normalised: Array2<Real>,
 }
 
-/// What a learner learns from.
+/// What an algorithm learns from.
 enum Kind {
     /// Batches that somebody else fills.
     Given(Box<dyn Learner>),
-    /// Batches of the log and of what it imagines itself.
+    /// Batches of the dataset and of what it imagines itself.
     Imagining(Box<dyn Imagines>),
 }
 
@@ -40,7 +40,7 @@ impl Kind {
 }
 
 impl Agent {
-    /// A learner for transitions of `spec` behind `normaliser` (or none).
+    /// An algorithm for transitions of `spec` behind `normaliser` (or none).
     ///
     /// # Errors
     /// If the configuration makes no sense, or the algorithm is one that is built [on a model](Agent::on_model).
@@ -56,7 +56,7 @@ impl Agent {
         Ok(Self::behind(normaliser, learner, algorithm.acts_by_candidates()))
     }
 
-    /// A learner that imagines in `world_model`, which is of raw observations, behind `normaliser` (or none). Units are the
+    /// An algorithm that imagines in `world_model`, which is of raw observations, behind `normaliser` (or none). Units are the
     /// normaliser's.
     ///
     /// # Errors
@@ -85,7 +85,7 @@ impl Agent {
         self.learner.learner_mut().update(batch, key)
     }
 
-    /// How a learner on a model wants to imagine; none if it has no model, or only asks it.
+    /// How an algorithm on a model wants to imagine; none if it has no model, or only asks it.
     pub fn rollouts(&self) -> Option<&Rollouts> {
         match &self.learner {
             Kind::Given(_) => None,
@@ -93,7 +93,7 @@ impl Agent {
         }
     }
 
-    /// The share of the next batch that a learner on a model wants from the log; none if it has no model.
+    /// The share of the next batch that an algorithm on a model wants from the dataset; none if it has no model.
     pub fn real_share(&self) -> Option<Real> {
         match &self.learner {
             Kind::Given(_) => None,
@@ -101,7 +101,7 @@ impl Agent {
         }
     }
 
-    /// Lets a learner on a model roll its policy out from states of `log`; raw transitions go to `sink`. Nothing happens without
+    /// Lets an algorithm on a model roll its policy out from states of `dataset`; raw transitions go to `sink`. Nothing happens without
     /// a model.
     pub fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
         match &mut self.learner {
@@ -135,7 +135,7 @@ impl Policy for Evaluated<'_> {
     }
 }
 
-/// Acts on raw observations; with a key, as at random as the learner is.
+/// Acts on raw observations; with a key, as at random as the algorithm is.
 impl Policy for Agent {
     fn spec(&self) -> Spec {
         self.learner.learner().spec()

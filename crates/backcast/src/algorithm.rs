@@ -6,7 +6,7 @@ use backcast_algos::{
 use backcast_core::{Algorithm, ConfigError, Key, Learner, Spec};
 use serde::{Deserialize, Serialize};
 
-/// The learner of an experiment: `name` chooses the algorithm, the other keys are its configuration.
+/// The algorithm of an experiment: `name` chooses the algorithm, the other keys are its configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum AlgorithmConfig {
@@ -54,7 +54,7 @@ pub enum AlgorithmConfig {
     Scas(scas::Config),
 }
 
-/// Calls a method of whichever configuration it is: the first value for learners from batches, the second for those that
+/// Calls a method of whichever configuration it is: the first value for algorithms from batches, the second for those that
 /// have a model.
 macro_rules! each {
     ($of:expr, $config:pat => $value:expr, $on_model:pat => $model_based:expr) => {
@@ -95,17 +95,17 @@ impl AlgorithmConfig {
         each!(self, _ => false, _ => true)
     }
 
-    /// A learner for `spec`, its parameters drawn by `key`; none where it is to be built on a model.
+    /// An algorithm for `spec`, its parameters drawn by `key`; none where it is to be built on a model.
     pub fn build(&self, spec: Spec, key: Key) -> Result<Option<Box<dyn Learner>>, ConfigError> {
         each!(self, config => Ok(Some(Box::new(config.build(spec, key)?))), _ => Ok(None))
     }
 
-    /// A learner in `world_model`, its parameters drawn by `key`; none where it learns from batches alone.
+    /// An algorithm in `world_model`, its parameters drawn by `key`; none where it learns from batches alone.
     pub fn build_on(&self, world_model: WorldModel, key: Key) -> Result<Option<Box<dyn Imagines>>, ConfigError> {
         each!(self, _ => Ok(None), config => Ok(Some(Box::new(config.build_on(world_model, key)?))))
     }
 
-    /// Whether its batches must bring the action recorded at the next state: the log then loses the rows that have none.
+    /// Whether its batches must bring the action recorded at the next state: the dataset then loses the rows that have none.
     pub fn needs_next_actions(&self) -> bool {
         matches!(self, Self::Rebrac(config) if config.beta2 > 0.0)
     }

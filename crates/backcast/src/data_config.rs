@@ -1,10 +1,10 @@
 use backcast_core::{ConfigError, Real};
-use backcast_data::{Truncations, ReadOptions, Rewards};
+use backcast_data::{ReadOptions, Rewards, Truncations};
 use backcast_envs::{maze2d::generate::Quirks, pendulum::generate::Quality};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// A log: read from a file if there is one, else made by the task's own generator.
+/// A dataset: read from a file if there is one, else made by the task's own generator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
@@ -25,19 +25,19 @@ pub struct DataConfig {
     pub noise: f64,
     /// Whether to generate with the oddities of the published files (mazes).
     pub quirks: Quirks,
-    /// Whose log to generate (pendulum).
+    /// Whose dataset to generate (pendulum).
     pub quality: Quality,
-    /// The share of episodes, those with the highest returns, that learners see; none is all. 0.1 is that of 10 % BC.
+    /// The share of episodes, those with the highest returns, that algorithms see; none is all. 0.1 is that of 10 % BC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best_episodes: Option<Real>,
     /// Faults of the file that are known and accepted, by the names that `data check` gives them, such as `"disagreements"`. Any
     /// other error that it finds ends the run before it begins.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub accept: Vec<String>,
-    /// What rewards are turned into before models and learners see them. Thresholds elsewhere in an experiment, such as
+    /// What rewards are turned into before models and algorithms see them. Thresholds elsewhere in an experiment, such as
     /// `goal_reward`, are of the rewards after this.
     pub rewards: Rewards,
-    /// Whether to leave out rows that repeat the observation before them across a cut. In maze2d logs such a row spans two
+    /// Whether to leave out rows that repeat the observation before them across a truncation. In maze2d datasets such a row spans two
     /// steps of physics: one row in eighty, and enough to hide a model's real accuracy from itself.
     pub drop_stale: bool,
     /// Rows of a policy that acts at random, among the others or in their place.
@@ -79,12 +79,12 @@ impl DataConfig {
         let of_file = |given: bool, name: &'static str| {
             ConfigError::unless(self.file.is_some() || !given, name, "is about a file, and there is none")
         };
-        of_file(!is_recorded(&self.truncations), "cuts")?;
+        of_file(!is_recorded(&self.truncations), "truncations")?;
         of_file(self.clip_actions.is_some(), "clip_actions")?;
         of_file(!self.accept.is_empty(), "accept")?;
         ConfigError::unless(
             self.truncations != Truncations::Horizon(0),
-            "cuts",
+            "truncations",
             "is after every 0 rows; an episode has one at least",
         )?;
         let limit = self.clip_actions.unwrap_or(1.0);
@@ -108,8 +108,8 @@ impl DataConfig {
     }
 }
 
-/// Little that is valuable among much that is not: part of a log is of a policy that draws its actions uniformly from the box, in
-/// the task's own world. It is the data of the robustness tests of SDC and OSR.
+/// Little that is valuable among much that is not: part of a dataset is of a policy that draws its actions uniformly from the box, in
+/// the task's own environment. It is the data of the robustness tests of SDC and OSR.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mix {
@@ -131,10 +131,10 @@ impl Default for Mix {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MixOf {
-    /// Whole episodes: the first of the log, then random ones.
+    /// Whole episodes: the first of the dataset, then random ones.
     #[default]
     Episodes,
     /// Single transitions: each is replaced by a random one with the probability of the share, as OSR's code (`limited_valuable`)
-    /// does with the rows of each batch. Returns that are told of the log are of its episodes as they were.
+    /// does with the rows of each batch. Returns that are told of the dataset are of its episodes as they were.
     Rows,
 }

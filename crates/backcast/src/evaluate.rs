@@ -2,7 +2,7 @@ use backcast_core::{Env, Key, Policy, Real, Step};
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, Axis};
 
-/// The undiscounted returns of `episodes` episodes, one world each, all stepped side by side.
+/// The undiscounted returns of `episodes` episodes, one environment each, all stepped side by side.
 ///
 /// Episode `i` starts from `key.name("start").fold(i)` whatever the policy, so that two policies are compared on the same
 /// starts. The policy is given a key for each step, for those that draw candidates (BCQ, BEAR); one that would act at random
@@ -17,10 +17,10 @@ pub fn evaluate<E>(
     Ok(roll(policy, &mut envs, key, |_| {}))
 }
 
-/// The fewest worlds that are worth a task of their own.
+/// The fewest environments that are worth a task of their own.
 const ENVS_A_TASK: usize = 8;
 
-/// A world between two steps of its episode, before the policy is asked again.
+/// An environment between two steps of its episode, before the policy is asked again.
 pub(crate) struct Moment<'a, W: ?Sized> {
     pub(crate) episode: usize,
     /// Steps taken.
@@ -32,7 +32,7 @@ pub(crate) struct Moment<'a, W: ?Sized> {
     pub(crate) over: bool,
 }
 
-/// The returns of one episode in each world; `between` sees every state, the first and the last too.
+/// The returns of one episode in each environment; `between` sees every state, the first and the last too.
 pub(crate) fn roll<W: Env + Send + ?Sized>(
     policy: &mut dyn Policy,
     envs: &mut [Box<W>],
@@ -52,7 +52,7 @@ pub(crate) fn roll<W: Env + Send + ?Sized>(
     while running.contains(&true) {
         policy.act(obs.view(), Some(key.name("act").fold(steps as u64)), act.view_mut());
         steps += 1;
-        // Worlds do not know each other: those that are slow to step are stepped side by side, to the same bits.
+        // Environments do not know each other: those that are slow to step are stepped side by side, to the same bits.
         let rows = obs.axis_iter_mut(Axis(0)).into_par_iter().zip(act.axis_iter(Axis(0)).into_par_iter());
         let outcomes = envs.par_iter_mut().zip(rows).zip(&running).with_min_len(ENVS_A_TASK);
         let outcomes: Vec<Option<Step>> = outcomes

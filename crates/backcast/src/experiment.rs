@@ -7,7 +7,7 @@ use backcast_dynamics::{ActionVaeConfig, EnsembleConfig, GaussianBcConfig};
 use serde::{Deserialize, Serialize};
 use std::{fmt, ops::Range};
 
-/// One reproducible experiment: a task, a log, models of it, and the same learner with and without imagination.
+/// One reproducible experiment: a task, a dataset, models of it, and the same algorithm with and without imagination.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
@@ -16,18 +16,18 @@ pub struct Experiment {
     /// What it shows, in a sentence or two.
     #[serde(default)]
     pub about: String,
-    /// The world it is evaluated in.
+    /// The environment it is evaluated in.
     pub task: String,
-    /// Repetitions.
+    /// Seeds.
     #[serde(default)]
     pub seeds: Seeds,
     /// Where the transitions come from.
     #[serde(default)]
     pub data: DataConfig,
-    /// Whether observations are standardised for the learner.
+    /// Whether observations are standardised for the algorithm.
     #[serde(default)]
     pub standardise: bool,
-    /// The learner.
+    /// The algorithm.
     #[serde(default)]
     pub algorithm: AlgorithmConfig,
     /// The models of the dynamics.
@@ -45,13 +45,13 @@ pub struct Experiment {
     /// Updates and evaluations.
     #[serde(default)]
     pub training: Training,
-    /// Whether, when all is learnt, the policies are tried from pushed states too.
+    /// Whether, when all is learnt, the policies are tried from perturbed states too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub robustness: Option<RobustnessConfig>,
     /// What is compared.
     #[serde(default = "Method::three")]
     pub methods: Vec<Method>,
-    /// Knobs that arms differ in, each drawn as a curve.
+    /// Hyperparameters that methods differ in, each drawn as a curve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sensitivity: Vec<Sensitivity>,
     /// Scores to stand beside.
@@ -59,7 +59,7 @@ pub struct Experiment {
     pub published: Vec<Published>,
 }
 
-/// `"0..5"`: one repetition per number.
+/// `"0..5"`: one seed per number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Seeds(pub Range<u64>);
@@ -92,7 +92,7 @@ impl From<Seeds> for String {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Training {
-    /// Updates of the learner.
+    /// Updates of the algorithm.
     pub updates: u64,
     /// Rows of a batch.
     pub batch: usize,
@@ -126,19 +126,19 @@ impl Training {
 pub struct Method {
     /// Its name in tables and figures.
     pub name: String,
-    /// What it learns from beside the log.
+    /// What it learns from beside the dataset.
     #[serde(default)]
     pub imagine: Imagine,
-    /// Where its log differs from the experiment's: keys of `data` and their values here.
+    /// Where its dataset differs from the experiment's: keys of `data` and their values here.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub data: toml::Table,
-    /// Where its learner differs from the experiment's: keys of `algorithm` and their values here. Another `name` starts from
+    /// Where its algorithm differs from the experiment's: keys of `algorithm` and their values here. Another `name` starts from
     /// that algorithm's defaults.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub algorithm: toml::Table,
 }
 
-/// What a learner is given beside the log.
+/// What an algorithm is given beside the dataset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Imagine {
@@ -256,14 +256,14 @@ impl Experiment {
         }
         let bad = |why: String| Err(ExperimentError(why));
         if self.methods.is_empty() {
-            return bad("`arms` is empty; there is nothing to learn".into());
+            return bad("`methods` is empty; there is nothing to learn".into());
         }
         for (i, method) in self.methods.iter().enumerate() {
             if self.methods[..i].iter().any(|other| other.slug() == method.slug()) {
-                return bad(format!("`arms`: two are called `{}`", method.name));
+                return bad(format!("`methods`: two are called `{}`", method.name));
             }
-            check_name(&format!("arms[{i}].name"), &method.name)?;
-            finite(&self.algorithm_of(method)?, &format!("arms[{i}].algorithm"))?;
+            check_name(&format!("methods[{i}].name"), &method.name)?;
+            finite(&self.algorithm_of(method)?, &format!("methods[{i}].algorithm"))?;
             self.check_imagining(method)?;
         }
         for (i, curve) in self.sensitivity.iter().enumerate() {
@@ -275,10 +275,11 @@ impl Experiment {
         Ok(())
     }
 
-    /// The log of `arm`: the experiment's, with the arm's own keys in place.
+    /// The dataset of `method`: the experiment's, with the method's own keys in place.
     pub fn data_of(&self, method: &Method) -> Result<DataConfig, ExperimentError> {
-        let named =
-            |e: &dyn fmt::Display| ExperimentError(format!("arm `{}`: data: {}", method.name, suggest(e.to_string())));
+        let named = |e: &dyn fmt::Display| {
+            ExperimentError(format!("method `{}`: data: {}", method.name, suggest(e.to_string())))
+        };
         let mut table = toml::Table::try_from(&self.data).map_err(|e| named(&e))?;
         table.extend(method.data.clone());
         let data: DataConfig = table.try_into().map_err(|e: toml::de::Error| named(&e))?;
@@ -286,9 +287,9 @@ impl Experiment {
         Ok(data)
     }
 
-    /// What an arm that imagines cannot have: models are of the experiment's whole log, and imagined rows end there.
+    /// What a method that imagines cannot have: models are of the experiment's whole dataset, and imagined rows end there.
     fn check_imagining(&self, method: &Method) -> Result<(), ExperimentError> {
-        let bad = |why: &str| Err(ExperimentError(format!("arm `{}`: {why}", method.name)));
+        let bad = |why: &str| Err(ExperimentError(format!("method `{}`: {why}", method.name)));
         let data = self.data_of(method)?;
         let weighted = self.imagination.starts == Starts::ReturnPrioritised;
         if weighted && data.best_episodes.is_some() {
@@ -302,11 +303,11 @@ impl Experiment {
         let algorithm = self.algorithm_of(method)?;
         match (method.imagine == Imagine::Nothing, algorithm.needs_model()) {
             (true, false) => return Ok(()),
-            (false, true) => return bad("imagine: its learner imagines by itself; leave this out"),
+            (false, true) => return bad("imagine: its algorithm imagines by itself; leave this out"),
             _ => {}
         }
         if data != self.data || data.best_episodes.is_some() {
-            return bad("data: what imagines learns from the experiment's whole log, as its models do");
+            return bad("data: what imagines learns from the experiment's whole dataset, as its models do");
         }
         match algorithm.needs_next_actions() {
             true => bad("algorithm: it asks for the action recorded at each next state, which imagined rows have not"),
@@ -314,10 +315,10 @@ impl Experiment {
         }
     }
 
-    /// The learner of `arm`: the experiment's, with the arm's own keys in place.
+    /// The algorithm of `method`: the experiment's, with the method's own keys in place.
     pub fn algorithm_of(&self, method: &Method) -> Result<AlgorithmConfig, ExperimentError> {
         let named = |e: &dyn fmt::Display| {
-            ExperimentError(format!("arm `{}`: algorithm: {}", method.name, suggest(e.to_string())))
+            ExperimentError(format!("method `{}`: algorithm: {}", method.name, suggest(e.to_string())))
         };
         let mut table = toml::Table::try_from(&self.algorithm).map_err(|e| named(&e))?;
         if method.algorithm.get("name").is_some_and(|name| Some(name) != table.get("name")) {
@@ -345,7 +346,7 @@ fn expand_imagination(table: &mut toml::Table) -> Result<(), ExperimentError> {
     Ok(())
 }
 
-/// Puts the settings of every `preset` in its place: that of the experiment's algorithm, and those of its arms.
+/// Puts the settings of every `preset` in its place: that of the experiment's algorithm, and those of its methods.
 fn expand_presets(table: &mut toml::Table) -> Result<(), ExperimentError> {
     let named = |e: preset::PresetError| ExperimentError(e.to_string());
     let name = |algorithm: &toml::Table| algorithm.get("name").and_then(|name| name.as_str()).map(str::to_owned);
@@ -357,7 +358,7 @@ fn expand_presets(table: &mut toml::Table) -> Result<(), ExperimentError> {
         default = name(algorithm).unwrap_or(default);
         preset::expand(algorithm, &default).map_err(named)?;
     }
-    for method in table.get_mut("arms").and_then(|methods| methods.as_array_mut()).into_iter().flatten() {
+    for method in table.get_mut("methods").and_then(|methods| methods.as_array_mut()).into_iter().flatten() {
         if let Some(algorithm) = method.get_mut("algorithm").and_then(|a| a.as_table_mut()) {
             let own = name(algorithm).unwrap_or_else(|| default.clone());
             preset::expand(algorithm, &own).map_err(named)?;
@@ -443,7 +444,11 @@ mod tests {
     #[test]
     fn what_is_said_of_a_file_reads_back() {
         for truncations in ["jumps", "{horizon=1000}", "recorded"] {
-            let settings = ["data.file=x.npz".to_owned(), "data.clip_actions=1.0".into(), format!("data.cuts={truncations}")];
+            let settings = [
+                "data.file=x.npz".to_owned(),
+                "data.clip_actions=1.0".into(),
+                format!("data.truncations={truncations}"),
+            ];
             let experiment = Experiment::parse_with(LEAST, &settings).unwrap();
             let reading = experiment.data.reading();
             assert!(
@@ -480,21 +485,29 @@ mod tests {
             (LEAST, vec!["algorithm.name=td3bc"], "did you mean `td3_bc`?"),
             (LEAST, vec!["algorithm.name=bcq", "algorithm.lamda=0.5"], "did you mean `lambda`?"),
             (LEAST, vec!["algorithm.name=bcq", "algorithm.lambda=2.0"], "algorithm.`lambda` is 2"),
-            (LEAST, vec!["arms=[{name='a', algorithm={lamda=0.5}}]"], "did you mean `lambda`?"),
-            (LEAST, vec!["arms=[{name='a', algorithm={lambda=2.0}}]"], "arm `a`: algorithm: `lambda` is 2"),
-            (LEAST, vec!["arms=[{name='a', data={best_episode=0.1}}]"], "did you mean `best_episodes`?"),
-            (LEAST, vec!["arms=[{name='a', data={best_episodes=0.0}}]"], "arm `a`: data: `best_episodes` is 0"),
-            (LEAST, vec!["data.cuts=jumps"], "data.`cuts` is about a file"),
-            (LEAST, vec!["data.file=x.npz", "data.cuts={horizon=0}"], "data.`cuts` is after every 0 rows"),
-            (LEAST, vec!["data.file=x.npz", "data.cuts=jump"], "did you mean `jumps`?"),
+            (LEAST, vec!["methods=[{name='a', algorithm={lamda=0.5}}]"], "did you mean `lambda`?"),
+            (LEAST, vec!["methods=[{name='a', algorithm={lambda=2.0}}]"], "method `a`: algorithm: `lambda` is 2"),
+            (LEAST, vec!["methods=[{name='a', data={best_episode=0.1}}]"], "did you mean `best_episodes`?"),
+            (LEAST, vec!["methods=[{name='a', data={best_episodes=0.0}}]"], "method `a`: data: `best_episodes` is 0"),
+            (LEAST, vec!["data.truncations=jumps"], "data.`truncations` is about a file"),
+            (
+                LEAST,
+                vec!["data.file=x.npz", "data.truncations={horizon=0}"],
+                "data.`truncations` is after every 0 rows",
+            ),
+            (LEAST, vec!["data.file=x.npz", "data.truncations=jump"], "did you mean `jumps`?"),
             (LEAST, vec!["data.file=x.npz", "data.clip_actions=-1.0"], "data.`clip_actions` is -1"),
-            (LEAST, vec!["arms=[{name='a', imagine='reverse', data={rows=5000}}]"], "arm `a`: data: what imagines"),
-            (LEAST, vec!["data.best_episodes=0.1", "arms=[{name='a', imagine='forward'}]"], "whole log"),
+            (
+                LEAST,
+                vec!["methods=[{name='a', imagine='reverse', data={rows=5000}}]"],
+                "method `a`: data: what imagines",
+            ),
+            (LEAST, vec!["data.best_episodes=0.1", "methods=[{name='a', imagine='forward'}]"], "whole dataset"),
             (LEAST, vec!["data.best_episodes=0.1", "imagination.starts=return_prioritised"], "weigh every episode"),
             (
                 LEAST,
-                vec!["algorithm.name=rebrac", "arms=[{name='a', imagine='reverse'}]"],
-                "arm `a`: algorithm: it asks",
+                vec!["algorithm.name=rebrac", "methods=[{name='a', imagine='reverse'}]"],
+                "method `a`: algorithm: it asks",
             ),
             (LEAST, vec!["algorithm.name=edac", "algorithm.preset=hoper-medium"], "did you mean `hopper-medium`?"),
             (LEAST, vec!["algorithm.name=bc", "algorithm.preset=hopper-medium"], "`bc` has no presets"),
@@ -520,8 +533,8 @@ mod tests {
             (LEAST, vec!["algorithm.name=td3_bc", "algorithm.alpha=nan"], "`algorithm.alpha` is nan"),
             (
                 LEAST,
-                vec!["arms=[{name='a', algorithm={name='td3_bc', alpha=nan}}]"],
-                "`arms[0].algorithm.alpha` is nan",
+                vec!["methods=[{name='a', algorithm={name='td3_bc', alpha=nan}}]"],
+                "`methods[0].algorithm.alpha` is nan",
             ),
             (LEAST, vec!["data.noise=inf"], "`data.noise` is inf"),
             (LEAST, vec!["nonsense"], "is not of the form"),
@@ -536,7 +549,7 @@ mod tests {
 
     #[test]
     fn a_method_changes_what_it_names_and_keeps_the_rest() {
-        let methods = "arms=[{name='a'}, {name='b', algorithm={lambda=0.5}}, {name='c', algorithm={name='td3_bc'}}]";
+        let methods = "methods=[{name='a'}, {name='b', algorithm={lambda=0.5}}, {name='c', algorithm={name='td3_bc'}}]";
         let settings = ["algorithm.name=bcq", "algorithm.hidden=[8, 8]", methods].map(String::from);
         let experiment = Experiment::parse_with(LEAST, &settings).unwrap();
         let [a, b, c] = [0, 1, 2].map(|i| experiment.algorithm_of(&experiment.methods[i]).unwrap());
@@ -549,7 +562,7 @@ mod tests {
 
     #[test]
     fn presets_stand_under_the_keys_beside_them() {
-        let methods = "arms=[{name='a'}, {name='b', algorithm={preset='walker2d-medium-v2', eta=2.0}}, \
+        let methods = "methods=[{name='a'}, {name='b', algorithm={preset='walker2d-medium-v2', eta=2.0}}, \
                     {name='c', algorithm={name='rebrac', preset='antmaze-large-play-v2'}}]";
         let settings = ["algorithm.name=edac", "algorithm.preset=hopper-medium-v2", methods].map(String::from);
         let experiment = Experiment::parse_with(LEAST, &settings).unwrap();

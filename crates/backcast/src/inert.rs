@@ -4,10 +4,10 @@
 use crate::{AlgorithmConfig, Experiment, ExperimentError};
 use std::fmt;
 
-/// A part of an arm's algorithm that has no effect for at least half of the updates.
+/// A part of a method's algorithm that has no effect for at least half of the updates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inert {
-    /// The arm.
+    /// The method.
     pub method: String,
     /// The setting, a key of `algorithm`.
     pub key: &'static str,
@@ -104,7 +104,7 @@ fn rests(algorithm: &AlgorithmConfig, updates: u64) -> Vec<Rest> {
 }
 
 impl Experiment {
-    /// The parts of its arms' algorithms that have no effect for half of the updates or more.
+    /// The parts of its methods' algorithms that have no effect for half of the updates or more.
     ///
     /// ```
     /// use backcast::Experiment;
@@ -115,7 +115,7 @@ impl Experiment {
     /// ```
     ///
     /// # Errors
-    /// If an arm's algorithm makes no sense.
+    /// If a method's algorithm makes no sense.
     pub fn inert(&self) -> Result<Vec<Inert>, ExperimentError> {
         let updates = self.training.updates;
         let mut all = Vec::new();

@@ -1,6 +1,6 @@
 //! JSON in which every number comes back as it went out.
 //!
-//! JSON has no word for a number that is infinite or none at all, and a learner that diverges has such losses. Here they are the
+//! JSON has no word for a number that is infinite or none at all, and an algorithm that diverges has such losses. Here they are the
 //! strings `"Infinity"`, `"-Infinity"` and `"NaN"`, which Python's `float` and JavaScript's `Number` read too. Files of earlier
 //! builds have `null` in their place; where a number is expected, that is read as NaN.
 //!

@@ -1,7 +1,7 @@
 //! Offline reinforcement learning by imagination: the whole workspace behind one name.
 //!
 //! Each crate stands on its own; this one re-exports them and adds what needs all of them at once: an [`Experiment`] read
-//! from a file, an [`Agent`] that is complete when saved, [`evaluate`] in a world, and [`run`], which carries an experiment
+//! from a file, an [`Agent`] that is complete when saved, [`evaluate`] in an environment, and [`run`], which carries an experiment
 //! out so that it can be interrupted anywhere and continued to the same bits.
 //!
 //! ```
@@ -60,7 +60,7 @@ pub use checks::check_name;
 pub use data_config::{DataConfig, Mix, MixOf};
 pub use error::Error;
 pub use evaluate::evaluate;
-pub use experiment::{Method, Experiment, ExperimentError, Imagine, Published, Seeds, Training, slug};
+pub use experiment::{Experiment, ExperimentError, Imagine, Method, Published, Seeds, Training, slug};
 pub use inert::Inert;
 pub use robustness::{Perturbed, Pushes, RobustnessConfig, Wait, evaluate_perturbed};
 pub use sensitivity::Sensitivity;

@@ -1,8 +1,8 @@
-//! Logs made as D4RL's were: a learner learns online, and what it did on the way, or what it does at some point of it, is the log.
+//! Datasets made as D4RL's were: an algorithm learns online, and what it did on the way, or what it does at some point of it, is the dataset.
 //!
 //! D4RL (Fu et al., arXiv:2004.07219, §4 and appendix) recorded for each MuJoCo task:
 //!
-//! | log | rows |
+//! | dataset | rows |
 //! |---|---|
 //! | `random` | a policy at its initialisation |
 //! | `medium-replay` | everything that happened until the policy was *medium* |
@@ -12,11 +12,11 @@
 //! | `full-replay` | everything that happened |
 //!
 //! *Medium* is about a third of the expert's performance: here, the first evaluation (every 5,000 steps, 10 episodes by the deterministic
-//! action) whose mean return is at least a third of the way between the task's reference returns. The learner is SAC, two layers of
+//! action) whose mean return is at least a third of the way between the task's reference returns. The algorithm is SAC, two layers of
 //! 256, one update a step, batches of 256.
 //!
 //! Where one run until medium is shorter than what is asked for, the replays of further runs with other seeds follow, each whole, until there
-//! are rows enough: a longer run would be a better policy's. D4RL's own has one run (for hopper, of 402,000 rows); runs of this learner reach
+//! are rows enough: a longer run would be a better policy's. D4RL's own has one run (for hopper, of 402,000 rows); runs of this algorithm reach
 //! medium sooner.
 //!
 //! Runs are kept in a folder, so that an interrupted one goes on to the same bits.
@@ -25,7 +25,7 @@ use crate::run::{Observer, pool};
 use crate::{Error, evaluate};
 use backcast_algos::online::{self, Replay};
 use backcast_algos::sac;
-use backcast_core::{Algorithm, Column, Transitions, Env, Key, Learner, Policy, Real, Spec};
+use backcast_core::{Algorithm, Column, Env, Key, Learner, Policy, Real, Spec, Transitions};
 use backcast_data::{Dataset, Row, d4rl};
 use backcast_nn::{Local, load, replace, save};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Whose doings a log holds.
+/// Whose doings a dataset holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Quality {
     /// A policy at its initialisation.
@@ -66,7 +66,7 @@ impl Quality {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
-    /// The world, such as `hopper-v4`.
+    /// The environment, such as `hopper-v4`.
     pub environment: String,
     /// The return at which a policy is medium.
     pub medium: f64,
@@ -80,7 +80,7 @@ pub struct Recipe {
     pub eval_episodes: usize,
     /// The loop.
     pub online: online::Config,
-    /// The learner.
+    /// The algorithm.
     pub sac: sac::Config,
 }
 
@@ -112,7 +112,8 @@ impl Recipe {
     pub fn named(name: &str) -> Option<(Self, Quality)> {
         let lower = name.to_ascii_lowercase();
         let (_, quality) = Quality::ALL.into_iter().find(|(word, _)| lower.contains(&format!("-{word}")))?;
-        let environment = backcast_envs::mujoco::canonical(name).or_else(|| backcast_envs::registry::canonical(name))?;
+        let environment =
+            backcast_envs::mujoco::canonical(name).or_else(|| backcast_envs::registry::canonical(name))?;
         let reference = backcast_envs::reference_scores(environment)?;
         let medium = reference.undiscounted_return(100.0 / 3.0);
         Some((Self { environment: environment.to_owned(), medium, ..Self::default() }, quality))
@@ -138,7 +139,7 @@ impl Saved {
     /// The policy that was saved in `folder`.
     ///
     /// # Errors
-    /// If a file is missing, damaged or of another learner.
+    /// If a file is missing, damaged or of another algorithm.
     pub fn load(folder: &Path) -> Result<Self, Error> {
         let path = folder.join(RECIPE);
         let text = std::fs::read_to_string(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
@@ -209,11 +210,13 @@ impl<'a> Run<'a> {
             let text = notes.get("way").map_or("", String::as_str);
             run.progress =
                 crate::json::from_str(text).map_err(|e| Error::Format { path: path.clone(), why: e.to_string() })?;
-            // The log is written first: it may be ahead of the learner, never behind.
+            // The dataset is written first: it may be ahead of the algorithm, never behind.
             let steps = run.progress.ends.last().copied().unwrap_or(0);
             let dataset = d4rl::read(&run.folder.join("replay.hdf5"))?;
-            let behind =
-                || Error::Format { path: path.clone(), why: format!("knows {steps} steps, the log {}", dataset.len()) };
+            let behind = || Error::Format {
+                path: path.clone(),
+                why: format!("knows {steps} steps, the dataset {}", dataset.len()),
+            };
             if dataset.len() < steps || dataset.widths() != [spec.obs, spec.act] || !dataset.has_next_obs() {
                 return Err(behind());
             }
@@ -227,7 +230,12 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
-    fn checkpoint(learner: &mut sac::Sac, replay: &Replay, progress: &mut Progress, folder: &Path) -> Result<(), Error> {
+    fn checkpoint(
+        learner: &mut sac::Sac,
+        replay: &Replay,
+        progress: &mut Progress,
+        folder: &Path,
+    ) -> Result<(), Error> {
         progress.ends = replay.ends().to_vec();
         d4rl::write(&folder.join("replay.hdf5"), &dataset_of(replay, replay.rows().len(), folder))?;
         let notes = BTreeMap::from([("way".to_owned(), crate::json::to_string(progress).expect("plain values"))]);
@@ -254,7 +262,8 @@ impl<'a> Run<'a> {
             if due > progress.curve.len() || steps == recipe.steps {
                 let key = key.name("evaluation").fold(due as u64);
                 let mut policy = Mode(learner);
-                let returns = evaluate(&mut policy, || backcast_envs::make(&recipe.environment), recipe.eval_episodes, key)?;
+                let returns =
+                    evaluate(&mut policy, || backcast_envs::make(&recipe.environment), recipe.eval_episodes, key)?;
                 let mean = returns.iter().sum::<f64>() / returns.len() as f64;
                 // An episode that passes several due evaluations is evaluated once.
                 progress.curve.resize(due.max(progress.curve.len() + 1) - 1, (steps, mean));
@@ -299,13 +308,13 @@ impl<'a> Run<'a> {
         Ok(self)
     }
 
-    /// The first `rows` of the replay as a log.
+    /// The first `rows` of the replay as a dataset.
     fn replay_dataset(&self, rows: usize) -> Dataset {
         dataset_of(&self.replay, rows, &self.folder)
     }
 }
 
-/// A learner by its deterministic action.
+/// An algorithm by its deterministic action.
 struct Mode<'a>(&'a mut dyn Learner);
 
 impl Policy for Mode<'_> {
@@ -318,7 +327,7 @@ impl Policy for Mode<'_> {
     }
 }
 
-/// The first `rows` of `replay` as a log; the last of them is cut off if it ends no episode.
+/// The first `rows` of `replay` as a dataset; the last of them is cut off if it ends no episode.
 fn dataset_of(replay: &Replay, rows: usize, origin: &Path) -> Dataset {
     let (columns, spec) = (replay.rows(), replay.rows().spec());
     let mut dataset = Dataset::new(spec.obs, spec.act, true).from_origin(origin);
@@ -366,11 +375,11 @@ fn roll(policy: &mut dyn Policy, environment: &mut dyn Env, rows: usize, key: Ke
     }
 }
 
-/// Generates the log that `recipe` and `quality` describe, of at least `rows` rows (replays) or of as many. Runs are kept in
+/// Generates the dataset that `recipe` and `quality` describe, of at least `rows` rows (replays) or of as many. Runs are kept in
 /// `work` and go on from there; `threads` of them learn at a time.
 ///
 /// # Errors
-/// If the recipe makes no sense, the world is not there, a run never becomes medium, or the disk refuses;
+/// If the recipe makes no sense, the environment is not there, a run never becomes medium, or the disk refuses;
 /// [`Error::Interrupted`] if the observer asks to stop.
 pub fn generate(
     recipe: &Recipe,
@@ -406,7 +415,9 @@ pub fn generate(
                 roll(&mut run(recipe.seed, false)?.learner, &mut *environment, half, key.name("expert"), &mut dataset);
             }
         }
-        Quality::Expert => roll(&mut run(recipe.seed, false)?.learner, &mut *environment, rows, key.name("expert"), &mut dataset),
+        Quality::Expert => {
+            roll(&mut run(recipe.seed, false)?.learner, &mut *environment, rows, key.name("expert"), &mut dataset)
+        }
         Quality::FullReplay => {
             let run = run(recipe.seed, false)?;
             dataset = run.replay_dataset(rows.min(run.replay.rows().len())).from_origin(&origin);

@@ -120,7 +120,7 @@ pub fn algorithm_of(file: &str) -> &str {
     if file == "sac_n" { "edac" } else { file }
 }
 
-/// The learner that `file`'s preset for `dataset` configures.
+/// The algorithm that `file`'s preset for `dataset` configures.
 pub fn configure(file: &str, dataset: &str) -> Result<AlgorithmConfig, PresetError> {
     let mut table = settings(file, dataset)?;
     table.insert("name".into(), algorithm_of(file).into());

@@ -4,16 +4,16 @@ use backcast_data::{Support, SupportConfig};
 use backcast_envs::push::{Level, Pushable};
 use serde::{Deserialize, Serialize};
 
-/// How trained policies are tried from pushed states.
+/// How trained policies are tried from perturbed states.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RobustnessConfig {
-    /// How hard the state is pushed, from the least upwards.
+    /// How hard the state is perturbed, from the least upwards.
     pub levels: Vec<Level>,
-    /// Episodes at each level. They start, and are pushed, alike for every learner; at level `none` they are those of the last
+    /// Episodes at each level. They start, and are perturbed, alike for every algorithm; at level `none` they are those of the last
     /// evaluation, if there are as many.
     pub episodes: usize,
-    /// The steps after which the state is pushed, in order.
+    /// The steps after which the state is perturbed, in order.
     pub at: Vec<usize>,
     /// What counts as having come back.
     pub support: SupportConfig,
@@ -48,28 +48,28 @@ impl RobustnessConfig {
     }
 }
 
-/// When and how hard episodes are pushed, and what they have to come back to.
+/// When and how hard episodes are perturbed, and what they have to come back to.
 #[derive(Clone, Copy)]
 pub struct Pushes<'a> {
     /// How hard.
     pub level: Level,
     /// After which steps, in order.
     pub at: &'a [usize],
-    /// Where the log has been.
+    /// Where the dataset has been.
     pub support: &'a Support,
 }
 
 /// How long a push was felt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
-    /// Steps from the push to the first state within the support, 0 if that is the pushed state itself; or to the next push
+    /// Steps from the push to the first state within the support, 0 if that is the perturbed state itself; or to the next push
     /// or the end of the episode, whatever came first.
     pub steps: usize,
     /// Whether it was the support that was reached. If not, the time is cut off.
     pub back: bool,
 }
 
-/// What came of pushed episodes.
+/// What came of perturbed episodes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Perturbed {
     /// The undiscounted return of each episode.
@@ -80,10 +80,10 @@ pub struct Perturbed {
     pub outside: f64,
 }
 
-/// [`evaluate`](crate::evaluate), with the states of the worlds pushed on the way.
+/// [`evaluate`](crate::evaluate), with the states of the environments perturbed on the way.
 ///
-/// Push `j` of episode `i` is drawn by `key.name("push").fold(i).fold(j)` whatever the policy and the level: learners are
-/// pushed alike, and a harder level pushes the same way, harder. At [`Level::None`] the returns are those of `evaluate`, to the
+/// Push `j` of episode `i` is drawn by `key.name("push").fold(i).fold(j)` whatever the policy and the level: algorithms are
+/// perturbed alike, and a harder level pushes the same way, harder. At [`Level::None`] the returns are those of `evaluate`, to the
 /// bit.
 pub fn evaluate_perturbed<E>(
     policy: &mut dyn Policy,

@@ -1,51 +1,58 @@
-use crate::{Method, Experiment, ExperimentError};
+use crate::{Experiment, ExperimentError, Method};
 use serde::{Deserialize, Serialize};
 
-/// Arms that differ in one knob of their learner, to be drawn as a curve over it.
+/// Methods that differ in one hyperparameter of their algorithm, to be drawn as a curve over it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sensitivity {
     /// What the curve is called, such as `OSR over β`.
     pub label: String,
-    /// The knob: a key of `algorithm`, or several with dots between them, such as `cql.weight`.
+    /// The hyperparameter: a key of `algorithm`, or several with dots between them, such as `cql.weight`.
     pub hyperparameter: String,
-    /// The arms, by the values of their knobs from the least upwards.
+    /// The methods, by the values of their hyperparameters from the least upwards.
     pub methods: Vec<String>,
 }
 
 impl Sensitivity {
-    /// The knob's value in `arm`'s learner, defaults included.
+    /// The hyperparameter's value in `method`'s algorithm, defaults included.
     fn value(&self, experiment: &Experiment, method: &Method) -> Result<f64, ExperimentError> {
         let table = toml::Value::try_from(experiment.algorithm_of(method)?).expect("settings are plain values");
         let found = self.hyperparameter.split('.').try_fold(&table, |table, key| table.get(key));
         let number = found.and_then(|v| v.as_float().or_else(|| v.as_integer().map(|whole| whole as f64)));
         number.ok_or_else(|| {
-            let what = if found.is_some() { "is not a number" } else { "is not a knob" };
-            ExperimentError::new(format!("sensitivity `{}`: `{}` {what} of arm `{}`", self.label, self.hyperparameter, method.name))
+            let what = if found.is_some() { "is not a number" } else { "is not a hyperparameter" };
+            ExperimentError::new(format!(
+                "sensitivity `{}`: `{}` {what} of method `{}`",
+                self.label, self.hyperparameter, method.name
+            ))
         })
     }
 
-    /// The knob's value and the arm, for those of its arms that `experiment` has; of a run of some arms alone, the others
+    /// The hyperparameter's value and the method, for those of its methods that `experiment` has; of a run of some methods alone, the others
     /// are no mistake.
     pub fn points<'e>(&self, experiment: &'e Experiment) -> Result<Vec<(f64, &'e Method)>, ExperimentError> {
-        let methods = self.methods.iter().filter_map(|name| experiment.methods.iter().find(|method| method.name == *name));
+        let methods =
+            self.methods.iter().filter_map(|name| experiment.methods.iter().find(|method| method.name == *name));
         methods.map(|method| Ok((self.value(experiment, method)?, method))).collect()
     }
 
-    /// Whether every arm is there and the knob rises from arm to arm.
+    /// Whether every method is there and the hyperparameter rises from method to method.
     pub(crate) fn check(&self, experiment: &Experiment) -> Result<(), ExperimentError> {
         let bad = |why: String| Err(ExperimentError::new(format!("sensitivity `{}`: {why}", self.label)));
-        if let Some(stranger) = self.methods.iter().find(|name| experiment.methods.iter().all(|method| method.name != **name)) {
-            return bad(format!("there is no arm `{stranger}`"));
+        if let Some(stranger) =
+            self.methods.iter().find(|name| experiment.methods.iter().all(|method| method.name != **name))
+        {
+            return bad(format!("there is no method `{stranger}`"));
         }
         let points = self.points(experiment)?;
         if points.len() < 2 {
-            return bad("`arms` has fewer than two; a curve needs two points".into());
+            return bad("`methods` has fewer than two; a curve needs two points".into());
         }
         match points.windows(2).find(|pair| pair[0].0.partial_cmp(&pair[1].0) != Some(std::cmp::Ordering::Less)) {
-            Some([(a, first), (b, second)]) => {
-                bad(format!("`{}` is {a} in arm `{}` and then {b} in `{}`", self.hyperparameter, first.name, second.name))
-            }
+            Some([(a, first), (b, second)]) => bad(format!(
+                "`{}` is {a} in method `{}` and then {b} in `{}`",
+                self.hyperparameter, first.name, second.name
+            )),
             _ => Ok(()),
         }
     }
@@ -64,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_curve_has_the_values_that_its_methods_have() {
-        let mut experiment = parse("knob='lambda'\narms=['a', 'b', 'c']").unwrap();
+        let mut experiment = parse("hyperparameter='lambda'\narms=['a', 'b', 'c']").unwrap();
         let values = |experiment: &Experiment| -> Vec<f64> {
             experiment.sensitivity[0].points(experiment).unwrap().iter().map(|p| p.0).collect()
         };
@@ -77,23 +84,23 @@ mod tests {
         };
         near(values(&experiment), &[0.1, default, 2.0]);
         assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);
-        // A run of some arms alone.
+        // A run of some methods alone.
         experiment.methods.remove(1);
         near(values(&experiment), &[0.1, 2.0]);
-        // A knob within a knob, and one that is a whole number.
-        near(values(&parse("knob='cql.weight'\narms=['b', 'a']").unwrap()), &[3.0, 5.0]);
-        assert!(parse("knob='warm_up'\narms=['a', 'b']").unwrap_err().contains("`warm_up` is"));
+        // A hyperparameter within a hyperparameter, and one that is a whole number.
+        near(values(&parse("hyperparameter='cql.weight'\narms=['b', 'a']").unwrap()), &[3.0, 5.0]);
+        assert!(parse("hyperparameter='warm_up'\narms=['a', 'b']").unwrap_err().contains("`warm_up` is"));
     }
 
     #[test]
     fn what_is_no_curve_is_named() {
         for (text, want) in [
-            ("knob='lamda'\narms=['a', 'c']", "`lamda` is not a knob of arm `a`"),
-            ("knob='variant'\narms=['a', 'c']", "`variant` is not a number of arm `a`"),
-            ("knob='lambda'\narms=['a', 'd']", "there is no arm `d`"),
-            ("knob='lambda'\narms=['c', 'a']", "`lambda` is 2 in arm `c` and then 0.1"),
-            ("knob='lambda'\narms=['a']", "fewer than two"),
-            ("knob='lambda'\narm=['a']", "did you mean `arms`?"),
+            ("hyperparameter='lamda'\narms=['a', 'c']", "`lamda` is not a hyperparameter of method `a`"),
+            ("hyperparameter='variant'\narms=['a', 'c']", "`variant` is not a number of method `a`"),
+            ("hyperparameter='lambda'\narms=['a', 'd']", "there is no method `d`"),
+            ("hyperparameter='lambda'\narms=['c', 'a']", "`lambda` is 2 in method `c` and then 0.1"),
+            ("hyperparameter='lambda'\narms=['a']", "fewer than two"),
+            ("hyperparameter='lambda'\narm=['a']", "did you mean `methods`?"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(want), "{text}: {error}");

@@ -1,6 +1,6 @@
 //! What an experiment says of a dataset before it learns from it, and that a run belongs to the dataset it has learnt from.
 
-use backcast::data::{Format, Dataset, Row, WriteOptions, write};
+use backcast::data::{Dataset, Format, Row, WriteOptions, write};
 use backcast::run::{self, Observer, SelectionConfig};
 use backcast::{Error, Experiment};
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ const SOUND: Rows = Rows { episodes: 12, seed: 2, gain: 1.0, shuffled: false };
 fn experiment(file: &Path, set: &[&str]) -> Experiment {
     let text = format!(
         "name='small'\ntask='pendulum-v1'\nseeds='0..1'\n[data]\nfile='{}'\n[algorithm]\nname='td3_bc'\nhidden=[8]\n\
-         [training]\nupdates=40\nbatch=8\neval_every=20\neval_episodes=1\nfinal_episodes=1\n[[arms]]\nname='T'\n",
+         [training]\nupdates=40\nbatch=8\neval_every=20\neval_episodes=1\nfinal_episodes=1\n[[methods]]\nname='T'\n",
         file.display()
     );
     Experiment::parse_with(&text, &set.iter().map(|&s| s.to_owned()).collect::<Vec<_>>()).unwrap()
@@ -141,7 +141,7 @@ fn a_run_is_not_continued_judged_or_exported_with_another_dataset() {
     assert!(said.contains("live.npz") && said.contains(&kept) && said.contains("another folder"), "{said}");
     let judged = run::select(&runs, None, &quick, 1, &run::Silent).unwrap_err();
     assert!(matches!(judged, Error::OtherDataset { .. }), "{judged}");
-    // A log that was asked for by name is not the run's, and need not be.
+    // A dataset that was asked for by name is not the run's, and need not be.
     let by_another = run::select(&runs, Some(&SOUND.write(&folder.path().join("b.npz"))), &quick, 1, &run::Silent);
     assert!(by_another.is_ok());
     // The old rows, and all is well.

@@ -1,4 +1,4 @@
-//! Exported policies answer as their learners do: read back, computed by a small interpreter of ONNX here, and, where Python
+//! Exported policies answer as their algorithms do: read back, computed by a small interpreter of ONNX here, and, where Python
 //! has it, by ONNX Runtime.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what was measured is told, and what is skipped")]
@@ -8,7 +8,7 @@
 mod onnx;
 
 use backcast::algos::imagines::{DatasetStats, WorldModel};
-use backcast::core::{Transitions, Direction, Key, Policy, Slot, Spec, State, never};
+use backcast::core::{Direction, Key, Policy, Slot, Spec, State, Transitions, never};
 use backcast::data::{Normaliser, Scale};
 use backcast::dynamics::{Ensemble, EnsembleConfig};
 use backcast::export::{ExportError, ExportedPolicy, OPSET};
@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 
 const SPEC: Spec = Spec { act_limit: 1.5, ..Spec::new(3, 2) };
 
-/// Every learner, small, and whether it has an exportable policy with a distribution.
+/// Every algorithm, small, and whether it has an exportable policy with a distribution.
 const LEARNERS: [(&str, &str, Option<bool>); 22] = [
     ("bc", "hidden = [8]", Some(false)),
     ("td3_bc", "hidden = [8]", Some(false)),
@@ -44,7 +44,7 @@ const LEARNERS: [(&str, &str, Option<bool>); 22] = [
     ("sdm_gan", "hidden = [8]", None),
 ];
 
-/// A learner whose actor is not as it was drawn: last layers begin small, and a small net says little of itself.
+/// An algorithm whose actor is not as it was drawn: last layers begin small, and a small net says little of itself.
 fn agent(name: &str, options: &str) -> (Agent, AlgorithmConfig) {
     let text =
         format!("name = 'x'\ntask = 'dmsd'\narms = [{{ name = 'alone' }}]\n[algorithm]\nname = '{name}'\n{options}");
@@ -63,7 +63,12 @@ fn agent(name: &str, options: &str) -> (Agent, AlgorithmConfig) {
             least_reward: Some(0.0),
             ..DatasetStats::default()
         };
-        Agent::on_model(&algorithm, Some(normaliser), WorldModel::new(model, never).with_dataset_stats(dataset_stats), key)
+        Agent::on_model(
+            &algorithm,
+            Some(normaliser),
+            WorldModel::new(model, never).with_dataset_stats(dataset_stats),
+            key,
+        )
     } else {
         Agent::new(&algorithm, Some(normaliser), SPEC, key)
     }
@@ -202,7 +207,7 @@ fn onnx_runtime_answers_the_same() {
     println!("ONNX Runtime: {} policies, at most {furthest_of_all:e} apart", answers.len());
 }
 
-/// ln σ is held in the bounds of each algorithm's own code, by the learner and by what is exported of it.
+/// ln σ is held in the bounds of each algorithm's own code, by the algorithm and by what is exported of it.
 #[test]
 fn the_bounds_of_ln_sigma_are_those_of_the_algorithm() {
     for (name, options, low) in [
@@ -241,6 +246,6 @@ fn the_bounds_of_ln_sigma_are_those_of_the_algorithm() {
         let deviation = (apart.mapv(|x| x * x).mean().expect("rows")).sqrt();
         let want = f32::exp(low);
         let near = if low < -10.0 { deviation < 2e-3 } else { (0.8..1.25).contains(&(deviation / want)) };
-        assert!(near, "{name}, {options}: the learner's deviation is {deviation}, the file's {want}");
+        assert!(near, "{name}, {options}: the algorithm's deviation is {deviation}, the file's {want}");
     }
 }

@@ -8,7 +8,7 @@ use backcast::{Error, Experiment};
 use faulty::{Fault, Memory, Survival, Unsynced};
 use std::{collections::BTreeMap, path::Path};
 
-/// Models, a fitted policy of roll-outs, and learners that imagine in two ways, all as small as they come.
+/// Models, a fitted policy of rollouts, and algorithms that imagine in two ways, all as small as they come.
 fn tiny() -> Experiment {
     let text = r#"
         name = "tiny"
@@ -38,10 +38,10 @@ fn tiny() -> Experiment {
         eval_every = 10
         eval_episodes = 1
         final_episodes = 1
-        [[arms]]
+        [[methods]]
         name = "reverse"
         imagine = "reverse"
-        [[arms]]
+        [[methods]]
         name = "mopo"
         algorithm = { name = "mopo", rollouts = { every = 10, starts = 5, horizon = 2, keep = 1, real = 0.5 }, sac = { hidden = [4] } }
     "#;

@@ -1,8 +1,8 @@
-//! Logs of a learner that learns online: their shape, and that an interrupted one comes to the same bits.
+//! Datasets of an algorithm that learns online: their shape, and that an interrupted one comes to the same bits.
 
 use backcast::algos::{online as algo, sac};
 use backcast::core::{Key, Policy};
-use backcast::data::{End, Dataset};
+use backcast::data::{Dataset, End};
 use backcast::online::{Quality, Recipe, Saved, generate};
 use backcast::run::{Observer, Silent};
 use backcast::{Error, envs, evaluate};
@@ -13,7 +13,16 @@ fn recipe() -> Recipe {
     let small = sac::Config { hidden: vec![16, 16], ..Default::default() };
     let online = algo::Config { explore: 100, batch: 16, ..Default::default() };
     let (environment, medium) = ("dmsd".into(), f64::NEG_INFINITY);
-    Recipe { environment, medium, steps: 1000, eval_every: 250, eval_episodes: 2, online, sac: small, ..Recipe::default() }
+    Recipe {
+        environment,
+        medium,
+        steps: 1000,
+        eval_every: 250,
+        eval_episodes: 2,
+        online,
+        sac: small,
+        ..Recipe::default()
+    }
 }
 
 /// Stops after so many reports.

@@ -1,4 +1,4 @@
-//! Policies from pushed states: the same pushes for all, times that are counted right, and runs that can be interrupted.
+//! Policies from perturbed states: the same pushes for all, times that are counted right, and runs that can be interrupted.
 
 use backcast::core::{Env, Key, Policy, Real, Spec, Step};
 use backcast::data::{Support, SupportConfig};
@@ -64,13 +64,18 @@ impl Policy for Home {
     }
 }
 
-/// A log that stayed within a tenth of zero.
+/// A dataset that stayed within a tenth of zero.
 fn near_zero() -> Support {
     let dataset = Array2::from_shape_fn((201, 1), |(i, _)| (i as Real - 100.0) / 1000.0);
     Support::of(dataset.view(), SupportConfig::default(), Key::new(0)).unwrap()
 }
 
-fn on_the_line(policy: &mut dyn Policy, level: Level, at: &[usize], seed: u64) -> (Perturbed, Vec<(usize, Level, Key)>) {
+fn on_the_line(
+    policy: &mut dyn Policy,
+    level: Level,
+    at: &[usize],
+    seed: u64,
+) -> (Perturbed, Vec<(usize, Level, Key)>) {
     let (calls, support) = (Calls::default(), near_zero());
     let env = || Ok::<_, EnvError>(Box::new(Line { place: 0.0, steps: 0, calls: calls.clone() }) as Box<_>);
     let pushes = Pushes { level, at, support: &support };
@@ -85,7 +90,7 @@ fn steps_are_counted_from_the_push_to_the_support_or_to_the_end_of_the_episode()
     // 0.55 → 0.45, 0.35, 0.25, 0.15, 0.05.
     let (perturbed, _) = on_the_line(&mut Home(1.0), Level::Moderate, &[10], 1);
     assert_eq!(perturbed.waits, [wait(5, true); 4]);
-    // The pushed state is not one that a step led to: four of thirty are outside.
+    // The perturbed state is not one that a step led to: four of thirty are outside.
     assert!((perturbed.outside - 4.0 / 30.0).abs() < 1e-12, "{}", perturbed.outside);
     assert!(perturbed.returns.iter().all(|r| (r + 0.45 + 0.35 + 0.25 + 0.15 + 0.05 * 16.0).abs() < 1e-5));
     // A push that does not leave the support is felt for no step.
@@ -124,7 +129,7 @@ fn every_policy_meets_the_same_pushes_and_another_seed_others() {
     assert!(on_the_line(&mut Home(1.0), Level::None, &[5, 12], 1).1.is_empty());
 }
 
-/// In every kind of world: an evaluation without pushes is the ordinary one, to the bit.
+/// In every kind of environment: an evaluation without pushes is the ordinary one, to the bit.
 #[test]
 fn no_push_is_the_ordinary_evaluation() {
     struct Fixed(Spec);
@@ -183,22 +188,22 @@ fn tiny() -> Experiment {
         episodes = 3
         at = [20, 60]
         support = { rows = 500, quantile = 0.95 }
-        [[arms]]
+        [[methods]]
         name = "BC"
-        [[arms]]
+        [[methods]]
         name = "BC, much at random"
         data = { mix = { random = 0.5, of = "rows" } }
-        [[arms]]
+        [[methods]]
         name = "BCQ"
         algorithm = { name = "bcq", hidden = [8], vae_hidden = [8], act_samples = 2, target_samples = 2 }
-        [[arms]]
+        [[methods]]
         name = "mopo"
         algorithm = { name = "mopo", rollouts = { every = 70, starts = 20, horizon = 2, keep = 2, real = 0.3 }, sac = { hidden = [8] } }
     "#;
     Experiment::parse(text).expect("a sound experiment")
 }
 
-/// The experiment with a log in `folder`, of actions at random.
+/// The experiment with a dataset in `folder`, of actions at random.
 fn with_dataset(folder: &Path) -> Experiment {
     let mut experiment = tiny();
     let (mut env, mut dataset) = (make("dmsd").unwrap(), backcast::data::Dataset::new(6, 2, true));
@@ -284,14 +289,14 @@ fn a_run_ends_with_pushes_and_continues_where_it_was_interrupted_among_them() {
     run::write_metrics(&experiment, &one, &whole).unwrap();
     let text = std::fs::read_to_string(whole.join("summary.json")).unwrap();
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let large = &value["arms"][0]["robustness"][3];
+    let large = &value["methods"][0]["robustness"][3];
     assert_eq!((&large["level"], &large["pushes"], &large["window"]), (&"large".into(), &12.into(), &40.into()));
     assert!(large["out"].as_u64().unwrap() > 6 && large["away_iqm"].as_f64().unwrap() > 1.0, "{large}");
     let metrics = std::fs::read_to_string(whole.join("metrics.csv")).unwrap();
     for line in ["BC,3,200,slight_score,", "mopo,4,200,large_steps_away,"] {
         assert!(metrics.contains(line), "{line} is missing");
     }
-    // Without the table nothing is pushed and nothing is said.
+    // Without the table nothing is perturbed and nothing is said.
     let plain = Experiment { robustness: None, ..experiment };
     let outcome = run::carry_out(&plain, &folder.path().join("plain"), 2, &run::Silent).unwrap();
     assert!(outcome.robustness.is_empty() && Summary::of(&plain, &outcome, "abc").methods[0].robustness.is_empty());

@@ -39,36 +39,36 @@ fn tiny() -> Experiment {
         eval_every = 100
         eval_episodes = 1
         final_episodes = 2
-        [[arms]]
+        [[methods]]
         name = "reverse"
         imagine = "reverse"
-        [[arms]]
+        [[methods]]
         name = "forward"
         imagine = "forward"
-        [[arms]]
+        [[methods]]
         name = "data alone"
-        [[arms]]
+        [[methods]]
         name = "mopo"
         algorithm = { name = "mopo", rollouts = { every = 70, starts = 20, horizon = 2, keep = 2, real = 0.3 }, sac = { hidden = [8] } }
-        [[arms]]
+        [[methods]]
         name = "rambo"
         algorithm = { name = "rambo", lambda = 0.1, model_steps = 3, model_batch = 8, cloning_epochs = 1, rollouts = { every = 70, starts = 20, horizon = 2, keep = 2, real = 0.3 }, sac = { hidden = [8] } }
-        [[arms]]
+        [[methods]]
         name = "sdm-gan"
         algorithm = { name = "sdm_gan", epoch = 30, warm_start = 2, real_epochs = 1, target_samples = 2, act_samples = 2, hidden = [8], rollouts = { every = 70, starts = 20, horizon = 2, keep = 2 } }
-        [[arms]]
+        [[methods]]
         name = "morel"
         algorithm = { name = "morel", rollouts = { every = 70, starts = 20, horizon = 5, keep = 2, real = 0.3 }, sac = { hidden = [8] } }
-        [[arms]]
+        [[methods]]
         name = "osr"
         algorithm = { name = "osr", warm_up = 150, inverse = { encoder_hidden = [8], decoder_hidden = [8], latent = 2 }, cql = { hidden = [8], samples = 2 } }
-        [[arms]]
+        [[methods]]
         name = "sdc"
         algorithm = { name = "sdc", warm_up = 150, calibration = 90, mmd_samples = 2, transition = { hidden = [8] }, cql = { hidden = [8], samples = 2 } }
-        [[arms]]
+        [[methods]]
         name = "scas"
         algorithm = { name = "scas", beta = 0.1, hidden = [8] }
-        [[arms]]
+        [[methods]]
         name = "npg"
         algorithm = { name = "npg", paths = 2, horizon = 5, warm_start = 190, iterations = 3, hidden = [8], value_hidden = [8], random_starts = 0.5 }
     "#;
@@ -166,7 +166,7 @@ fn starts_and_rollout_policies_are_chosen_by_the_file() {
         (experiment.imagination.starts, experiment.imagination.policy) = (starts, policy);
         run::carry_out(&experiment, folder.path(), 2, &run::Silent).unwrap();
         let learner = tensors(folder.path()).into_iter().find(|(name, _)| name.starts_with("learners/reverse"));
-        let learner = learner.expect("a checkpoint of the reverse arm").1;
+        let learner = learner.expect("a checkpoint of the reverse method").1;
         assert!(!seen.contains(&learner), "{starts:?} starts with {policy:?} actions change nothing");
         seen.push(learner);
     }
@@ -203,7 +203,7 @@ fn a_damaged_result_is_named_and_not_taken() {
     let (experiment, folder) = (tiny(), tempfile::tempdir().unwrap());
     run::carry_out(&experiment, folder.path(), 2, &run::Silent).unwrap();
     let result = folder.path().join("learners/reverse-seed-3/result.json");
-    std::fs::write(&result, "{\"arm\": ").unwrap();
+    std::fs::write(&result, "{\"method\": ").unwrap();
     let error = run::carry_out(&experiment, folder.path(), 2, &run::Silent).unwrap_err().to_string();
     assert!(error.contains("result.json") && error.contains("delete it"), "{error}");
 }
@@ -218,7 +218,7 @@ fn the_summary_has_the_promised_form() {
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["experiment"], "tiny");
     assert_eq!(value["commit"], "abc");
-    let method = &value["arms"][0];
+    let method = &value["methods"][0];
     assert_eq!(method["seeds"], serde_json::json!([3, 4]));
     assert_eq!(method["scores"].as_array().unwrap().len(), 2);
     assert!(method["iqm"].is_f64());
@@ -228,7 +228,7 @@ fn the_summary_has_the_promised_form() {
     assert_eq!(method["task"], "maze2d-umaze-sparse-v1");
 }
 
-/// Arms with logs of their own: other qualities, the best episodes alone, and a learner that asks for next actions.
+/// Methods with datasets of their own: other qualities, the best episodes alone, and an algorithm that asks for next actions.
 #[test]
 fn methods_learn_from_datasets_of_their_own() {
     let text = r#"
@@ -247,21 +247,21 @@ fn methods_learn_from_datasets_of_their_own() {
         eval_every = 30
         eval_episodes = 1
         final_episodes = 1
-        [[arms]]
+        [[methods]]
         name = "expert"
-        [[arms]]
+        [[methods]]
         name = "medium"
         data = { quality = "medium" }
-        [[arms]]
+        [[methods]]
         name = "best of medium"
         data = { quality = "medium", best_episodes = 0.1 }
-        [[arms]]
+        [[methods]]
         name = "medium again"
         data = { quality = "medium" }
-        [[arms]]
+        [[methods]]
         name = "next actions"
         algorithm = { name = "rebrac", hidden = [8] }
-        [[arms]]
+        [[methods]]
         name = "best next actions"
         data = { best_episodes = 0.2 }
         algorithm = { name = "rebrac", hidden = [8] }
@@ -270,7 +270,8 @@ fn methods_learn_from_datasets_of_their_own() {
     let outcome = run::carry_out(&experiment, folder.path(), 2, &run::Silent).unwrap();
     assert_eq!(outcome.learners.len(), 6);
     let essences: Vec<_> = tensors(folder.path()).into_iter().filter(|(name, _)| name.contains("checkpoint")).collect();
-    let of = |method: &str| &essences.iter().find(|(name, _)| name.contains(&format!("{method}-seed"))).expect(method).1;
+    let of =
+        |method: &str| &essences.iter().find(|(name, _)| name.contains(&format!("{method}-seed"))).expect(method).1;
     assert_eq!(of("/medium"), of("medium-again"));
     assert_ne!(of("/expert"), of("/medium"));
     assert_ne!(of("best-of-medium"), of("/medium"));

@@ -1,4 +1,4 @@
-//! Runs, judged by a log: interrupted and continued to the same judgements, each taken again only while it is still true.
+//! Runs, judged by a dataset: interrupted and continued to the same judgements, each taken again only while it is still true.
 
 use backcast::run::{self, Observer, Selection, SelectionConfig};
 use backcast::{Error, Experiment};
@@ -24,15 +24,15 @@ fn tiny(updates: u64) -> Experiment {
         eval_every = 20
         eval_episodes = 1
         final_episodes = 1
-        [[arms]]
+        [[methods]]
         name = "BC"
-        [[arms]]
+        [[methods]]
         name = "best"
         data = {{ best_episodes = 0.5 }}
-        [[arms]]
+        [[methods]]
         name = "TD3+BC"
         algorithm = {{ name = "td3_bc", hidden = [8] }}
-        [[arms]]
+        [[methods]]
         name = "BCQ"
         algorithm = {{ name = "bcq", hidden = [8], vae_hidden = [8], act_samples = 3, target_samples = 2 }}
     "#
@@ -160,7 +160,7 @@ fn what_cannot_be_judged_is_named() {
     let experiment = tiny(20);
     std::fs::create_dir_all(&nowhere).unwrap();
     std::fs::write(nowhere.join("config.toml"), experiment.to_toml()).unwrap();
-    assert!(says(std::slice::from_ref(&nowhere), &short()).contains("no learner"));
+    assert!(says(std::slice::from_ref(&nowhere), &short()).contains("no algorithm"));
 
     let maze = folder.path().join("maze");
     std::fs::create_dir_all(&maze).unwrap();

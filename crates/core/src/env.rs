@@ -1,7 +1,7 @@
 use crate::{Key, Real, Spec};
 
 // ANCHOR: step
-/// What one step of a world gives back beside the next observation.
+/// What one step of an environment gives back beside the next observation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
     /// The reward of the step.
@@ -13,7 +13,7 @@ pub struct Step {
 }
 // ANCHOR_END: step
 
-/// A world that can be reset and stepped. The next state is a pure function of the key of the reset and the actions since.
+/// An environment that can be reset and stepped. The next state is a pure function of the key of the reset and the actions since.
 pub trait Env {
     /// Widths and the action box.
     fn spec(&self) -> Spec;
@@ -31,7 +31,7 @@ pub trait Env {
 /// Is *(s, a, s′)* the last transition of an episode? Pure, and always given forward time, whatever the model's direction.
 pub type Termination = fn(s: &[Real], a: &[Real], s2: &[Real]) -> bool;
 
-/// The termination of worlds that never end, such as maze2d.
+/// The termination of environments that never end, such as maze2d.
 pub fn never(_: &[Real], _: &[Real], _: &[Real]) -> bool {
     false
 }

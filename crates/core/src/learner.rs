@@ -19,7 +19,7 @@ pub trait Learner: State + Policy + Send {
 }
 // ANCHOR_END: learner
 
-/// A checked configuration that builds a learner.
+/// A checked configuration that builds an algorithm.
 pub trait Algorithm: Clone + Default + Serialize + DeserializeOwned {
     /// The short name used in experiment files, such as `td3_bc`.
     const NAME: &'static str;
@@ -31,7 +31,7 @@ pub trait Algorithm: Clone + Default + Serialize + DeserializeOwned {
     /// Whether every field makes sense.
     fn check(&self) -> Result<(), ConfigError>;
 
-    /// A learner for `spec`, its parameters drawn by `key`.
+    /// An algorithm for `spec`, its parameters drawn by `key`.
     fn build(&self, spec: Spec, key: Key) -> Result<Self::Learner, ConfigError>;
 }
 

@@ -1,7 +1,7 @@
 //! The nouns of offline RL: `Spec`, `Key`, `Transitions`, `Batch`, and the traits at the seams.
 //!
 //! Everything else in the workspace is written against this crate, and this crate is written against nothing but
-//! [`ndarray`]: a learner takes a [`Batch`] and a [`Key`], a dataset is a [`Source`] of batches, a world is an [`Env`].
+//! [`ndarray`]: an algorithm takes a [`Batch`] and a [`Key`], a dataset is a [`Source`] of batches, an environment is an [`Env`].
 //!
 //! ```
 //! use backcast_core::{Transitions, Key, Source, Spec};
@@ -19,7 +19,6 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod transitions;
 mod env;
 mod key;
 mod learner;
@@ -27,8 +26,8 @@ mod model;
 mod reference_scores;
 mod spec;
 mod state;
+mod transitions;
 
-pub use transitions::{Batch, Column, Transitions, Source};
 pub use env::{Env, Step, Termination, never};
 pub use key::{Draws, Key};
 pub use learner::{Algorithm, ConfigError, Learner, Metrics, Policy};
@@ -36,6 +35,7 @@ pub use model::{Direction, Dynamics, Prediction, Split};
 pub use reference_scores::ReferenceScores;
 pub use spec::Spec;
 pub use state::{Slot, State, StateError, Stored, fingerprint, first_non_finite, restore, snapshot, under};
+pub use transitions::{Batch, Column, Source, Transitions};
 
 /// The number every tensor is made of: `f32`, or `f64` with the feature `f64` (for gradient checks).
 #[cfg(not(feature = "f64"))]

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-/// The ruler of one task: the return worth 0 and the return worth 100.
+/// The reference of one task: the return worth 0 and the return worth 100.
 ///
 /// Normalised scores are affine in the return, *100 (R − min) / (max − min)*, so a **mean** of returns is shifted and
 /// scaled while a **deviation** is only scaled. Pushing a standard deviation through the whole affine map adds the constant
@@ -29,7 +29,10 @@ impl ReferenceScores {
     /// # Panics
     /// Unless both are finite and `min < max`.
     pub fn new(min: f64, max: f64) -> Self {
-        assert!(min.is_finite() && max.is_finite() && min < max, "Score::new: {min} must be below {max}, both finite");
+        assert!(
+            min.is_finite() && max.is_finite() && min < max,
+            "ReferenceScores::new: {min} must be below {max}, both finite"
+        );
         Self { min, max }
     }
 

@@ -3,7 +3,7 @@
 use crate::Real;
 use std::collections::BTreeMap;
 
-/// One named piece of a learner's state, open for reading and writing.
+/// One named piece of an algorithm's state, open for reading and writing.
 #[derive(Debug)]
 pub enum Slot<'a> {
     /// A tensor: its shape and its values in row-major order.
@@ -14,7 +14,7 @@ pub enum Slot<'a> {
 
 /// Something whose whole state can be visited by name.
 ///
-/// A learner names every tensor and counter exactly once, always in the same order.
+/// An algorithm names every tensor and counter exactly once, always in the same order.
 pub trait State {
     /// Calls `f` with every piece of the state.
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>));

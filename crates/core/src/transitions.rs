@@ -34,7 +34,7 @@ pub struct Batch<'a> {
     pub terminal: ArrayView2<'a, Real>,
     /// *a′*, the action recorded at *s′*, `[rows, act]`, where it was asked for. Zeros where *d* is 1.
     pub next_act: Option<ArrayView2<'a, Real>>,
-    /// The rows before this one come from the log, the others from imagination.
+    /// The rows before this one come from the dataset, the others from imagination.
     pub real: usize,
 }
 // ANCHOR_END: batch
@@ -85,13 +85,13 @@ impl Transitions {
         Self { spec, obs, act, reward, next_obs, terminal, next_act: None, imagined: None }
     }
 
-    /// The same columns and, if `keep`, a sixth: *a′*, the action recorded at *s′*, which the few learners that hold their
-    /// targets to the log ask for. Rows then come by [`push_followed`](Transitions::push_followed) or from columns that have it too.
+    /// The same columns and, if `keep`, a sixth: *a′*, the action recorded at *s′*, which the few algorithms that hold their
+    /// targets to the dataset ask for. Rows then come by [`push_followed`](Transitions::push_followed) or from columns that have it too.
     ///
     /// # Panics
     /// If there are rows already.
     pub fn with_next_actions(mut self, keep: bool) -> Self {
-        assert!(self.is_empty(), "Columns::with_next_actions: {} rows are here already", self.len());
+        assert!(self.is_empty(), "Transitions::with_next_actions: {} rows are here already", self.len());
         self.next_act = keep.then(Vec::new);
         self
     }
@@ -149,7 +149,7 @@ impl Transitions {
         self.imagined = self.imagined.filter(|&from| from < rows);
     }
 
-    /// Says that the rows pushed from now on are imagined: a [`Batch`] tells its learner how many of its rows are
+    /// Says that the rows pushed from now on are imagined: a [`Batch`] tells its algorithm how many of its rows are
     /// [`real`](Batch::real). Forgotten when the rows are.
     ///
     /// ```
@@ -173,12 +173,12 @@ impl Transitions {
         let s = self.spec;
         assert!(
             obs.len() == s.obs && act.len() == s.act && next_obs.len() == s.obs,
-            "Columns::push: widths {}, {}, {} do not fit {s:?}",
+            "Transitions::push: widths {}, {}, {} do not fit {s:?}",
             obs.len(),
             act.len(),
             next_obs.len()
         );
-        assert!(self.next_act.is_none(), "Columns::push: a row without a next action, where every row has one");
+        assert!(self.next_act.is_none(), "Transitions::push: a row without a next action, where every row has one");
         self.obs.extend_from_slice(obs);
         self.act.extend_from_slice(act);
         self.reward.push(reward);
@@ -202,10 +202,10 @@ impl Transitions {
         assert_eq!(
             next_act.len(),
             self.spec.act,
-            "Columns::push_followed: a next action that does not fit {:?}",
+            "Transitions::push_followed: a next action that does not fit {:?}",
             self.spec
         );
-        let mut next = self.next_act.take().expect("Columns::push_followed: these columns keep no next actions");
+        let mut next = self.next_act.take().expect("Transitions::push_followed: these columns keep no next actions");
         self.push(obs, act, reward, next_obs, terminal);
         next.extend_from_slice(next_act);
         self.next_act = Some(next);

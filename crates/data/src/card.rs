@@ -1,20 +1,20 @@
-//! A dataset card: one page of markdown that says what a log is, for whoever is about to learn from it or to publish it.
+//! A dataset card: one page of markdown that says what a dataset is, for whoever is about to learn from it or to publish it.
 
 use crate::check::{Severity, Summary, findings};
-use crate::{End, Dataset};
+use crate::{Dataset, End};
 use backcast_core::Real;
 use std::fmt::Write;
 
 /// Columns of a histogram: coverage is the share of them that are not empty.
 const BINS: usize = 32;
 
-/// The card of `log`, under the heading `name`.
+/// The card of `dataset`, under the heading `name`.
 ///
-/// It says what the log holds, how long and how good its episodes are, how its values lie in every column, what is wrong
+/// It says what the dataset holds, how long and how good its episodes are, how its values lie in every column, what is wrong
 /// with it, and its [fingerprint](Dataset::fingerprint).
 ///
 /// # Panics
-/// If the log is empty.
+/// If the dataset is empty.
 pub fn card(name: &str, dataset: &Dataset) -> String {
     let summary = Summary::of(dataset);
     let episodes = dataset.episodes();
@@ -30,7 +30,7 @@ pub fn card(name: &str, dataset: &Dataset) -> String {
     let ends = |end: End| episodes.iter().filter(|e| e.end == end).count();
     let unfinished = if ends(End::Unfinished) > 0 { ", the last unfinished" } else { "" };
     put(format!(
-        "| episodes | {}: {} ended, {} were cut{unfinished} |",
+        "| episodes | {}: {} ended, {} were truncated{unfinished} |",
         episodes.len(),
         ends(End::Terminal),
         ends(End::Truncated)
@@ -163,7 +163,7 @@ mod tests {
         for line in [
             "# counter",
             "| rows | 64 |",
-            "| episodes | 2: 1 ended, 1 were cut |",
+            "| episodes | 2: 1 ended, 1 were truncated |",
             "| author | A   B C |",
             "| return | 32 | 32 | 32 | 32 | 32 | 32 | 32 | 32 |",
             "| observation 0 | 0 | 3.150 | 31.50 | 59.85 | 63 | 100 % |",

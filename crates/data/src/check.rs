@@ -1,10 +1,10 @@
 //! What is in a file, and what is wrong with it.
 //!
-//! [`show`] describes a file of any [`Format`]: its arrays and, where they make a log, its episodes. [`check()`] adds
+//! [`show`] describes a file of any [`Format`]: its arrays and, where they make a dataset, its episodes. [`check()`] adds
 //! judgement: a list of [`Finding`]s. Both serialise for machines and print for people.
 
 use crate::arrays::Entry;
-use crate::{Truncations, DataError, End, Format, Dataset, ReadOptions, Unread};
+use crate::{DataError, Dataset, End, Format, ReadOptions, Truncations, Unread};
 use backcast_core::Real;
 use serde::Serialize;
 use std::fmt;
@@ -67,7 +67,7 @@ pub struct NonFinite {
     pub column: usize,
 }
 
-/// The numbers that describe a log.
+/// The numbers that describe a dataset.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
     /// Rows.
@@ -98,7 +98,7 @@ pub struct Summary {
     pub truncated: usize,
     /// Rows marked as both.
     pub both: usize,
-    /// Whether the log stops inside an episode.
+    /// Whether the dataset stops inside an episode.
     pub unfinished: bool,
     /// Cut rows whose stored next observation is the next episode's first state.
     pub leaking_truncated: usize,
@@ -110,7 +110,7 @@ pub struct Summary {
     pub first_disagreement: Option<usize>,
     /// The largest difference in one of those rows.
     pub worst_disagreement: f64,
-    /// Rows that repeat the observation before a cut.
+    /// Rows that repeat the observation before a truncation.
     pub stale: usize,
     /// Rows that are bit for bit an earlier row.
     pub duplicates: usize,
@@ -124,9 +124,9 @@ impl Summary {
     /// The numbers that describe `log`.
     ///
     /// # Panics
-    /// If the log is empty.
+    /// If the dataset is empty.
     pub fn of(dataset: &Dataset) -> Self {
-        assert!(!dataset.is_empty(), "Summary::of: an empty log");
+        assert!(!dataset.is_empty(), "Summary::of: an empty dataset");
         let rows = dataset.len();
         let [obs, act] = dataset.widths();
         let episodes = dataset.episodes();
@@ -211,11 +211,11 @@ pub struct Show {
     pub bytes: u64,
     /// Every array in it; of a Minari dataset, those of the first episode.
     pub datasets: Vec<Listing>,
-    /// Its rows, where they make a log.
+    /// Its rows, where they make a dataset.
     pub summary: Option<Summary>,
     /// Why there is no summary.
     pub unreadable: Option<String>,
-    /// What it holds and its log does not.
+    /// What it holds and its dataset does not.
     pub unread: Vec<Unread>,
 }
 
@@ -262,7 +262,7 @@ pub struct Check {
     pub file: PathBuf,
     /// What it is.
     pub format: Format,
-    /// The [fingerprint](Dataset::fingerprint) of the log, as 16 hexadecimal digits: the same for every file of one log.
+    /// The [fingerprint](Dataset::fingerprint) of the dataset, as 16 hexadecimal digits: the same for every file of one dataset.
     pub fingerprint: Option<String>,
     /// Its rows, where they could be read.
     pub summary: Option<Summary>,
@@ -280,7 +280,7 @@ impl Check {
 /// Describes a file.
 ///
 /// # Errors
-/// If it cannot be opened, or is nothing that is known. Arrays that cannot be read, or that make no log, are part of the
+/// If it cannot be opened, or is nothing that is known. Arrays that cannot be read, or that make no dataset, are part of the
 /// answer.
 pub fn show(path: &Path) -> Result<Show, DataError> {
     let format = Format::detect(path)?;
@@ -356,7 +356,7 @@ pub fn read_checked(path: &Path, options: &ReadOptions) -> Result<(Dataset, Vec<
     Ok((dataset, findings))
 }
 
-/// Whether a file of this format can mark cuts, and this one does.
+/// Whether a file of this format can mark truncations, and this one does.
 fn marks_truncations(path: &Path, format: Format) -> Result<bool, DataError> {
     Ok(match format {
         Format::D4rl | Format::Npz | Format::Columns => crate::format::open(path, format)?.has("timeouts"),
@@ -368,7 +368,7 @@ fn marks_truncations(path: &Path, format: Format) -> Result<bool, DataError> {
     })
 }
 
-/// What there is to say of a log, the worst first; `marked` is whether its file could mark cuts at all.
+/// What there is to say of a dataset, the worst first; `marked` is whether its file could mark truncations at all.
 pub(crate) fn findings(dataset: &Dataset, marked: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     judge(&Summary::of(dataset), marked, &mut findings);
@@ -377,7 +377,7 @@ pub(crate) fn findings(dataset: &Dataset, marked: bool) -> Vec<Finding> {
         name: "unread",
         dataset: Some(unread.name.clone()),
         row: None,
-        message: format!("{:?} is in the file and in no field of the log: {}", unread.shape, unread.why),
+        message: format!("{:?} is in the file and in no field of the dataset: {}", unread.shape, unread.why),
     }));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
@@ -419,7 +419,7 @@ fn judge(s: &Summary, marked: bool, findings: &mut Vec<Finding>) {
         next,
         None,
         format!(
-            "{} of {} cut rows store the next episode's first state; such rows are dropped when transitions are made",
+            "{} of {} truncated rows store the next episode's first state; such rows are dropped when transitions are made",
             s.leaking_truncated, s.truncated
         ),
     );
@@ -442,7 +442,7 @@ fn judge(s: &Summary, marked: bool, findings: &mut Vec<Finding>) {
         Some("observations"),
         None,
         format!(
-            "{} rows after a cut repeat the observation before it: their transitions span two steps (option `drop_stale`)",
+            "{} rows after a truncation repeat the observation before it: their transitions span two steps (option `drop_stale`)",
             s.stale
         ),
     );
@@ -472,7 +472,7 @@ fn judge(s: &Summary, marked: bool, findings: &mut Vec<Finding>) {
         "no_timeouts",
         Some("timeouts"),
         None,
-        "the dataset is missing: episodes end at terminal rows alone unless they are cut at a horizon".into(),
+        "the dataset is missing: episodes end at terminal rows alone unless they are truncated at a horizon".into(),
     );
     find(
         s.episodes == 1 && s.rows > 1 && s.unfinished,
@@ -513,7 +513,7 @@ fn judge(s: &Summary, marked: bool, findings: &mut Vec<Finding>) {
         "no_next_observations",
         next,
         None,
-        "not stored: the next row's observation serves inside episodes, and cut rows make no transition".into(),
+        "not stored: the next row's observation serves inside episodes, and truncated rows make no transition".into(),
     );
 }
 
@@ -531,7 +531,7 @@ impl fmt::Display for Show {
         }
         match (&self.summary, &self.unreadable) {
             (Some(summary), _) => summary.fmt(f),
-            (_, Some(why)) => writeln!(f, "  no log: {why}"),
+            (_, Some(why)) => writeln!(f, "  no dataset: {why}"),
             _ => Ok(()),
         }?;
         self.unread.iter().try_for_each(|unread| writeln!(f, "  not read  {unread}"))
@@ -548,7 +548,11 @@ impl fmt::Display for Summary {
         )?;
         let unfinished = if self.unfinished { ", the last unfinished" } else { "" };
         let (terminals, truncated) = (self.terminals, self.truncated);
-        writeln!(f, "  episodes  {} ({terminals} terminal rows, {truncated} cut rows){unfinished}", self.episodes)?;
+        writeln!(
+            f,
+            "  episodes  {} ({terminals} terminal rows, {truncated} truncated rows){unfinished}",
+            self.episodes
+        )?;
         writeln!(f, "  lengths   {}", self.lengths)?;
         writeln!(f, "  returns   {}", self.returns)?;
         writeln!(f, "  rewards   {}", self.rewards)?;

@@ -6,12 +6,12 @@
 //! | `actions` | `[N, act]` | *a* |
 //! | `rewards` | `[N]` or `[N, 1]` | *r* |
 //! | `terminals` | `[N]` or `[N, 1]`, booleans or 0 and 1 | the environment ended after this row |
-//! | `timeouts` | the same, optional | the recording was cut after this row |
+//! | `timeouts` | the same, optional | the recording was truncated after this row |
 //! | `next_observations` | `[N, obs]`, optional | *s′* |
 //! | `infos/<name>` | `[N, …]`, optional | what the recorder saw beside |
 //! | `metadata/notes` | bytes of UTF-8, optional | ours: a JSON object of text by name ([`Dataset::notes`]) |
 //!
-//! Any other array with a row of numbers for each of the log's is an info too, by its own name. Everything else, the rest of
+//! Any other array with a row of numbers for each of the dataset's is an info too, by its own name. Everything else, the rest of
 //! `metadata` included, is [noted](Dataset::unread) and not read. D4RL keeps these names in an HDF5 file ([`read`],
 //! [`write()`]); the same names in an npz archive or in a column file are read and written by the same two functions,
 //! [`read_from`] and [`write_to`].
@@ -21,8 +21,8 @@
 //! - **v0** has no `next_observations`, and its earliest files no `timeouts`: ask for
 //!   [`Truncations::Horizon`](crate::Truncations::Horizon), or every run until the next terminal is one episode.
 //! - **v1** brings `timeouts` and `infos`; **v2**, for the locomotion tasks, `next_observations`.
-//! - **antmaze** (v0 above all) has cuts that do not stand where the ant was put back to its start, and terminals in the
-//!   middle of runs. [`Truncations::Jumps`](crate::Truncations::Jumps) finds the cuts again, as ROMI does.
+//! - **antmaze** (v0 above all) has truncations that do not stand where the ant was put back to its start, and terminals in the
+//!   middle of runs. [`Truncations::Jumps`](crate::Truncations::Jumps) finds the truncations again, as ROMI does.
 //! - **adroit** demonstrations hold actions beyond ±1, which D4RL's environments clip:
 //!   [`ReadOptions::clip_actions`](crate::ReadOptions::clip_actions), or
 //!   [`Options::clip_actions`](crate::Options::clip_actions) when transitions are made.
@@ -32,7 +32,7 @@ use crate::format::{Format, notes_from, notes_text};
 use crate::{DataError, Dataset, h5, unread};
 use std::path::Path;
 
-/// Where the notes of a log are kept.
+/// Where the notes of a dataset are kept.
 const NOTES: &str = "metadata/notes";
 
 /// The arrays that are read one by one.
@@ -81,7 +81,8 @@ pub(crate) fn read_among(file: &dyn ReadArrays, others: &[&str]) -> Result<Datas
     let next_obs = if next { Some(file.reals("next_observations")?) } else { None };
     let terminals = file.flags("terminals")?;
     let truncated = if timeouts { file.flags("timeouts")? } else { vec![false; rows] };
-    let mut dataset = Dataset::from_parts([obs, act], columns, next_obs, [terminals, truncated]).from_origin(file.path());
+    let mut dataset =
+        Dataset::from_parts([obs, act], columns, next_obs, [terminals, truncated]).from_origin(file.path());
     unread::take_in(file, &mut dataset, &[&KNOWN[..], others].concat())?;
     if file.has(NOTES) {
         dataset.set_notes(notes_from(file.path(), NOTES, &file.text(NOTES)?)?);
@@ -94,12 +95,12 @@ pub(crate) fn read_among(file: &dyn ReadArrays, others: &[&str]) -> Result<Datas
 /// The file appears whole or not at all: it is written beside its destination, brought to disk, and renamed.
 ///
 /// # Errors
-/// If the log is empty or the system refuses; whatever stood at `path` is then still there.
+/// If the dataset is empty or the system refuses; whatever stood at `path` is then still there.
 pub fn write(path: &Path, dataset: &Dataset) -> Result<(), DataError> {
     crate::write(path, Format::D4rl, dataset, &crate::WriteOptions::default())
 }
 
-/// Writes the arrays of `log` into any container.
+/// Writes the arrays of `dataset` into any container.
 pub fn write_to(file: &mut dyn WriteArrays, dataset: &Dataset) -> Result<(), DataError> {
     let rows = dataset.len();
     for (name, width, values) in dataset.floats() {

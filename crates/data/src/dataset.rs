@@ -1,5 +1,5 @@
 use crate::{DataError, EpisodicTransitions, Unread};
-use backcast_core::{Transitions, Real, Spec};
+use backcast_core::{Real, Spec, Transitions};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Rows exactly as they were recorded: nothing dropped, nothing shifted.
 ///
 /// Row *t* is *(s, a, r)* and two flags. `terminal` says that the environment ended after this row; `truncated` that the
-/// recording was cut after it, by a horizon or (maze2d) by a change of the recorder's goal. The state reached by the last
+/// recording was truncated after it, by a horizon or (maze2d) by a change of the recorder's goal. The state reached by the last
 /// action of an episode is known only where `next_obs` was stored. [`Dataset::transitions`] turns rows into transitions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
@@ -46,7 +46,7 @@ pub struct Row<'a> {
     pub reward: Real,
     /// The environment ended here.
     pub terminal: bool,
-    /// The recording was cut here.
+    /// The recording was truncated here.
     pub truncated: bool,
     /// *s′*, `[obs]`, where it was stored.
     pub next_obs: Option<&'a [Real]>,
@@ -60,14 +60,14 @@ pub enum End {
     Terminal,
     /// It was cut off.
     Truncated,
-    /// The log stops in the middle of it.
+    /// The dataset stops in the middle of it.
     Unfinished,
 }
 
 /// A run of consecutive rows that belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Episode {
-    /// Its first row in the log.
+    /// Its first row in the dataset.
     pub first: usize,
     /// How many rows it has.
     pub rows: usize,
@@ -88,11 +88,11 @@ impl Episode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TerminalRows {
-    /// Kept, for learning values and policies: the bootstrap is masked there, so *s′* may be anything. Where the log does
+    /// Kept, for learning values and policies: the bootstrap is masked there, so *s′* may be anything. Where the dataset does
     /// not know *s′*, the row's own *s* stands in.
     #[default]
     Keep,
-    /// Kept where the log stores a true *s′*, dropped otherwise: for learning models of the dynamics.
+    /// Kept where the dataset stores a true *s′*, dropped otherwise: for learning models of the dynamics.
     KeepKnown,
     /// Dropped, for learning models as ROMI does outside antmaze (arXiv:2110.00188, the authors' code).
     Drop,
@@ -108,9 +108,9 @@ pub struct Options {
     pub act_limit: Real,
     /// Whether actions beyond the limit are pulled back to it, as D4RL does with the Adroit demonstrations; no by default.
     pub clip_actions: bool,
-    /// Whether to drop a row whose observation repeats the row before it across a cut; no by default, as in the literature.
+    /// Whether to drop a row whose observation repeats the row before it across a truncation; no by default, as in the literature.
     ///
-    /// D4RL's maze2d recorder does not look again after it switches goals: the row after every cut repeats the old
+    /// D4RL's maze2d recorder does not look again after it switches goals: the row after every truncation repeats the old
     /// observation while the simulator moves on, so that row's transition spans two steps of physics.
     pub drop_stale: bool,
     /// Whether each transition keeps *a′*, the action recorded at its next state, which ReBRAC asks for; no by default. Rows
@@ -136,22 +136,22 @@ impl Default for Options {
 /// What [`Dataset::transitions`] did with every row: `rows` is the sum of `kept` and of all that was dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildReport {
-    /// Rows in the log.
+    /// Rows in the dataset.
     pub rows: usize,
     /// Transitions made.
     pub kept: usize,
-    /// Episodes in the log.
+    /// Episodes in the dataset.
     pub episodes: usize,
-    /// Dropped: cut rows with no stored next observation.
+    /// Dropped: truncated rows with no stored next observation.
     pub dropped_truncated: usize,
-    /// Dropped: cut rows whose stored next observation is another episode's first state, and the last row of a log where
+    /// Dropped: truncated rows whose stored next observation is another episode's first state, and the last row of a dataset where
     /// that is the rule, since nothing follows it to compare with.
     pub dropped_leaks: usize,
     /// Dropped: terminal rows, because [`Options::terminals`] says so.
     pub dropped_terminals: usize,
     /// Dropped: a last row that nothing follows.
     pub dropped_last: usize,
-    /// Dropped: repeated observations after a cut, if [`Options::drop_stale`].
+    /// Dropped: repeated observations after a truncation, if [`Options::drop_stale`].
     pub dropped_stale: usize,
     /// Dropped: rows after which no action was recorded, if [`Options::next_actions`].
     pub dropped_actionless: usize,
@@ -161,7 +161,7 @@ pub struct BuildReport {
     pub disagreements: usize,
     /// Rows with an action value beyond the limit.
     pub beyond_limit: usize,
-    /// Rows after a cut that repeat the observation before it, dropped or not.
+    /// Rows after a truncation that repeat the observation before it, dropped or not.
     pub stale: usize,
 }
 
@@ -183,7 +183,7 @@ impl Dataset {
         }
     }
 
-    /// The same log, said to come from `origin` in messages.
+    /// The same dataset, said to come from `origin` in messages.
     pub fn from_origin(self, origin: impl Into<PathBuf>) -> Self {
         Self { origin: origin.into(), ..self }
     }
@@ -196,7 +196,7 @@ impl Dataset {
         let [obs, act] = self.widths;
         assert!(
             row.obs.len() == obs && row.act.len() == act && row.next_obs.is_none_or(|next| next.len() == obs),
-            "Log::push: widths {}, {} and {:?} do not fit [{obs}, {act}]",
+            "Dataset::push: widths {}, {} and {:?} do not fit [{obs}, {act}]",
             row.obs.len(),
             row.act.len(),
             row.next_obs.map(<[Real]>::len)
@@ -204,7 +204,7 @@ impl Dataset {
         assert_eq!(
             row.next_obs.is_some(),
             self.next_obs.is_some(),
-            "Log::push: a next observation belongs to every row or to none"
+            "Dataset::push: a next observation belongs to every row or to none"
         );
         self.obs.extend_from_slice(row.obs);
         self.act.extend_from_slice(row.act);
@@ -221,7 +221,12 @@ impl Dataset {
     /// # Panics
     /// If there are not `width` values for every row.
     pub fn push_info(&mut self, name: impl Into<String>, width: usize, values: Vec<Real>) {
-        assert_eq!(values.len(), width * self.len(), "Log::push_info: {width} numbers for each of {} rows", self.len());
+        assert_eq!(
+            values.len(),
+            width * self.len(),
+            "Dataset::push_info: {width} numbers for each of {} rows",
+            self.len()
+        );
         let info = Info { name: name.into(), width, values };
         let at = self.infos.partition_point(|other| other.name <= info.name);
         self.infos.insert(at, info);
@@ -257,7 +262,7 @@ impl Dataset {
         &self.infos
     }
 
-    /// Text by name about the log as a whole: `dataset_id`, `env_spec`, `author` …
+    /// Text by name about the dataset as a whole: `dataset_id`, `env_spec`, `author` …
     ///
     /// Every layout here keeps notes except NeoRL's. Those of a Minari dataset are the entries of its `metadata.json`: text
     /// as it stands, anything else as JSON.
@@ -341,7 +346,7 @@ impl Dataset {
         inside && self.next_at(t).is_some_and(|next| next != self.obs_at(t + 1))
     }
 
-    /// Whether row `t` repeats, across a cut, the observation of the row before.
+    /// Whether row `t` repeats, across a truncation, the observation of the row before.
     pub(crate) fn is_stale(&self, t: usize) -> bool {
         t > 0 && self.truncated[t - 1] && !self.terminal[t - 1] && self.obs_at(t) == self.obs_at(t - 1)
     }
@@ -375,7 +380,7 @@ impl Dataset {
     /// | terminal | [`Options::terminals`] | [`Options::terminals`] |
     /// | last, neither cut nor terminal | the stored one | dropped |
     ///
-    /// A cut is never stored as a terminal. Where a row is both, the environment ended. For maze2d, where a cut is only a
+    /// A truncation is never stored as a terminal. Where a row is both, the environment ended. For maze2d, where a truncation is only a
     /// change of goal, the rule costs about one row in eighty and gives up no truth.
     ///
     /// # Errors
@@ -445,7 +450,7 @@ impl Dataset {
             return None;
         }
         let last = t + 1 == self.len();
-        // What cannot be compared, because nothing follows it, is believed exactly if the rest of the log is.
+        // What cannot be compared, because nothing follows it, is believed exactly if the rest of the dataset is.
         let leaks = self.leaks(t).unwrap_or(self.stops(t) && leaky);
         let stored = self.next_at(t).filter(|_| !leaks);
         if self.terminal[t] {
@@ -472,7 +477,7 @@ impl Dataset {
     }
     // ANCHOR_END: successor
 
-    /// A log from whole columns that were checked to agree in rows.
+    /// A dataset from whole columns that were checked to agree in rows.
     pub(crate) fn from_parts(
         widths: [usize; 2],
         [obs, act, reward]: [Vec<Real>; 3],

@@ -1,5 +1,5 @@
 use crate::{End, Episode, Priorities};
-use backcast_core::{Transitions, ConfigError, Key, Real, Source, Spec};
+use backcast_core::{ConfigError, Key, Real, Source, Spec, Transitions};
 use ndarray::ArrayView2;
 
 /// Transitions with what is known of the trajectories they came from. Made by [`Dataset::transitions`](crate::Dataset::transitions).
@@ -27,7 +27,7 @@ impl EpisodicTransitions {
         Self { columns, episode, weight, episodes, starts, initial }
     }
 
-    /// The transitions, in the order of the log.
+    /// The transitions, in the order of the dataset.
     pub fn transitions(&self) -> &Transitions {
         &self.columns
     }
@@ -52,7 +52,7 @@ impl EpisodicTransitions {
         &self.weight
     }
 
-    /// The episodes of the log, dropped rows included in their lengths and returns.
+    /// The episodes of the dataset, dropped rows included in their lengths and returns.
     pub fn episodes(&self) -> &[Episode] {
         &self.episodes
     }
@@ -77,10 +77,10 @@ impl EpisodicTransitions {
     }
 
     /// The transitions of the best episodes: the share `fraction` of them with the highest undiscounted returns, rounded down
-    /// but at least one, in the order of the log. What "10 % BC" clones.
+    /// but at least one, in the order of the dataset. What "10 % BC" clones.
     ///
-    /// Episodes are the log's own, split where the environment ended **or** the recording was cut, and their returns count
-    /// every recorded row. One that the log stops in the middle of is no candidate (its return is not known) unless there is
+    /// Episodes are the dataset's own, split where the environment ended **or** the recording was truncated, and their returns count
+    /// every recorded row. One that the dataset stops in the middle of is no candidate (its return is not known) unless there is
     /// nothing else. Of equal returns the earlier goes first.
     ///
     /// # Errors

@@ -121,7 +121,7 @@ pub enum DataError {
     /// A value that cannot stand where it stands.
     #[error("{}: `{dataset}`, row {row}, column {column}: {value} is not {expected}", file.display())]
     Value {
-        /// The file, or where the log came from.
+        /// The file, or where the dataset came from.
         file: PathBuf,
         /// The dataset.
         dataset: String,
@@ -134,7 +134,7 @@ pub enum DataError {
         /// What it should be.
         expected: &'static str,
     },
-    /// A layout has no place for something that the log holds.
+    /// A layout has no place for something that the dataset holds.
     #[error("{}: the {format} layout cannot hold `{field}`: {why}", file.display())]
     Unheld {
         /// The file that was to be written.
@@ -146,7 +146,7 @@ pub enum DataError {
         /// Why, and what to do.
         why: String,
     },
-    /// A log is not written, because its own file holds what it does not.
+    /// A dataset is not written, because its own file holds what it does not.
     #[error("{}: not written, for {} holds what was not read: {}", file.display(), origin.display(), listed(arrays))]
     LeftBehind {
         /// The file that was to be written.
@@ -175,7 +175,7 @@ pub enum DataError {
     /// There is nothing to learn from.
     #[error("{}: {why}", file.display())]
     Empty {
-        /// The file, or where the log came from.
+        /// The file, or where the dataset came from.
         file: PathBuf,
         /// What is missing.
         why: &'static str,
@@ -232,7 +232,7 @@ impl DataError {
         self
     }
 
-    /// The file the error is about; empty for a log that was never in a file.
+    /// The file the error is about; empty for a dataset that was never in a file.
     pub fn file(&self) -> &Path {
         match self {
             Self::Io { file, .. }

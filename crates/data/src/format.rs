@@ -2,7 +2,7 @@
 
 use crate::arrays::ReadArrays;
 use crate::truncations::JUMP;
-use crate::{Truncations, DataError, Dataset, atomic, d4rl, h5, minari, neorl, npz, store, trajectories};
+use crate::{DataError, Dataset, Truncations, atomic, d4rl, h5, minari, neorl, npz, store, trajectories};
 use backcast_core::Real;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-/// A way of keeping a log on disk.
+/// A way of keeping a dataset on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -121,29 +121,29 @@ impl FromStr for Format {
     }
 }
 
-/// How a log is read.
+/// How a dataset is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ReadOptions {
     /// What the path holds; found out from its content by default.
     pub format: Option<Format>,
-    /// Where the log was cut; where the file says by default.
+    /// Where the dataset was truncated; where the file says by default.
     pub truncations: Truncations,
     /// Pulls action values back into `[−limit, limit]`, as D4RL does with the Adroit demonstrations; no by default.
     pub clip_actions: Option<Real>,
 }
 
-/// How a log is written.
+/// How a dataset is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
     /// Fields to leave out: `infos`, `infos/<name>`, `notes`, `next_observations`, or something that was not read
     /// ([`Dataset::unread`]), by its name, by a folder it lies in, or `unread` for all.
     pub without: Vec<String>,
-    /// Minari only: where a log stores no next observations, let the last observation of each episode stand in for the one
+    /// Minari only: where a dataset stores no next observations, let the last observation of each episode stand in for the one
     /// after it, instead of refusing. The dataset says so of itself, and is read back here without next observations.
     pub repeat_final: bool,
 }
 
-/// Reads a log, whatever it is kept in.
+/// Reads a dataset, whatever it is kept in.
 ///
 /// ```no_run
 /// use backcast_data::{Truncations, ReadOptions, read};
@@ -214,15 +214,15 @@ pub(crate) fn read_arrays(file: &dyn ReadArrays, format: Format) -> Result<Datas
     }
 }
 
-/// Writes a log: the file or folder appears whole or not at all, and reads back to the same bits.
+/// Writes a dataset: the file or folder appears whole or not at all, and reads back to the same bits.
 ///
 /// # Errors
-/// [`DataError::Unheld`] if the format has no place for something in the log, naming it; [`DataError::Empty`] for a log
+/// [`DataError::Unheld`] if the format has no place for something in the dataset, naming it; [`DataError::Empty`] for a dataset
 /// without rows; [`DataError::LeftBehind`] if its file holds what was not read, until it is left out; and whatever the system
 /// refuses. What stood at `path` is then still there.
 pub fn write(path: &Path, format: Format, dataset: &Dataset, options: &WriteOptions) -> Result<(), DataError> {
     if dataset.is_empty() {
-        return Err(DataError::Empty { file: path.into(), why: "an empty log is not written" });
+        return Err(DataError::Empty { file: path.into(), why: "an empty dataset is not written" });
     }
     let lighter = (!options.without.is_empty()).then(|| dataset.without(&options.without));
     let dataset = lighter.as_ref().unwrap_or(dataset);

@@ -1,4 +1,4 @@
-//! Logs of several agents who act at once, each with one of a few actions, for a reward they share.
+//! Datasets of several agents who act at once, each with one of a few actions, for a reward they share.
 //!
 //! | array | shape | |
 //! |---|---|---|
@@ -6,11 +6,11 @@
 //! | `actions` | `[N, agents]`, integers from 0 | what each does |
 //! | `rewards` | `[N]` or `[N, 1]` | *r*, of all of them |
 //! | `terminals` | `[N]` or `[N, 1]`, booleans or 0 and 1 | the environment ended after this row |
-//! | `timeouts` | the same, optional | the recording was cut after this row |
+//! | `timeouts` | the same, optional | the recording was truncated after this row |
 //! | `next_observations` | `[N, agents, obs]`, optional | what each sees next |
 //! | `state`, `next_state` | `[N, state]`, optional, both or neither | all there is to see |
 //!
-//! Anything else is passed over. A cut is never a terminal. Where a file does not hold what comes next, it is taken from the row after,
+//! Anything else is passed over. A truncation is never a terminal. Where a file does not hold what comes next, it is taken from the row after,
 //! and the last row of an episode makes no transition.
 
 use crate::arrays::ReadArrays;
@@ -20,7 +20,7 @@ use ndarray::{Array1, Array2, Array3, Axis};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// A joint log in memory, row after row.
+/// A joint dataset in memory, row after row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JointDataset {
     /// Where it came from.
@@ -35,7 +35,7 @@ pub struct JointDataset {
     pub reward: Array1<Real>,
     /// Whether the environment ended after a row.
     pub terminal: Vec<bool>,
-    /// Whether the recording was cut after a row.
+    /// Whether the recording was truncated after a row.
     pub truncated: Vec<bool>,
     /// What each sees next, as [`obs`](Self::obs), where it is recorded.
     pub next_obs: Option<Array3<Real>>,
@@ -128,7 +128,7 @@ impl JointDataset {
         self.reward.len()
     }
 
-    /// Whether there is no row; never so for a log that was read.
+    /// Whether there is no row; never so for a dataset that was read.
     pub fn is_empty(&self) -> bool {
         self.reward.is_empty()
     }
@@ -199,7 +199,7 @@ impl JointDataset {
 /// Joint transitions, owned.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JointTransitions {
-    /// The rows of the log they are.
+    /// The rows of the dataset they are.
     pub rows: Vec<usize>,
     /// What each sees, `[rows, agents, obs]`.
     pub obs: Array3<Real>,

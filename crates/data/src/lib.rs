@@ -1,6 +1,6 @@
-//! Datasets in memory and on disk: D4RL, Minari, npz, rings, mixtures, normalisers, checks.
+//! Datasets in memory and on disk: D4RL, Minari, npz, replay buffers, mixtures, normalisers, checks.
 //!
-//! Offline reinforcement learning learns from a log of somebody else's behaviour. Between that log and a minibatch lie a
+//! Offline reinforcement learning learns from a dataset of somebody else's behaviour. Between that dataset and a minibatch lie a
 //! handful of decisions that are easy to get silently wrong: which state follows which, where an episode ends, whether it
 //! ended or was merely cut off, which rows belong to a good trajectory. This crate makes each of them once, in the open,
 //! and counts what it did.
@@ -9,7 +9,7 @@
 //! use backcast_core::{Transitions, Key, Source};
 //! use backcast_data::{Format, Dataset, Mixture, Options, ReadOptions, ReplayBuffer, Row, WriteOptions, read, write};
 //!
-//! // A log of two short episodes: the first was cut off, the second truly ended.
+//! // A dataset of two short episodes: the first was cut off, the second truly ended.
 //! let mut dataset = Dataset::new(1, 1, false);
 //! for (s, reward, terminal, truncated) in
 //!     [(0.0, 0.0, false, false), (1.0, 1.0, false, true), (5.0, 2.0, false, false), (6.0, 3.0, true, false)]
@@ -57,12 +57,12 @@
 //!
 //! # What is deliberately absent
 //!
-//! - **No terminal is ever made from a cut.** A horizon says nothing about the world; a bootstrap goes through it.
+//! - **No terminal is ever made from a truncation.** A horizon says nothing about the environment; a bootstrap goes through it.
 //! - **No transition crosses an episode.** Some published files store the *next* episode's first state as the next
-//!   observation of a cut row. Each cut row is compared with the row after it, and dropped where they are equal.
+//!   observation of a truncated row. Each truncated row is compared with the row after it, and dropped where they are equal.
 //! - **No ambient randomness.** Draws take a [`Key`](backcast_core::Key); the same key draws the same rows.
 //! - **No allocation while drawing**, once the staging area has its size.
-//! - **No trust in files.** Whatever bytes are in it, a file yields a log or a [`DataError`] that names it.
+//! - **No trust in files.** Whatever bytes are in it, a file yields a dataset or a [`DataError`] that names it.
 #![deny(unsafe_code)]
 // `Real` is `f64` in some builds, and the casts that others need are then idle.
 #![allow(clippy::unnecessary_cast)]
@@ -77,41 +77,41 @@ mod atomic;
 pub mod card;
 pub mod check;
 pub mod d4rl;
+mod dataset;
 mod episodic;
 mod error;
 mod format;
 pub mod h5;
 pub mod joint;
-mod dataset;
 pub mod minari;
 mod mixture;
 pub mod neorl;
 mod normaliser;
 pub mod npz;
 mod prioritised;
-mod truncations;
-mod rewards;
 mod replay_buffer;
+mod rewards;
 mod select;
 pub mod store;
 mod sum_tree;
 mod support;
 pub mod trajectories;
+mod truncations;
 mod unread;
 
 pub use check::{Check, Finding, Severity, Show, Summary, check, show};
+pub use dataset::{BuildReport, Dataset, End, Episode, Info, Options, Row, TerminalRows, trajectory_weights};
 pub use episodic::EpisodicTransitions;
 pub use error::DataError;
 pub use format::{Format, ReadOptions, WriteOptions, read, write};
 pub use joint::{JointDataset, JointTransitions};
-pub use dataset::{BuildReport, End, Episode, Info, Dataset, Options, Row, TerminalRows, trajectory_weights};
 pub use mixture::Mixture;
 pub use normaliser::{Normaliser, Scale};
 pub use prioritised::{Priorities, Prioritised};
-pub use truncations::Truncations;
-pub use rewards::{Rewards, scale_rewards};
 pub use replay_buffer::ReplayBuffer;
+pub use rewards::{Rewards, scale_rewards};
 pub use select::Split;
 pub use sum_tree::SumTree;
 pub use support::{Support, SupportConfig};
+pub use truncations::Truncations;
 pub use unread::Unread;

@@ -1,4 +1,4 @@
-use backcast_core::{Transitions, Key, Real, Source, Spec};
+use backcast_core::{Key, Real, Source, Spec, Transitions};
 
 /// Batches of which a share *η* comes from imagination: real rows first, then imagined ones; the batch says how many are real.
 ///

@@ -7,31 +7,31 @@
 //! | `action` | `[N, act]` | *a* |
 //! | `reward` | `[N, 1]` or `[N]` | *r* |
 //! | `done` | `[N, 1]` or `[N]` | the episode ended after this row |
-//! | `truncated` | `[N, 1]` or `[N]`, optional | the recording was cut after this row |
+//! | `truncated` | `[N, 1]` or `[N]`, optional | the recording was truncated after this row |
 //! | `next_obs` | `[N, obs]` | *s′* |
 //! | `index` | `[episodes]`, integers, optional | the row after each episode; a first 0, as the loader puts it, is passed over |
 //!
 //! Both are read, and what is written has all of them, so that either loader reads it. An episode that `index` closes without a
-//! `done` was cut. Rows after the last of `index` belong to an episode that the file stops in. An array beside these with a row of
-//! numbers for each of the log's is an info; everything else is [noted](Dataset::unread) and not read.
+//! `done` was truncated. Rows after the last of `index` belong to an episode that the file stops in. An array beside these with a row of
+//! numbers for each of the dataset's is an info; everything else is [noted](Dataset::unread) and not read.
 //!
 //! **Trap.** Where there is no `truncated`, `done` does not say why an episode ended. NeoRL's loader counts episodes by it, so
 //! files exist where a horizon sets it. It is taken here for what it says, an end of the environment, unless
-//! [`Truncations::Horizon`](crate::Truncations::Horizon) is asked for: a `done` at that very age is then a cut. A file with both flags is
+//! [`Truncations::Horizon`](crate::Truncations::Horizon) is asked for: a `done` at that very age is then a truncation. A file with both flags is
 //! believed.
 //!
-//! **What it cannot hold:** a log without next observations, infos, notes. Writing such a log is an error that names the field;
+//! **What it cannot hold:** a dataset without next observations, infos, notes. Writing such a dataset is an error that names the field;
 //! [`WriteOptions::without`](crate::WriteOptions::without) leaves infos and notes out.
 
 use crate::arrays::{ReadArrays, WriteArrays};
-use crate::{DataError, Format, Dataset, npz, unread};
+use crate::{DataError, Dataset, Format, npz, unread};
 use backcast_core::Real;
 use std::path::Path;
 
 /// The arrays that are read one by one.
 const KNOWN: [&str; 7] = ["obs", "action", "reward", "done", "truncated", "next_obs", "index"];
 
-/// Whether the file says of a cut that it is one.
+/// Whether the file says of a truncation that it is one.
 pub(crate) fn marks_truncations(file: &dyn ReadArrays) -> bool {
     file.has("truncated")
 }
@@ -100,12 +100,12 @@ pub(crate) fn boundaries(file: &dyn ReadArrays, array: &str, rows: usize) -> Res
 /// Writes `log` as an npz with NeoRL's names.
 ///
 /// # Errors
-/// If the layout cannot hold the log, the log is empty, or the system refuses.
+/// If the layout cannot hold the dataset, the dataset is empty, or the system refuses.
 pub fn write(path: &Path, dataset: &Dataset) -> Result<(), DataError> {
     crate::write(path, Format::NeoRl, dataset, &crate::WriteOptions::default())
 }
 
-/// Writes the arrays of a log that fits ([`unheld`]) into a container.
+/// Writes the arrays of a dataset that fits ([`unheld`]) into a container.
 pub(crate) fn write_to(file: &mut dyn WriteArrays, dataset: &Dataset) -> Result<(), DataError> {
     let [(_, obs, states), (_, act, actions), (_, _, rewards), (_, _, next)] = dataset.floats();
     let rows = dataset.len();
@@ -121,10 +121,10 @@ pub(crate) fn write_to(file: &mut dyn WriteArrays, dataset: &Dataset) -> Result<
     file.counts("index", &whole.map(|e| e.after() as i64).collect::<Vec<_>>())
 }
 
-/// What of `log` has no place here, and why.
+/// What of `dataset` has no place here, and why.
 pub(crate) fn unheld(dataset: &Dataset) -> Option<(String, String)> {
     if !dataset.has_next_obs() {
-        let why = "every row of this layout has one, and the log stores none";
+        let why = "every row of this layout has one, and the dataset stores none";
         return Some(("next_observations".into(), why.into()));
     }
     if let Some(info) = dataset.infos().first() {

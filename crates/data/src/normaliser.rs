@@ -1,4 +1,4 @@
-use backcast_core::{Column, Transitions, Real, Slot, State};
+use backcast_core::{Column, Real, Slot, State, Transitions};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,5 @@
 use crate::SumTree;
-use backcast_core::{Transitions, ConfigError, Key, Real, Source, Spec};
+use backcast_core::{ConfigError, Key, Real, Source, Spec, Transitions};
 use std::sync::{Mutex, PoisonError};
 
 /// Who is drawn how often: row *i* with probability *wᵢ^α / Σ w^α*, with or without replacement inside a batch.

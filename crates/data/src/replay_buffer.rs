@@ -1,4 +1,4 @@
-use backcast_core::{Column, Transitions, Key, Real, Slot, Source, Spec, State};
+use backcast_core::{Column, Key, Real, Slot, Source, Spec, State, Transitions};
 
 /// The last `capacity` transitions: when it is full, the newest takes the place of the oldest.
 ///
@@ -29,7 +29,7 @@ impl ReplayBuffer {
     /// # Panics
     /// If `capacity` is zero.
     pub fn new(spec: Spec, capacity: usize) -> Self {
-        assert!(capacity > 0, "Ring::new: a ring holds at least one row");
+        assert!(capacity > 0, "ReplayBuffer::new: a replay buffer holds at least one row");
         Self { columns: Transitions::with_capacity(spec, capacity), capacity, len: 0, head: 0 }
     }
 
@@ -72,7 +72,7 @@ impl ReplayBuffer {
         let spec = self.columns.spec();
         for (column, values) in [(Column::Obs, obs), (Column::Act, act), (Column::NextObs, next_obs)] {
             let width = spec.width(column);
-            assert_eq!(values.len(), width, "Ring::push: {column:?} of width {} where {spec:?}", values.len());
+            assert_eq!(values.len(), width, "ReplayBuffer::push: {column:?} of width {} where {spec:?}", values.len());
             self.columns.values_mut(column)[at * width..][..width].copy_from_slice(values);
         }
         self.columns.values_mut(Column::Reward)[at] = reward;
@@ -87,7 +87,7 @@ impl ReplayBuffer {
         let (ours, theirs) = (self.columns.spec(), from.spec());
         assert!(
             ours.obs == theirs.obs && ours.act == theirs.act,
-            "Ring::push_row: rows of {theirs:?} do not fit {ours:?}"
+            "ReplayBuffer::push_row: rows of {theirs:?} do not fit {ours:?}"
         );
         let at = self.advance();
         if at == self.columns.len() {
@@ -107,7 +107,7 @@ impl ReplayBuffer {
     /// # Panics
     /// If there are not that many rows.
     pub fn row(&self, column: Column, age: usize) -> &[Real] {
-        assert!(age < self.len(), "Ring::row: row {age} of {}", self.len());
+        assert!(age < self.len(), "ReplayBuffer::row: row {age} of {}", self.len());
         let oldest = if self.is_full() { self.head as usize % self.capacity } else { 0 };
         self.columns.row(column, (oldest + age) % self.capacity)
     }
@@ -143,7 +143,7 @@ impl Source for ReplayBuffer {
     }
 }
 
-/// Names every place of the ring, empty ones too (as zeros), so that rings of one capacity always fit each other.
+/// Names every place of the replay buffer, empty ones too (as zeros), so that replay buffers of one capacity always fit each other.
 impl State for ReplayBuffer {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         let spec = self.columns.spec();

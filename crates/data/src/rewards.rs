@@ -1,12 +1,12 @@
 use crate::EpisodicTransitions;
-use backcast_core::{Column, Transitions, ConfigError, Real};
+use backcast_core::{Column, ConfigError, Real, Transitions};
 use serde::{Deserialize, Serialize};
 
-/// What a log's rewards are turned into before anything learns from them: always r ↦ scale·r + shift.
+/// What a dataset's rewards are turned into before anything learns from them: always r ↦ scale·r + shift.
 ///
 /// A positive scale changes no preference between policies, and neither does a shift where episodes end only by a limit of
 /// time. Both change how far a critic has to travel: values of several hundred take a small net a hundred thousand small
-/// steps. Returns reported of a log or of an evaluation are always of the rewards as they were recorded.
+/// steps. Returns reported of a dataset or of an evaluation are always of the rewards as they were recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Rewards {
@@ -37,14 +37,14 @@ impl Rewards {
         ConfigError::unless(scale > 0.0 && scale.is_finite() && shift.is_finite(), "rewards", why)
     }
 
-    /// The scale and the shift for this log.
+    /// The scale and the shift for this dataset.
     ///
     /// # Errors
-    /// If the log leaves the scale open: all its rewards, or the returns of all its episodes, are the same.
+    /// If the dataset leaves the scale open: all its rewards, or the returns of all its episodes, are the same.
     pub fn scale_and_shift(&self, dataset: &EpisodicTransitions) -> Result<[Real; 2], ConfigError> {
         self.check()?;
         let known = |width: f64, what: &str| {
-            let why = format!("cannot be scaled: all {what} of the log are the same");
+            let why = format!("cannot be scaled: all {what} of the dataset are the same");
             ConfigError::unless(width > 0.0 && width.is_finite(), "rewards", why)
         };
         match *self {
@@ -91,7 +91,7 @@ mod tests {
                 next_obs: Some(&[s + 1.0]),
             });
         }
-        dataset.transitions(&Options::default()).expect("a sound log").0
+        dataset.transitions(&Options::default()).expect("a sound dataset").0
     }
 
     #[test]
@@ -103,7 +103,7 @@ mod tests {
             columns.values(Column::Reward).to_vec()
         };
         assert_eq!(after(Rewards::Recorded), dataset.transitions().values(Column::Reward));
-        // Rows at a cut make no transition.
+        // Rows at a truncation make no transition.
         assert_eq!(after(Rewards::Affine { scale: 2.0, shift: -1.0 }), [1.0, 3.0, 9.0, 9.0]);
         let standard = after(Rewards::Standardise);
         let n = standard.len() as Real;

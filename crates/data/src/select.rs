@@ -1,10 +1,10 @@
-//! Parts of a log: some of its episodes, some of its rows, without some of its fields; and a fingerprint of it all.
+//! Parts of a dataset: some of its episodes, some of its rows, without some of its fields; and a fingerprint of it all.
 
-use crate::{End, Dataset};
+use crate::{Dataset, End};
 use backcast_core::{ConfigError, Key, Real};
 use std::ops::Range;
 
-/// Which part of a log is meant.
+/// Which part of a dataset is meant.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Split {
     /// A share of the episodes, drawn by a seed.
@@ -23,10 +23,10 @@ pub enum Split {
 }
 
 impl Dataset {
-    /// Two logs that are this one between them: the part that is meant, and the rest, both in the order of the log.
+    /// Two datasets that are this one between them: the part that is meant, and the rest, both in the order of the dataset.
     ///
     /// All but [`Split::Rows`] divide whole episodes; the number of the first part is rounded, and at least one episode
-    /// stays on either side. Of equal returns the earlier counts as better. An episode that the log stops in the middle of
+    /// stays on either side. Of equal returns the earlier counts as better. An episode that the dataset stops in the middle of
     /// has no known return and goes to the rest of a split by return.
     ///
     /// # Errors
@@ -36,7 +36,7 @@ impl Dataset {
         let mut order: Vec<usize> = (0..episodes.len()).collect();
         let share = match how {
             Split::Rows(rows) => {
-                let why = format!("are {rows}; the log has {}", self.len());
+                let why = format!("are {rows}; the dataset has {}", self.len());
                 ConfigError::unless((1..self.len()).contains(&rows), "rows", why)?;
                 return Ok([0..rows, rows..self.len()].map(|range| self.rows(&[range])));
             }
@@ -69,14 +69,14 @@ impl Dataset {
 
     /// The rows of `ranges`, one range after another.
     ///
-    /// Where a cut row stores the *next* episode's first state as its next observation (a leak, see
+    /// Where a truncated row stores the *next* episode's first state as its next observation (a leak, see
     /// [`transitions`](Dataset::transitions)), other rows may follow it now, and the leak could no longer be told from a truth.
     /// Such a row is given the first state of what follows it now, so that it is still known for what it is. The last row of
-    /// all is judged by the others, as ever; if it is the only one, nothing would betray it: then a cut row is left out and
-    /// the row before it is cut, and a terminal one has its own state in the place of the next.
+    /// all is judged by the others, as ever; if it is the only one, nothing would betray it: then a truncated row is left out and
+    /// the row before it is truncated, and a terminal one has its own state in the place of the next.
     ///
     /// # Panics
-    /// If a range reaches beyond the log.
+    /// If a range reaches beyond the dataset.
     pub fn rows(&self, ranges: &[Range<usize>]) -> Dataset {
         let last = self.len().saturating_sub(1);
         let leaky = (0..self.len()).any(|t| self.leaks(t) == Some(true));
@@ -114,7 +114,8 @@ impl Dataset {
         let [terminal, mut truncated] =
             [&self.terminal, &self.truncated].map(|flags| rows.iter().map(|&t| flags[t]).collect::<Vec<_>>());
         cut.into_iter().for_each(|i| truncated[i] = true);
-        let mut dataset = Dataset::from_parts(self.widths, columns, next_obs, [terminal, truncated]).from_origin(&self.origin);
+        let mut dataset =
+            Dataset::from_parts(self.widths, columns, next_obs, [terminal, truncated]).from_origin(&self.origin);
         for info in &self.infos {
             dataset.push_info(&info.name, info.width, pick(&info.values, info.width));
         }
@@ -123,7 +124,7 @@ impl Dataset {
         dataset
     }
 
-    /// The log without some of its fields: `infos`, `infos/<name>` or the info's name alone, `notes` or `next_observations`; and
+    /// The dataset without some of its fields: `infos`, `infos/<name>` or the info's name alone, `notes` or `next_observations`; and
     /// without a note of what was [not read](Dataset::unread): by name, by a folder, or `unread` for all. Other names change nothing.
     pub fn without(&self, fields: &[String]) -> Dataset {
         let named = |field: &str| fields.iter().any(|f| f == field);
@@ -139,8 +140,8 @@ impl Dataset {
         dataset
     }
 
-    /// A hash (FNV-1a, 64 bits) of everything the log holds, bit for bit, and of nothing that a file adds: two files of one
-    /// log have one fingerprint, whatever their formats.
+    /// A hash (FNV-1a, 64 bits) of everything the dataset holds, bit for bit, and of nothing that a file adds: two files of one
+    /// dataset have one fingerprint, whatever their formats.
     pub fn fingerprint(&self) -> u64 {
         let mut hash = 0xCBF2_9CE4_8422_2325_u64;
         let mut eat = |word: u64| hash = (hash ^ word).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29);

@@ -3,11 +3,11 @@ use backcast_core::{ConfigError, Key, Real};
 use ndarray::{ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
-/// How the support of a log is drawn.
+/// How the support of a dataset is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SupportConfig {
-    /// Rows of the log that stand for all of it, drawn without replacement.
+    /// Rows of the dataset that stand for all of it, drawn without replacement.
     pub rows: usize,
     /// The share of those rows that lie within the support of the others, in (0, 1].
     pub quantile: f64,
@@ -29,10 +29,10 @@ impl SupportConfig {
     }
 }
 
-/// Where a log has been: what lies as near to one of its observations as these lie to each other.
+/// Where a dataset has been: what lies as near to one of its observations as these lie to each other.
 ///
 /// Observations are standardised, column by column. The radius is a quantile of the distances from each of the rows that stand
-/// for the log to the nearest of the *others* (leave one out), so that by construction a row like the recorded ones is inside
+/// for the dataset to the nearest of the *others* (leave one out), so that by construction a row like the recorded ones is inside
 /// with that probability. Distances are exact: the rows lie in a tree of halves (a k-d tree; Bentley 1975), which needs no
 /// width at compile time.
 ///
@@ -70,7 +70,7 @@ impl Support {
     pub fn of(obs: ArrayView2<'_, Real>, config: SupportConfig, key: Key) -> Result<Self, ConfigError> {
         config.check()?;
         let all = obs.nrows();
-        ConfigError::unless(all >= 2, "rows", format!("{all} in the log; a row needs another to be near to"))?;
+        ConfigError::unless(all >= 2, "rows", format!("{all} in the dataset; a row needs another to be near to"))?;
         let normaliser = Normaliser::fit(obs, Scale::AtLeast(1e-3));
         let mut drawn: Vec<usize> = (0..all).collect();
         if all > config.rows {
@@ -230,12 +230,13 @@ mod tests {
         }
     }
 
-    /// Fresh draws from where the log comes from are inside about as often as the quantile says.
+    /// Fresh draws from where the dataset comes from are inside about as often as the quantile says.
     #[test]
     fn the_quantile_is_kept_by_rows_like_the_recorded_ones() {
         let seed = 8;
         let dataset = normal(5000, 3, Key::new(seed).name("log"));
-        let support = Support::of(dataset.view(), SupportConfig { rows: 2000, quantile: 0.95 }, Key::new(seed)).unwrap();
+        let support =
+            Support::of(dataset.view(), SupportConfig { rows: 2000, quantile: 0.95 }, Key::new(seed)).unwrap();
         let fresh = normal(4000, 3, Key::new(seed).name("fresh"));
         let inside = fresh.rows().into_iter().filter(|r| support.contains(r.as_slice().unwrap())).count();
         // Of the radius, 2000 draws; of the share, 4000: together a standard error of about 0.006.

@@ -11,7 +11,7 @@
 //!
 //! Either way `timeouts`, `next_observations` and infos are optional; what not every trajectory has is [noted](Dataset::unread) and
 //! not read. A trajectory whose last row is neither terminal
-//! nor cut was cut, unless it is the last: the list says where trajectories end, and only the last one may have been
+//! nor cut was truncated, unless it is the last: the list says where trajectories end, and only the last one may have been
 //! unfinished. To make one from a published pickle, in Python:
 //!
 //! ```python
@@ -20,7 +20,7 @@
 
 use crate::arrays::{ReadArrays, WriteArrays};
 use crate::neorl::boundaries;
-use crate::{DataError, Format, Info, Dataset, Row, d4rl, npz, unread};
+use crate::{DataError, Dataset, Format, Info, Row, d4rl, npz, unread};
 use std::path::Path;
 
 /// Reads an npz of trajectories.
@@ -72,7 +72,7 @@ fn one_by_one(file: &dyn ReadArrays) -> Result<Dataset, DataError> {
         if episode == 0 {
             infos = one.infos.iter().map(|info| Info { values: Vec::new(), ..info.clone() }).collect();
         }
-        // An info is one of the log's if every trajectory has it.
+        // An info is one of the dataset's if every trajectory has it.
         for info in
             infos.extract_if(.., |info| !one.infos.iter().any(|i| (&i.name, i.width) == (&info.name, info.width)))
         {
@@ -146,7 +146,7 @@ pub fn write(path: &Path, dataset: &Dataset) -> Result<(), DataError> {
     crate::write(path, Format::Trajectories, dataset, &crate::WriteOptions::default())
 }
 
-/// Writes the arrays of `log` and the offsets of its episodes into a container.
+/// Writes the arrays of `dataset` and the offsets of its episodes into a container.
 pub(crate) fn write_to(file: &mut dyn WriteArrays, dataset: &Dataset) -> Result<(), DataError> {
     d4rl::write_to(file, dataset)?;
     let offsets: Vec<i64> = std::iter::once(0).chain(dataset.episodes().iter().map(|e| e.after() as i64)).collect();

@@ -1,10 +1,10 @@
-//! Cuts found again, actions clipped: what a file gets wrong in a way that somebody has written down.
+//! Truncations found again, actions clipped: what a file gets wrong in a way that somebody has written down.
 
 use crate::Dataset;
 use backcast_core::Real;
 use serde::{Deserialize, Serialize};
 
-/// Where a log was cut.
+/// Where a dataset was truncated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Truncations {
@@ -12,7 +12,7 @@ pub enum Truncations {
     #[default]
     Recorded,
     /// Where the file says, and after every so many rows of an episode: for files that store no `timeouts`. Where the file is
-    /// NeoRL's, a `done` at that very age is a cut instead of an end.
+    /// NeoRL's, a `done` at that very age is a truncation instead of an end.
     Horizon(usize),
     /// Where the position jumps, whatever the file says: [`Dataset::truncate_at_jumps`] with the first two observation columns and a
     /// factor of 10, ROMI's rule for antmaze.
@@ -23,12 +23,12 @@ pub enum Truncations {
 pub(crate) const JUMP: f64 = 10.0;
 
 impl Dataset {
-    /// Marks a cut after every `horizon` rows of an episode: for old files that store no `timeouts`.
+    /// Marks a truncation after every `horizon` rows of an episode: for old files that store no `timeouts`.
     ///
     /// # Panics
     /// If `horizon` is zero.
     pub fn truncate_at_horizon(&mut self, horizon: usize) {
-        assert!(horizon > 0, "Log::cut_at_horizon: a horizon has at least one row");
+        assert!(horizon > 0, "Dataset::truncate_at_horizon: a horizon has at least one row");
         let mut age = 0;
         for t in 0..self.len() {
             age += 1;
@@ -39,10 +39,10 @@ impl Dataset {
         }
     }
 
-    /// Forgets the recorded cuts and cuts wherever the position, the first two columns of the observation, is further from
-    /// the next row's than `factor` times the mean distance of neighbouring rows. Returns how many cuts there are.
+    /// Forgets the recorded truncations and truncates wherever the position, the first two columns of the observation, is further from
+    /// the next row's than `factor` times the mean distance of neighbouring rows. Returns how many truncations there are.
     ///
-    /// ROMI's rule for antmaze (arXiv:2110.00188, the authors' code, with a factor of 10), whose files mark cuts in other
+    /// ROMI's rule for antmaze (arXiv:2110.00188, the authors' code, with a factor of 10), whose files mark truncations in other
     /// places than those where the ant was put back to its start. A row that is terminal stays so; where its successor
     /// jumps, nothing need be marked. The last row is left as it is recorded, since nothing follows it.
     ///
@@ -50,7 +50,7 @@ impl Dataset {
     /// If an observation has fewer than two columns.
     pub fn truncate_at_jumps(&mut self, factor: f64) -> usize {
         let width = self.widths[0];
-        assert!(width >= 2, "Log::recut_at_jumps: {width} observation columns hold no position");
+        assert!(width >= 2, "Dataset::truncate_at_jumps: {width} observation columns hold no position");
         let last = self.len().saturating_sub(1);
         let step = |t: usize| {
             let (a, b) = (self.obs_at(t), self.obs_at(t + 1));
@@ -70,7 +70,7 @@ impl Dataset {
     /// # Panics
     /// Unless `limit` is positive.
     pub fn clip_actions(&mut self, limit: Real) -> usize {
-        assert!(limit > 0.0, "Log::clip_actions: a limit of {limit}");
+        assert!(limit > 0.0, "Dataset::clip_actions: a limit of {limit}");
         let width = self.widths[1].max(1);
         let mut rows = 0;
         for row in self.act.chunks_mut(width) {
@@ -82,7 +82,7 @@ impl Dataset {
 }
 
 impl Dataset {
-    /// Turns every end at the age of `horizon` rows into a cut: for NeoRL's files, whose one flag may mean either.
+    /// Turns every end at the age of `horizon` rows into a truncation: for NeoRL's files, whose one flag may mean either.
     pub(crate) fn ends_at_horizon_are_truncations(&mut self, horizon: usize) {
         for episode in self.episodes() {
             let last = episode.after() - 1;

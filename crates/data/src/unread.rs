@@ -1,11 +1,11 @@
-//! What is in a file and in no field of its log: noted by name, so that nothing is lost without a word.
+//! What is in a file and in no field of its dataset: noted by name, so that nothing is lost without a word.
 
 use crate::arrays::ReadArrays;
 use crate::{DataError, Dataset};
 use serde::Serialize;
 use std::fmt;
 
-/// An array that a file holds and its log does not.
+/// An array that a file holds and its dataset does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unread {
     /// Its path in the file; of a dataset with a folder for each episode, its path in an episode.
@@ -50,7 +50,7 @@ impl Dataset {
     }
 }
 
-/// Takes in what a layout does not know: arrays with a row of numbers for each of the log's become
+/// Takes in what a layout does not know: arrays with a row of numbers for each of the dataset's become
 /// [infos](Dataset::infos), by their names below `infos/` or by their own; the rest is noted.
 ///
 /// What lies in `metadata` describes the file, whatever its shape, and is no row of anything.
@@ -74,7 +74,7 @@ pub(crate) fn take_in(file: &dyn ReadArrays, dataset: &mut Dataset, known: &[&st
             () if name.starts_with("metadata/") => "it describes the file and is no row of anything".into(),
             () if entry.kind.bytes() == 0 => format!("it holds {}, not numbers", entry.kind),
             () if entry.shape.first() != Some(&dataset.len()) || width == 0 => {
-                format!("it has no row for each of the log's {}", dataset.len())
+                format!("it has no row for each of the dataset's {}", dataset.len())
             }
             () if dataset.infos().iter().any(|other| other.name == short) => format!("`infos/{short}` has its name"),
             () => {

@@ -20,7 +20,7 @@ fn named<'a>(check: &'a Check, name: &str) -> Option<&'a Finding> {
     check.findings.iter().find(|finding| finding.name == name)
 }
 
-/// A log of stored next observations whose row 5 does not lead where row 6 is.
+/// A dataset of stored next observations whose row 5 does not lead where row 6 is.
 fn broken() -> Dataset {
     let mut dataset = Dataset::new(2, 1, true);
     for t in 0..10 {

@@ -138,8 +138,9 @@ fn the_bombs_that_were_reported_are_refused() {
     for name in ["amplify_hardlinks.hdf5", "bomb_overlap_2000x1M.npz", "onehot_minari"] {
         let Some(path) = shared::recorded(test, &format!("../cases/hostile/{name}")) else { return };
         let mut found = None;
-        let counted =
-            allocation_counter::measure(|| found = Some(read(&path, &ReadOptions::default()).map(|dataset| dataset.len())));
+        let counted = allocation_counter::measure(|| {
+            found = Some(read(&path, &ReadOptions::default()).map(|dataset| dataset.len()))
+        });
         assert!(matches!(found, Some(Err(_))), "{name}: {found:?}");
         assert!(counted.bytes_max < 700 << 20, "{name}: {} bytes", counted.bytes_max);
     }

@@ -1,6 +1,6 @@
 //! Files that were not copied whole, or that have holes: an error, or exactly what the whole file says. Never zeros.
 //!
-//! The files come from `fixtures/layouts.py`: one log in every way that HDF5 has of storing rows.
+//! The files come from `fixtures/layouts.py`: one dataset in every way that HDF5 has of storing rows.
 #![allow(clippy::unnecessary_cast)] // `Real` is `f64` in some builds.
 
 mod shared;

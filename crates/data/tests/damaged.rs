@@ -5,7 +5,7 @@
 mod shared;
 
 use backcast_core::{Key, Real};
-use backcast_data::{DataError, End, Dataset, check, d4rl, h5};
+use backcast_data::{DataError, Dataset, End, check, d4rl, h5};
 use rust_hdf5::H5File;
 use shared::{Next, counters};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,10 +1,10 @@
-//! The same traps as in the recorded files, in small logs that are always here.
+//! The same traps as in the recorded files, in small datasets that are always here.
 #![allow(clippy::unnecessary_cast)] // `Real` is `f64` in some builds.
 
 mod shared;
 
-use backcast_core::{Column, Transitions, Key, Real, Source};
-use backcast_data::{DataError, End, Dataset, Options, Row, TerminalRows, d4rl, trajectory_weights};
+use backcast_core::{Column, Key, Real, Source, Transitions};
+use backcast_data::{DataError, Dataset, End, Options, Row, TerminalRows, d4rl, trajectory_weights};
 use shared::{Next, counters};
 
 fn pairs(dataset: &Dataset, options: &Options) -> Vec<(Real, Real, bool)> {
@@ -193,7 +193,7 @@ fn next_actions_are_the_next_rows_own_and_never_another_episodes() {
 
 #[test]
 fn the_best_episodes_are_whole_ones_and_an_unfinished_one_is_no_candidate() {
-    // Returns −2, −1, −4 (its terminal row counts), and −1 of an episode that goes on beyond the log.
+    // Returns −2, −1, −4 (its terminal row counts), and −1 of an episode that goes on beyond the dataset.
     let mut dataset = Dataset::new(1, 1, false);
     let ends = [(2, false), (1, false), (4, true), (1, false)];
     for (episode, (rows, terminal)) in ends.into_iter().enumerate() {

@@ -3,7 +3,7 @@
 
 mod shared;
 
-use backcast_core::{Transitions, Spec};
+use backcast_core::{Spec, Transitions};
 use backcast_data::store::Stored;
 use backcast_data::{DataError, Format, ReadOptions, WriteOptions, h5, npz, read, write};
 use shared::{Next, counters};

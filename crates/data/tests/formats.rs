@@ -4,7 +4,7 @@
 mod shared;
 
 use backcast_core::{Key, Real};
-use backcast_data::{Truncations, DataError, Format, Dataset, ReadOptions, Row, WriteOptions, npz, read, write};
+use backcast_data::{DataError, Dataset, Format, ReadOptions, Row, Truncations, WriteOptions, npz, read, write};
 use proptest::prelude::*;
 use shared::{Next, counters};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ fn formats() -> Vec<Format> {
     Format::ALL.into_iter().filter(|format| arrow || *format != Format::MinariArrow).collect()
 }
 
-/// What a generated log may have.
+/// What a generated dataset may have.
 #[derive(Clone, Debug)]
 struct Shape {
     widths: [usize; 2],
@@ -96,13 +96,15 @@ fn same(a: &Dataset, b: &Dataset) -> bool {
         };
         (0..dataset.len()).map(row).collect::<Vec<_>>()
     };
-    let infos = |dataset: &Dataset| dataset.infos().iter().map(|i| (i.name.clone(), i.width, bits(&i.values))).collect::<Vec<_>>();
+    let infos = |dataset: &Dataset| {
+        dataset.infos().iter().map(|i| (i.name.clone(), i.width, bits(&i.values))).collect::<Vec<_>>()
+    };
     let equal = a.widths() == b.widths() && rows(a) == rows(b) && infos(a) == infos(b) && a.notes() == b.notes();
     assert_eq!(equal, a.fingerprint() == b.fingerprint(), "a fingerprint that does not tell the same");
     equal
 }
 
-/// Whether `format` has a place for everything in a log of this shape; otherwise the field that it will name.
+/// Whether `format` has a place for everything in a dataset of this shape; otherwise the field that it will name.
 fn unheld(format: Format, shape: &Shape) -> Option<&'static str> {
     match format {
         Format::NeoRl if !shape.next => Some("next_observations"),
@@ -200,8 +202,22 @@ fn minari_refuses_what_it_cannot_know_and_repeats_an_observation_when_asked() {
     assert!(again.to_string().contains("remove it first"), "{again}");
     // A stored next observation that is not the next row's observation.
     let mut torn = counters(&[2], &[true], Next::True);
-    torn.push(Row { obs: &[9.0], act: &[0.0], reward: 0.0, terminal: false, truncated: false, next_obs: Some(&[10.0]) });
-    torn.push(Row { obs: &[11.0], act: &[0.0], reward: 0.0, terminal: true, truncated: false, next_obs: Some(&[12.0]) });
+    torn.push(Row {
+        obs: &[9.0],
+        act: &[0.0],
+        reward: 0.0,
+        terminal: false,
+        truncated: false,
+        next_obs: Some(&[10.0]),
+    });
+    torn.push(Row {
+        obs: &[11.0],
+        act: &[0.0],
+        reward: 0.0,
+        terminal: true,
+        truncated: false,
+        next_obs: Some(&[12.0]),
+    });
     match write(&directory.path().join("torn"), Format::Minari, &torn, &WriteOptions::default()).unwrap_err() {
         DataError::Unheld { field, why, .. } => assert!(field == "next_observations" && why.contains("row 2"), "{why}"),
         other => panic!("{other}"),
@@ -254,12 +270,19 @@ fn truncations_are_found_again_where_the_position_jumps() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("antmaze.hdf5");
     let mut dataset = Dataset::new(3, 1, false);
-    // Three runs of an ant that walks 0.1 a step from near the origin, with a cut recorded in the middle of each.
+    // Three runs of an ant that walks 0.1 a step from near the origin, with a truncation recorded in the middle of each.
     for run in 0..3 {
         for t in 0..40 {
             let x = run as Real * 0.01 + t as Real * 0.1;
             let obs = [x, -x, 9.0 * (t % 2) as Real];
-            dataset.push(Row { obs: &obs, act: &[2.0], reward: 0.0, terminal: false, truncated: t == 20, next_obs: None });
+            dataset.push(Row {
+                obs: &obs,
+                act: &[2.0],
+                reward: 0.0,
+                terminal: false,
+                truncated: t == 20,
+                next_obs: None,
+            });
         }
     }
     write(&path, Format::D4rl, &dataset, &WriteOptions::default()).unwrap();
@@ -268,7 +291,10 @@ fn truncations_are_found_again_where_the_position_jumps() {
     };
     assert_eq!(lengths(&ReadOptions::default()), [21, 40, 40, 19]);
     assert_eq!(lengths(&ReadOptions { truncations: Truncations::Jumps, ..ReadOptions::default() }), [40, 40, 40]);
-    assert_eq!(lengths(&ReadOptions { truncations: Truncations::Horizon(30), ..ReadOptions::default() }), [21, 30, 10, 30, 10, 19]);
+    assert_eq!(
+        lengths(&ReadOptions { truncations: Truncations::Horizon(30), ..ReadOptions::default() }),
+        [21, 30, 10, 30, 10, 19]
+    );
     let clipped = read(&path, &ReadOptions { clip_actions: Some(1.5), ..ReadOptions::default() }).unwrap();
     assert!((0..120).all(|t| clipped.row(t).act == [1.5]));
     let narrow = directory.path().join("narrow.hdf5");

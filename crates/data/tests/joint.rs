@@ -1,4 +1,4 @@
-//! Logs of several agents: the recorded games of two cooks, and files that are wrong.
+//! Datasets of several agents: the recorded games of two cooks, and files that are wrong.
 #![allow(clippy::unnecessary_cast)] // `Real` is `f64` in some builds.
 
 mod shared;
@@ -38,7 +38,9 @@ fn write_to(mut file: Box<dyn WriteArrays>, change: impl Fn(&str, &mut Vec<usize
     file.finish().unwrap();
 }
 
-fn written(change: impl Fn(&str, &mut Vec<usize>, &mut Vec<Real>) -> bool) -> (Result<JointDataset, DataError>, PathBuf) {
+fn written(
+    change: impl Fn(&str, &mut Vec<usize>, &mut Vec<Real>) -> bool,
+) -> (Result<JointDataset, DataError>, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("joint.hdf5");
     write(&path, change);
@@ -61,12 +63,12 @@ fn a_dataset_is_read_and_split_into_transitions() {
     let all = dataset.transitions(&[0, 1]);
     assert_eq!(all.rows, [0, 1, 2, 3, 4, 5]);
     assert_eq!(all.first, [true, false, false, true, false, false]);
-    assert_eq!(all.terminal.to_vec(), [0.0, 0.0, 1.0, 0.0, 0.0, 0.0], "a cut is no terminal");
+    assert_eq!(all.terminal.to_vec(), [0.0, 0.0, 1.0, 0.0, 0.0, 0.0], "a truncation is no terminal");
     assert_eq!(all.next_obs[[5, 1, 1]], 123.0);
     assert_eq!(all.next_act.row(3), dataset.act.row(4));
     assert_eq!(dataset.transitions(&[1]).rows, [3, 4, 5]);
 
-    // Without what comes next it is the row after; a cut has none, an end needs none.
+    // Without what comes next it is the row after; a truncation has none, an end needs none.
     let dataset = written(|name, _, _| name != "next_observations" && !name.ends_with("state")).0.unwrap();
     let all = dataset.transitions(&[0, 1]);
     assert_eq!((all.rows, dataset.states), (vec![0, 1, 2, 3, 4], None));
@@ -216,7 +218,7 @@ fn the_recorded_games_are_whole() {
         assert_eq!((dataset.len(), all.len(), dataset.agents()), (rows, episodes, 2), "{layout}");
         let returns = all.iter().map(|e| dataset.reward.slice(ndarray::s![e.clone()]).sum());
         assert_eq!(returns.fold(0.0, Real::max), best, "{layout}");
-        assert!(dataset.terminal.iter().all(|end| !end), "{layout}: games are cut, none ends");
+        assert!(dataset.terminal.iter().all(|end| !end), "{layout}: games are truncated, none ends");
         let next = dataset.next_obs.as_ref().expect("recorded");
         for game in &all {
             assert!(game.len() > 1000, "{layout}: {game:?}");
@@ -227,13 +229,18 @@ fn the_recorded_games_are_whole() {
             }
             // The last row's successor is its own game's: games begin where the cooks stand, and none ends there.
             if game.end < dataset.len() {
-                let (leak, own) =
-                    (dataset.obs.index_axis(ndarray::Axis(0), game.end), next.index_axis(ndarray::Axis(0), game.end - 1));
+                let (leak, own) = (
+                    dataset.obs.index_axis(ndarray::Axis(0), game.end),
+                    next.index_axis(ndarray::Axis(0), game.end - 1),
+                );
                 assert_ne!(leak, own, "{layout}: row {} leaks into the next game", game.end - 1);
             }
         }
         games += all.len();
-        assert!(matches!(JointDataset::read(&path, 5), Err(DataError::Value { .. })), "{layout}: six actions, not five");
+        assert!(
+            matches!(JointDataset::read(&path, 5), Err(DataError::Value { .. })),
+            "{layout}: six actions, not five"
+        );
     }
     assert_eq!(games, 76);
 }

@@ -7,7 +7,7 @@
 mod shared;
 
 use backcast_core::Real;
-use backcast_data::{Format, Dataset, ReadOptions, WriteOptions, read, write};
+use backcast_data::{Dataset, Format, ReadOptions, WriteOptions, read, write};
 use shared::{Next, counters};
 use std::path::Path;
 use std::process::Command;
@@ -199,12 +199,17 @@ fn minari_reads_our_datasets_and_we_read_minaris() {
         let mut at = 0;
         for episode in dataset.episodes() {
             for t in episode.first..episode.after() {
-                assert_eq!((dataset.row(t).obs, dataset.row(t).next_obs), (&flat[at][..], Some(&flat[at + 1][..])), "row {t}");
+                assert_eq!(
+                    (dataset.row(t).obs, dataset.row(t).next_obs),
+                    (&flat[at][..], Some(&flat[at + 1][..])),
+                    "row {t}"
+                );
                 at += 1;
             }
             at += 1;
         }
-        let infos: Vec<_> = dataset.infos().iter().map(|info| (info.name.as_str(), info.width, info.values[4])).collect();
+        let infos: Vec<_> =
+            dataset.infos().iter().map(|info| (info.name.as_str(), info.width, info.values[4])).collect();
         assert_eq!(infos, [("deep/x", 1, 1.0), ("qpos", 2, 4.0)], "{name}");
         assert_eq!((&dataset.notes()["dataset_id"][..], &dataset.notes()["author"][..]), ("toy/all-v0", "[\"A\"]"));
     }

@@ -4,7 +4,7 @@
 mod shared;
 
 use backcast_core::{Column, Real};
-use backcast_data::{End, Dataset, Options, TerminalRows, d4rl};
+use backcast_data::{Dataset, End, Options, TerminalRows, d4rl};
 use shared::recorded;
 
 fn read(test: &str, name: &str) -> Option<Dataset> {
@@ -31,7 +31,12 @@ fn assert_no_leak(dataset: &Dataset, options: &Options) -> usize {
         let first = if e + 1 < data.episodes().len() { Some(dataset.row(episode.after()).obs) } else { None };
         for row in data.rows_of(e) {
             assert_eq!(data.episode_of()[row] as usize, e);
-            assert_ne!(Some(data.transitions().row(Column::NextObs, row)), first, "row {row} leaks into episode {}", e + 1);
+            assert_ne!(
+                Some(data.transitions().row(Column::NextObs, row)),
+                first,
+                "row {row} leaks into episode {}",
+                e + 1
+            );
         }
     }
     report.kept
@@ -119,7 +124,7 @@ fn the_transitions_of_the_pendulum_obey_its_physics() {
             let u = data.transitions().row(Column::Act, i)[0];
             let speed = (s[2] + 0.05 * (15.0 * s[1] + 3.0 * u)).clamp(-8.0, 8.0);
             let angle = s[1].atan2(s[0]) + 0.05 * speed;
-            // Some of these logs were recorded with the older order, in which the speed is clipped last.
+            // Some of these datasets were recorded with the older order, in which the speed is clipped last.
             let unclipped = s[1].atan2(s[0]) + 0.05 * (s[2] + 0.05 * (15.0 * s[1] + 3.0 * u));
             let error = |angle: Real| (n[0] - angle.cos()).abs().max((n[1] - angle.sin()).abs());
             worst = worst.max((n[2] - speed).abs()).max(error(angle).min(error(unclipped)));
@@ -144,7 +149,7 @@ fn maze2d_episodes_are_truncated_and_repeat_an_observation_after_each() {
         assert_eq!(report.kept, 200_000 - cuts - 1);
         let fresh = Options { drop_stale: true, ..Options::default() };
         let (_, report) = dataset.transitions(&fresh).unwrap();
-        // Some segments have a single row, which is then both a repeated one and a cut one: it is counted once.
+        // Some segments have a single row, which is then both a repeated one and a truncated one: it is counted once.
         assert_eq!(report.dropped_stale, cuts, "{report:?}");
         assert!(report.kept < 200_000 - cuts - 1, "{report:?}");
         // One step of physics moves the particle by less than 5.24 · 0.01 in each axis. The rows after a repeated

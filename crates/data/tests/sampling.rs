@@ -1,9 +1,9 @@
-//! Rings, sum trees, priorities, mixtures and episode splitting against the plainest thing that could be right.
+//! Replay buffers, sum trees, priorities, mixtures and episode splitting against the plainest thing that could be right.
 #![allow(clippy::unnecessary_cast)] // `Real` is `f64` in some builds.
 
 mod shared;
 
-use backcast_core::{Column, Transitions, Key, Real, Source, Spec, State, fingerprint, restore, snapshot};
+use backcast_core::{Column, Key, Real, Source, Spec, State, Transitions, fingerprint, restore, snapshot};
 use backcast_data::{Dataset, Mixture, Normaliser, Options, Priorities, ReplayBuffer, Row, Scale, SumTree};
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -239,7 +239,8 @@ fn a_replay_buffer_is_saved_and_restored_to_the_bit() {
         for buffer in [&mut one, &mut two] {
             buffer.push(&[77.0], &[0.0], 0.0, &[0.0], false);
         }
-        let ages = |buffer: &ReplayBuffer| (0..buffer.len()).map(|age| buffer.row(Column::Obs, age)[0]).collect::<Vec<_>>();
+        let ages =
+            |buffer: &ReplayBuffer| (0..buffer.len()).map(|age| buffer.row(Column::Obs, age)[0]).collect::<Vec<_>>();
         assert_eq!(ages(&one), ages(&two));
         let untouched = {
             let mut buffer = ReplayBuffer::new(Spec::new(1, 1), 8);

@@ -1,4 +1,4 @@
-//! Parts of logs: nothing is lost, nothing is doubled, and a leak is still known for one.
+//! Parts of datasets: nothing is lost, nothing is doubled, and a leak is still known for one.
 #![allow(clippy::unnecessary_cast)] // `Real` is `f64` in some builds.
 
 mod shared;

@@ -3,7 +3,7 @@
 
 mod shared;
 
-use backcast_core::{Column, Transitions, Key, Real, Source, Spec};
+use backcast_core::{Column, Key, Real, Source, Spec, Transitions};
 use backcast_data::store::{Stored, StoredWriter};
 use backcast_data::{DataError, Format, Mixture, Normaliser, Options, ReadOptions, Scale, WriteOptions, read, write};
 use shared::{Next, counters};
@@ -130,7 +130,8 @@ fn attempt(path: &Path) -> Result<(), DataError> {
 #[test]
 fn a_file_cut_short_or_with_a_byte_changed_is_refused_by_name() {
     let directory = tempfile::tempdir().unwrap();
-    let [rows, dataset, broken] = ["rows.columns", "log.columns", "broken.columns"].map(|name| directory.path().join(name));
+    let [rows, dataset, broken] =
+        ["rows.columns", "log.columns", "broken.columns"].map(|name| directory.path().join(name));
     Stored::write(&rows, &noise(20, true)).unwrap();
     write(&dataset, Format::Columns, &counters(&[8, 9], &[true, false], Next::True), &WriteOptions::default()).unwrap();
     // The bytes of each column: 20 rows of 3, 2, 1, 3, 1 and 2 numbers; 17 rows of 1, 1, 1 and 1 numbers and two flags.
@@ -169,7 +170,7 @@ fn what_cannot_be_drawn_from_or_read_as_rows_says_what_to_do() {
     write(&dataset, Format::Columns, &recorded, &WriteOptions::default()).unwrap();
     let error = read(&rows, &ReadOptions::default()).unwrap_err().to_string();
     assert!(error.contains("holds transitions"), "{error}");
-    let Err(error) = Stored::open(&dataset) else { panic!("a log was opened for drawing") };
+    let Err(error) = Stored::open(&dataset) else { panic!("a dataset was opened for drawing") };
     assert!(error.to_string().contains("make transitions of it first"), "{error}");
 }
 

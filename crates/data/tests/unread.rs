@@ -1,11 +1,11 @@
-//! What a file holds beside a log: rows of numbers are kept, and the rest is named and never lost without a word.
+//! What a file holds beside a dataset: rows of numbers are kept, and the rest is named and never lost without a word.
 #![allow(clippy::unnecessary_cast)] // `Real` is `f64` in some builds.
 
 mod shared;
 
 use backcast_core::Real;
 use backcast_data::arrays::WriteArrays;
-use backcast_data::{DataError, End, Format, Dataset, ReadOptions, WriteOptions, check, h5, npz, read, write};
+use backcast_data::{DataError, Dataset, End, Format, ReadOptions, WriteOptions, check, h5, npz, read, write};
 use std::path::Path;
 
 /// The four arrays of D4RL's names that must be there, twelve rows, in a container below `prefix`.
@@ -110,7 +110,7 @@ fn what_is_no_row_is_named_and_must_be_left_out_on_purpose() {
             write(&to, Format::Npz, &dataset, &without(all)).unwrap();
             assert_eq!(plain(&to).unwrap().fingerprint(), dataset.fingerprint());
         }
-        // Parts of a log are of the same file.
+        // Parts of a dataset are of the same file.
         assert_eq!(dataset.rows(&[0..3, 3..6]).unread(), dataset.unread());
     }
 }
@@ -204,7 +204,7 @@ fn neorl_2s_truncated_rows_are_truncations_and_its_done_is_believed() {
             !checked.findings.iter().any(|f| ["no_timeouts", "one_episode", "unread"].contains(&f.name)),
             "{checked}"
         );
-        // A horizon adds cuts to such a file, and takes no end away.
+        // A horizon adds truncations to such a file, and takes no end away.
         let horizon = ReadOptions { truncations: backcast_data::Truncations::Horizon(4), ..ReadOptions::default() };
         assert_eq!(ends(&horizon), [(4, Truncated), (4, Terminal), (4, Truncated)]);
     }

@@ -1,5 +1,5 @@
 use backcast_core::{
-    Batch, Column, Transitions, ConfigError, Key, Metrics, Policy, Real, Slot, Source, Spec, State, under,
+    Batch, Column, ConfigError, Key, Metrics, Policy, Real, Slot, Source, Spec, State, Transitions, under,
 };
 use backcast_nn::{Adam, Shape, Store, Vae};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
@@ -74,14 +74,14 @@ impl ActionVaeConfig {
         unless(self.hidden.iter().all(|&n| n > 0), "hidden", "must not have an empty layer")?;
         unless(self.latent != Some(0), "latent", "must be at least 1 where given")?;
         unless(self.kl_weight >= 0.0 && self.kl_weight.is_finite(), "kl_weight", "must not be negative")?;
-        unless(self.lr > 0.0 && self.lr.is_finite(), "learning_rate", "must be positive")?;
+        unless(self.lr > 0.0 && self.lr.is_finite(), "lr", "must be positive")?;
         unless(self.batch >= 1, "batch", "must be at least 1")
     }
 }
 
-/// π(a ∣ s′) or π(a ∣ s) of a log as a conditional VAE: actions like those recorded, and as diverse.
+/// π(a ∣ s′) or π(a ∣ s) of a dataset as a conditional VAE: actions like those recorded, and as diverse.
 ///
-/// As a [`Policy`] it is asked with the state of its [`Condition`]: a reverse roll-out hands over *s′*. Without a key the
+/// As a [`Policy`] it is asked with the state of its [`Condition`]: a reverse rollout hands over *s′*. Without a key the
 /// latent is zero. States are not standardised, as in ROMI's code.
 #[derive(Debug)]
 pub struct ActionVae {

@@ -4,7 +4,7 @@ use crate::{
     Ensemble, Trainer,
     ensemble::{Head, with_arena},
 };
-use backcast_core::{Transitions, Real, Slot, State};
+use backcast_core::{Real, Slot, State, Transitions};
 use backcast_nn::Tape;
 use rayon::prelude::*;
 
@@ -13,12 +13,12 @@ const LN_TAU: Real = 1.837_877_066_409_345_3_f64 as Real;
 
 /// The adversarial model of RAMBO (Rigter, Lacerda & Hawes, *RAMBO-RL: Robust adversarial model-based offline reinforcement
 /// learning*, NeurIPS 2022, arXiv:2204.12581): a fitted [`Ensemble`] goes on being trained, and beside the likelihood of the
-/// log it is made to find unlikely what turned out well for the policy in roll-outs. One step is down
+/// dataset it is made to find unlikely what turned out well for the policy in rollouts. One step is down
 ///
 /// ℒ = λ·E[ A · ln p(y∣x) ] + ℒ_MLE,  p(y∣x) = 1/|E| · Σ_{i∈E} pᵢ(y∣x),
 ///
 /// where *x* is what the model is given, *y* what was drawn from it, *A* the advantage the policy had of that, a number, *E* the
-/// elites, and ℒ_MLE the loss that the ensemble was fitted with, on rows of the log, bounds and decays included.
+/// elites, and ℒ_MLE the loss that the ensemble was fitted with, on rows of the dataset, bounds and decays included.
 ///
 /// # Members side by side
 /// The mixture couples the elites, yet they need not share a tape. With θ all parameters,
@@ -29,8 +29,8 @@ const LN_TAU: Real = 1.837_877_066_409_345_3_f64 as Real;
 /// numbers. So they are computed first, by a forward pass without history, and then each member goes down a loss of its
 /// own; what parameters they share, the bounds of the log-variance, receive the sum, as the formula says.
 ///
-/// Since ln pᵢ = −½ Σ_d [ (μ − y)²·e^(−ℓ) + ℓ + ln 2π ], that loss is the fit's own with other weights: a row of the log counts
-/// 1/(rows·cols) in each column, one of a roll-out −½·λ·A·wᵢ/rows. One forward pass serves both kinds of rows.
+/// Since ln pᵢ = −½ Σ_d [ (μ − y)²·e^(−ℓ) + ℓ + ln 2π ], that loss is the fit's own with other weights: a row of the dataset counts
+/// 1/(rows·cols) in each column, one of a rollout −½·λ·A·wᵢ/rows. One forward pass serves both kinds of rows.
 #[derive(Clone, Debug)]
 pub struct Adversary {
     trainer: Trainer,
@@ -60,13 +60,13 @@ impl Adversary {
     }
 
     // ANCHOR: step
-    /// One step: of each member on rows `rows(member)` of `log`, and of each elite against `played`, transitions of a roll-out
+    /// One step: of each member on rows `rows(member)` of `dataset`, and of each elite against `played`, transitions of a rollout
     /// whose advantages, `[rows]`, are multiplied by `weight`, λ.
     ///
     /// With λ = 0 or nothing played it is a step of maximum likelihood.
     ///
     /// # Panics
-    /// If the widths of `log` or `played` are not those of the ensemble, there is no such row, or there is not one advantage for
+    /// If the widths of `dataset` or `played` are not those of the ensemble, there is no such row, or there is not one advantage for
     /// each row of `played`.
     pub fn step<'r>(
         &mut self,

@@ -1,5 +1,5 @@
 use crate::Condition;
-use backcast_core::{Batch, Transitions, ConfigError, Key, Metrics, Policy, Real, Slot, Source, Spec, State, under};
+use backcast_core::{Batch, ConfigError, Key, Metrics, Policy, Real, Slot, Source, Spec, State, Transitions, under};
 use backcast_nn::{Activation, Adam, Init, Mlp, Shape, Store, Tape, Var};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
@@ -68,18 +68,18 @@ impl BinnedConfig {
         unless(self.bins >= 2, "bins", "must be at least 2")?;
         unless(self.hidden.len() <= 7, "hidden", "must name at most 7 layers")?;
         unless(self.hidden.iter().all(|&n| n > 0), "hidden", "must not have an empty layer")?;
-        unless(self.lr > 0.0 && self.lr.is_finite(), "learning_rate", "must be positive")?;
-        unless(self.weight_decay >= 0.0 && self.weight_decay.is_finite(), "decay", "must not be negative")?;
+        unless(self.lr > 0.0 && self.lr.is_finite(), "lr", "must be positive")?;
+        unless(self.weight_decay >= 0.0 && self.weight_decay.is_finite(), "weight_decay", "must not be negative")?;
         unless(self.batch >= 1, "batch", "must be at least 1")
     }
 }
 
-/// π(a ∣ s′) or π(a ∣ s) of a log, factor by factor: each column of an action is cut into bins, chosen by likelihood and drawn from uniformly.
+/// π(a ∣ s′) or π(a ∣ s) of a dataset, factor by factor: each column of an action is cut into bins, chosen by likelihood and drawn from uniformly.
 ///
 /// Imagined actions of an agent of many parts can be drawn part by part (the linear decomposition's idea, Tang et al., arXiv:2305.01738, for ROMI's
 /// reverse policy): where parts are independent given the state, a combination need not have been recorded to be drawn as often as it should be.
 /// Where they are not, [`Factors::Chained`] lets each know those before it. As a [`Policy`] it is asked with the state of its
-/// [`Condition`]: a reverse roll-out hands over *s′*. Without a key it takes the middle of the likeliest bins. States are not standardised.
+/// [`Condition`]: a reverse rollout hands over *s′*. Without a key it takes the middle of the likeliest bins. States are not standardised.
 #[derive(Debug)]
 pub struct BinnedClone {
     config: BinnedConfig,

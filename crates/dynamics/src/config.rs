@@ -104,14 +104,14 @@ impl EnsembleConfig {
             &format!("must name 1 to {} layers", MAX_LAYERS - 1),
         )?;
         unless(self.hidden.iter().all(|&n| n > 0), "hidden", "must not have an empty layer")?;
-        unless(self.lr > 0.0 && self.lr.is_finite(), "learning_rate", "must be positive")?;
+        unless(self.lr > 0.0 && self.lr.is_finite(), "lr", "must be positive")?;
         unless(self.batch >= 1, "batch", "must be at least 1")?;
         unless(
             self.weight_decay.len() == self.hidden.len() + 1,
-            "decay",
+            "weight_decay",
             &format!("must have one number per layer, {}", self.hidden.len() + 1),
         )?;
-        unless(self.weight_decay.iter().all(|&d| d >= 0.0 && d.is_finite()), "decay", "must not be negative")?;
+        unless(self.weight_decay.iter().all(|&d| d >= 0.0 && d.is_finite()), "weight_decay", "must not be negative")?;
         unless(
             self.holdout_fraction > 0.0 && self.holdout_fraction < 1.0,
             "holdout_fraction",

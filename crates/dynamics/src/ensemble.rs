@@ -1,6 +1,6 @@
 use crate::EnsembleConfig;
 use backcast_core::{
-    Column, Transitions, ConfigError, Direction, Dynamics, Key, Prediction, Real, Slot, Spec, State, under,
+    Column, ConfigError, Direction, Dynamics, Key, Prediction, Real, Slot, Spec, State, Transitions, under,
 };
 use backcast_nn::{Activation, Arena, Init, Mlp, Precision, Shape, Store, Tape, Var, soft_clamp};
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2};
@@ -14,7 +14,7 @@ use std::{
 /// Rows per forward pass of inference. Fixed, so that the work is cut the same way for any number of threads.
 const TILE: usize = 512;
 
-/// Diagonal Gaussians p(predicted ∣ given) of one [`Direction`], from several nets trained on different resamplings of a log.
+/// Diagonal Gaussians p(predicted ∣ given) of one [`Direction`], from several nets trained on different resamplings of a dataset.
 ///
 /// One linear layer gives mean and log-variance side by side, as in OfflineRL-Kit; MOPO's code has two layers, which differ
 /// from one only in that the variance's may have a decay of its own. Outputs stand in the order of

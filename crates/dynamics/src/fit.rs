@@ -1,13 +1,13 @@
 use crate::{Criterion, Ensemble, EnsembleConfig, Trainer};
-use backcast_core::{Column, Transitions, Dynamics, Key, Real, Slot, State, under};
+use backcast_core::{Column, Dynamics, Key, Real, Slot, State, Transitions, under};
 
-/// A log that an ensemble cannot be fitted to.
+/// A dataset that an ensemble cannot be fitted to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FitError {
     /// There must be a row to train on and a row to hold out.
-    #[error("an ensemble needs at least 2 rows, the log has {rows}")]
+    #[error("an ensemble needs at least 2 rows, the dataset has {rows}")]
     TooFewRows {
-        /// Rows of the log.
+        /// Rows of the dataset.
         rows: usize,
     },
     /// NaN or an infinity.
@@ -71,7 +71,7 @@ pub struct FitReport {
 }
 
 /// An ensemble being fitted, epoch by epoch. As a [`State`] it names everything, the ensemble included, that the next epoch
-/// depends on: saved between two epochs and restored into a new `Fit` of the same log and key, it goes on to the same bits.
+/// depends on: saved between two epochs and restored into a new `Fit` of the same dataset and key, it goes on to the same bits.
 #[derive(Debug)]
 pub struct Fit<'a> {
     model: &'a mut Ensemble,
@@ -364,7 +364,14 @@ mod tests {
     use backcast_core::{Direction, Spec};
 
     fn config() -> EnsembleConfig {
-        EnsembleConfig { members: 3, elites: 2, hidden: vec![8], weight_decay: vec![0.0; 2], batch: 32, ..Default::default() }
+        EnsembleConfig {
+            members: 3,
+            elites: 2,
+            hidden: vec![8],
+            weight_decay: vec![0.0; 2],
+            batch: 32,
+            ..Default::default()
+        }
     }
 
     fn noise(rows: usize) -> Transitions {

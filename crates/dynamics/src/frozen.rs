@@ -9,7 +9,7 @@ use backcast_nn::{Gaussian, Mlp, Shape, Tape, Var};
 /// An [`Ensemble`] on a tape, its parameters frozen: [`Ensemble::frozen`] lends one.
 ///
 /// A gradient never crosses a [`Store`](backcast_nn::Store), and a policy's parameters are in one store and a model's in another. What
-/// has to come across is a derivative by the *action*, which is numbers: a learner hands its action over as an input of this
+/// has to come across is a derivative by the *action*, which is numbers: an algorithm hands its action over as an input of this
 /// tape, [watched](Var::watch), says what it thinks of the next state, asks for the slope in the action, and goes on with that slope on a
 /// tape of its own, where ∂L/∂φ = Σ (∂L/∂a)·(∂a/∂φ). So no parameter is copied, none of the model's can move, and no
 /// gradient of a weight is computed.
@@ -99,7 +99,7 @@ impl<'t> Frozen<'t> {
 #[cfg(test)]
 mod tests {
     use crate::{Ensemble, EnsembleConfig};
-    use backcast_core::{Transitions, Direction, Dynamics, Key, Real, Spec};
+    use backcast_core::{Direction, Dynamics, Key, Real, Spec, Transitions};
     use ndarray::{Array2, array};
 
     /// A model whose scales and members are all different.

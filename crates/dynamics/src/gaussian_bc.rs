@@ -1,5 +1,5 @@
 use crate::Condition;
-use backcast_core::{Batch, Transitions, ConfigError, Key, Metrics, Policy, Real, Slot, Source, Spec, State, under};
+use backcast_core::{Batch, ConfigError, Key, Metrics, Policy, Real, Slot, Source, Spec, State, Transitions, under};
 use backcast_nn::{Activation, Adam, Gaussian, Init, Mlp, Store, TanhGaussian, Var};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
@@ -59,12 +59,12 @@ impl GaussianBcConfig {
             "entropy_weight",
             "must not be negative",
         )?;
-        unless(self.lr > 0.0 && self.lr.is_finite(), "learning_rate", "must be positive")?;
+        unless(self.lr > 0.0 && self.lr.is_finite(), "lr", "must be positive")?;
         unless(self.batch >= 1, "batch", "must be at least 1")
     }
 }
 
-/// π(a ∣ s′) or π(a ∣ s) of a log as limit·tanh of a diagonal Gaussian, states standardised.
+/// π(a ∣ s′) or π(a ∣ s) of a dataset as limit·tanh of a diagonal Gaussian, states standardised.
 ///
 /// The loss is −ln π(a) + entropy_weight·E[ln π], the second estimated by one reparameterised sample per row. Densities are
 /// those of a/limit in (−1, 1), recorded actions being held 1e-4 inside the box.

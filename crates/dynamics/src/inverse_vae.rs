@@ -57,7 +57,7 @@ impl InverseVaeConfig {
         }
         unless(self.latent >= 1, "latent", "must be at least 1")?;
         unless(self.kl_weight >= 0.0 && self.kl_weight.is_finite(), "kl_weight", "must not be negative")?;
-        unless(self.lr > 0.0 && self.lr.is_finite(), "learning_rate", "must be positive")
+        unless(self.lr > 0.0 && self.lr.is_finite(), "lr", "must be positive")
     }
 }
 
@@ -247,7 +247,7 @@ impl State for InverseVae {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backcast_core::{Transitions, Source, fingerprint, restore, snapshot};
+    use backcast_core::{Source, Transitions, fingerprint, restore, snapshot};
 
     const SPEC: Spec = Spec::new(2, 1).with_act_limit(2.0);
 
@@ -340,6 +340,6 @@ mod tests {
         assert_eq!(bad(|c| c.decoder_hidden = vec![8, 0]), "decoder_hidden");
         assert_eq!(bad(|c| c.latent = 0), "latent");
         assert_eq!(bad(|c| c.kl_weight = Real::NAN), "kl_weight");
-        assert_eq!(bad(|c| c.lr = 0.0), "learning_rate");
+        assert_eq!(bad(|c| c.lr = 0.0), "lr");
     }
 }

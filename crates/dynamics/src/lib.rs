@@ -1,6 +1,6 @@
 //! One probabilistic ensemble, three directions: forward, reverse, inverse; and the CVAE of actions.
 //!
-//! A log of transitions *(s, a, r, s′)* can be read in three ways. Forward, *p(r, s′ ∣ s, a)*: what happens next. Reverse,
+//! A dataset of transitions *(s, a, r, s′)* can be read in three ways. Forward, *p(r, s′ ∣ s, a)*: what happens next. Reverse,
 //! *p(r, s ∣ s′, a)*: what may have led here. Inverse, *p(a ∣ s, s′)*: what was done. The three differ in nothing but which
 //! columns are given and which are predicted, so there is one [`Ensemble`] and a
 //! [`Direction`](backcast_core::Direction).
@@ -56,14 +56,14 @@
 //! [`Adversary`] beside them makes what a policy gained in the model unlikely (RAMBO).
 //!
 //! # Derivatives
-//! Some learners ask which way an action should change for the next state to be a better one: [`Ensemble::frozen`] puts the fitted
+//! Some algorithms ask which way an action should change for the next state to be a better one: [`Ensemble::frozen`] puts the fitted
 //! nets on a tape, where next states have slopes in the action (SDC, SCAS).
 //!
 //! # Actions
-//! Imagination also needs actions to ask about. [`ActionVae`] draws actions like those a log contains near a state: given *s′*
+//! Imagination also needs actions to ask about. [`ActionVae`] draws actions like those a dataset contains near a state: given *s′*
 //! it is ROMI's reverse policy, given *s* the behaviour model for forward imagination. [`GaussianBc`] is the simpler
 //! alternative, and [`BinnedClone`] draws the parts of an action one by one. All are a [`Policy`](backcast_core::Policy). [`InverseVae`] says what was done between two
-//! states (OSR), and [`TransitionVae`] where the log goes on from a state, whatever was done (SDC).
+//! states (OSR), and [`TransitionVae`] where the dataset goes on from a state, whatever was done (SDC).
 #![forbid(unsafe_code)]
 
 mod action_vae;

@@ -4,7 +4,7 @@ use crate::{
     Ensemble, EnsembleConfig,
     ensemble::{Head, with_arena},
 };
-use backcast_core::{Transitions, Real, Slot, State, under};
+use backcast_core::{Real, Slot, State, Transitions, under};
 use backcast_nn::{Adam, Shape, Tape, Var};
 use rayon::prelude::*;
 

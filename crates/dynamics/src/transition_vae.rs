@@ -1,4 +1,4 @@
-use backcast_core::{Batch, Column, Transitions, ConfigError, Key, Metrics, Real, Slot, Spec, State, under};
+use backcast_core::{Batch, Column, ConfigError, Key, Metrics, Real, Slot, Spec, State, Transitions, under};
 use backcast_nn::{Activation, Adam, Gaussian, Init, LATENT_BOUND, Mlp, Shape, Store, Tape, Var};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
@@ -37,14 +37,14 @@ impl TransitionVaeConfig {
         unless(self.hidden.iter().all(|&n| n > 0), "hidden", "must not have an empty layer")?;
         unless(self.latent != Some(0), "latent", "must be at least 1 where given")?;
         unless(self.kl_weight >= 0.0 && self.kl_weight.is_finite(), "kl_weight", "must not be negative")?;
-        unless(self.lr > 0.0 && self.lr.is_finite(), "learning_rate", "must be positive")
+        unless(self.lr > 0.0 && self.lr.is_finite(), "lr", "must be positive")
     }
 }
 
-/// U(s′ ∣ s): where a log goes on from *s*, whatever was done there (SDC: Zhang et al., AAAI 2022).
+/// U(s′ ∣ s): where a dataset goes on from *s*, whatever was done there (SDC: Zhang et al., AAAI 2022).
 ///
 /// Encoder (s, Δ) → z, decoder (s, z) → Δ, s′ = s + scale·Δ. The loss is MSE(Δ̂, Δ) + kl_weight·KL: Δ in units of its own
-/// [scale](TransitionVae::set_scale), or a log of small steps would be all KL. States are taken as they are.
+/// [scale](TransitionVae::set_scale), or a dataset of small steps would be all KL. States are taken as they are.
 ///
 /// ```
 /// use backcast_core::{Transitions, Key, Source, Spec};
@@ -290,6 +290,6 @@ mod tests {
         assert_eq!(bad(|c| c.hidden = vec![]), "hidden");
         assert_eq!(bad(|c| c.latent = Some(0)), "latent");
         assert_eq!(bad(|c| c.kl_weight = -1.0), "kl_weight");
-        assert_eq!(bad(|c| c.lr = Real::INFINITY), "learning_rate");
+        assert_eq!(bad(|c| c.lr = Real::INFINITY), "lr");
     }
 }

@@ -1,6 +1,6 @@
 //! The two models of recorded actions.
 
-use backcast_core::{Column, Transitions, Key, Policy, Real, Spec, fingerprint, restore, snapshot};
+use backcast_core::{Column, Key, Policy, Real, Spec, Transitions, fingerprint, restore, snapshot};
 use backcast_dynamics::{ActionVae, ActionVaeConfig, Condition, GaussianBc, GaussianBcConfig};
 use ndarray::{Array2, Axis};
 

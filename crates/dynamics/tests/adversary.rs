@@ -25,7 +25,8 @@ fn transitions(key: Key, rows: usize) -> Transitions {
     let mut x = vec![0.0; rows * 9];
     key.normal(&mut x);
     let mut dataset = Transitions::new(SPEC);
-    x.chunks_exact(9).for_each(|x| dataset.push(&x[..3], &x[3..5], x[5], &[x[0] + 0.3 * x[6], x[1], x[2] + x[8]], false));
+    x.chunks_exact(9)
+        .for_each(|x| dataset.push(&x[..3], &x[3..5], x[5], &[x[0] + 0.3 * x[6], x[1], x[2] + x[8]], false));
     dataset
 }
 
@@ -92,7 +93,8 @@ fn the_gradient_is_that_of_one_tape_with_all_members() {
         let moments = snapshot(&mut adversary);
 
         let mut store = Store::default();
-        let net = Mlp::new(&mut store, "net", &[5, 9, 7, 8], MEMBERS, Activation::Swish, Init::TruncatedNormal, Key::new(0));
+        let net =
+            Mlp::new(&mut store, "net", &[5, 9, 7, 8], MEMBERS, Activation::Swish, Init::TruncatedNormal, Key::new(0));
         for member in 0..MEMBERS {
             let part =
                 |i| ["weight", "bias"].map(|part| tensor(&before, &format!("store.member.{member}.net.{i}.{part}")));
@@ -145,7 +147,8 @@ fn the_gradient_is_that_of_one_tape_with_all_members() {
         }
         let mut theirs = Vec::new();
         let mut whole = Store::default();
-        let copy = Mlp::new(&mut whole, "net", &[5, 9, 7, 8], MEMBERS, Activation::Swish, Init::TruncatedNormal, Key::new(0));
+        let copy =
+            Mlp::new(&mut whole, "net", &[5, 9, 7, 8], MEMBERS, Activation::Swish, Init::TruncatedNormal, Key::new(0));
         let net_len = copy.range().len();
         whole.params_mut().copy_from_slice(&gradient[..net_len]);
         let near = |name: &str, ours: Vec<Real>, theirs: &[Real]| {

@@ -1,6 +1,6 @@
-//! Clones that draw an action factor by factor, held against a policy that is known.
+//! Clones that draw an action factor by factor, compared with a policy that is known.
 
-use backcast_core::{Transitions, Key, Policy, Real, Spec, fingerprint, restore, snapshot};
+use backcast_core::{Key, Policy, Real, Spec, Transitions, fingerprint, restore, snapshot};
 use backcast_dynamics::{BinnedClone, BinnedConfig, Condition, Factors};
 use ndarray::Array2;
 
@@ -86,7 +86,7 @@ fn factors_that_depend_on_each_other_must_know_those_before() {
     let [apart, chained] = [Factors::Independent, Factors::Chained].map(|f| excess(&mut fitted(f, &dataset), true));
     assert!(chained < 0.15, "{chained}");
     assert!(apart > 1.0, "two columns that copy the first are no surprise: {apart}");
-    // And draws by it are like the log's: no column in another bin than the first.
+    // And draws by it are like the dataset's: no column in another bin than the first.
     let mut clone = fitted(Factors::Chained, &dataset);
     let mut act = Array2::zeros((1500, 3));
     clone.act(Array2::ones((1500, 1)).view(), Some(Key::new(5)), act.view_mut());
@@ -134,8 +134,8 @@ fn it_saves_and_goes_on_and_refuses_nonsense() {
         ("bins", BinnedConfig { bins: 1, ..sound.clone() }),
         ("bins", BinnedConfig { bins: 40, factors: Factors::Joint, ..sound.clone() }),
         ("hidden", BinnedConfig { hidden: vec![0], ..sound.clone() }),
-        ("learning_rate", BinnedConfig { lr: 0.0, ..sound.clone() }),
-        ("decay", BinnedConfig { weight_decay: -1.0, ..sound.clone() }),
+        ("lr", BinnedConfig { lr: 0.0, ..sound.clone() }),
+        ("weight_decay", BinnedConfig { weight_decay: -1.0, ..sound.clone() }),
         ("batch", BinnedConfig { batch: 0, ..sound.clone() }),
     ] {
         assert_eq!(BinnedClone::new(config, SPEC, Key::new(1)).unwrap_err().field, field);

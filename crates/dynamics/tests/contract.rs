@@ -1,6 +1,6 @@
 //! What an ensemble promises whatever it is fitted to: determinism, resumption, members that differ, no allocation.
 
-use backcast_core::{Column, Transitions, Direction, Dynamics, Key, Real, Spec, fingerprint, restore, snapshot};
+use backcast_core::{Column, Direction, Dynamics, Key, Real, Spec, Transitions, fingerprint, restore, snapshot};
 use backcast_dynamics::{Ensemble, EnsembleConfig, Fit, FitError, StoppedBy};
 use ndarray::{Array2, Array3};
 
@@ -215,10 +215,10 @@ fn bad_datasets_and_configurations_are_named() {
     };
     assert_eq!(field(|_| ()), None);
     assert_eq!(field(|c| c.elites = 8), Some("elites"));
-    assert_eq!(field(|c| c.hidden = vec![200; 3]), Some("decay"));
+    assert_eq!(field(|c| c.hidden = vec![200; 3]), Some("weight_decay"));
     assert_eq!(field(|c| c.hidden = vec![]), Some("hidden"));
     assert_eq!(field(|c| c.min_log_var = 1.0), Some("min_log_var"));
-    assert_eq!(field(|c| c.lr = Real::NAN), Some("learning_rate"));
+    assert_eq!(field(|c| c.lr = Real::NAN), Some("lr"));
     assert_eq!(field(|c| c.holdout_fraction = 1.0), Some("holdout_fraction"));
     assert_eq!(field(|c| c.epoch_rows = Some(0)), Some("epoch_rows"));
 }

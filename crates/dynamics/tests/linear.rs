@@ -1,6 +1,6 @@
-//! Ensembles on worlds whose answer is known.
+//! Ensembles on environments whose answer is known.
 
-use backcast_core::{Column, Transitions, Direction, Dynamics, Key, Real, Spec};
+use backcast_core::{Column, Direction, Dynamics, Key, Real, Spec, Transitions};
 use backcast_dynamics::{Ensemble, EnsembleConfig, Fit, FitReport};
 
 /// s′ = A·s + B·a with an invertible A; r = s₀ + 2·a₀ − s′₁.

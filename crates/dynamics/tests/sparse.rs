@@ -1,6 +1,6 @@
 //! Rewards that are seldom paid: what the likelihood leaves to its variance, and what a weighted one does not.
 
-use backcast_core::{Transitions, Direction, Dynamics, Key, Real, Spec};
+use backcast_core::{Direction, Dynamics, Key, Real, Spec, Transitions};
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 
 /// Small steps in a square; one is paid where a step ends in a circle, a twentieth of the square.

@@ -1,4 +1,4 @@
-//! Does a world keep the promises of [`Env`]? A checker for one's own worlds.
+//! Does an environment keep the promises of [`Env`]? A checker for one's own environments.
 
 use backcast_core::{Env, Key, Real, Termination};
 
@@ -62,12 +62,12 @@ pub enum Finding {
         /// The horizon.
         horizon: usize,
     },
-    /// The world and the termination function disagree.
-    #[error("at step {step} the world says terminated = {env}, the termination function the opposite")]
+    /// The environment and the termination function disagree.
+    #[error("at step {step} the environment says terminated = {env}, the termination function the opposite")]
     Termination {
         /// The step.
         step: usize,
-        /// What the world says.
+        /// What the environment says.
         env: bool,
     },
 }
@@ -84,7 +84,7 @@ struct Frame {
 ///
 /// Checked: the spec; that observations are written in full and finite, rewards finite; that reset and step are functions of
 /// the key and the actions, to the bit; that resets depend on the key; that actions are clipped to the box; that episodes are
-/// cut off exactly at the horizon; and, given `termination`, that it agrees with the world.
+/// cut off exactly at the horizon; and, given `termination`, that it agrees with the environment.
 ///
 /// ```
 /// use backcast_core::{Key, never};

@@ -49,7 +49,7 @@ pub fn reward(position: [f64; 2], target: [f64; 2]) -> f64 {
 /// The double mass–spring–damper: observation `[x₁, x₂, v₁, v₂, t₁, t₂]`, two actions in ±1, 100 steps, no termination.
 ///
 /// An episode starts at x ∈ U(±0.25), v ∈ U(±0.1). Each axis has a target in U(±1.5) and, with probability ½ and
-/// independently of the other, another one from step 50 on (in the published logs 1192 of 2400 axes have).
+/// independently of the other, another one from step 50 on (in the published datasets 1192 of 2400 axes have).
 ///
 /// ```
 /// use backcast_core::{Env, Key};

@@ -1,7 +1,7 @@
-/// What can go wrong when a world is asked for by name or described by text.
+/// What can go wrong when an environment is asked for by name or described by text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvError {
-    /// No world has this name.
+    /// No environment has this name.
     #[error("there is no environment `{name}`; near names: {}", .near.join(", "))]
     Unknown {
         /// The name that was asked for.
@@ -15,10 +15,10 @@ pub enum EnvError {
         /// What is wrong, and what to do about it where that is known.
         why: String,
     },
-    /// A world whose state cannot be pushed.
+    /// An environment whose state cannot be pushed.
     #[error("the states of `{name}` cannot be pushed")]
     NotPushable {
-        /// The name of the world.
+        /// The name of the environment.
         name: String,
     },
     /// A maze drawing that makes no sense.

@@ -1,21 +1,21 @@
 //! One exact step from an observation, whoever imagined it: what a learnt model should have said.
 //!
-//! A learnt model is asked about states no world was ever in. How wrong it is there can be measured where the observation
+//! A learnt model is asked about states no environment was ever in. How wrong it is there can be measured where the observation
 //! determines the state:
 //!
-//! | world | the state from its observation | what is lost |
+//! | environment | the state from its observation | what is lost |
 //! |---|---|---|
 //! | maze2d | all of it: position and velocity | nothing; a position inside a wall is no state |
 //! | pendulum | θ = atan2(sin, cos), θ̇ | a pair (cos, sin) off the unit circle is moved onto it |
 //! | dmsd | positions, velocities, targets shown | whether and where a target will jump: here it stays |
 //!
-//! Rounding apart (observations are single precision, worlds double), that is the step the world takes.
+//! Rounding apart (observations are single precision, environments double), that is the step the environment takes.
 
 use crate::maze2d::{Maze2d, WallBox, physics};
 use crate::{EnvError, dmsd, pendulum, registry};
 use backcast_core::{Real, Spec};
 
-/// The physics of a world as a function of observation and action.
+/// The physics of an environment as a function of observation and action.
 ///
 /// ```
 /// use backcast_core::{Env, Key};
@@ -43,7 +43,7 @@ enum Simulator {
 }
 
 impl Exact {
-    /// The physics of the world called `name`.
+    /// The physics of the environment called `name`.
     ///
     /// # Errors
     /// [`EnvError::Unknown`] with the nearest names.

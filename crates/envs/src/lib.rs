@@ -1,20 +1,20 @@
 //! Environments in pure Rust, their terminations and reference scores.
 //!
-//! Offline reinforcement learning trains on logs, but somebody has to say how good the trained policy is, and has to make
-//! the logs. This crate does both without a simulator to install: four worlds whose physics fits in a page each, the
-//! generator of the maze logs, and the tables that turn a return into the score papers print.
+//! Offline reinforcement learning trains on datasets, but somebody has to say how good the trained policy is, and has to make
+//! the datasets. This crate does both without a simulator to install: four environments whose physics fits in a page each, the
+//! generator of the maze datasets, and the tables that turn a return into the score papers print.
 //!
-//! | world | observation / action | physics checked against |
+//! | environment | observation / action | physics checked against |
 //! |---|---|---|
 //! | [`maze2d`]: a sphere in a maze (D4RL), 20 registered tasks | 4 / 2 | MuJoCo 4.0.0, contacts included |
-//! | [`pendulum`]: swing-up (Gym) | 3 / 1 | recorded logs |
-//! | [`dmsd`]: two masses, three springs (NeoRL-2) | 6 / 2 | recorded logs |
+//! | [`pendulum`]: swing-up (Gym) | 3 / 1 | recorded datasets |
+//! | [`dmsd`]: two masses, three springs (NeoRL-2) | 6 / 2 | recorded datasets |
 //! | [`spread`]: three particles share out three landmarks (MPE) | 3·18 / 3·2 | steps computed by hand |
 //!
 //! Where MuJoCo is installed, [`mujoco`] adds hopper, half-cheetah, walker2d, reacher, ant and antmaze; it is loaded at run time, and
 //! nothing here needs it.
 //!
-//! A world is an [`Env`](backcast_core::Env): its next state is a pure function of the key of the reset and the actions since.
+//! An environment is an [`Env`](backcast_core::Env): its next state is a pure function of the key of the reset and the actions since.
 //!
 //! ```
 //! use backcast_core::Key;
@@ -34,12 +34,12 @@
 //! # Ok::<(), backcast_envs::EnvError>(())
 //! ```
 //!
-//! [`exact`] takes one exact step from an observation, whoever imagined it: the truth that a learnt model is held against.
+//! [`exact`] takes one exact step from an observation, whoever imagined it: the truth that a learnt model is compared with.
 //!
 //! The first three can also be [pushed](push::Pushable) in the middle of an episode, to see whether a policy comes back.
 //!
-//! What is deliberately absent: files written (a log leaves [`maze2d::generate`] as plain columns), rendering, and hidden state. A
-//! world of your own is tried with [`checker::check`].
+//! What is deliberately absent: files written (a dataset leaves [`maze2d::generate`] as plain columns), rendering, and hidden state. An
+//! environment of your own is tried with [`checker::check`].
 //!
 //! Physics is computed in `f64`; [`Real`](backcast_core::Real) is what goes in and out.
 #![deny(unsafe_code)]

@@ -1,20 +1,20 @@
 //! Pushes: an episode's state is moved by hand in the middle of it, and the policy has to come back.
 //!
-//! Policies that are good on the roads of a log may be helpless beside them. The test of that, as state deviation correction
-//! (Zhang et al., AAAI 2022) and OSR (Jiang et al., NeurIPS 2023) are examined: push the state of the world itself, not what
-//! is observed of it, at four levels. The levels are in physical units, chosen by what the world's physics makes of them:
+//! Policies that are good on the roads of a dataset may be helpless beside them. The test of that, as state deviation correction
+//! (Zhang et al., AAAI 2022) and OSR (Jiang et al., NeurIPS 2023) are examined: push the state of the environment itself, not what
+//! is observed of it, at four levels. The levels are in physical units, chosen by what the environment's physics makes of them:
 //!
-//! | world | slight | moderate | large |
+//! | environment | slight | moderate | large |
 //! |---|---|---|---|
 //! | [`pendulum`](crate::pendulum) | 0.2 rad, 0.5 rad/s: from upright at rest, 2 N·m can hold it | 0.5 rad, 2.5 rad/s: 2 N·m cannot, it falls and has to be swung up again | 1 rad, 6 rad/s: it is thrown over, mostly with more energy than a swing-up has, and must be braked first |
-//! | [`dmsd`](crate::dmsd) | 0.1 m, 0.1 m/s: the speed of a start | 0.5 m, 0.5 m/s: a good part of the way to a target | 1.5 m, 1.5 m/s: from target to target, and faster than the published log ever is |
+//! | [`dmsd`](crate::dmsd) | 0.1 m, 0.1 m/s: the speed of a start | 0.5 m, 0.5 m/s: a good part of the way to a target | 1.5 m, 1.5 m/s: from target to target, and faster than the published dataset ever is |
 //! | [`maze2d`](crate::maze2d) | 0.1 m, 0.5 m/s: the jitter of a start | 0.3 m, 2 m/s: from the middle of a corridor to its side | 0.8 m, 5 m/s: as far as a corridor is wide, at the greatest speed |
 //!
 //! The first number moves the place (an angle, or a vector of both coordinates or of both masses), the second the speed the same
 //! way, as a shove does: to either side, or in any direction. A draw is at least half of its size, so that no two levels
 //! overlap: sizes at least double from one to the next.
 //!
-//! **A pushed state is one the world could be in.** The pendulum's speed stays within its ±8 rad/s. The particle is shoved along
+//! **A perturbed state is one the environment could be in.** The pendulum's speed stays within its ±8 rad/s. The particle is shoved along
 //! a straight line until a wall stops it, and its speed stays within ±5 m/s; the masses have room on all sides. Nothing else
 //! moves: no target, no goal, no count of steps.
 //!
@@ -40,7 +40,7 @@ use backcast_core::{Env, Key, Real};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
 
-/// How hard a state is pushed.
+/// How hard a state is perturbed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
@@ -50,7 +50,7 @@ pub enum Level {
     Slight,
     /// Off the road.
     Moderate,
-    /// Where few logs have been.
+    /// Where few datasets have been.
     Large,
 }
 
@@ -74,15 +74,15 @@ impl Level {
     }
 }
 
-/// A world whose state can be pushed. What cannot be pushed is just an [`Env`].
+/// An environment whose state can be perturbed. What cannot be perturbed is just an [`Env`].
 pub trait Pushable: Env {
-    /// Moves the state by what `key` draws at `level`, keeps it among the states the world can be in, and writes its
+    /// Moves the state by what `key` draws at `level`, keeps it among the states the environment can be in, and writes its
     /// observation, `[obs]`. What is drawn depends on the key and the level alone, never on the state; [`Level::None`]
     /// changes no bit. The episode goes on: its count of steps stays as it is.
     fn push(&mut self, level: Level, key: Key, obs: &mut [Real]);
 }
 
-/// Sizes of a push: of the place and of the speed, in the world's units.
+/// Sizes of a push: of the place and of the speed, in the environment's units.
 type Size = (f64, f64);
 
 /// Radians and rad/s.
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(Level::ALL.map(|l| l.of([1, 2, 3])), [None, Some(1), Some(2), Some(3)]);
     }
 
-    /// In every world: none changes no bit, the same key pushes the same, another otherwise, and the episode goes on.
+    /// In every environment: none changes no bit, the same key pushes the same, another otherwise, and the episode goes on.
     #[test]
     fn a_push_is_a_function_of_its_key_and_level() {
         for name in NAMES {

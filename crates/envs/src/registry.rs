@@ -1,6 +1,6 @@
-//! Worlds, terminations and reference scores by name.
+//! Environments, terminations and reference scores by name.
 //!
-//! Names of worlds that MuJoCo simulates are in [`mujoco`], those of worlds with several agents in [`spread`]. Names are not case-sensitive. A maze's name may say `-sparse` (the default) and leave out its version (the latest).
+//! Names of environments that MuJoCo simulates are in [`mujoco`], those of environments with several agents in [`spread`]. Names are not case-sensitive. A maze's name may say `-sparse` (the default) and leave out its version (the latest).
 //! Terminations and scores are also known for Gym's MuJoCo tasks and others that are not simulated here, by the first part
 //! of a dataset's name: `hopper-medium-v2`.
 
@@ -9,7 +9,7 @@ use crate::push::Pushable;
 use crate::{EnvError, ReferenceScores, dmsd, mujoco, pendulum, spread, termination};
 use backcast_core::{Env, Termination, never};
 
-/// The canonical names of every world [`make`] can make.
+/// The canonical names of every environment [`make`] can make.
 pub const NAMES: [&str; 22] = [
     "maze2d-open-v0",
     "maze2d-open-dense-v0",
@@ -73,7 +73,7 @@ const SCORES: [(&str, f64, f64); 31] = [
     ("relocate", -6.425911, 4233.877797728884),
 ];
 
-/// The canonical spelling of a registered name: lower case, no `-sparse`, with a version. `None` if there is no such world.
+/// The canonical spelling of a registered name: lower case, no `-sparse`, with a version. `None` if there is no such environment.
 ///
 /// ```
 /// use backcast_envs::registry::canonical;
@@ -92,10 +92,10 @@ pub fn canonical(name: &str) -> Option<&'static str> {
     versions.iter().find_map(|v| NAMES.iter().find(|known| *known == v).copied())
 }
 
-/// Makes the world called `name`.
+/// Makes the environment called `name`.
 ///
 /// # Errors
-/// [`EnvError::Unknown`] with the three nearest names; [`EnvError::Mujoco`] if the world needs MuJoCo and it is not there.
+/// [`EnvError::Unknown`] with the three nearest names; [`EnvError::Mujoco`] if the environment needs MuJoCo and it is not there.
 ///
 /// ```
 /// use backcast_envs::registry::make;
@@ -113,7 +113,7 @@ pub fn make(name: &str) -> Result<Box<dyn Env + Send>, EnvError> {
     mujoco::make(name).unwrap_or_else(|| Ok(make_pushable(name)?))
 }
 
-/// How many agents act in the world called `name`. Observations and actions are the agents' own, of equal width, one after the other.
+/// How many agents act in the environment called `name`. Observations and actions are the agents' own, of equal width, one after the other.
 ///
 /// ```
 /// use backcast_envs::registry::agents;
@@ -124,16 +124,16 @@ pub fn agents(name: &str) -> usize {
 }
 
 /// The release of MuJoCo that [`make`] simulates `name` with, such as `4.0.0`: trajectories, and with them scores, differ between
-/// releases. `None` for worlds that are ours, or where there is no MuJoCo.
+/// releases. `None` for environments that are ours, or where there is no MuJoCo.
 pub fn simulator(name: &str) -> Option<String> {
     let needed = name.starts_with("mujoco:") || mujoco::canonical(name).is_some();
     needed.then(mujoco::Install::find)?.ok().map(|install| install.library().version().to_owned())
 }
 
-/// As [`make`], where the world can be [pushed](Pushable): those of this crate's own physics.
+/// As [`make`], where the environment can be [pushed](Pushable): those of this crate's own physics.
 ///
 /// # Errors
-/// [`EnvError::Unknown`] with the three nearest names, [`EnvError::NotPushable`] for worlds of MuJoCo and of several agents.
+/// [`EnvError::Unknown`] with the three nearest names, [`EnvError::NotPushable`] for environments of MuJoCo and of several agents.
 pub fn make_pushable(name: &str) -> Result<Box<dyn Pushable + Send>, EnvError> {
     if name.starts_with("mujoco:") || mujoco::canonical(name).is_some() || spread::Spread::named(name).is_some() {
         return Err(EnvError::NotPushable { name: name.to_owned() });

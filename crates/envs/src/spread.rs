@@ -1,6 +1,6 @@
 //! Cooperative navigation: particles on a plane that are to cover as many landmarks between them, and not to touch.
 //!
-//! The world known as *simple_spread* (Lowe et al., *Multi-agent actor-critic for mixed cooperative-competitive environments*, NeurIPS 2017,
+//! The environment known as *simple_spread* (Lowe et al., *Multi-agent actor-critic for mixed cooperative-competitive environments*, NeurIPS 2017,
 //! arXiv:1706.02275; the multi-agent particle environments, PettingZoo's MPE). Several agents act at once and are paid one reward, so it
 //! is an [`Env`] whose observation and action are the agents' own, one after the other:
 //!
@@ -13,8 +13,8 @@
 //!
 //! | name | reward of a step | where from |
 //! |---|---|---|
-//! | `spread-v0` | −Σ_l *d_l* − what touching costs, 1 to each of two agents that do | the published world, whose shared reward is the sum over agents: *n* times ours |
-//! | `spread-inverse-v0` | Σ_l min(1/*d_l*, 10) − 5 to each of two agents that touch | the world OMAR's logs were made in (Pan et al., ICML 2022, arXiv:2111.11188, the authors' code) |
+//! | `spread-v0` | −Σ_l *d_l* − what touching costs, 1 to each of two agents that do | the published environment, whose shared reward is the sum over agents: *n* times ours |
+//! | `spread-inverse-v0` | Σ_l min(1/*d_l*, 10) − 5 to each of two agents that touch | the environment OMAR's datasets were made in (Pan et al., ICML 2022, arXiv:2111.11188, the authors' code) |
 //!
 //! The first release also charged every agent 1 a step for touching itself; here nobody touches himself.
 
@@ -35,7 +35,7 @@ pub const CONTACT_MARGIN: f64 = 1e-3;
 /// Steps of one episode.
 pub const HORIZON: usize = 25;
 
-/// The names that [`Spread::named`] knows, of worlds with three agents.
+/// The names that [`Spread::named`] knows, of environments with three agents.
 pub const NAMES: [&str; 2] = ["spread-v0", "spread-inverse-v0"];
 
 /// A particle: where it is and how fast it goes.
@@ -68,7 +68,7 @@ fn length([x, y]: [f64; 2]) -> f64 {
 // ANCHOR: contact
 /// The force on a particle at `a` from one at `b`:  100·k·ln(1 + exp(−(d − 2r)/k)) along a − b, d = ‖a − b‖.
 ///
-/// Two particles in one place, which the published world divides by zero for, are pushed apart along the first axis.
+/// Two particles in one place, which the published environment divides by zero for, are pushed apart along the first axis.
 pub fn contact(a: [f64; 2], b: [f64; 2]) -> [f64; 2] {
     let between = apart(a, b);
     let distance = length(between);
@@ -146,7 +146,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// A world of `agents` agents and as many landmarks.
+    /// An environment of `agents` agents and as many landmarks.
     ///
     /// # Panics
     /// If there is no agent.
@@ -155,7 +155,7 @@ impl Spread {
         Self { reward, agents: vec![Particle::default(); agents], landmarks: vec![[0.0; 2]; agents], steps: 0 }
     }
 
-    /// The world called `name`, one of [`NAMES`]; case does not matter, nor whether there is a version.
+    /// The environment called `name`, one of [`NAMES`]; case does not matter, nor whether there is a version.
     pub fn named(name: &str) -> Option<Self> {
         let name = name.to_ascii_lowercase();
         match name.trim_end_matches("-v0") {
@@ -306,7 +306,7 @@ mod tests {
         assert!((Reward::Inverse.at(&near, &landmarks) - (10.0 + 1.25 + 0.5 - 10.0 / 3.0)).abs() < 1e-12);
     }
 
-    /// Agents renamed, the world moved, mirrored: what pays stays, and what is seen goes along.
+    /// Agents renamed, the environment moved, mirrored: what pays stays, and what is seen goes along.
     #[test]
     fn nothing_depends_on_names_places_or_sides() {
         let mut env = Spread::named("spread-v0").unwrap();

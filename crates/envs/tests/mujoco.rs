@@ -1,4 +1,4 @@
-//! MuJoCo's worlds against Gymnasium's, and against rows that others recorded. Without MuJoCo every test says so and is skipped.
+//! MuJoCo's environments against Gymnasium's, and against rows that others recorded. Without MuJoCo every test says so and is skipped.
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so, and figures are to be seen")]
 
 use backcast_core::{Env, Key, Real};
@@ -29,7 +29,7 @@ fn numbers(text: &str) -> Vec<f64> {
     text.split_whitespace().map(|x| x.parse().expect("a number")).collect()
 }
 
-/// A world that can be put into a state.
+/// An environment that can be put into a state.
 trait Settable: Env {
     fn put(&mut self, positions: &[f64], velocities: &[f64]);
 }
@@ -99,7 +99,7 @@ fn steps_are_those_of_gymnasium() {
     }
     assert_eq!(envs, 9);
     assert!(pressed > 3, "nothing touched the ant, which compares nothing of forces");
-    assert!(ends > 0, "no world ended, which compares nothing of endings");
+    assert!(ends > 0, "no environment ended, which compares nothing of endings");
 }
 
 /// One file's columns, `[rows, width]` each, and its flags.
@@ -192,7 +192,7 @@ fn recorded_experts_run_the_same_here() {
             env.set_state(&[&[0.0], seen].concat(), speeds);
             let step = env.step(&rows.act[i], &mut obs);
             off.push(largest(&obs, &rows.next[i]));
-            // These experts ask for more than ±1, which Gym charges for and a world of ours does not.
+            // These experts ask for more than ±1, which Gym charges for and an environment of ours does not.
             let price = if runner == Runner::HalfCheetah { 0.1 } else { 1e-3 };
             let beyond: f64 = rows.act[i].iter().map(|&a| f64::from(a * a - a.clamp(-1.0, 1.0).powi(2))).sum();
             paid.push((f64::from(step.reward) - price * beyond - rows.reward[i]).abs());

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | (1) L = −E[ Σᵢ ln πᵢ(uᵢ∣τᵢ) ] | [`Cloned::update`] |
 //!
-//! The baseline of every learner from a log, and a policy that [`JointFqe`](crate::JointFqe) can judge.
+//! The baseline of every algorithm from a dataset, and a policy that [`JointFqe`](crate::JointFqe) can judge.
 
 use crate::conservative::cloning;
 use crate::parts::{Utilities, Widths, greedy, one_hot};
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub struct CloneConfig {
     /// Learning rate.
     pub lr: Real,
-    /// λ of decoupled weight decay: a log of a few games is soon known by heart.
+    /// λ of decoupled weight decay: a dataset of a few games is soon known by heart.
     pub weight_decay: Real,
     /// Units of the hidden layers of each part's net.
     pub hidden: Vec<usize>,
@@ -38,9 +38,9 @@ impl CloneConfig {
     /// The first field that does not, and what it must be instead.
     pub fn check(&self) -> Result<(), ConfigError> {
         let sound = self.lr > 0.0 && self.lr.is_finite();
-        ConfigError::unless(sound, "rate", format!("is {}; a learning rate is positive", self.lr))?;
+        ConfigError::unless(sound, "lr", format!("is {}; a learning rate is positive", self.lr))?;
         let sound = self.weight_decay >= 0.0 && self.weight_decay.is_finite();
-        ConfigError::unless(sound, "decay", format!("is {}; a decay is not negative", self.weight_decay))?;
+        ConfigError::unless(sound, "weight_decay", format!("is {}; a decay is not negative", self.weight_decay))?;
         ConfigError::unless(!self.hidden.contains(&0), "hidden", "has a layer without units")
     }
 

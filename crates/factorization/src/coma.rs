@@ -33,7 +33,7 @@ pub struct Paths<'a> {
     pub reward: ArrayView1<'a, Real>,
     /// 1 where the episode ended, `[rows]`: no path goes on after it.
     pub terminal: ArrayView1<'a, Real>,
-    /// 1 where a path is cut, `[rows]`, and at the last row unless that is terminal. Such a row teaches nothing itself: what it is
+    /// 1 where a path is truncated, `[rows]`, and at the last row unless that is terminal. Such a row teaches nothing itself: what it is
     /// worth is what its critic says.
     pub truncated: ArrayView1<'a, Real>,
 }
@@ -87,7 +87,7 @@ impl ComaConfig {
         let unit = |x: Real| (0.0..=1.0).contains(&x);
         ConfigError::unless(unit(self.gamma), "gamma", format!("is {}; a discount lies in 0 ..= 1", self.gamma))?;
         ConfigError::unless(unit(self.lambda), "lambda", format!("is {}; λ lies in 0 ..= 1", self.lambda))?;
-        for (field, lr) in [("critic_rate", self.critic_lr), ("policy_rate", self.policy_lr)] {
+        for (field, lr) in [("critic_lr", self.critic_lr), ("policy_lr", self.policy_lr)] {
             let sound = lr > 0.0 && lr.is_finite();
             ConfigError::unless(sound, field, format!("is {lr}; a learning rate is positive"))?;
         }
@@ -98,7 +98,7 @@ impl ComaConfig {
         ConfigError::unless(!self.critic_hidden.contains(&0), "critic_hidden", "has a layer without units")
     }
 
-    /// A learner, its parameters drawn by `key`.
+    /// An algorithm, its parameters drawn by `key`.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -118,7 +118,7 @@ impl ComaConfig {
         Ok(Coma { config, widths, store, critic, target, policy, critic_adam, policy_adam, updates, returns })
     }
 
-    /// A learner that has played a game of one move `updates` times, `rows` joint actions each time, and the joint action it then takes.
+    /// An algorithm that has played a game of one move `updates` times, `rows` joint actions each time, and the joint action it then takes.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -182,7 +182,7 @@ fn seen_by_critics<'t>(tape: Tape<'t>, widths: Widths, batch: Paths<'_>) -> Var<
 }
 
 // ANCHOR: returns
-/// (2)  Gᵢ = r + γ(1−d)·[ (1−λ)·Q̄ᵢ(s′,u′) + λ·G′ᵢ ],  in the place of Q̄ᵢ(s,u), `[parts, rows]`; at a cut Q̄ stays.
+/// (2)  Gᵢ = r + γ(1−d)·[ (1−λ)·Q̄ᵢ(s′,u′) + λ·G′ᵢ ],  in the place of Q̄ᵢ(s,u), `[parts, rows]`; at a truncation Q̄ stays.
 fn returns(values: &mut [Real], gamma: Real, lambda: Real, batch: Paths<'_>) {
     let rows = batch.reward.len();
     for values in values.chunks_exact_mut(rows) {
@@ -223,7 +223,7 @@ impl Coma {
     /// One update on paths that the policy as it is has played. Draws nothing.
     ///
     /// # Panics
-    /// If a width differs from the learner's, or the last row is neither terminal nor cut.
+    /// If a width differs from the algorithm's, or the last row is neither terminal nor cut.
     pub fn update(&mut self, batch: Paths<'_>) -> Metrics {
         let (critic, target, policy, widths, epsilon) =
             (self.critic, self.target, self.policy, self.widths, self.epsilon());
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn returns_are_those_of_the_definition() {
-        // A path of three rows that ends, and one of two that is cut.
+        // A path of three rows that ends, and one of two that is truncated.
         let (reward, terminal, truncated) =
             (array![1.0, 2.0, 3.0, 4.0, 5.0], array![0.0, 0.0, 1.0, 0.0, 0.0], array![0.0, 0.0, 0.0, 0.0, 1.0]);
         let (state, obs, act) = (Array2::zeros((5, 1)), Array3::zeros((1, 5, 1)), Array2::zeros((5, 1)));
@@ -358,7 +358,7 @@ mod tests {
         let second = 2.0 + ahead(q[2], third);
         let first = 1.0 + ahead(q[1], second);
         assert_eq!(got, [first, second, third, 4.0 + ahead(q[4], q[4]), 50.0]);
-        // λ = 1 without a cut: what was earned; λ = 0: one step.
+        // λ = 1 without a truncation: what was earned; λ = 0: one step.
         let mut got = q;
         returns(&mut got, gamma, 1.0, batch);
         assert_eq!(got[0], 1.0 + 0.5 * (2.0 + 0.5 * 3.0));

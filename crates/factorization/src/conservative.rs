@@ -1,4 +1,4 @@
-//! What keeps joint values to a log: CQL's term for many parts.
+//! What keeps joint values to a dataset: CQL's term for many parts.
 //!
 //! CQL presses down what a policy might do and lifts what was done: ln Σ_a exp Q(s,a) − Q(s,a). For *n* parts the sum is over
 //! |A|ⁿ joint actions.
@@ -18,7 +18,7 @@ use backcast_core::{ConfigError, Key, Real};
 use backcast_nn::{Shape, Var};
 use serde::{Deserialize, Serialize};
 
-/// How values are kept to a log.
+/// How values are kept to a dataset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "name", deny_unknown_fields)]
 pub enum Conservatism {
@@ -86,7 +86,8 @@ pub(crate) fn joint<'t>(nets: Nets, all: Var<'t>, state: Var<'t>, n_action_sampl
     let repeated = all.repeat_rows(n_action_samples);
     let taken = drawn(all.tape(), Shape::new(members, rows * n_action_samples, cols), key);
     let total = nets.total(Parts::of(repeated, taken, state.repeat_rows(n_action_samples)));
-    let drawn = total.reshape(Shape::new(1, rows, n_action_samples)).log_sum_exp_cols() - (n_action_samples as Real).ln();
+    let drawn =
+        total.reshape(Shape::new(1, rows, n_action_samples)).log_sum_exp_cols() - (n_action_samples as Real).ln();
     // Relative to one joint action, as if each had been counted once.
     (drawn + members as Real * (cols as Real).ln()).mean()
 }

@@ -39,7 +39,7 @@ impl Joint {
     /// each part had otherwise drawn from `policy`, `[parts, rows, actions]`.
     ///
     /// # Panics
-    /// If a shape differs from the learner's.
+    /// If a shape differs from the algorithm's.
     pub fn credit(
         &mut self,
         state: ArrayView2<'_, Real>,

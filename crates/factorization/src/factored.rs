@@ -1,4 +1,4 @@
-//! One agent whose action has many parts: Q-values that are sums over the parts, from a log.
+//! One agent whose action has many parts: Q-values that are sums over the parts, from a dataset.
 //!
 //! A continuous action cut into three bins for each of *D* joints is one of 3ᴰ. The linear decomposition (Tang et al., NeurIPS 2022,
 //! arXiv:2305.01738; DecQN, Seyde et al., ICLR 2023, arXiv:2210.12566) gives each part's actions a value and adds them up, or takes their mean: one net
@@ -42,7 +42,7 @@ pub struct FactoredBatch<'a> {
     pub terminal: ArrayView1<'a, Real>,
 }
 
-/// What keeps the values, or the actions, to the log.
+/// What keeps the values, or the actions, to the dataset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "name", deny_unknown_fields)]
 pub enum Constraint {
@@ -54,7 +54,7 @@ pub enum Constraint {
         /// α.
         weight: Real,
     },
-    /// Batch-constrained: only what is likely enough in the log, part by part.
+    /// Batch-constrained: only what is likely enough in the dataset, part by part.
     Bcq {
         /// τ, relative to the likeliest; 0.5.
         threshold: Real,
@@ -77,7 +77,7 @@ pub enum Constraint {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FactoredConfig {
-    /// What keeps it to the log.
+    /// What keeps it to the dataset.
     pub constraint: Constraint,
     /// Whether values are the mean over the parts (DecQN) or their sum.
     pub mean: bool,
@@ -93,14 +93,7 @@ pub struct FactoredConfig {
 
 impl Default for FactoredConfig {
     fn default() -> Self {
-        Self {
-            constraint: Constraint::None,
-            mean: true,
-            gamma: 0.99,
-            lr: 3e-4,
-            tau: 0.005,
-            hidden: vec![512, 512],
-        }
+        Self { constraint: Constraint::None, mean: true, gamma: 0.99, lr: 3e-4, tau: 0.005, hidden: vec![512, 512] }
     }
 }
 
@@ -113,9 +106,9 @@ impl FactoredConfig {
         let unit = |x: Real| (0.0..=1.0).contains(&x);
         ConfigError::unless(unit(self.gamma), "gamma", format!("is {}; a discount lies in 0 ..= 1", self.gamma))?;
         let sound = self.lr > 0.0 && self.lr.is_finite();
-        ConfigError::unless(sound, "rate", format!("is {}; a learning rate is positive", self.lr))?;
+        ConfigError::unless(sound, "lr", format!("is {}; a learning rate is positive", self.lr))?;
         let moves = self.tau > 0.0 && self.tau <= 1.0;
-        ConfigError::unless(moves, "polyak", format!("is {}; targets move by 0 < τ ≤ 1", self.tau))?;
+        ConfigError::unless(moves, "tau", format!("is {}; targets move by 0 < τ ≤ 1", self.tau))?;
         ConfigError::unless(!self.hidden.contains(&0), "hidden", "has a layer without units")?;
         let constraint = match self.constraint {
             Constraint::None => true,
@@ -128,7 +121,7 @@ impl FactoredConfig {
         ConfigError::unless(constraint, "constraint", "has a weight, threshold or expectile out of its range")
     }
 
-    /// A learner for `parts` parts of `actions` actions each, seeing `obs` numbers; its parameters drawn by `key`.
+    /// An algorithm for `parts` parts of `actions` actions each, seeing `obs` numbers; its parameters drawn by `key`.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -190,7 +183,7 @@ fn below(x: Var<'_>, threshold: Real) -> Var<'_> {
     x.tape().scalar(threshold.ln().max(-1e9)).less(x)
 }
 
-/// A value that is a sum of parts, and learns from a log.
+/// A value that is a sum of parts, and learns from a dataset.
 pub struct Factored {
     config: FactoredConfig,
     store: Store,
@@ -236,7 +229,7 @@ impl Factored {
     /// One update on one batch. Draws nothing.
     ///
     /// # Panics
-    /// If a width differs from the learner's, or the one-step variant is given no next action.
+    /// If a width differs from the algorithm's, or the one-step variant is given no next action.
     pub fn update(&mut self, batch: FactoredBatch<'_>) -> Metrics {
         let Self { config, store, nets, adams: [critic, value, policy] } = self;
         let (nets, mut metrics) = (*nets, Metrics::default());

@@ -1,4 +1,4 @@
-//! FQE (Le, Voloshin & Yue, ICML 2019, arXiv:1903.08738) of joint policies: what would parts that act by themselves earn, by a log of
+//! FQE (Le, Voloshin & Yue, ICML 2019, arXiv:1903.08738) of joint policies: what would parts that act by themselves earn, by a dataset of
 //! others?
 //!
 //! | equation | code |
@@ -10,7 +10,7 @@
 //! Actions being few, the expectation over joint actions is a sum and nothing is drawn. The value is of the whole, by a net with an output for
 //! each of the |A|ⁿ joint actions: whoever judges should not share the assumptions of whom it judges. That is for few parts.
 //!
-//! The policy is handed over as probabilities: it stays as it is, so that they need be asked for once. A policy that leaves the log is
+//! The policy is handed over as probabilities: it stays as it is, so that they need be asked for once. A policy that leaves the dataset is
 //! judged by extrapolation: trust the order more than the size, and neither where most of what the policy does was never seen.
 
 use crate::parts::Widths;
@@ -73,9 +73,9 @@ impl FqeConfig {
         ConfigError::unless(unit(self.gamma), "gamma", format!("is {}; a discount lies in 0 ..= 1", self.gamma))?;
         ConfigError::unless(self.critics > 0, "critics", "is 0; an estimate needs a critic")?;
         let sound = self.lr > 0.0 && self.lr.is_finite();
-        ConfigError::unless(sound, "rate", format!("is {}; a learning rate is positive", self.lr))?;
+        ConfigError::unless(sound, "lr", format!("is {}; a learning rate is positive", self.lr))?;
         let moves = self.tau > 0.0 && self.tau <= 1.0;
-        ConfigError::unless(moves, "polyak", format!("is {}; targets move by 0 < τ ≤ 1", self.tau))?;
+        ConfigError::unless(moves, "tau", format!("is {}; targets move by 0 < τ ≤ 1", self.tau))?;
         ConfigError::unless(!self.hidden.contains(&0), "hidden", "has a layer without units")
     }
 
@@ -99,7 +99,7 @@ impl FqeConfig {
     }
 }
 
-/// The value of one joint policy, learnt from a log of others.
+/// The value of one joint policy, learnt from a dataset of others.
 pub struct JointFqe {
     config: FqeConfig,
     widths: Widths,
@@ -189,7 +189,7 @@ impl JointFqe {
     }
 }
 
-/// How often a log did, in the same state or a like one, is not asked here; how much of a policy is the log's own is: the mean probability
+/// How often a dataset did, in the same state or a like one, is not asked here; how much of a policy is the dataset's own is: the mean probability
 /// that `policy`, `[parts, rows, actions]`, gives to the joint actions `act`, `[rows, parts]`.
 ///
 /// # Panics
@@ -236,7 +236,7 @@ mod tests {
         });
     }
 
-    /// Two states; both parts' third action leads to the second, which pays 1, and all else to the first. Whatever log: the
+    /// Two states; both parts' third action leads to the second, which pays 1, and all else to the first. Whatever dataset: the
     /// value is that of the policy that is asked about.
     #[test]
     fn values_are_those_of_the_chain() {
@@ -279,8 +279,8 @@ mod tests {
         for (field, config) in [
             ("gamma", FqeConfig { gamma: 1.1, ..sound.clone() }),
             ("critics", FqeConfig { critics: 0, ..sound.clone() }),
-            ("rate", FqeConfig { lr: 0.0, ..sound.clone() }),
-            ("polyak", FqeConfig { tau: Real::NAN, ..sound.clone() }),
+            ("lr", FqeConfig { lr: 0.0, ..sound.clone() }),
+            ("tau", FqeConfig { tau: Real::NAN, ..sound.clone() }),
             ("hidden", FqeConfig { hidden: vec![0], ..sound.clone() }),
         ] {
             assert_eq!(config.check().unwrap_err().field, field);

@@ -9,12 +9,12 @@
 //! | (4) L_μ = −E[ Σ_d q_d(s,μ_d(s)) ] / E\|Q(s,a)\| + Σ_d α_d·E‖μ_d(s) − a_d‖² | [`Groups::update`] |
 //!
 //! (1) is the linear decomposition of Tang et al. (NeurIPS 2022, arXiv:2305.01738) for parts that are continuous; (4) is TD3+BC's loss (Fujimoto
-//! & Gu, arXiv:2106.06860), which falls apart into one for each group: what keeps a group to the log may be strict where another's is
+//! & Gu, arXiv:2106.06860), which falls apart into one for each group: what keeps a group to the dataset may be strict where another's is
 //! loose. The combination is ours. The square is a mean over a group's columns, of actions in units of their limit; value and size are
 //! the first critics'. No noise on the next action and no actor that waits: critics, actors with the new critics, targets.
 //!
 //! Groups know of each other by the state alone: each does its best whatever the others do. Where rewards are products, say, that is wrong,
-//! and no number of rows helps. One group of all columns is the learner without any decomposition.
+//! and no number of rows helps. One group of all columns is the algorithm without any decomposition.
 
 use backcast_core::*;
 use backcast_nn::{Activation, Adam, Arena, Init, Mlp, Shape, Store, Tape, Var, polyak};
@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 pub struct Group {
     /// Its columns, which follow on those of the group before.
     pub columns: usize,
-    /// α, the weight of what keeps it to the log.
+    /// α, the weight of what keeps it to the dataset.
     pub cloning: Real,
 }
 
@@ -51,14 +51,7 @@ pub struct GroupsConfig {
 
 impl Default for GroupsConfig {
     fn default() -> Self {
-        Self {
-            groups: Vec::new(),
-            gamma: 0.99,
-            critic_lr: 3e-4,
-            actor_lr: 3e-4,
-            tau: 0.005,
-            hidden: vec![256, 256],
-        }
+        Self { groups: Vec::new(), gamma: 0.99, critic_lr: 3e-4, actor_lr: 3e-4, tau: 0.005, hidden: vec![256, 256] }
     }
 }
 
@@ -70,18 +63,18 @@ impl GroupsConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         let unit = |x: Real| (0.0..=1.0).contains(&x);
         ConfigError::unless(unit(self.gamma), "gamma", format!("is {}; a discount lies in 0 ..= 1", self.gamma))?;
-        for (field, lr) in [("critic_rate", self.critic_lr), ("actor_rate", self.actor_lr)] {
+        for (field, lr) in [("critic_lr", self.critic_lr), ("actor_lr", self.actor_lr)] {
             let sound = lr > 0.0 && lr.is_finite();
             ConfigError::unless(sound, field, format!("is {lr}; a learning rate is positive"))?;
         }
         let moves = self.tau > 0.0 && self.tau <= 1.0;
-        ConfigError::unless(moves, "polyak", format!("is {}; targets move by 0 < τ ≤ 1", self.tau))?;
+        ConfigError::unless(moves, "tau", format!("is {}; targets move by 0 < τ ≤ 1", self.tau))?;
         ConfigError::unless(!self.hidden.contains(&0), "hidden", "has a layer without units")?;
         let sound = |g: &Group| g.columns > 0 && g.cloning >= 0.0 && g.cloning.is_finite();
         ConfigError::unless(self.groups.iter().all(sound), "groups", "have columns, and a weight of at least 0 each")
     }
 
-    /// A learner for `spec`, its parameters drawn by `key`.
+    /// An algorithm for `spec`, its parameters drawn by `key`.
     ///
     /// # Errors
     /// As [`check`](Self::check), and where the groups' columns are not those of an action.
@@ -198,10 +191,7 @@ impl Learner for Groups {
             }
             apart - gain
         });
-        nets.targets
-            .iter()
-            .zip(&nets.critics)
-            .for_each(|(target, critic)| polyak(store, target, critic, config.tau));
+        nets.targets.iter().zip(&nets.critics).for_each(|(target, critic)| polyak(store, target, critic, config.tau));
         Metrics::from([("critic_loss", critic_loss), ("actor_loss", actor_loss), ("q", q)])
     }
     // ANCHOR_END: update

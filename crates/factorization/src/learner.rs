@@ -1,5 +1,5 @@
-//! Learning joint values from joint transitions, online or from a log: VDN, QMIX, QPLEX, Weighted QMIX, QTRAN; and what keeps them to a
-//! log, MA-CQL and CFCQL.
+//! Learning joint values from joint transitions, online or from a dataset: VDN, QMIX, QPLEX, Weighted QMIX, QTRAN; and what keeps them to a
+//! dataset, MA-CQL and CFCQL.
 //!
 //! | equation | code |
 //! |---|---|
@@ -82,7 +82,7 @@ pub enum Method {
 pub struct Config {
     /// How parts make a whole.
     pub method: Method,
-    /// What keeps values to the log.
+    /// What keeps values to the dataset.
     pub conservatism: Conservatism,
     /// Discount γ.
     pub gamma: Real,
@@ -122,7 +122,7 @@ impl Config {
         let unit = |x: Real| (0.0..=1.0).contains(&x);
         ConfigError::unless(unit(self.gamma), "gamma", format!("is {}; a discount lies in 0 ..= 1", self.gamma))?;
         let sound = self.lr > 0.0 && self.lr.is_finite();
-        ConfigError::unless(sound, "rate", format!("is {}; a learning rate is positive", self.lr))?;
+        ConfigError::unless(sound, "lr", format!("is {}; a learning rate is positive", self.lr))?;
         ConfigError::unless(self.copy_every > 0, "copy_every", "is 0; targets would never move")?;
         ConfigError::unless(!self.hidden.contains(&0), "hidden", "has a layer without units")?;
         ConfigError::unless(self.embed > 0, "embed", "is 0; a layer has units")?;
@@ -139,7 +139,7 @@ impl Config {
         self.conservatism.check()
     }
 
-    /// A learner, its parameters drawn by `key`.
+    /// An algorithm, its parameters drawn by `key`.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -255,7 +255,7 @@ impl Joint {
     /// One update on one batch.
     ///
     /// # Panics
-    /// If a width differs from the learner's.
+    /// If a width differs from the algorithm's.
     pub fn update(&mut self, batch: JointBatch<'_>, key: Key) -> Metrics {
         let Self { nets, widths, .. } = *self;
         let Config { method, conservatism, gamma, .. } = self.config;

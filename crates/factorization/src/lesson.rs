@@ -1,4 +1,4 @@
-//! A matrix game as a log in which every joint action, or some of them, is recorded.
+//! A matrix game as a dataset in which every joint action, or some of them, is recorded.
 
 use crate::games::MatrixGame;
 use crate::learner::{Config, Joint, JointBatch};
@@ -66,7 +66,7 @@ impl Lesson {
         }
     }
 
-    /// A learner after `updates` on batches of 32 rows, and the joint action it takes.
+    /// An algorithm after `updates` on batches of 32 rows, and the joint action it takes.
     ///
     /// # Errors
     /// If the configuration makes no sense.

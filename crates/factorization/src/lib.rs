@@ -1,4 +1,4 @@
-//! Joint values from parts: mixers, counterfactual credit, and learners whose action has many parts.
+//! Joint values from parts: mixers, counterfactual credit, and algorithms whose action has many parts.
 //!
 //! Several agents act at once, or one agent acts with several parts, and one number says how it went. With *n* parts of |A| actions
 //! each there are |A|ⁿ joint actions; a table of them is out of the question, and so is asking which is best. *Factorisation* gives each part
@@ -22,7 +22,7 @@
 //! ```
 //!
 //! That is for discrete actions. Where each agent chooses numbers, [`team`] has decentralised policies with values of an agent's own or
-//! of all together, as learners on joint batches:
+//! of all together, as algorithms on joint batches:
 //!
 //! ```
 //! use backcast_core::{Algorithm, Transitions, Key, Learner, Source, Spec};
@@ -47,13 +47,13 @@
 //! | VDN, QMIX, QPLEX, a mixer without restrictions | [`mixer`] |
 //! | learning joint values; Weighted QMIX, QTRAN | [`learner`] |
 //! | online, by policies of their own: COMA | [`coma`] |
-//! | from a log: cloning, MA-CQL, CFCQL | [`cloning`], [`conservative`] |
-//! | judging a joint policy by a log of others | [`fqe`] |
+//! | from a dataset: cloning, MA-CQL, CFCQL | [`cloning`], [`conservative`] |
+//! | judging a joint policy by a dataset of others | [`fqe`] |
 //! | whose doing it was: COMA's baseline, and the mixer's own | [`credit`] |
 //! | one agent with many parts: DecQN and its CQL, BCQ, IQL and one-step variants | [`factored`] |
 //! | one agent with continuous parts, an actor for each | [`groups`] |
 //! | games of which the answer is known | [`games`] |
-//! | agents whose actions are continuous, from a log: MA-CQL, OMAR, CFCQL, ICQ; and online, MATD3 | [`team`] |
+//! | agents whose actions are continuous, from a dataset: MA-CQL, OMAR, CFCQL, ICQ; and online, MATD3 | [`team`] |
 //! | whether all of it is what its equations say, number for number | [`parity`] |
 //!
 //! What is deliberately absent: recurrent nets (a part sees an observation), environments, files.

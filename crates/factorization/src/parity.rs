@@ -1,6 +1,6 @@
-//! What other code did in ten updates of this crate's learners, replayed and compared number for number.
+//! What other code did in ten updates of this crate's algorithms, replayed and compared number for number.
 //!
-//! The machinery is [`backcast_nn::parity`]'s; here is what the batches of these learners look like.
+//! The machinery is [`backcast_nn::parity`]'s; here is what the batches of these algorithms look like.
 //!
 //! ```
 //! use backcast_factorization::parity::{Fixture, replay};
@@ -23,9 +23,9 @@ use crate::groups::{Groups, GroupsConfig};
 use crate::learner::{Config, Joint, JointBatch};
 use crate::parts::Widths;
 use backcast_core::{Batch, Key, Learner, Metrics, Real, Spec, State};
-use backcast_nn::parity::{Subject, replay as replay_updates, replaying};
+use backcast_nn::parity::{Subject, read_note, replay as replay_updates, replaying};
 use ndarray::{ArrayD, ArrayView, ArrayViewD, Axis, Dimension};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 
 /// Makes what is replayed from a fixture.
@@ -58,7 +58,21 @@ pub fn replay(fixture: &Fixture) -> Result<Vec<Compared>, ParityError> {
     replay_updates(fixture, build(fixture)?.as_mut())
 }
 
-/// The note `config`: what a learner is for, and its own configuration.
+/// For each algorithm, what is called otherwise than when its fixtures were recorded: the path of a key then, and the key now.
+const RENAMED: &[(&str, &[(&str, &str)])] = &[
+    ("joint", &[("learner.rate", "lr"), ("learner.conservatism.samples", "n_action_samples")]),
+    ("factored", &[("learner.rate", "lr"), ("learner.polyak", "tau")]),
+    ("coma", &[("learner.critic_rate", "critic_lr"), ("learner.policy_rate", "policy_lr")]),
+    ("clone", &[("learner.rate", "lr"), ("learner.decay", "weight_decay")]),
+    ("joint_fqe", &[("learner.rate", "lr"), ("learner.polyak", "tau")]),
+    ("groups", &[("critic_rate", "critic_lr"), ("actor_rate", "actor_lr"), ("polyak", "tau")]),
+];
+
+fn renamed(algorithm: &str) -> &'static [(&'static str, &'static str)] {
+    RENAMED.iter().find(|(name, _)| *name == algorithm).map_or(&[], |(_, keys)| keys)
+}
+
+/// The note `config`: what an algorithm is for, and its own configuration.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Noted<C> {
@@ -74,9 +88,9 @@ impl<C> Noted<C> {
     }
 }
 
-impl<C: for<'d> Deserialize<'d>> Noted<C> {
+impl<C: DeserializeOwned> Noted<C> {
     fn of(fixture: &Fixture) -> Result<Self, ParityError> {
-        serde_json::from_str(&fixture.config).map_err(|e| fixture.note("config", e.to_string()))
+        read_note(&fixture.config, renamed(&fixture.algorithm)).map_err(|e| fixture.note("config", e.to_string()))
     }
 }
 
@@ -142,7 +156,7 @@ fn of<T, D: Dimension>(all: ArrayViewD<'_, T>, update: usize) -> ArrayView<'_, T
     all.index_axis_move(Axis(0), update).into_dimensionality().expect("the shape was checked")
 }
 
-/// A learner and its rows.
+/// An algorithm and its rows.
 struct Taught<L> {
     learner: L,
     batches: Batches,
@@ -323,7 +337,8 @@ impl Learns for JointFqe {
 
 fn groups(fixture: &Fixture) -> Result<Box<dyn Subject>, ParityError> {
     let complain = |why: String| fixture.note("config", why);
-    let config: GroupsConfig = serde_json::from_str(&fixture.config).map_err(|e| complain(e.to_string()))?;
+    let config: GroupsConfig =
+        read_note(&fixture.config, renamed(&fixture.algorithm)).map_err(|e| complain(e.to_string()))?;
     let learner = config.build(fixture.spec, Key::new(0)).map_err(|e| complain(e.to_string()))?;
     let Spec { obs, act, .. } = fixture.spec;
     let numbers: [(_, &[usize]); 5] =

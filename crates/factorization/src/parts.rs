@@ -21,8 +21,8 @@ pub struct Widths {
 
 /// *Q_i(τ_i, ·)*: one net for each part, side by side.
 ///
-/// The published learners read a history with a recurrent layer and share parameters between agents, told apart by a number in the
-/// input. Here parts see an observation, which is all there is in a fully observed log, and share nothing.
+/// The published algorithms read a history with a recurrent layer and share parameters between agents, told apart by a number in the
+/// input. Here parts see an observation, which is all there is in a fully observed dataset, and share nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Utilities(Mlp);
 

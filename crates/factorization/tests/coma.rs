@@ -124,8 +124,8 @@ fn nonsense_is_refused_by_field() {
     for (field, config) in [
         ("gamma", ComaConfig { gamma: 1.5, ..sound.clone() }),
         ("lambda", ComaConfig { lambda: -0.5, ..sound.clone() }),
-        ("critic_rate", ComaConfig { critic_lr: 0.0, ..sound.clone() }),
-        ("policy_rate", ComaConfig { policy_lr: Real::NAN, ..sound.clone() }),
+        ("critic_lr", ComaConfig { critic_lr: 0.0, ..sound.clone() }),
+        ("policy_lr", ComaConfig { policy_lr: Real::NAN, ..sound.clone() }),
         ("copy_every", ComaConfig { copy_every: 0, ..sound.clone() }),
         ("epsilon", ComaConfig { epsilon: [0.5, 2.0], ..sound.clone() }),
         ("hidden", ComaConfig { hidden: vec![0], ..sound.clone() }),

@@ -1,4 +1,4 @@
-//! What every learner must do, run for every learner of the crate.
+//! What every algorithm must do, run for every algorithm of the crate.
 
 mod shared;
 
@@ -33,7 +33,7 @@ fn the_same_key_gives_the_same_bits_and_another_key_other_nets() {
     }
 }
 
-/// Through a file, into a learner that began elsewhere; and on from there to the same bits.
+/// Through a file, into an algorithm that began elsewhere; and on from there to the same bits.
 #[test]
 fn a_restored_learner_goes_on_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
@@ -72,7 +72,7 @@ fn the_bits_do_not_depend_on_the_threads_at_work() {
 
 #[test]
 fn updates_allocate_nothing() {
-    // For every update of these the test makes a policy, cuts, or columns.
+    // For every update of these the test makes a policy, truncations, or columns.
     for case in every().into_iter().filter(|case| !["coma", "joint fqe", "groups"].contains(&case.name)) {
         let (mut learner, rows) = (case.build(Key::new(13)), Rows::drawn(case.widths, 32, Key::new(14)));
         (0..6).for_each(|update| _ = learner.learn(&rows, Key::new(15).fold(update)));

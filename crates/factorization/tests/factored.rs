@@ -1,11 +1,11 @@
-//! One agent with many parts: what a sum knows of combinations nobody tried, and what keeps it to the log.
+//! One agent with many parts: what a sum knows of combinations nobody tried, and what keeps it to the dataset.
 
 use backcast_core::{Key, Real, restore, snapshot};
 use backcast_factorization::games::{self, MatrixGame};
 use backcast_factorization::{Constraint, Factored, FactoredBatch, FactoredConfig};
 use ndarray::{Array1, Array2, Axis};
 
-/// Joint actions of a game as a log of one state after which everything ends.
+/// Joint actions of a game as a dataset of one state after which everything ends.
 struct Rows {
     obs: Array2<Real>,
     act: Array2<usize>,
@@ -120,8 +120,8 @@ fn nonsense_is_refused_by_field() {
     let sound = FactoredConfig::default();
     for (field, config) in [
         ("gamma", FactoredConfig { gamma: -0.1, ..sound.clone() }),
-        ("rate", FactoredConfig { lr: Real::NAN, ..sound.clone() }),
-        ("polyak", FactoredConfig { tau: 0.0, ..sound.clone() }),
+        ("lr", FactoredConfig { lr: Real::NAN, ..sound.clone() }),
+        ("tau", FactoredConfig { tau: 0.0, ..sound.clone() }),
         ("hidden", FactoredConfig { hidden: vec![0], ..sound.clone() }),
         ("constraint", FactoredConfig { constraint: Constraint::Bcq { threshold: 2.0 }, ..sound.clone() }),
     ] {

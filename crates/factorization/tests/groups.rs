@@ -1,6 +1,6 @@
 //! Continuous groups: what a sum over them knows, and what it cannot.
 
-use backcast_core::{Transitions, Key, Learner, Policy, Real, Source, Spec};
+use backcast_core::{Key, Learner, Policy, Real, Source, Spec, Transitions};
 use backcast_factorization::{Group, Groups, GroupsConfig};
 use ndarray::Array2;
 
@@ -85,7 +85,7 @@ fn each_group_is_kept_to_the_dataset_by_its_own_weight() {
         learnt(&dataset, &[2, 2], &cloning, 500).act(Array2::ones((1, 1)).view(), None, act.view_mut());
         act.row(0).to_vec()
     };
-    // The mean of the log, zero, pays −0.5 and −0.31.
+    // The mean of the dataset, zero, pays −0.5 and −0.31.
     let first = |act: &[Real]| share(&act[..2], [1.0, -1.0]);
     let second = |act: &[Real]| share(&act[2..], [-1.0, 0.5]);
     let free = acts([0.0, 0.0]);
@@ -100,9 +100,9 @@ fn nonsense_is_refused_by_field() {
     let groups = |columns, cloning| GroupsConfig { groups: vec![Group { columns, cloning }], ..sound.clone() };
     for (field, config) in [
         ("gamma", GroupsConfig { gamma: 1.5, ..sound.clone() }),
-        ("critic_rate", GroupsConfig { critic_lr: 0.0, ..sound.clone() }),
-        ("actor_rate", GroupsConfig { actor_lr: Real::INFINITY, ..sound.clone() }),
-        ("polyak", GroupsConfig { tau: 0.0, ..sound.clone() }),
+        ("critic_lr", GroupsConfig { critic_lr: 0.0, ..sound.clone() }),
+        ("actor_lr", GroupsConfig { actor_lr: Real::INFINITY, ..sound.clone() }),
+        ("tau", GroupsConfig { tau: 0.0, ..sound.clone() }),
         ("hidden", GroupsConfig { hidden: vec![0], ..sound.clone() }),
         ("groups", groups(0, 0.4)),
         ("groups", groups(4, -1.0)),

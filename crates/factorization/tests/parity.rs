@@ -115,7 +115,7 @@ fn another_action_is_refused() {
     }
 }
 
-/// Another setting is another learner, and noticed.
+/// Another setting is another algorithm, and noticed.
 #[test]
 fn a_configuration_that_is_not_the_recorded_one_is_refused() {
     for (file, from, to) in [

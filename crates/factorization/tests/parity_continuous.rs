@@ -1,7 +1,8 @@
-//! Learners of teams beside updates that other code recorded, and that the comparison can fail. What the files hold: `golden/team/README.md`.
+//! Algorithms of teams beside updates that other code recorded, and that the comparison can fail. What the files hold: `golden/team/README.md`.
 
 use backcast_core::{Algorithm, Batch, Key, Learner, Metrics, Real, Slot, Spec, State};
 use backcast_factorization::team::{Method, Team, cfcql, icq, ma_cql, macql, omar, td3_bc};
+use backcast_nn::parity::read_note;
 use backcast_nn::{Arena, Draw, RecordedDraws};
 use ndarray::{Array2, ArrayView2};
 use safetensors::{Dtype, SafeTensors};
@@ -17,7 +18,17 @@ const FILES: [(&str, &[u8]); 7] = [
     ("icq", include_bytes!("golden/team/icq.safetensors")),
 ];
 
-/// A learner whose random numbers can be recorded ones.
+/// What is called otherwise than when these were recorded: the path of a key then, and the key now. OMAR searches with `samples` still.
+const RENAMED: &[(&str, &str)] = &[
+    ("shared.rate", "lr"),
+    ("shared.polyak", "tau"),
+    ("samples", "n_action_samples"),
+    ("cql.shared.rate", "lr"),
+    ("cql.shared.polyak", "tau"),
+    ("cql.samples", "n_action_samples"),
+];
+
+/// An algorithm whose random numbers can be recorded ones.
 trait Replayed: Learner {
     fn arena(&mut self) -> &mut Arena;
 }
@@ -74,7 +85,7 @@ fn learner(f: &Fixture) -> Box<dyn Replayed> {
     where
         A::Learner: Replayed + 'static,
     {
-        let config: A = serde_json::from_str(&f.config).expect("a configuration");
+        let config: A = read_note(&f.config, RENAMED).expect("a configuration");
         Box::new(config.build(f.spec, Key::new(0)).expect("a sound configuration"))
     }
     match f.algorithm.as_str() {
@@ -84,7 +95,7 @@ fn learner(f: &Fixture) -> Box<dyn Replayed> {
         "macql" => made::<macql::Config>(f),
         "cfcql" => made::<cfcql::Config>(f),
         "icq" => made::<icq::Config>(f),
-        other => panic!("no learner is called {other}"),
+        other => panic!("no algorithm is called {other}"),
     }
 }
 

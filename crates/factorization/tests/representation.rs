@@ -27,7 +27,7 @@ fn learnt(game: &MatrixGame, method: Method, seed: u64) -> (Joint, Vec<usize>) {
     Lesson::new(game).teach(&config(method), 1500, Key::new(seed)).unwrap()
 }
 
-/// An untrained learner of three parts in some states, with hidden layers.
+/// An untrained algorithm of three parts in some states, with hidden layers.
 fn untrained(mixer: MixerConfig, seed: u64) -> (Joint, Array2<Real>, Array3<Real>) {
     let widths = Widths { parts: 3, actions: 4, obs: 2, state: 5 };
     let config = Config { method: Method::Mixed { mixer }, hidden: vec![8], ..Config::default() };
@@ -279,12 +279,15 @@ fn nonsense_is_refused_by_field() {
     let mixer = MixerConfig::Qmix { embed: 0, hyper: 8 };
     for (field, config) in [
         ("gamma", Config { gamma: 1.5, ..sound.clone() }),
-        ("rate", Config { lr: 0.0, ..sound.clone() }),
+        ("lr", Config { lr: 0.0, ..sound.clone() }),
         ("copy_every", Config { copy_every: 0, ..sound.clone() }),
         ("hidden", Config { hidden: vec![8, 0], ..sound.clone() }),
         ("method", Config { method: Method::Mixed { mixer }, ..sound.clone() }),
         ("method", Config { method: Method::Qtran { other: -1.0 }, ..sound.clone() }),
-        ("conservatism", Config { conservatism: Conservatism::Joint { weight: 1.0, n_action_samples: 0 }, ..sound.clone() }),
+        (
+            "conservatism",
+            Config { conservatism: Conservatism::Joint { weight: 1.0, n_action_samples: 0 }, ..sound.clone() },
+        ),
     ] {
         assert_eq!(config.check().unwrap_err().field, field);
     }

@@ -1,7 +1,7 @@
-//! Learners of teams: what their terms are, where they agree, and that a step is the same on any machine.
+//! Algorithms of teams: what their terms are, where they agree, and that a step is the same on any machine.
 
 use backcast_core::{
-    Algorithm, Batch, Transitions, Key, Learner, Metrics, Policy, Real, Spec, fingerprint, restore, snapshot,
+    Algorithm, Batch, Key, Learner, Metrics, Policy, Real, Spec, Transitions, fingerprint, restore, snapshot,
 };
 use backcast_factorization::team::cfcql::Lambda;
 use backcast_factorization::team::omar::Search;
@@ -14,7 +14,7 @@ fn spec(agents: usize) -> Spec {
     Spec::new(2 * agents, 2 * agents)
 }
 
-/// A log of `rows` rows of anything, and what was done next.
+/// A dataset of `rows` rows of anything, and what was done next.
 fn dataset(agents: usize, rows: usize, seed: u64) -> Transitions {
     let mut dataset = Transitions::new(spec(agents)).with_next_actions(true);
     let wide = 2 * agents;
@@ -188,7 +188,7 @@ where
     Box::new(config.build(spec(2), Key::new(13)).unwrap())
 }
 
-/// An agent's clone is nearer to the log where it does what was done: λ follows.
+/// An agent's clone is nearer to the dataset where it does what was done: λ follows.
 #[test]
 fn behaviour_is_a_density_and_lambda_prefers_who_stays() {
     let mut store = Store::default();
@@ -324,7 +324,7 @@ fn a_team_learns_online_and_its_replay_is_episode_after_episode() {
     let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
     let (before, after) = (mean(&returns[..32]), mean(&returns[returns.len() - 32..]));
     assert!(after > 0.6 * before, "{before} to {after}");
-    // The same key makes the same log and the same team.
+    // The same key makes the same dataset and the same team.
     let (mut again, twin) = learn(40);
     assert!(replay == twin && snapshot(&mut learner) == snapshot(&mut again));
 }
@@ -336,8 +336,8 @@ fn nonsense_is_refused_by_field() {
     for (field, shared) in [
         ("agents", Shared { agents: 0, ..sound.clone() }),
         ("gamma", Shared { gamma: -0.1, ..sound.clone() }),
-        ("rate", Shared { lr: Real::NAN, ..sound.clone() }),
-        ("polyak", Shared { tau: 0.0, ..sound.clone() }),
+        ("lr", Shared { lr: Real::NAN, ..sound.clone() }),
+        ("tau", Shared { tau: 0.0, ..sound.clone() }),
         ("hidden", Shared { hidden: vec![], ..sound.clone() }),
         ("clip", Shared { clip: 0.0, ..sound.clone() }),
         ("action_cost", Shared { action_cost: -1.0, ..sound.clone() }),
@@ -348,7 +348,10 @@ fn nonsense_is_refused_by_field() {
     }
     let shares = matd3::Config { shared: shared(3), scope: Scope::Own }.build(spec(2), Key::new(1));
     assert_eq!(shares.err().unwrap().field, "agents");
-    assert_eq!(ma_cql::Config { n_action_samples: 0, ..Default::default() }.check().unwrap_err().field, "samples");
+    assert_eq!(
+        ma_cql::Config { n_action_samples: 0, ..Default::default() }.check().unwrap_err().field,
+        "n_action_samples"
+    );
     assert_eq!(omar::Config { coefficient: 1.5, ..Default::default() }.check().unwrap_err().field, "coefficient");
     let lambda = Lambda::Near(Real::INFINITY);
     assert_eq!(cfcql::Config { lambda, ..Default::default() }.check().unwrap_err().field, "lambda");

@@ -7,7 +7,7 @@ use ndarray::{ArrayView2, Axis, Slice};
 /// Rows predicted at once, so that memory does not grow with the questions. Fixed: draws are numbered tile by tile.
 const TILE: usize = 2048;
 
-/// What a measure of doubt is told about some rows.
+/// What a measure of uncertainty is told about some rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     /// Every member's Gaussians, `[members, rows, cols]`.
@@ -20,7 +20,7 @@ pub struct Asked<'a> {
     pub key: Key,
 }
 
-/// A measure of doubt: writes u, `[rows]`.
+/// A measure of uncertainty: writes u, `[rows]`.
 pub type Measure<'a> = Box<dyn FnMut(Asked<'_>, &mut [Real]) + 'a>;
 
 /// Writes what really follows from *s* and *a*, `[obs]`, and returns whether it is known.
@@ -31,7 +31,7 @@ pub fn by_penalty<'a>(mut penalty: Box<dyn Penalty + 'a>) -> Measure<'a> {
     Box::new(move |asked, out| penalty.penalty(asked.prediction, asked.outcome, out))
 }
 
-/// Doubt beside truth, for each row whose truth is known.
+/// Uncertainty beside truth, for each row whose truth is known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calibration {
     /// ‖μₘ − s′‖₂ over state columns, in the units of the model; m is the elite that was drawn.
@@ -43,7 +43,7 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// Spearman's rank correlation of each measure's u with the error: 1 where doubt orders the rows as their errors do, 0 where
+    /// Spearman's rank correlation of each measure's u with the error: 1 where uncertainty orders the rows as their errors do, 0 where
     /// it says nothing. `None` where there is no order (see [`spearman`]); a u that is NaN gives none.
     pub fn correlations(&self) -> Vec<Option<f64>> {
         let wide = |x: &[Real]| x.iter().map(|&x| x as f64).collect::<Vec<_>>();

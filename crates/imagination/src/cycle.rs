@@ -1,8 +1,8 @@
-use backcast_core::{Column, Transitions, Direction, Dynamics, Real};
+use backcast_core::{Column, Direction, Dynamics, Real, Transitions};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use std::fmt;
 
-/// Rows looked at together while the tolerance is found. Fixed, so that memory does not grow with the log.
+/// Rows looked at together while the tolerance is found. Fixed, so that memory does not grow with the dataset.
 const TILE: usize = 2048;
 
 /// Is what one direction imagines what the other expects? A second model, of the other direction, is asked about every imagined
@@ -31,7 +31,7 @@ impl fmt::Debug for CycleCheck {
 }
 
 impl CycleCheck {
-    /// Lets pass what is no further off than the fraction `share` of the transitions of `log`.
+    /// Lets pass what is no further off than the fraction `share` of the transitions of `dataset`.
     ///
     /// # Panics
     /// If the model is an inverse one, the widths differ, `share` is not in `[0, 1]` or `log` is empty.
@@ -39,7 +39,11 @@ impl CycleCheck {
         assert_ne!(model.direction(), Direction::Inverse, "CycleCheck::new: an inverse model predicts no state");
         let widths = [(model.spec().obs, dataset.spec().obs), (model.spec().act, dataset.spec().act)];
         assert!(widths.iter().all(|(m, l)| m == l), "CycleCheck::new: {:?} and {:?}", model.spec(), dataset.spec());
-        assert!((0.0..=1.0).contains(&share) && !dataset.is_empty(), "CycleCheck::new: {share} of {} rows", dataset.len());
+        assert!(
+            (0.0..=1.0).contains(&share) && !dataset.is_empty(),
+            "CycleCheck::new: {share} of {} rows",
+            dataset.len()
+        );
         let (obs, rows) = (dataset.spec().obs, dataset.len());
         let mut square = vec![0.0f64; obs];
         for row in 0..rows {

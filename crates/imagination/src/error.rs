@@ -1,5 +1,5 @@
 use crate::imaginer::{view, view_mut};
-use backcast_core::{Column, Transitions, Direction, Dynamics, Key, Real};
+use backcast_core::{Column, Direction, Dynamics, Key, Real, Transitions};
 use serde::{Deserialize, Serialize};
 
 /// What carries a chain from one state to the next when a model's error is measured.

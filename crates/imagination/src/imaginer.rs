@@ -1,5 +1,7 @@
 use crate::{CycleCheck, Sink};
-use backcast_core::{Column, Transitions, ConfigError, Direction, Dynamics, Key, Policy, Real, Source, Spec, Termination};
+use backcast_core::{
+    Column, ConfigError, Direction, Dynamics, Key, Policy, Real, Source, Spec, Termination, Transitions,
+};
 use backcast_penalties::{Penalty, is_unknown};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
@@ -37,7 +39,7 @@ pub enum Sampling {
     Mean,
 }
 
-/// MOReL's pessimistic world (Kidambi et al., arXiv:2005.05951, §4): whoever steps into the unknown is there for good.
+/// MOReL's pessimistic environment (Kidambi et al., arXiv:2005.05951, §4): whoever steps into the unknown is there for good.
 ///
 /// An imagined transition whose u is beyond the threshold, or NaN, is stored with [`reward`](Halt::reward) and as terminal, and
 /// its chain ends, whatever the [`StopRule`]. Its target is then the reward alone, −κ: HALT is absorbing and pays once. (Paid in
@@ -47,7 +49,7 @@ pub enum Sampling {
 pub struct Halt {
     /// The greatest u that counts as known; see [`ThresholdRule`](backcast_penalties::ThresholdRule).
     pub threshold: Real,
-    /// −κ, in place of r̂ − λ·u. The smallest reward of the log, less a margin, makes sure that halting is never the better way.
+    /// −κ, in place of r̂ − λ·u. The smallest reward of the dataset, less a margin, makes sure that halting is never the better way.
     pub reward: Real,
 }
 
@@ -69,7 +71,7 @@ pub struct ImagineConfig {
     pub sampling: Sampling,
     /// Whether and when a chain halts because it has come into the unknown.
     pub halt: Option<Halt>,
-    /// The most doubt a chain may gather: the step at which the sum of its u passes this is not stored, and the chain ends. A
+    /// The most uncertainty a chain may gather: the step at which the sum of its u passes this is not stored, and the chain ends. A
     /// chain goes far where the model is sure and not where it is not.
     pub uncertainty_budget: Option<Real>,
 }
@@ -102,7 +104,7 @@ impl ImagineConfig {
         let finite = self.halt.is_none_or(|halt| halt.threshold.is_finite() && halt.reward.is_finite());
         ConfigError::unless(finite, "halt", "must have a finite threshold and a finite reward")?;
         let budget = self.uncertainty_budget.is_none_or(|budget| budget > 0.0);
-        ConfigError::unless(budget, "doubt_budget", "must be positive")
+        ConfigError::unless(budget, "uncertainty_budget", "must be positive")
     }
 }
 
@@ -142,7 +144,7 @@ pub struct Summary {
     pub halted: usize,
     /// Transitions that are not stored because a model of the other direction does not agree. Their chains end.
     pub disagreed: usize,
-    /// Transitions that are not stored because their chain had gathered too much doubt. It ends.
+    /// Transitions that are not stored because their chain had gathered too much uncertainty. It ends.
     pub doubted: usize,
     /// Predictions that were NaN or infinite. They are not stored, and their chains end.
     pub not_finite: usize,
@@ -157,7 +159,7 @@ pub struct StepDraws {
     pub noise: Vec<Real>,
 }
 
-/// The roll-out loop, one for both directions.
+/// The rollout loop, one for both directions.
 ///
 /// A forward model goes from *s* to *s′*, a reverse model from *s′* to *s*; the transition is stored as *(s, a, r, s′, d)*
 /// either way, and the termination sees it that way.
@@ -201,12 +203,12 @@ impl<P: Penalty> Imaginer<P> {
     /// A loop with nothing in it yet.
     ///
     /// # Errors
-    /// If the configuration makes no sense, or is to halt where nothing measures doubt.
+    /// If the configuration makes no sense, or is to halt where nothing measures uncertainty.
     pub fn new(config: ImagineConfig, termination: Termination, penalty: P) -> Result<Self, ConfigError> {
         config.check()?;
         ConfigError::unless(config.halt.is_none() || !penalty.is_zero(), "halt", "needs a penalty to go by")?;
         let measured = config.uncertainty_budget.is_none() || !penalty.is_zero();
-        ConfigError::unless(measured, "doubt_budget", "needs a penalty to add up")?;
+        ConfigError::unless(measured, "uncertainty_budget", "needs a penalty to add up")?;
         let work = Work {
             start: Transitions::new(Spec::new(0, 0)),
             from: Vec::new(),
@@ -261,7 +263,10 @@ impl<P: Penalty> Imaginer<P> {
         );
         let (config, w) = (&self.config, &mut self.work);
         let (obs, act, cols) = (spec.obs, spec.act, 1 + spec.obs);
-        assert!(config.halt.is_none() || !self.penalty.is_zero(), "imagine: nothing measures the doubt to halt by");
+        assert!(
+            config.halt.is_none() || !self.penalty.is_zero(),
+            "imagine: nothing measures the uncertainty to halt by"
+        );
         let asked = config.penalty_weight != 0.0 || config.halt.is_some() || config.uncertainty_budget.is_some();
         let measured = !self.penalty.is_zero() && asked;
         if let Some(check) = &self.cycle {

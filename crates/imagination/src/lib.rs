@@ -1,4 +1,4 @@
-//! Rolling a policy through a model, forwards or backwards, into a ring of transitions.
+//! Rolling a policy through a model, forwards or backwards, into a model buffer of transitions.
 //!
 //! Forward imagination (MBPO, MOPO) starts at a recorded state and asks a model what would follow; it may leave what is known.
 //! Reverse imagination (ROMI, arXiv:2110.00188) starts at a recorded state and asks what may have *led* there: every imagined
@@ -44,18 +44,18 @@
 //! | question | answer |
 //! |---|---|
 //! | where do chains start? | any [`Source`](backcast_core::Source): uniform [`Transitions`](backcast_core::Transitions), a prioritised one, [`RowsWhere`]; at *s* or *s′* of the row ([`Anchor`]) |
-//! | who acts? | any [`Policy`](backcast_core::Policy), asked at the state the chain has come to: [`Uniform`], a CVAE, a clone, a learner |
+//! | who acts? | any [`Policy`](backcast_core::Policy), asked at the state the chain has come to: [`Uniform`], a CVAE, a clone, an algorithm |
 //! | which member predicts? | an elite drawn for each row and step |
 //! | when does a chain end? | at the horizon, at a terminal transition ([`StopRule`]), or where it comes into the unknown ([`Halt`]) |
-//! | what is left out? | what a model of the other direction does not agree with ([`CycleCheck`]); the steps of a chain that has gathered too much doubt ([`ImagineConfig::uncertainty_budget`]) |
-//! | where do transitions go? | a [`Sink`]: columns, a [`Trace`], or a closure that overwrites the oldest row of a ring |
+//! | what is left out? | what a model of the other direction does not agree with ([`CycleCheck`]); the steps of a chain that has gathered too much uncertainty ([`ImagineConfig::uncertainty_budget`]) |
+//! | where do transitions go? | a [`Sink`]: columns, a [`Trace`], or a closure that overwrites the oldest row of a model buffer |
 //!
 //! **Invariants.** A stored transition is *(s, a, r, s′, d)* in forward time whatever the model's direction, and the termination
 //! is given it that way. A row with a number that is not finite is never stored; the [`Summary`] counts it. The horizon ends a
 //! chain without marking it terminal.
 //!
 //! How far a model can be trusted is measured by [`model_error`]: its error against recorded trajectories, step by step. Whether
-//! it knows where it is wrong is measured by [`calibrate`]: its doubt against its error, where the truth can be had.
+//! it knows where it is wrong is measured by [`calibrate`]: its uncertainty against its error, where the truth can be had.
 #![forbid(unsafe_code)]
 
 mod calibration;

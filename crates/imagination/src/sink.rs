@@ -14,7 +14,7 @@ impl Sink for Transitions {
     }
 }
 
-/// Any closure, such as one that overwrites the oldest row of a ring.
+/// Any closure, such as one that overwrites the oldest row of a model buffer.
 impl<F: FnMut(Imagined<'_>)> Sink for F {
     fn take(&mut self, transition: Imagined<'_>) {
         self(transition);

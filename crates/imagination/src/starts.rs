@@ -1,6 +1,6 @@
-use backcast_core::{Transitions, Key, Source, Spec};
+use backcast_core::{Key, Source, Spec, Transitions};
 
-/// The rows of a log that fulfil a condition, drawn uniformly: goal states, first states, the states of good trajectories.
+/// The rows of a dataset that fulfil a condition, drawn uniformly: goal states, first states, the states of good trajectories.
 ///
 /// Uniform starts are the [`Transitions`] themselves; prioritised ones any other [`Source`].
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
-//! The roll-out loop on a world that is known exactly: s′ = s + M·a on the plane, r = s₀ + a₀, two members of which one lies.
+//! The rollout loop on an environment that is known exactly: s′ = s + M·a on the plane, r = s₀ + a₀, two members of which one lies.
 
 use backcast_core::{
-    Column, Transitions, Direction, Dynamics, Key, Policy, Prediction, Real, Slot, Source, Spec, State, never,
+    Column, Direction, Dynamics, Key, Policy, Prediction, Real, Slot, Source, Spec, State, Transitions, never,
 };
 use backcast_dynamics::{BinnedClone, BinnedConfig, Factors};
 use backcast_imagination::{
@@ -142,17 +142,24 @@ fn chains_are_continuous_and_end_in_real_states() {
             };
             for chain in trace.chains().iter().filter(|c| !c.is_empty()) {
                 assert_eq!(chain.len(), 4);
-                assert!(has_row(&dataset, real, trace.transitions.row(near, chain[0])), "{direction:?} from {anchor:?}");
+                assert!(
+                    has_row(&dataset, real, trace.transitions.row(near, chain[0])),
+                    "{direction:?} from {anchor:?}"
+                );
                 for (step, pair) in chain.windows(2).enumerate() {
                     assert_eq!([trace.step[pair[0]], trace.step[pair[1]]], [step, step + 1]);
-                    assert_eq!(trace.transitions.row(far, pair[0]), trace.transitions.row(near, pair[1]), "{direction:?}");
+                    assert_eq!(
+                        trace.transitions.row(far, pair[0]),
+                        trace.transitions.row(near, pair[1]),
+                        "{direction:?}"
+                    );
                 }
             }
         }
     }
 }
 
-/// A reverse policy that draws factor by factor is a policy like any other: its chains end in real states, its actions are the log's.
+/// A reverse policy that draws factor by factor is a policy like any other: its chains end in real states, its actions are the dataset's.
 #[test]
 fn chains_of_a_policy_of_factors_end_in_real_states() {
     let dataset = dataset(100);
@@ -186,7 +193,7 @@ fn what_the_other_direction_denies_is_left_out_and_ends_its_chain() {
     for direction in [Direction::Forward, Direction::Reverse] {
         let other = if direction == Direction::Forward { Direction::Reverse } else { Direction::Forward };
         let check = CycleCheck::new(Box::new(ExactModel::new(other)), &dataset, 1.0);
-        assert!(check.tolerance() < 1e-6, "the log obeys the world: {}", check.tolerance());
+        assert!(check.tolerance() < 1e-6, "the dataset obeys the environment: {}", check.tolerance());
         let all = rolled(direction, imaginer(|_| (), never), &dataset);
         let agreed = rolled(direction, imaginer(|_| (), never).with_cycle_check(check), &dataset);
         assert_eq!(all, agreed, "two exact models agree");
@@ -258,16 +265,17 @@ fn a_chain_goes_as_far_as_its_uncertainty_budget_allows() {
         penalties.push(t.penalty);
         backcast_imagination::Sink::take(&mut trace, t);
     };
-    let summary = imaginer.imagine(&mut ExactModel::new(Direction::Forward), &dataset(40), &mut Eighths, Key::new(6), &mut sink);
+    let summary =
+        imaginer.imagine(&mut ExactModel::new(Direction::Forward), &dataset(40), &mut Eighths, Key::new(6), &mut sink);
     assert!(summary.doubted > 0 && summary.stored < 6 * summary.started);
     for chain in trace.chains() {
         let spent: Real = chain.iter().map(|&row| penalties[row]).sum();
         assert!(spent <= 1.0 && chain.len() <= 4, "{spent} in {} steps", chain.len());
     }
     let zero = ImagineConfig { uncertainty_budget: Some(0.0), ..Default::default() };
-    assert_eq!(Imaginer::new(zero, never, UnsureBeyondTwo).unwrap_err().field, "doubt_budget");
+    assert_eq!(Imaginer::new(zero, never, UnsureBeyondTwo).unwrap_err().field, "uncertainty_budget");
     let blind = ImagineConfig { uncertainty_budget: Some(1.0), ..Default::default() };
-    assert_eq!(Imaginer::new(blind, never, NoPenalty).unwrap_err().field, "doubt_budget");
+    assert_eq!(Imaginer::new(blind, never, NoPenalty).unwrap_err().field, "uncertainty_budget");
 }
 
 #[derive(Debug)]
@@ -309,7 +317,11 @@ fn terminations_see_forward_time_and_end_chains() {
         assert!(terminal.contains(&1.0) && terminal.contains(&0.0), "{direction:?}: a test of both");
         for row in 0..trace.transitions.len() {
             let beyond = trace.transitions.row(Column::NextObs, row)[0] >= 2.0;
-            assert_eq!(trace.transitions.row(Column::Terminal, row), [beyond as u8 as Real], "{direction:?}, row {row}");
+            assert_eq!(
+                trace.transitions.row(Column::Terminal, row),
+                [beyond as u8 as Real],
+                "{direction:?}, row {row}"
+            );
         }
         for chain in trace.chains().iter().filter(|c| !c.is_empty()) {
             let (last, earlier) = chain.split_last().unwrap();
@@ -353,7 +365,7 @@ fn the_penalty_is_taken_off_the_reward() {
     assert_eq!(seen, 2000);
 }
 
-/// Four steps from 200 starts by the doubt of [`Beyond`].
+/// Four steps from 200 starts by the uncertainty of [`Beyond`].
 fn unsure_beyond_two(direction: Direction, halt: Option<Halt>, weight: Real, stop: StopRule) -> (Trace, Summary) {
     let dataset = dataset(200);
     let config =
@@ -406,7 +418,7 @@ fn the_unknown_is_absorbing() {
 fn without_halt_nothing_halts_and_what_is_not_halted_is_the_same() {
     let all = unsure_beyond_two(Direction::Forward, None, 0.0, StopRule::OnTerminal);
     assert_eq!((all.1.halted, all.1.terminal, all.1.stored), (0, 0, 800));
-    // A threshold nobody reaches (and no NaN): the same rows, whether or not doubt was asked for.
+    // A threshold nobody reaches (and no NaN): the same rows, whether or not uncertainty was asked for.
     let dataset = dataset(200);
     let roll = |halt| {
         let config = ImagineConfig { horizon: 4, starts_per_call: 200, halt, ..Default::default() };
@@ -461,7 +473,13 @@ fn goal_starts_are_goals() {
     let goals = RowsWhere::new(&dataset, |dataset, row| dataset.row(Column::Obs, row)[0] > 3.0);
     assert!(!goals.is_empty() && goals.len() < 500);
     let mut trace = Trace::new(SPEC);
-    imaginer(|_| (), never).imagine(&mut ExactModel::new(Direction::Reverse), &goals, &mut Eighths, Key::new(1), &mut trace);
+    imaginer(|_| (), never).imagine(
+        &mut ExactModel::new(Direction::Reverse),
+        &goals,
+        &mut Eighths,
+        Key::new(1),
+        &mut trace,
+    );
     for chain in trace.chains() {
         assert!(trace.transitions.row(Column::NextObs, chain[0])[0] > 3.0);
     }

@@ -1,6 +1,6 @@
-//! The whole way: a log, an ensemble in either direction, a policy of the log's own actions, imagined transitions.
+//! The whole way: a dataset, an ensemble in either direction, a policy of the dataset's own actions, imagined transitions.
 
-use backcast_core::{Column, Transitions, Direction, Dynamics, Key, Real, Spec, never};
+use backcast_core::{Column, Direction, Dynamics, Key, Real, Spec, Transitions, never};
 use backcast_dynamics::{ActionVae, ActionVaeConfig, Condition, Ensemble, EnsembleConfig};
 use backcast_imagination::{Drive, HorizonConfig, ImagineConfig, Imaginer, model_error};
 use backcast_penalties::{MaxAleatoric, MaxPairwise, Penalty};
@@ -8,7 +8,7 @@ use ndarray::Axis;
 
 const SPEC: Spec = Spec::new(2, 1);
 
-/// A damped oscillator with a push, an invertible linear world.
+/// A damped oscillator with a push, an invertible linear environment.
 fn next(s: &[Real], a: &[Real]) -> [Real; 2] {
     [s[0] + 0.2 * s[1], 0.95 * s[1] - 0.2 * s[0] + 0.2 * a[0]]
 }
@@ -108,7 +108,7 @@ fn spearman(x: &[Real], y: &[Real]) -> f64 {
     1.0 - 6.0 * square / (n * (n * n - 1.0))
 }
 
-/// Fitted to gentle actions only and asked about all: doubt must be where the error is.
+/// Fitted to gentle actions only and asked about all: uncertainty must be where the error is.
 #[test]
 fn the_penalty_ranks_steps_by_their_error() {
     let bend = |s: &[Real], a: &[Real]| [s[0] + 0.3 * (2.0 * a[0] + s[1]).sin(), s[1] + 0.2 * a[0] * a[0]];

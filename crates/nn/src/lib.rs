@@ -1,6 +1,6 @@
 //! Parameters in one store, a define-by-run tape, MLP modules, distributions, optimisers.
 //!
-//! Small networks on CPUs, from the kernels up. Parameters of one learner live in a [`Store`]; an [`Mlp`] is a `Copy`
+//! Small networks on CPUs, from the kernels up. Parameters of one algorithm live in a [`Store`]; an [`Mlp`] is a `Copy`
 //! handle into it; a [`Tape`] computes and records; [`Adam`] differentiates and steps. A single net, a pair of critics and
 //! an ensemble are one code path: every tensor is `[members, rows, cols]`.
 //!

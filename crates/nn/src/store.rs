@@ -2,7 +2,7 @@ use crate::{Arena, Precision, Real, Shape, Tape, arena::History};
 use backcast_core::{Slot, State};
 use std::{cell::RefCell, ops::Range, sync::Mutex};
 
-/// Every parameter of one learner in one contiguous allocation, and the arena of the tape that reads it.
+/// Every parameter of one algorithm in one contiguous allocation, and the arena of the tape that reads it.
 ///
 /// Modules are `Copy` handles into it, a target net is a second handle, optimisers and Polyak averages are loops over ranges.
 #[derive(Debug, Default)]

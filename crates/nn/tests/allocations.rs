@@ -2,7 +2,9 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 use backcast_core::{Key, Real};
-use backcast_nn::{Activation, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Vae, polyak, soft_clamp};
+use backcast_nn::{
+    Activation, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Vae, polyak, soft_clamp,
+};
 use ndarray::Array2;
 
 /// Allocations of 50 steps after three that fill the arena.
@@ -61,7 +63,8 @@ fn a_critic_and_policy_step_allocates_nothing() {
 fn an_ensemble_step_allocates_nothing() {
     let (x, y) = (inputs(64, 7, "x"), inputs(64, 6, "y"));
     let mut store = Store::default();
-    let net = Mlp::new(&mut store, "ensemble", &[7, 48, 48, 12], 7, Activation::Swish, Init::TruncatedNormal, Key::new(1));
+    let net =
+        Mlp::new(&mut store, "ensemble", &[7, 48, 48, 12], 7, Activation::Swish, Init::TruncatedNormal, Key::new(1));
     let bounds = [-10.0, 0.5].map(|at: Real| {
         let name = if at < 0.0 { "low" } else { "high" };
         store.tensor(name, Shape::new(1, 1, 6), |out| out.fill(at))

@@ -353,8 +353,8 @@ fn values_of_two_tapes_do_not_mix() {
 #[test]
 fn layer_norm_standardises_rows_and_members_alike() {
     let mut store = Store::default();
-    let net =
-        Mlp::new(&mut store, "net", &[5, 32, 32, 1], 3, Activation::Relu, Init::FanIn, Key::new(1)).with_layer_norm(true);
+    let net = Mlp::new(&mut store, "net", &[5, 32, 32, 1], 3, Activation::Relu, Init::FanIn, Key::new(1))
+        .with_layer_norm(true);
     let tape = store.tape();
     let x = tape.normal(Shape::new(1, 7, 5), Key::new(2)) * 30.0;
     let y = (x * 10.0 + 3.0).layer_norm_cols();

@@ -21,7 +21,8 @@ fn train(precision: Precision, threads: usize, parallel: bool) -> u64 {
     let mut store = Store::default();
     store.arena_mut().set_parallel(parallel);
     store.arena_mut().set_precision(precision);
-    let net = Mlp::new(&mut store, "net", &[20, hidden, hidden, hidden, 1], 2, Activation::Relu, Init::FanIn, Key::new(6));
+    let net =
+        Mlp::new(&mut store, "net", &[20, hidden, hidden, hidden, 1], 2, Activation::Relu, Init::FanIn, Key::new(6));
     let target = net.duplicate(&mut store, "target");
     let adam = Adam::new(net.range(), 1e-3);
     let mut run = Run(store, adam);

@@ -1,7 +1,7 @@
 //! How much not to trust an imagined step: one file per published penalty.
 //!
-//! A model fitted to a log can be wrong where the log is thin, and a policy that trains on its predictions will find those
-//! places. The remedy of MOPO and its successors: from each imagined reward take λ·u, where u measures the ensemble's own doubt.
+//! A model fitted to a dataset can be wrong where the dataset is thin, and a policy that trains on its predictions will find those
+//! places. The remedy of MOPO and its successors: from each imagined reward take λ·u, where u measures the ensemble's own uncertainty.
 //! MOReL's is to end an imagined episode, badly, where u passes a threshold.
 //!
 //! ```
@@ -24,7 +24,7 @@
 //!
 //! | penalty, [name](PenaltyConfig) | u | columns | source |
 //! |---|---|---|---|
-//! | [`NoPenalty`], `none` | 0 | – | COMBO, ROMI: the learner is the pessimist |
+//! | [`NoPenalty`], `none` | 0 | – | COMBO, ROMI: the algorithm is the pessimist |
 //! | [`MaxAleatoric`], `max_aleatoric` | maxᵢ ‖σᵢ‖₂ | all | MOPO |
 //! | [`MaxPairwise`], `max_pairwise`, `max_pairwise_states` | max over i < j of ‖μᵢ − μⱼ‖₂ | all, or states | MOReL |
 //! | [`MaxDeviation`], `max_deviation` | maxᵢ ‖μᵢ − μ̄‖₂ | states | MOPO's code; OfflineRL-Kit's `pairwise-diff` |
@@ -37,7 +37,7 @@
 //!
 //! † what the paper says is from memory; each file says what was decided. i runs over all members, but for MOBILE over elites.
 //!
-//! The last is no [`Penalty`]: it needs draws and a value function, and belongs inside a learner's update.
+//! The last is no [`Penalty`]: it needs draws and a value function, and belongs inside an algorithm's update.
 //!
 //! **The scale is part of the choice.** Two measures differ by orders of magnitude and some grow with the number of columns: a λ
 //! tuned for one means nothing for another. A threshold is found from data: [`measure`] gives u of recorded rows, a

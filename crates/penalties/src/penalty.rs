@@ -23,7 +23,7 @@ pub trait Penalty: Send {
 }
 // ANCHOR_END: penalty
 
-/// u = 0, for learners that are pessimistic by themselves, such as COMBO and ROMI.
+/// u = 0, for algorithms that are pessimistic by themselves, such as COMBO and ROMI.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NoPenalty;
 

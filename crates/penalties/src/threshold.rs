@@ -1,11 +1,11 @@
-//! Where doubt becomes ignorance: the detector of MOReL's pessimistic MDP, set from data.
+//! Where uncertainty becomes ignorance: the detector of MOReL's pessimistic MDP, set from data.
 
 use crate::Penalty;
-use backcast_core::{Column, Transitions, ConfigError, Direction, Dynamics, Key, Policy, Real};
+use backcast_core::{Column, ConfigError, Direction, Dynamics, Key, Policy, Real, Transitions};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
-/// Rows predicted at once. Fixed: the draws are numbered tile by tile, and memory does not grow with the log.
+/// Rows predicted at once. Fixed: the draws are numbered tile by tile, and memory does not grow with the dataset.
 const TILE: usize = 2048;
 
 // ANCHOR: rule
@@ -14,7 +14,7 @@ const TILE: usize = 2048;
 #[serde(rename_all = "snake_case")]
 pub enum ThresholdRule {
     /// The q-quantile, such as 0.99: on **held-out** rows the rule to choose, since it is no outlier and does not grow with
-    /// the log.
+    /// the dataset.
     Quantile(Real),
     /// mean + β·deviation: MOReL's paper (arXiv:2005.05951), β tuned for each task; from memory, not verified.
     Deviations(Real),
@@ -96,7 +96,7 @@ impl ThresholdRule {
 
 /// The fraction of `u` that a detector with this threshold calls unknown: u > threshold, or NaN.
 ///
-/// For rows of the log it is how much of what happened would have been halted; for the actions of a behaviour clone
+/// For rows of the dataset it is how much of what happened would have been halted; for the actions of a behaviour clone
 /// ([`measure_policy`]), how often the clone would be: a usable threshold halts it in few of its steps. 0 of no rows.
 pub fn halting_rate(u: &[Real], threshold: Real) -> f64 {
     let halted = u.iter().filter(|&&u| is_unknown(u, threshold)).count();
@@ -110,7 +110,7 @@ pub fn is_unknown(u: Real, threshold: Real) -> bool {
 
 /// u of every row of `data`, with the recorded actions, in one pass of fixed tiles.
 ///
-/// To set a threshold give it rows the model was not trained on (`Fit::holdout` in `backcast-dynamics`): doubt about training
+/// To set a threshold give it rows the model was not trained on (`Fit::holdout` in `backcast-dynamics`): uncertainty about training
 /// rows is smaller. Each row's outcome is a sample of an elite drawn by `key`, as in imagination.
 ///
 /// # Panics

@@ -9,7 +9,7 @@ use ndarray::{ArrayView2, ArrayView3};
 /// which leaves PyTorch's default; with one elite it is 0. Only the state columns are sampled.
 ///
 /// It is no function of a prediction alone, hence no [`Penalty`](crate::Penalty): it wants draws and a value. It is meant for
-/// the inside of a learner's update; after the first call of a size it allocates nothing.
+/// the inside of an algorithm's update; after the first call of a size it allocates nothing.
 ///
 /// ```
 /// use backcast_core::{Key, Prediction, Real};

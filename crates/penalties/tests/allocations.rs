@@ -1,4 +1,4 @@
-//! Asking for doubt allocates nothing once it is warm.
+//! Asking for uncertainty allocates nothing once it is warm.
 
 use backcast_core::{Key, Prediction, Real};
 use backcast_penalties::{PenaltyConfig, ValueInconsistency};

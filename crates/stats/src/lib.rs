@@ -3,7 +3,7 @@
 //! A table of five returns per method is a *sample*, and small samples mislead. This crate turns raw returns into
 //! numbers that can be compared, and says how far each of them can be trusted:
 //!
-//! 1. [`ReferenceScores`] puts returns of different tasks on one ruler (0 = a random policy, 100 = the reference policy). Means are
+//! 1. [`ReferenceScores`] puts returns of different tasks on one scale (0 = a random policy, 100 = the reference policy). Means are
 //!    shifted and scaled; deviations are only scaled, so that a spread can never pick up an offset by mistake.
 //! 2. [`Scores`] holds one finished number per run, grouped by task, and [`Metric`] summarises them. The default summary is
 //!    the interquartile mean: the mean of the middle half, which a single lucky or crashed seed cannot move far.

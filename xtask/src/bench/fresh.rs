@@ -17,7 +17,7 @@ pub(super) struct Windows {
     /// Windows; the median is printed
     #[arg(long, default_value_t = 5)]
     pub(super) windows: usize,
-    /// Rows of the synthetic log
+    /// Rows of the synthetic dataset
     #[arg(long, default_value_t = 1_000_000)]
     pub(super) rows: usize,
 }

@@ -11,11 +11,11 @@ use backcast::factorization::team::{Scope, Shared, matd3};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// How logs are made. Whatever else there is in a folder was made by another recipe, and is made again.
+/// How datasets are made. Whatever else there is in a folder was made by another recipe, and is made again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Recipe {
     pub(crate) environment: String,
-    /// Worlds side by side.
+    /// Environments side by side.
     pub(crate) environments: usize,
     pub(crate) online: online::Config,
     pub(crate) learner: matd3::Config,
@@ -23,7 +23,7 @@ pub(crate) struct Recipe {
     pub(crate) eval_every: usize,
     /// Episodes of each look; of the returns that are 0 and 100, ten times as many.
     pub(crate) episodes: usize,
-    /// Episodes of each log but the replay.
+    /// Episodes of each dataset but the replay.
     pub(crate) dataset_episodes: usize,
     /// Deviation of the noise on the actions of medium and expert.
     pub(crate) noise: Real,
@@ -45,7 +45,7 @@ impl Recipe {
     }
 }
 
-/// What is known of a set of logs.
+/// What is known of a set of datasets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Made {
     pub(crate) recipe: Recipe,
@@ -57,7 +57,7 @@ pub(crate) struct Made {
     pub(crate) medium: f64,
     /// Rounds and mean return of each look.
     pub(crate) curve: Vec<(usize, f64)>,
-    /// Mean return of each log and its rows, in the order of [`Quality::ALL`].
+    /// Mean return of each dataset and its rows, in the order of [`Quality::ALL`].
     pub(crate) datasets: Vec<(f64, usize)>,
 }
 
@@ -93,7 +93,7 @@ fn returns(policy: &mut dyn Policy, environment: &str, episodes: usize, key: Key
     Ok(mean(&evaluate(policy, || registry::make(environment), episodes, key)?))
 }
 
-/// Makes the logs in `folder`, unless they are there.
+/// Makes the datasets in `folder`, unless they are there.
 pub(crate) fn make(recipe: &Recipe, folder: &Path) -> anyhow::Result<Made> {
     let note = folder.join("logs.json");
     if let Ok(text) = std::fs::read_to_string(&note)
@@ -187,7 +187,7 @@ pub(crate) fn make(recipe: &Recipe, folder: &Path) -> anyhow::Result<Made> {
     Ok(made)
 }
 
-/// The log as files have it.
+/// The dataset as files have it.
 fn dataset(replay: &Replay) -> Dataset {
     let (rows, spec) = (&replay.rows, replay.rows.spec());
     let mut dataset = Dataset::new(spec.obs, spec.act, true);
@@ -207,14 +207,14 @@ fn dataset(replay: &Replay) -> Dataset {
     dataset
 }
 
-/// The transitions of a log, with the actions recorded at next states if asked.
+/// The transitions of a dataset, with the actions recorded at next states if asked.
 pub(crate) fn read(folder: &Path, quality: &str, next_actions: bool) -> anyhow::Result<backcast::core::Transitions> {
     let dataset = data::npz::read(&path(folder, quality))?;
     let (dataset, _) = dataset.transitions(&Options { next_actions, ..Options::default() })?;
     Ok(dataset.into_transitions())
 }
 
-/// A world that is there, with several agents.
+/// An environment that is there, with several agents.
 pub(crate) fn agents(environment: &str) -> anyhow::Result<usize> {
     let made: Box<dyn Env + Send> = registry::make(environment)?;
     let agents = registry::agents(environment);

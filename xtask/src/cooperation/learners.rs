@@ -1,7 +1,7 @@
-//! Who learns from the logs, with what settings, and how one of them is tried.
+//! Who learns from the datasets, with what settings, and how one of them is tried.
 
 use super::datasets::mean;
-use backcast::core::{Algorithm, Transitions, ConfigError, Key, Learner, Policy, Real, Source, Spec};
+use backcast::core::{Algorithm, ConfigError, Key, Learner, Policy, Real, Source, Spec, Transitions};
 use backcast::data::{Normaliser, Scale};
 use backcast::envs::registry;
 use backcast::evaluate;
@@ -63,7 +63,7 @@ impl Kind {
         }
     }
 
-    /// The learner for a log, and its settings in words, by which results are told apart.
+    /// The algorithm for a dataset, and its settings in words, by which results are told apart.
     pub(crate) fn build(
         self,
         settings: Settings,
@@ -114,7 +114,7 @@ where
     Ok((Box::new(config.build(spec, key)?), text))
 }
 
-/// A learner that sees standardised observations, in a world that shows them as they are.
+/// An algorithm that sees standardised observations, in an environment that shows them as they are.
 struct Standardised<'a> {
     learner: &'a mut dyn Learner,
     normaliser: &'a Normaliser,

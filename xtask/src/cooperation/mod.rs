@@ -1,9 +1,9 @@
-//! `cargo xtask cooperation`: agents that act together, from a log: makes the logs, learns from each with everybody, and prints the table.
+//! `cargo xtask cooperation`: agents that act together, from a dataset: makes the datasets, learns from each with everybody, and prints the table.
 //!
 //! Whatever is finished is kept in the folder and not done again.
 
-mod learners;
 mod datasets;
+mod learners;
 
 use crate::svg::{Rungs, ladder, standalone};
 use anyhow::{Context, bail};
@@ -12,8 +12,8 @@ use backcast::factorization::team::preset::{Quality, Repository};
 use backcast::stats::interquartile_mean;
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
-use learners::{Kind, Settings, Training};
 use datasets::{Made, Recipe, mean};
+use learners::{Kind, Settings, Training};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::io::Write;
@@ -21,25 +21,25 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The folder for logs, results and figures
+    /// The folder for datasets, results and figures
     #[arg(long, value_name = "DIR", default_value = "runs/cooperation")]
     out: PathBuf,
-    /// The world, of several agents
+    /// The environment, of several agents
     #[arg(long, default_value = "spread-v0")]
     environment: String,
-    /// Repetitions
+    /// Seeds
     #[arg(long, default_value_t = 5)]
     seeds: u64,
-    /// Updates of a learner
+    /// Updates of an algorithm
     #[arg(long, default_value_t = 2000)]
     updates: u64,
     /// Rows of a batch
     #[arg(long, default_value_t = 256)]
     batch: usize,
-    /// These logs alone, such as medium,expert
+    /// These datasets alone, such as medium,expert
     #[arg(long, value_name = "LOGS", value_delimiter = ',')]
     from: Vec<String>,
-    /// These learners alone, such as bc,omar
+    /// These algorithms alone, such as bc,omar
     #[arg(long, value_name = "LEARNERS", value_delimiter = ',')]
     only: Vec<String>,
     /// Another learning rate than the settings'
@@ -48,7 +48,7 @@ pub(crate) struct Args {
     /// Another weight of the conservative penalty than the settings'
     #[arg(long)]
     alpha: Option<f32>,
-    /// Make the logs and stop
+    /// Make the datasets and stop
     #[arg(long)]
     datasets: bool,
     /// Settings of CFCQL's authors instead of OMAR's
@@ -59,7 +59,7 @@ pub(crate) struct Args {
     quick: bool,
 }
 
-/// One learner on one log with one seed, finished.
+/// One algorithm on one dataset with one seed, finished.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Finished {
     learner: Kind,
@@ -200,7 +200,7 @@ fn results(args: &Args, folder: &Path, settings: Settings, training: Training) -
     Ok(all)
 }
 
-/// Scores of a learner on a log, seed by seed.
+/// Scores of an algorithm on a dataset, seed by seed.
 fn scores(made: &Made, all: &[Finished], kind: Kind, dataset: &str, of: &dyn Fn(&Finished) -> f64) -> Vec<f64> {
     all.iter().filter(|f| f.learner == kind && f.dataset == dataset).map(|f| made.score(of(f))).collect()
 }
@@ -243,7 +243,8 @@ fn figure(made: &Made, all: &[Finished]) -> String {
         Rungs { name, kind: at, points: points.to_vec() }
     };
     let lines: Vec<Rungs<'_>> = shown.into_iter().enumerate().map(line).collect();
-    let label = "Scores of six learners on the four logs, 0 being random and 100 the team that made the expert log";
+    let label =
+        "Scores of six algorithms on the four datasets, 0 being random and 100 the team that made the expert dataset";
     ladder(label, "log", "score", &names, &lines)
 }
 

@@ -16,7 +16,7 @@ pub(super) struct Convert {
     reading: Reading,
     #[command(flatten)]
     writing: Writing,
-    /// To a column file: the transitions that learners draw, instead of the rows as recorded
+    /// To a column file: the transitions that algorithms draw, instead of the rows as recorded
     #[arg(long, conflicts_with_all = ["format", "repeat_final"])]
     transitions: bool,
     /// Say what was done as JSON

@@ -33,7 +33,7 @@ pub(super) fn main(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether a task has a generator of logs; see `backcast::run::generate`.
+/// Whether a task has a generator of datasets; see `backcast::run::generate`.
 fn generated(name: &str) -> bool {
     name.starts_with("maze2d") || registry::canonical(name) == Some("pendulum-v1")
 }
@@ -86,7 +86,14 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("backcast-list-{}", std::process::id()));
         std::fs::create_dir_all(folder.join("deeper")).unwrap();
         let mut dataset = Dataset::new(1, 1, true);
-        dataset.push(Row { obs: &[0.0], act: &[0.0], reward: 0.0, terminal: true, truncated: false, next_obs: Some(&[1.0]) });
+        dataset.push(Row {
+            obs: &[0.0],
+            act: &[0.0],
+            reward: 0.0,
+            terminal: true,
+            truncated: false,
+            next_obs: Some(&[1.0]),
+        });
         for (name, format) in [("a.hdf5", Format::D4rl), ("deeper/b.npz", Format::NeoRl), ("c", Format::Minari)] {
             write(&folder.join(name), format, &dataset, &WriteOptions::default()).unwrap();
         }

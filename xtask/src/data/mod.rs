@@ -4,7 +4,7 @@ mod convert;
 mod list;
 
 use anyhow::Context;
-use backcast::data::{self, Truncations, DataError, Format, Dataset, ReadOptions, WriteOptions, store::Stored};
+use backcast::data::{self, DataError, Dataset, Format, ReadOptions, Truncations, WriteOptions, store::Stored};
 use backcast::{DataConfig, envs, online, run};
 use clap::Subcommand;
 use std::io::Write;
@@ -20,7 +20,7 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Tasks whose logs can be generated, and the datasets in a folder with their formats
+    /// Tasks whose datasets can be generated, and the datasets in a folder with their formats
     List {
         /// The folder
         #[arg(default_value = ".")]
@@ -59,7 +59,7 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Make a log: of a maze with the noisy way-point controller, of the pendulum, or of a learner that learns online
+    /// Make a dataset: of a maze with the noisy way-point controller, of the pendulum, or of an algorithm that learns online
     Generate {
         /// The task, such as maze2d-umaze or hopper-medium-replay
         task: String,
@@ -72,7 +72,7 @@ enum Command {
         /// Standard deviation of the noise on the controller's actions
         #[arg(long, default_value_t = 0.5)]
         noise: f64,
-        /// Steps after which an online learner's run ends
+        /// Steps after which an online algorithm's run ends
         #[arg(long)]
         steps: Option<usize>,
         /// Without the oddities of the published files: every observation fresh, every reward for the state it leads to
@@ -92,7 +92,7 @@ struct Reading {
     /// What the file is, where its content does not tell: d4rl, npz, neorl, trajectories, minari, minari-arrow or columns
     #[arg(long, value_name = "FORMAT")]
     from: Option<Format>,
-    /// Where it was cut: `recorded`, `jumps` (antmaze: where the position jumps), or a horizon such as 1000
+    /// Where it was truncated: `recorded`, `jumps` (antmaze: where the position jumps), or a horizon such as 1000
     #[arg(long, value_name = "CUTS", default_value = "recorded", value_parser = truncations)]
     truncations: Truncations,
     /// Pull actions back into ±LIMIT, as D4RL does with adroit's demonstrations
@@ -110,7 +110,7 @@ struct Writing {
     /// unread for all of those; may be given again
     #[arg(long, value_name = "FIELD")]
     without: Vec<String>,
-    /// To Minari: let an episode's last observation stand in for the one after it, where the log does not know that one
+    /// To Minari: let an episode's last observation stand in for the one after it, where the dataset does not know that one
     #[arg(long)]
     repeat_final: bool,
 }
@@ -131,7 +131,8 @@ fn limit(text: &str) -> Result<f32, String> {
 impl Reading {
     fn read(&self, path: &Path) -> anyhow::Result<Dataset> {
         let clip_actions = self.clip.map(|limit| limit as _);
-        data::read(path, &ReadOptions { format: self.from, truncations: self.truncations, clip_actions }).map_err(|e| advise(path, e))
+        data::read(path, &ReadOptions { format: self.from, truncations: self.truncations, clip_actions })
+            .map_err(|e| advise(path, e))
     }
 }
 
@@ -249,7 +250,7 @@ fn are_transitions(path: &Path) -> bool {
     path.is_file() && matches!(Stored::open(path), Ok(_) | Err(DataError::Empty { .. }))
 }
 
-/// A column file of transitions is no log: what can be said of it is its size, and whether its checksums hold.
+/// A column file of transitions is no dataset: what can be said of it is its size, and whether its checksums hold.
 fn transitions(path: &Path) -> anyhow::Result<()> {
     use backcast::core::Source;
     let stored = Stored::open(path).map_err(|e| advise(path, e))?;
@@ -282,8 +283,13 @@ mod tests {
     #[test]
     fn truncations_and_limits_are_read_from_words() {
         assert_eq!(truncations("recorded"), Ok(Truncations::Recorded));
-        assert_eq!((truncations("jumps"), truncations("1000")), (Ok(Truncations::Jumps), Ok(Truncations::Horizon(1000))));
-        assert!(truncations("0").is_err() && truncations("often").is_err() && limit("0").is_err() && limit("nan").is_err());
+        assert_eq!(
+            (truncations("jumps"), truncations("1000")),
+            (Ok(Truncations::Jumps), Ok(Truncations::Horizon(1000)))
+        );
+        assert!(
+            truncations("0").is_err() && truncations("often").is_err() && limit("0").is_err() && limit("nan").is_err()
+        );
         assert_eq!(limit("1"), Ok(1.0));
     }
 

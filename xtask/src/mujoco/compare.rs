@@ -16,16 +16,16 @@ const SCRIPT: &str = include_str!("gymnasium.py");
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The worlds, by our names
+    /// The environments, by our names
     #[arg(default_values = ["hopper-v4", "hopper-v5", "halfcheetah-v5", "walker2d-v5", "reacher-v5", "ant-v4"])]
     environments: Vec<String>,
-    /// A policy that `cargo xtask data generate` saved, for the first world, beside uniformly random actions
+    /// A policy that `cargo xtask data generate` saved, for the first environment, beside uniformly random actions
     #[arg(long, value_name = "DIR")]
     policy: Option<PathBuf>,
-    /// Episodes in each world
+    /// Episodes in each environment
     #[arg(long, default_value_t = 200)]
     episodes: usize,
-    /// Seconds of a race, of which there are five a world
+    /// Seconds of a race, of which there are five an environment
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
     /// A Python that has mujoco and gymnasium
@@ -81,11 +81,11 @@ pub(super) fn main(args: Args) -> anyhow::Result<()> {
         let [a, b, ratio] = [&mut a, &mut b, &mut ratios].map(|values| median(values));
         table.add_row([name.clone(), format!("{a:.0}"), format!("{b:.0}"), format!("{ratio:.2}")]);
     }
-    println!("Steps of one world on one thread, resets included, medians of five races in turn:\n\n{table}");
+    println!("Steps of one environment on one thread, resets included, medians of five races in turn:\n\n{table}");
     Ok(())
 }
 
-/// What Gymnasium calls a world of ours: `halfcheetah-v4` is `HalfCheetah-v4`.
+/// What Gymnasium calls an environment of ours: `halfcheetah-v4` is `HalfCheetah-v4`.
 fn gymnasium_name(name: &str) -> String {
     let name = name.replace("halfcheetah", "halfCheetah");
     let mut letters = name.chars();
@@ -174,7 +174,7 @@ impl Policy for Uniform {
     }
 }
 
-/// A world of Gymnasium's in a process of its own.
+/// An environment of Gymnasium's in a process of its own.
 struct Served {
     process: Child,
     spec: Spec,
@@ -193,7 +193,7 @@ impl Served {
     fn ask(&mut self, question: &[u8], obs: &mut [Real]) -> [f64; 3] {
         let mut answer = vec![0u8; 8 * (obs.len() + 3)];
         let pipes = (self.process.stdin.as_mut(), self.process.stdout.as_mut());
-        let (Some(stdin), Some(stdout)) = pipes else { panic!("a served world has pipes") };
+        let (Some(stdin), Some(stdout)) = pipes else { panic!("a served environment has pipes") };
         stdin.write_all(question).and_then(|()| stdin.flush()).expect("Gymnasium listens");
         stdout.read_exact(&mut answer).expect("Gymnasium answers");
         let numbers: Vec<f64> = answer.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();

@@ -1,4 +1,4 @@
-//! `cargo xtask mujoco`: fetch MuJoCo, and hold our worlds on it against Gymnasium's.
+//! `cargo xtask mujoco`: fetch MuJoCo, and hold our environments on it against Gymnasium's.
 
 mod compare;
 mod setup;

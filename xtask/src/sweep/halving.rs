@@ -15,7 +15,7 @@ use std::{
 pub(crate) struct Verdict {
     /// The point.
     pub(crate) point: usize,
-    /// The mean over its repetitions and arms; nothing if it is no number.
+    /// The mean over its seeds and methods; nothing if it is no number.
     pub(crate) value: Option<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! The summary of a sweep as one page: every point, and what each knob does.
+//! The summary of a sweep as one page: every point, and what each hyperparameter does.
 
 use super::summary::{MethodScores, PointSummary, Summary};
 use crate::report::{PAGE, decimal};
@@ -7,7 +7,7 @@ use backcast::stats::{Spread, interquartile_mean};
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 use std::collections::BTreeSet;
 
-/// The most values of a knob that each have a row of their own.
+/// The most values of a hyperparameter that each have a row of their own.
 const ROWS: usize = 8;
 
 /// The whole page.
@@ -38,7 +38,7 @@ pub(crate) fn html(summary: &Summary) -> String {
                     }
                 }
                 @if !effects.is_empty() { section {
-                    h2 { "What each knob does" }
+                    h2 { "What each hyperparameter does" }
                     div.pair { @for (key, drawing) in &effects {
                         figure { h3 { code { (key) } } (PreEscaped(drawing)) figcaption {
                             "A dot is a run, whatever else was varied; the diamond is the interquartile mean."
@@ -59,7 +59,7 @@ fn finalists(summary: &Summary) -> impl Iterator<Item = &PointSummary> {
     summary.points.iter().filter(move |point| point.rung == last)
 }
 
-/// Scores by the values of one knob; of many numbers, by quarters of them.
+/// Scores by the values of one hyperparameter; of many numbers, by quarters of them.
 fn effect(summary: &Summary, key: &str) -> Option<String> {
     let mut groups: Vec<(String, Option<f64>, Vec<f64>)> = Vec::new();
     for point in finalists(summary) {
@@ -138,7 +138,7 @@ mod tests {
             rung: 0,
             seeds: vec![0],
             methods: vec![MethodScores {
-                name: "arm".into(),
+                name: "method".into(),
                 scores: vec![*value],
                 iqm: *value,
                 spread: Spread::Range([*value; 2]),

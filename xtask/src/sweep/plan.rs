@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// A sweep: one experiment, and how it is varied. Its points are the products of the grid's values, the list's entries and the
-/// random draws; each point is repeated with every seed, and each repetition is a run of its own.
+/// random draws; each point is repeated with every seed, and each seed is a run of its own.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Sweep {
@@ -22,7 +22,7 @@ pub(crate) struct Sweep {
     /// What is changed for all points, as `--set` has it.
     #[serde(default)]
     set: Vec<String>,
-    /// The repetitions of each point.
+    /// The seeds of each point.
     #[serde(default = "one_seed")]
     seeds: Seeds,
     /// Lists of values by key: every combination is tried.

@@ -36,7 +36,7 @@ pub(crate) struct PointSummary {
     pub(crate) settings: BTreeMap<String, toml::Value>,
     /// The last rung it came to.
     pub(crate) rung: usize,
-    /// The repetitions.
+    /// The seeds.
     pub(crate) seeds: Vec<u64>,
     /// The scores there.
     pub(crate) methods: Vec<MethodScores>,
@@ -45,9 +45,9 @@ pub(crate) struct PointSummary {
 /// The scores of one method at one point.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct MethodScores {
-    /// The arm.
+    /// The method.
     pub(crate) name: String,
-    /// The final score of each repetition.
+    /// The final score of each seed.
     pub(crate) scores: Vec<f64>,
     /// Their interquartile mean.
     pub(crate) iqm: f64,
@@ -91,18 +91,18 @@ impl Summary {
         Ok(Self { sweep, about, task, rungs: judged.to_vec(), points })
     }
 
-    /// Those of all points and arms.
+    /// Those of all points and methods.
     pub(crate) fn spreads(&self) -> Vec<Spread> {
         self.points.iter().flat_map(|point| &point.methods).map(|method| method.spread).collect()
     }
 
-    /// One row for each point and arm: those that came furthest first, among them the highest score first.
+    /// One row for each point and method: those that came furthest first, among them the highest score first.
     pub(crate) fn table(&self) -> String {
         let spreads = self.spreads();
         let mut table = Table::new();
         table.load_style(UTF8_FULL_CONDENSED);
         let halved = !self.rungs.is_empty();
-        let mut head = vec!["point", "settings", "arm"];
+        let mut head = vec!["point", "settings", "method"];
         head.extend(halved.then_some(["rung", "criterion"]).into_iter().flatten());
         head.extend(["IQM", Spread::heading(&spreads), "each seed"]);
         table.set_header(&head);
@@ -151,7 +151,7 @@ mod tests {
             settings: [("a.b".to_owned(), toml::Value::from(point as i64))].into(),
             rung,
             seeds: vec![0, 1],
-            methods: vec![MethodScores::of("arm".into(), vec![score, score + 1.0]).unwrap()],
+            methods: vec![MethodScores::of("method".into(), vec![score, score + 1.0]).unwrap()],
         };
         let verdict = |point, value| Verdict { point, value };
         let summary = Summary {

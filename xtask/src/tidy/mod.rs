@@ -7,13 +7,14 @@ mod documents;
 mod layers;
 mod source;
 mod tree;
+mod words;
 
 use tree::Tree;
 
 /// The name of a rule, and the rule.
 type Rule = (&'static str, fn(&Tree) -> Vec<String>);
 
-const RULES: [Rule; 18] = [
+const RULES: [Rule; 19] = [
     ("layers", layers::layers),
     ("front pages", layers::front_pages),
     ("lock files", layers::lock_files),
@@ -22,6 +23,7 @@ const RULES: [Rule; 18] = [
     ("file lengths", source::file_lengths),
     ("spelling", source::spelling),
     ("private words", source::private_words),
+    ("field words", words::field_words),
     ("unsafe code", source::unsafe_code),
     ("ambient state", source::ambient),
     ("numbers", source::numbers),

@@ -49,7 +49,7 @@ const PRIVATE: [&str; 6] = [
 const AMBIENT: [&str; 7] =
     ["Instant::now", "SystemTime", "thread_local!", "thread_rng", "rand::rng()", "OsRng", "std::env::var"];
 
-/// What a learner, a model or a penalty has no business with.
+/// What an algorithm, a model or a penalty has no business with.
 const OUTSIDE: [&str; 4] = ["std::fs", "std::io", "std::net", "std::process"];
 
 /// The crates that never see a file: everything between the nouns and the facade that learns or measures.
@@ -123,7 +123,7 @@ pub(super) fn unsafe_code(tree: &Tree) -> Vec<String> {
     complaints
 }
 
-/// Libraries take no time and no randomness from their surroundings, and learners do no input or output.
+/// Libraries take no time and no randomness from their surroundings, and algorithms do no input or output.
 pub(super) fn ambient(tree: &Tree) -> Vec<String> {
     // The facade carries whole experiments out, and says how long each stage took; a library that was installed has to be found.
     let excused = ["crates/backcast/src/run/", "crates/envs/src/mujoco/install.rs"];

@@ -6,9 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 /// What a shell, a list and a table would each like to take apart.
 const NAMES: [&str; 3] = ["BC, 'fewer' \"samples\" $HOME `id` \\ ;", "BC", "BC, fewer"];
 
-/// An experiment of two moments, with these arms.
+/// An experiment of two moments, with these methods.
 fn experiment(folder: &Path) -> PathBuf {
-    let method = |name: &str| format!("[[arms]]\nname = {name:?}\n");
+    let method = |name: &str| format!("[[methods]]\nname = {name:?}\n");
     let text = format!(
         "name = 'x'\ntask = 'pendulum-v1'\nseeds = '0..1'\n[data]\nrows = 1000\n[algorithm]\nname = 'bc'\nhidden = [4]\n\
          [training]\nupdates = 4\nbatch = 4\neval_every = 2\neval_episodes = 1\nfinal_episodes = 1\n{}",
@@ -44,7 +44,7 @@ fn methods_of_any_name_are_chosen_and_kept() {
     let (file, out) = (experiment(folder.path()), folder.path().join("run"));
     let run = |methods: &[&str]| {
         let mut command = xtask(&["run", &file.display().to_string(), "--out", &out.display().to_string()]);
-        command.args(methods.iter().flat_map(|method| ["--arms", method]));
+        command.args(methods.iter().flat_map(|method| ["--methods", method]));
         said(&command.output().expect("it starts"))
     };
     let list = format!("{}, BC", NAMES[0]);
@@ -59,17 +59,20 @@ fn methods_of_any_name_are_chosen_and_kept() {
         let (code, text) = run(methods);
         assert_eq!(code, Some(0), "{methods:?}: {text}");
         let all = fields(&std::fs::read_to_string(out.join("metrics.csv")).expect("metrics"));
-        assert_eq!(all[0], ["arm", "seed", "update", "metric", "value"]);
+        assert_eq!(all[0], ["method", "seed", "update", "metric", "value"]);
         assert!(all.iter().all(|line| line.len() == 5), "{all:?}");
         let mut found: Vec<usize> =
-            all[1..].iter().map(|l| NAMES.iter().position(|name| *name == l[0]).expect("an arm")).collect();
+            all[1..].iter().map(|l| NAMES.iter().position(|name| *name == l[0]).expect("a method")).collect();
         found.sort_unstable();
         found.dedup();
         assert_eq!(found, want, "{methods:?}");
     }
     let (code, text) = run(&["BC, many"]);
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("no arm `many`") && NAMES.iter().all(|name| text.contains(&format!("\n  {name}"))), "{text}");
+    assert!(
+        text.contains("no method `many`") && NAMES.iter().all(|name| text.contains(&format!("\n  {name}"))),
+        "{text}"
+    );
 }
 
 /// A program of this name that says something, or hands its words on to the runner.
@@ -85,8 +88,18 @@ fn the_command_of_a_report_does_the_same_in_a_shell() {
     let odd = folder.path().join("it's \"a\", $HOME;\\ folder");
     std::fs::create_dir(&odd).expect("a folder");
     let (file, out, again) = (experiment(&odd).display().to_string(), odd.join("run"), odd.join("words"));
-    let words =
-        ["run", &file, "--seeds", "0..1", "--arms", NAMES[0], "--arms", NAMES[1], "--set", "about=it's $5, \"all\""];
+    let words = [
+        "run",
+        &file,
+        "--seeds",
+        "0..1",
+        "--methods",
+        NAMES[0],
+        "--methods",
+        NAMES[1],
+        "--set",
+        "about=it's $5, \"all\"",
+    ];
     let place = out.display().to_string();
     let words = [&words[..], &["--out", &place]].concat();
     succeed(&mut xtask(&words));
@@ -111,7 +124,7 @@ fn the_commit_is_that_of_the_program_and_not_of_where_it_runs() {
     let programs = folder.path().join("programs");
     program(&programs, "git", "echo fa11acefa11ace");
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").expect("a path"));
-    succeed(xtask(&["run", &file, "--out", &out.display().to_string(), "--arms", "BC"]).env("PATH", path));
+    succeed(xtask(&["run", &file, "--out", &out.display().to_string(), "--methods", "BC"]).env("PATH", path));
     let summary: backcast::run::Summary =
         serde_json::from_slice(&std::fs::read(out.join("summary.json")).expect("a summary")).expect("JSON");
     assert_ne!(summary.commit, "fa11acefa11ace with changes");
@@ -125,7 +138,7 @@ fn a_method_of_which_nothing_is_left_is_refused_and_a_part_that_rests_is_told() 
     let file = super::experiment(folder.path(), 30).display().to_string();
     let run = |out: &str, warm_start: &str| {
         let out = folder.path().join(out);
-        let cql = format!("arms=[{{name='CQL', algorithm={{name='cql', hidden=[4], samples=1{warm_start}}}}}]");
+        let cql = format!("methods=[{{name='CQL', algorithm={{name='cql', hidden=[4], samples=1{warm_start}}}}}]");
         let words = ["run", &file, "--out", &out.display().to_string(), "--set", &cql];
         let (code, text) = said(&xtask(&words).output().expect("it starts"));
         (code, text, out)

@@ -15,13 +15,13 @@ fn a_policy_is_exported_with_a_card() {
     let out = |name: &str| folder.path().join(name).display().to_string();
     let (code, text) = said(&xtask(&["export", &run_text, "--to", "onnx", "--out", &out("x.onnx")]).output().unwrap());
     assert_eq!(code, Some(1));
-    assert!(text.contains("--arm: reverse, mopo"), "{text}");
+    assert!(text.contains("--method: reverse, mopo"), "{text}");
 
     let loaded = experiment_of(&run).expect("an experiment");
     for method in &loaded.methods {
         let name = |form: &str| out(&format!("{}.{form}", method.name));
         for form in ["safetensors", "onnx"] {
-            succeed(&mut xtask(&["export", &run_text, "--arm", &method.name, "--to", form, "--out", &name(form)]));
+            succeed(&mut xtask(&["export", &run_text, "--method", &method.name, "--to", form, "--out", &name(form)]));
             let card = std::fs::read_to_string(name(form) + ".md").expect("a card");
             for part in [
                 "pendulum-v1",

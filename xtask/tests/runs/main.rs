@@ -36,7 +36,7 @@ fn succeed(command: &mut Command) -> String {
     text
 }
 
-/// An experiment of models, imagination and learners that is done in a moment and saves all the time.
+/// An experiment of models, imagination and algorithms that is done in a moment and saves all the time.
 fn experiment(folder: &Path, updates: u64) -> PathBuf {
     let text = format!(
         r#"
@@ -63,10 +63,10 @@ fn experiment(folder: &Path, updates: u64) -> PathBuf {
         eval_every = 10
         eval_episodes = 1
         final_episodes = 2
-        [[arms]]
+        [[methods]]
         name = "reverse"
         imagine = "reverse"
-        [[arms]]
+        [[methods]]
         name = "mopo"
         algorithm = {{ name = "mopo", rollouts = {{ every = 10, starts = 5, horizon = 2, keep = 1, real = 0.5 }}, sac = {{ hidden = [4] }} }}
         "#
@@ -110,7 +110,7 @@ fn essence(run: &Path) -> BTreeMap<String, Vec<u8>> {
     all
 }
 
-/// Whether every checkpoint of every learner that is there is whole; the number of those.
+/// Whether every checkpoint of every algorithm that is there is whole; the number of those.
 fn whole_checkpoints(run: &Path) -> usize {
     let Ok(experiment) = experiment_of(run) else { return 0 };
     let mut whole = 0;

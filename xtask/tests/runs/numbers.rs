@@ -2,9 +2,9 @@
 
 use super::*;
 use backcast::core::Key;
-use backcast::data::{Format, Dataset, Row, WriteOptions, write};
+use backcast::data::{Dataset, Format, Row, WriteOptions, write};
 
-/// A learner on the pendulum's own log, and its file.
+/// An algorithm on the pendulum's own dataset, and its file.
 fn pendulum(folder: &Path, rest: &str) -> String {
     let text = format!(
         "name = 'x'\ntask = 'pendulum-v1'\nseeds = '0..1'\narms = [{{ name = 'a' }}]\n[training]\nupdates = 200\nbatch = 16\n\
@@ -85,7 +85,14 @@ fn a_dataset_with_a_number_far_outside_is_told_where_it_has_it() {
     let obs = |t: u64| [0, 1, 2].map(|i| if (t, i) == (5, 0) { 1e30 } else { key.fold(3 * t + i).unit() });
     for t in 0..400 {
         let (reward, truncated) = (-key.name("reward").fold(t).unit(), t % 100 == 99);
-        dataset.push(Row { obs: &obs(t), act: &[0.5], reward, terminal: false, truncated, next_obs: Some(&obs(t + 1)) });
+        dataset.push(Row {
+            obs: &obs(t),
+            act: &[0.5],
+            reward,
+            terminal: false,
+            truncated,
+            next_obs: Some(&obs(t + 1)),
+        });
     }
     write(&path, Format::Npz, &dataset, &WriteOptions::default()).expect("written");
     let file = pendulum(folder.path(), "[algorithm]\nname = 'td3_bc'\nhidden = [8]\n");

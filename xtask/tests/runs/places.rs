@@ -4,7 +4,7 @@ use super::*;
 
 fn run(file: &Path, out: &Path, more: &[&str]) -> (Option<i32>, String) {
     let (file, out) = (file.display().to_string(), out.display().to_string());
-    said(&xtask(&[&["run", &file, "--out", &out, "--arms", "mopo"], more].concat()).output().expect("it starts"))
+    said(&xtask(&[&["run", &file, "--out", &out, "--methods", "mopo"], more].concat()).output().expect("it starts"))
 }
 
 #[test]
@@ -66,8 +66,8 @@ fn names_that_are_no_folders_are_refused() {
         ("name='  '", "`name` is empty"),
         ("name='..'", "`name` is `..`"),
         ("name='../elsewhere'", "`name` is `../elsewhere`"),
-        ("arms=[{name=''}]", "`arms[0].name` is empty"),
-        ("arms=[{name='a'}, {name='../b'}]", "`arms[1].name` is `../b`"),
+        ("methods=[{name=''}]", "`methods[0].name` is empty"),
+        ("methods=[{name='a'}, {name='../b'}]", "`methods[1].name` is `../b`"),
     ] {
         let words = ["run", &file.display().to_string(), "--set", setting];
         let (code, text) = said(&xtask(&words).current_dir(folder.path()).output().expect("it starts"));

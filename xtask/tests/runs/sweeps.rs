@@ -3,12 +3,12 @@
 use super::*;
 use std::time::{Duration, Instant};
 
-/// A sweep of the tiny experiment's learner alone, and its file.
+/// A sweep of the tiny experiment's algorithm alone, and its file.
 fn sweep(folder: &Path, rest: &str) -> PathBuf {
     experiment(folder, 20);
     let path = folder.join("sweep.toml");
     let text = format!(
-        "name = 'tiny sweep'\nexperiment = 'tiny.toml'\nset = [\"arms=[{{ name = 'alone' }}]\"]\nseeds = '0..2'\n\
+        "name = 'tiny sweep'\nexperiment = 'tiny.toml'\nset = [\"methods=[{{ name = 'alone' }}]\"]\nseeds = '0..2'\n\
          [grid]\nalgorithm.alpha = [0.5, 2.5]\nalgorithm.actor_rate = [1e-4, 1e-2]\n{rest}"
     );
     std::fs::write(&path, text).expect("written");
@@ -138,7 +138,7 @@ fn halving_goes_by_the_log_and_goes_on_to_the_same_bits() {
         assert_eq!(left.len(), 2, "{value}");
         assert_eq!(value["rungs"][0].as_array().unwrap().len(), 4);
 
-        // In two steps or at once: the same learner.
+        // In two steps or at once: the same algorithm.
         let manifest = std::fs::read_to_string(out.join("runs.jsonl")).expect("a manifest");
         let last: serde_json::Value = serde_json::from_str(manifest.lines().last().unwrap()).expect("a line");
         let at_once = folder.path().join("at-once").display().to_string();

@@ -35,7 +35,7 @@ mod paths;
 mod tests;
 
 use crate::{
-    imagines::{Imagines, ModelBased, Rollouts, ObsScaler, WorldModel},
+    imagines::{Imagines, ModelBased, ObsScaler, Rollouts, WorldModel},
     morel::{Pessimism, visit_halt},
     transition::{check_hidden, check_rate, check_weight, sizes},
 };
@@ -47,7 +47,7 @@ use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Shape, Store};
 use backcast_penalties::{Penalty, is_unknown};
 use conjugate::{conjugate_gradients, dot};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
-use paths::{SingleMember, Paths, Starts};
+use paths::{Paths, SingleMember, Starts};
 use serde::{Deserialize, Serialize};
 
 /// Rows differentiated at once. Fixed, so that bits do not depend on anything else.
@@ -403,7 +403,14 @@ impl Npg {
 
     // ANCHOR: fisher_product
     /// (4)  F·v = E[ Jᵀ·σ⁻²·(J·v) ] + damping·v for μ, (2 + damping)·v for ln σ
-    fn fisher_product(store: &mut Store, actor: &Actor, rows: &Transitions, damping: Real, v: &[Real], out: &mut [Real]) {
+    fn fisher_product(
+        store: &mut Store,
+        actor: &Actor,
+        rows: &Transitions,
+        damping: Real,
+        v: &[Real],
+        out: &mut [Real],
+    ) {
         let nets = actor.net.range();
         let (mean, log_std) = out.split_at_mut(nets.len());
         mean.fill(0.0);

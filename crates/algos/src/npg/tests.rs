@@ -30,7 +30,8 @@ fn world_model(spread: Real) -> (Transitions, WorldModel) {
     let mut model = Ensemble::new(config, POINT, Direction::Forward, Key::new(2)).expect("sound");
     model.fit(&dataset, Key::new(3), &mut |_| true).expect("finite rows");
     let holdout = Some(model.holdout(&dataset, Key::new(3)));
-    let dataset_stats = DatasetStats { holdout, initial: Some(dataset.clone()), least_reward: Some(0.0), ..DatasetStats::default() };
+    let dataset_stats =
+        DatasetStats { holdout, initial: Some(dataset.clone()), least_reward: Some(0.0), ..DatasetStats::default() };
     (dataset, WorldModel::new(model, never).with_dataset_stats(dataset_stats))
 }
 
@@ -162,12 +163,17 @@ fn an_iteration_is_that_of_a_second_implementation() {
         data.data().chunks_exact(4).map(|x| f32::from_le_bytes(x.try_into().expect("four bytes")) as Real).collect()
     };
     let spec = Spec::new(3, 2).with_act_limit(2.0);
-    let model = EnsembleConfig { members: 2, elites: 1, hidden: vec![4], weight_decay: vec![0.0; 2], ..Default::default() };
+    let model =
+        EnsembleConfig { members: 2, elites: 1, hidden: vec![4], weight_decay: vec![0.0; 2], ..Default::default() };
     let model = Ensemble::new(model, spec, Direction::Forward, Key::new(1)).expect("sound");
     let mut row = Transitions::new(spec);
     row.push(&[0.0; 3], &[0.0; 2], 0.0, &[0.0; 3], false);
-    let dataset_stats =
-        DatasetStats { holdout: Some(row.clone()), initial: Some(row), least_reward: Some(0.0), ..DatasetStats::default() };
+    let dataset_stats = DatasetStats {
+        holdout: Some(row.clone()),
+        initial: Some(row),
+        least_reward: Some(0.0),
+        ..DatasetStats::default()
+    };
     let config = Config {
         paths: 3,
         horizon: 7,
@@ -181,7 +187,8 @@ fn an_iteration_is_that_of_a_second_implementation() {
         value_batch: 1000,
         ..small()
     };
-    let mut npg = config.build_on(WorldModel::new(model, never).with_dataset_stats(dataset_stats), Key::new(2)).expect("sound");
+    let mut npg =
+        config.build_on(WorldModel::new(model, never).with_dataset_stats(dataset_stats), Key::new(2)).expect("sound");
     npg.store.visit(&mut |name, slot| {
         let Slot::Tensor(_, values) = slot else { panic!("{name} is a tensor") };
         values.copy_from_slice(&tensor(&format!("params/{name}")));

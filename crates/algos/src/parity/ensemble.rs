@@ -27,7 +27,7 @@ struct Fitted {
 
 pub(super) fn build(fixture: &Fixture) -> Result<Box<dyn Subject>, ParityError> {
     let complain = |why: String| fixture.note("config", why);
-    let Config { direction, model } = serde_json::from_str(&fixture.config).map_err(|e| complain(e.to_string()))?;
+    let Config { direction, model } = super::read_config(fixture)?;
     let model = Ensemble::new(model, fixture.spec, direction, Key::new(0)).map_err(|e| complain(e.to_string()))?;
     let trainer = Trainer::new(&model, model.config().lr);
     let batches = fixture.columns("batch", false)?;
@@ -36,7 +36,11 @@ pub(super) fn build(fixture: &Fixture) -> Result<Box<dyn Subject>, ParityError> 
 }
 
 /// The numbers of the rows of a batch, of which each member takes as many as the others, one member after the other.
-pub(super) fn shared_out(fixture: &Fixture, batches: &[Transitions], members: usize) -> Result<Vec<usize>, ParityError> {
+pub(super) fn shared_out(
+    fixture: &Fixture,
+    batches: &[Transitions],
+    members: usize,
+) -> Result<Vec<usize>, ParityError> {
     let rows = batches.first().map_or(0, Transitions::len);
     match rows.is_multiple_of(members) {
         true => Ok((0..rows).collect()),

@@ -19,6 +19,7 @@
 
 mod differences;
 mod ensemble;
+mod keys;
 mod rambo;
 mod rollout;
 mod transitions;
@@ -33,7 +34,8 @@ use crate::{
 };
 use backcast_core::*;
 use backcast_nn::Arena;
-use backcast_nn::parity::{BETA1, Subject, replay as replay_updates, replaying};
+use backcast_nn::parity::{BETA1, Subject, read_note, replay as replay_updates, replaying};
+use serde::de::DeserializeOwned;
 use transitions::{RecordedColumns, columns_of};
 use world_model::OfWorldModel;
 
@@ -88,11 +90,17 @@ pub fn algorithms() -> impl Iterator<Item = &'static str> {
     learners.chain(MODELS.iter().map(|(name, _)| *name)).chain([rollout::NAME])
 }
 
+/// The note `config`.
+fn read_config<C: DeserializeOwned>(fixture: &Fixture) -> Result<C, ParityError> {
+    let renamed = keys::of_config(&fixture.algorithm);
+    read_note(&fixture.config, renamed).map_err(|e| fixture.note("config", e.to_string()))
+}
+
 fn build<A: Algorithm>(fixture: &Fixture) -> Result<Box<dyn Replayed>, ParityError>
 where
     A::Learner: Replayed + 'static,
 {
-    let config: A = serde_json::from_str(&fixture.config).map_err(|e| fixture.note("config", e.to_string()))?;
+    let config: A = read_config(fixture)?;
     let learner = config.build(fixture.spec, Key::new(0)).map_err(|e| fixture.note("config", e.to_string()))?;
     Ok(Box::new(learner))
 }
@@ -101,7 +109,7 @@ fn build_on<A: ModelBased>(fixture: &Fixture) -> Result<Box<dyn Replayed>, Parit
 where
     A::Learner: Replayed + 'static,
 {
-    let config: A = serde_json::from_str(&fixture.config).map_err(|e| fixture.note("config", e.to_string()))?;
+    let config: A = read_config(fixture)?;
     let learner = config.build_on(fixture.world_model()?, Key::new(0));
     Ok(Box::new(learner.map_err(|e| fixture.note("config", e.to_string()))?))
 }

@@ -32,7 +32,7 @@ struct Players {
 
 pub(super) fn build(fixture: &Fixture) -> Result<Box<dyn Subject>, ParityError> {
     let complain = |why: String| fixture.note("config", why);
-    let Config { model, rambo } = serde_json::from_str(&fixture.config).map_err(|e| complain(e.to_string()))?;
+    let Config { model, rambo } = super::read_config(fixture)?;
     let members = model.members;
     let model =
         Ensemble::new(model, fixture.spec, Direction::Forward, Key::new(0)).map_err(|e| complain(e.to_string()))?;

@@ -58,8 +58,7 @@ impl Policy for Recorded {
 
 pub(super) fn replay(fixture: &Fixture) -> Result<Vec<Compared>, ParityError> {
     let complain = |why: String| fixture.note("config", why);
-    let config: Config = serde_json::from_str(&fixture.config).map_err(|e| complain(e.to_string()))?;
-    let Config { direction, model, imagine } = config;
+    let Config { direction, model, imagine } = super::read_config(fixture)?;
     let (spec, members) = (fixture.spec, model.members);
     if direction == Direction::Inverse {
         return Err(complain("an inverse model predicts no state".into()));

@@ -1,7 +1,7 @@
 //! The rows of a fixture as transitions.
 
 use super::{Fixture, ParityError, Tensor};
-use backcast_core::{Transitions, Real, Spec};
+use backcast_core::{Real, Spec, Transitions};
 
 /// What a fixture of transitions holds beside parameters and draws.
 pub(super) trait RecordedColumns {

@@ -2,6 +2,7 @@ use super::{Fixture, ParityError, Tensor};
 use crate::imagines::{DatasetStats, ObsScaler, WorldModel};
 use backcast_core::{Direction, Key, Real, Slot, State, never};
 use backcast_dynamics::{Ensemble, EnsembleConfig};
+use backcast_nn::parity::read_note;
 use std::collections::BTreeSet;
 
 /// Where the paths of a model's tensors begin, and those of its units.
@@ -39,7 +40,8 @@ impl OfWorldModel for Fixture {
                 let mut numbers = singles(self.tensor(REWARDS, &[3])?);
                 [(); 3].map(|()| numbers.next())
             };
-            world_model.dataset_stats = DatasetStats { least_reward, greatest_reward, reward_std, ..DatasetStats::default() };
+            world_model.dataset_stats =
+                DatasetStats { least_reward, greatest_reward, reward_std, ..DatasetStats::default() };
         }
         Ok(world_model)
     }
@@ -59,8 +61,10 @@ impl OfWorldModel for Fixture {
 fn blank_model(fixture: &Fixture) -> Result<Ensemble, ParityError> {
     let complain = |why: String| fixture.note("model", why);
     let config: EnsembleConfig = match &fixture.model {
-        Some(config) => serde_json::from_str(config).map_err(|e| complain(e.to_string()))?,
-        None => EnsembleConfig { members: 1, elites: 1, hidden: vec![1], weight_decay: vec![0.0; 2], ..Default::default() },
+        Some(config) => read_note(config, super::keys::OF_MODEL).map_err(|e| complain(e.to_string()))?,
+        None => {
+            EnsembleConfig { members: 1, elites: 1, hidden: vec![1], weight_decay: vec![0.0; 2], ..Default::default() }
+        }
     };
     Ensemble::new(config, fixture.spec, Direction::Forward, Key::new(0)).map_err(|e| complain(e.to_string()))
 }

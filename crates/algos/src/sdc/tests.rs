@@ -31,7 +31,8 @@ fn world_model() -> WorldModel {
     let steps = dataset(true);
     let mut model = Ensemble::new(config, steps.spec(), Direction::Forward, Key::new(2)).expect("sound");
     model.fit(&steps, Key::new(3), &mut |_| true).expect("a fit");
-    WorldModel::new(model, never).with_dataset_stats(DatasetStats { holdout: Some(dataset(false)), ..DatasetStats::default() })
+    WorldModel::new(model, never)
+        .with_dataset_stats(DatasetStats { holdout: Some(dataset(false)), ..DatasetStats::default() })
 }
 
 /// SAC: nothing but what is to be tested holds the policy to the log.
@@ -79,7 +80,8 @@ fn the_distance_of_equal_samples_is_nothing_and_grows_as_they_part() {
 #[test]
 fn the_slope_in_the_actions_is_that_of_finite_differences() {
     let obs_scaler = ObsScaler::new(&[0.3], &[0.7]);
-    let mut sdc = small().build_on(WorldModel { obs_scaler, ..world_model() }, Key::new(4)).expect("a sound configuration");
+    let mut sdc =
+        small().build_on(WorldModel { obs_scaler, ..world_model() }, Key::new(4)).expect("a sound configuration");
     let dataset = dataset(false);
     let mut rows = Transitions::new(dataset.spec());
     (0..3).for_each(|i| rows.push_row(&dataset, i));

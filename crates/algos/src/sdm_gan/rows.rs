@@ -58,7 +58,7 @@ impl Parts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backcast_core::{Transitions, Spec};
+    use backcast_core::{Spec, Transitions};
 
     fn parts(real: usize, imagined: usize) -> Parts {
         let mut rows = Transitions::new(Spec::new(1, 1));

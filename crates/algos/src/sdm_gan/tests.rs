@@ -25,7 +25,8 @@ fn rows() -> Transitions {
 }
 
 fn model(spec: Spec) -> Ensemble {
-    let small = EnsembleConfig { members: 4, elites: 3, hidden: vec![6], weight_decay: vec![0.0; 2], ..Default::default() };
+    let small =
+        EnsembleConfig { members: 4, elites: 3, hidden: vec![6], weight_decay: vec![0.0; 2], ..Default::default() };
     Ensemble::new(small, spec, Direction::Forward, Key::new(2)).expect("a sound configuration")
 }
 
@@ -82,10 +83,15 @@ fn noise_has_half_the_columns_of_the_state_and_ten_at_most() {
 /// (2) with more samples than are evaluated together, all at once and by the plain way.
 #[test]
 fn targets_are_means_over_noisy_next_states() {
-    let dataset_stats =
-        DatasetStats { least_reward: Some(-0.5), greatest_reward: Some(0.4), reward_std: Some(0.1), ..DatasetStats::default() };
+    let dataset_stats = DatasetStats {
+        least_reward: Some(-0.5),
+        greatest_reward: Some(0.4),
+        reward_std: Some(0.1),
+        ..DatasetStats::default()
+    };
     let config = Config { target_samples: ROWS_AT_ONCE + 1, reward_margin: 2.0, value_bound: 0.3, ..small() };
-    let mut sdm_gan = config.build_on(world_model().with_dataset_stats(dataset_stats), Key::new(3)).expect("a sound configuration");
+    let mut sdm_gan =
+        config.build_on(world_model().with_dataset_stats(dataset_stats), Key::new(3)).expect("a sound configuration");
     // Values of some size.
     sdm_gan.visit(&mut |name, slot| match slot {
         Slot::Tensor(_, x) if name.starts_with("critic_target.2.weight") => x.iter_mut().for_each(|x| *x *= 10.0),
@@ -378,7 +384,8 @@ fn a_policy_of_noise_has_both_modes_of_the_dataset() {
             discriminator_rate,
             ..Default::default()
         };
-        let mut sdm_gan = config.build_on(WorldModel::new(model(spec), ends), Key::new(21)).expect("a sound configuration");
+        let mut sdm_gan =
+            config.build_on(WorldModel::new(model(spec), ends), Key::new(21)).expect("a sound configuration");
         let mut staging = Transitions::new(spec);
         for step in 0..updates {
             let key = Key::new(22).fold(step);

@@ -1,4 +1,4 @@
-//! Every learner of the crate in a small size, as tables that a test can change before it builds.
+//! Every algorithm of the crate in a small size, as tables that a test can change before it builds.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use backcast_algos::imagines::{DatasetStats, Imagines, ModelBased, WorldModel};
@@ -16,7 +16,7 @@ type Built = Result<Box<dyn Learner>, String>;
 
 type Imagining = fn(&Table, Key) -> Box<dyn Imagines>;
 
-/// A learner's configuration as a table.
+/// An algorithm's configuration as a table.
 #[derive(Clone)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,
@@ -89,7 +89,7 @@ impl Case {
         self.fields().into_iter().find(|(key, _)| key == field).map(|(_, value)| value)
     }
 
-    /// The same learner, one key of its configuration changed: `key`, or `table.key` and so on.
+    /// The same algorithm, one key of its configuration changed: `key`, or `table.key` and so on.
     pub(crate) fn with(&self, key: &str, value: impl Into<Value>) -> Self {
         let mut case = self.clone();
         let mut path: Vec<&str> = key.split('.').collect();
@@ -99,7 +99,7 @@ impl Case {
         case
     }
 
-    /// The same learner, keys that it has and that `applies` names changed, those of tables within too.
+    /// The same algorithm, keys that it has and that `applies` names changed, those of tables within too.
     pub(crate) fn with_each(&self, applies: impl Fn(&str) -> bool, value: impl Into<Value> + Clone) -> Self {
         let chosen = self.fields().into_iter().filter(|(key, _)| applies(leaf(key)));
         chosen.fold(self.clone(), |case, (key, _)| case.with(&key, value.clone()))
@@ -109,7 +109,7 @@ impl Case {
         (self.build)(&self.config, key).expect("a sound configuration")
     }
 
-    /// The learner as one that imagines, if it is.
+    /// The algorithm as one that imagines, if it is.
     pub(crate) fn imagining(&self, key: Key) -> Option<Box<dyn Imagines>> {
         self.imagining.map(|build| build(&self.config, key))
     }
@@ -148,11 +148,12 @@ pub(crate) fn leaf(field: &str) -> &str {
 
 /// A model of what happens next, which nobody has fitted.
 pub(crate) fn model() -> Ensemble {
-    let config = EnsembleConfig { members: 3, elites: 2, hidden: vec![8], weight_decay: vec![0.0; 2], ..Default::default() };
+    let config =
+        EnsembleConfig { members: 3, elites: 2, hidden: vec![8], weight_decay: vec![0.0; 2], ..Default::default() };
     Ensemble::new(config, SPEC, Direction::Forward, Key::new(60)).expect("a sound configuration")
 }
 
-/// A world of this model, with all evidence that a learner may ask for.
+/// A world model on this model, with everything of the dataset that an algorithm may ask for.
 fn world_model() -> WorldModel {
     let dataset_stats = DatasetStats {
         holdout: Some(dataset(50)),
@@ -164,7 +165,7 @@ fn world_model() -> WorldModel {
     WorldModel::new(model(), never).with_dataset_stats(dataset_stats)
 }
 
-/// Small versions of every learner, and of every branch that one has.
+/// Small versions of every algorithm, and of every branch that one has.
 pub(crate) fn every() -> Vec<Case> {
     let nets = |settings: &str| format!("hidden = [16, 16]\n{settings}");
     let with_vae = |settings: &str| format!("hidden = [16, 16]\nvae_hidden = [16, 16]\n{settings}");
@@ -294,7 +295,7 @@ pub(crate) fn going_on(rows: u64) -> Transitions {
     dataset
 }
 
-/// Columns with everything that any learner asks for.
+/// Columns with everything that any algorithm asks for.
 pub(crate) fn columns() -> Transitions {
     Transitions::new(SPEC).with_next_actions(true)
 }

@@ -1,4 +1,4 @@
-//! A policy without its learner: observations in, actions out, for programs that are not ours.
+//! A policy without its algorithm: observations in, actions out, for programs that are not ours.
 //!
 //! What is exported is the policy as it is evaluated, from raw observations on: normaliser, net, squashing, action scale. Two
 //! forms: [safetensors](ExportedPolicy::to_safetensors), which [`ExportedPolicy::from_safetensors`] reads back, and

@@ -2,17 +2,17 @@
 
 use super::learn::{LearnResult, Point};
 use super::trained::{experiment_of, learner_folder};
-use crate::{Method, Error, Experiment, experiment::Seeds};
+use crate::{Error, Experiment, Method, experiment::Seeds};
 use backcast_nn::{Disk, Local};
 use backcast_stats::simultaneous_band;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The share of sound runs of an experiment, all its seeds and arms together, of which anything is outside.
+/// The share of sound runs of an experiment, all its seeds and methods together, of which anything is outside.
 const RATE: f64 = 0.02;
 
-/// Bands around the curves of an experiment's learners, with the settings they are of. They hold for a whole run at once.
+/// Bands around the curves of an experiment's algorithms, with the settings they are of. They hold for a whole run at once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bands {
@@ -20,20 +20,20 @@ pub struct Bands {
     pub rate: f64,
     /// The seeds they were made of.
     pub seeds: Vec<u64>,
-    /// One for each arm and metric.
+    /// One for each method and metric.
     #[serde(rename = "band")]
     pub bands: Vec<Band>,
     /// Everything that shapes a curve.
     pub settings: Experiment,
 }
 
-/// Where a metric of an arm is expected at each evaluation.
+/// Where a metric of a method is expected at each evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Band {
-    /// The arm.
+    /// The method.
     pub method: String,
-    /// A metric of its learner, or `score`.
+    /// A metric of its algorithm, or `score`.
     pub metric: String,
     /// The evaluations.
     pub updates: Vec<u64>,
@@ -65,12 +65,12 @@ pub struct BandCheck {
 pub struct Kept {
     /// Everything that shapes a curve.
     pub settings: Experiment,
-    /// Seed by seed, of every arm: its name and its evaluations.
+    /// Seed by seed, of every method: its name and its evaluations.
     pub seeds: BTreeMap<u64, Vec<(String, Vec<Point>)>>,
 }
 
 impl Kept {
-    /// Those of the runs in these folders, which may have different seeds. A seed counts if all its arms are finished.
+    /// Those of the runs in these folders, which may have different seeds. A seed counts if all its methods are finished.
     ///
     /// # Errors
     /// If a run cannot be read, is of other settings than the first, or has a seed that another has too.
@@ -100,10 +100,14 @@ impl Kept {
         kept.ok_or_else(|| Error::Mismatch("bands need a run".into()))
     }
 
-    /// The curves as text, one line for an evaluation: `arm,seed,update,score` and every metric, empty where an arm has none.
+    /// The curves as text, one line for an evaluation: `arm,seed,update,score` and every metric, empty where a method has none.
     /// Numbers have six digits: more than a band is worth.
     pub fn to_csv(&self) -> String {
-        let all = || self.seeds.iter().flat_map(|(seed, methods)| methods.iter().map(move |(method, curve)| (seed, method, curve)));
+        let all = || {
+            self.seeds
+                .iter()
+                .flat_map(|(seed, methods)| methods.iter().map(move |(method, curve)| (seed, method, curve)))
+        };
         let mut metrics: Vec<&str> = Vec::new();
         for (name, _) in all().flat_map(|(_, _, curve)| curve.first()).flat_map(|point| &point.metrics) {
             if !metrics.contains(&name.as_str()) {
@@ -111,7 +115,7 @@ impl Kept {
             }
         }
         let mut text = csv::Writer::from_writer(Vec::new());
-        let head = ["arm", "seed", "update", "score"].into_iter().chain(metrics.iter().copied());
+        let head = ["method", "seed", "update", "score"].into_iter().chain(metrics.iter().copied());
         let mut lines = vec![head.map(str::to_owned).collect::<Vec<_>>()];
         for (seed, method, curve) in all() {
             lines.extend(curve.iter().map(|point| {
@@ -136,8 +140,8 @@ impl Kept {
         let bad = |why: String| Error::Format { path: path.into(), why };
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         let head = reader.headers().map_err(|e| bad(e.to_string()))?.clone();
-        if head.iter().take(4).ne(["arm", "seed", "update", "score"]) {
-            return Err(bad("its first line is not `arm,seed,update,score` and metrics".into()));
+        if head.iter().take(4).ne(["method", "seed", "update", "score"]) {
+            return Err(bad("its first line is not `method,seed,update,score` and metrics".into()));
         }
         let mut kept = Self { settings, seeds: BTreeMap::new() };
         for record in reader.records() {
@@ -180,14 +184,15 @@ impl Bands {
                 let all = score.chain(point.metrics.iter().map(|(name, x)| (name.as_str(), *x)));
                 all.map(|(metric, x)| ((method.to_owned(), metric.to_owned(), point.update), x)).collect()
             };
-            methods.iter()
+            methods
+                .iter()
                 .flat_map(|(method, curve)| curve.iter().flat_map(|p| of_point(method, p)).collect::<Vec<_>>())
                 .collect()
         };
         let runs: Vec<Vec<(Place, f64)>> = kept.seeds.values().map(|methods| numbers(methods)).collect();
         let by_place: Vec<BTreeMap<&Place, f64>> =
             runs.iter().map(|run| run.iter().map(|(place, x)| (place, *x)).collect()).collect();
-        let few = || Error::Mismatch(format!("{} seeds have finished every arm; bands need five", runs.len()));
+        let few = || Error::Mismatch(format!("{} seeds have finished every method; bands need five", runs.len()));
         let first = runs.first().ok_or_else(few)?;
         let shared: Vec<&Place> = first.iter().map(|(place, _)| place).collect();
         let shared: Vec<&Place> = shared
@@ -201,11 +206,12 @@ impl Bands {
         let ends = simultaneous_band(&table, of_a_seed).ok_or_else(few)?;
         let mut bands: Vec<Band> = Vec::new();
         for ((method, metric, update), (low, high)) in shared.into_iter().zip(ends) {
-            let place = bands.iter().position(|band| (&band.method, &band.metric) == (method, metric)).unwrap_or_else(|| {
-                let (method, metric) = (method.clone(), metric.clone());
-                bands.push(Band { method, metric, updates: vec![], low: vec![], high: vec![] });
-                bands.len() - 1
-            });
+            let place =
+                bands.iter().position(|band| (&band.method, &band.metric) == (method, metric)).unwrap_or_else(|| {
+                    let (method, metric) = (method.clone(), metric.clone());
+                    bands.push(Band { method, metric, updates: vec![], low: vec![], high: vec![] });
+                    bands.len() - 1
+                });
             bands[place].updates.push(*update);
             bands[place].low.push(rounded(low));
             bands[place].high.push(rounded(high));
@@ -240,11 +246,12 @@ impl Bands {
     }
 
     /// Whether they are of the settings of `experiment`: seeds, words about it, published scores and figures may differ, and so may the
-    /// folder of its log; arms may be fewer, and there may be others, which have no bands.
+    /// folder of its dataset; methods may be fewer, and there may be others, which have no bands.
     pub fn fits(&self, experiment: &Experiment) -> bool {
         let mut other = settings_of(experiment);
         let methods = std::mem::replace(&mut other.methods, self.settings.methods.clone());
-        let changed = |method: &Method| self.settings.methods.iter().any(|known| known.name == method.name && known != method);
+        let changed =
+            |method: &Method| self.settings.methods.iter().any(|known| known.name == method.name && known != method);
         other == self.settings && !methods.iter().any(changed)
     }
 
@@ -296,7 +303,7 @@ fn settings_of(experiment: &Experiment) -> Experiment {
         robustness: None,
         ..experiment.clone()
     };
-    // Where a log lies is not what it is.
+    // Where a dataset lies is not what it is.
     settings.data.file = settings.data.file.and_then(|file| file.file_name().map(Into::into));
     settings
 }

@@ -3,9 +3,9 @@ use super::*;
 const TEXT: &str = r#"
     name = "tiny"
     task = "maze2d-umaze-sparse-v1"
-    [[arms]]
+    [[methods]]
     name = "one, with a comma"
-    [[arms]]
+    [[methods]]
     name = "two"
 "#;
 
@@ -19,7 +19,7 @@ fn result(method: &str, seed: u64, shift: f64) -> LearnResult {
     LearnResult { method: method.into(), seed, score: 0.0, score_std: 0.0, curve, seconds: 0.0, warnings: vec![] }
 }
 
-/// A finished run with these seeds of both arms.
+/// A finished run with these seeds of both methods.
 fn run(folder: &Path, seeds: std::ops::Range<u64>, text: &str) {
     let experiment = Experiment { seeds: Seeds(seeds.clone()), ..Experiment::parse(text).unwrap() };
     std::fs::create_dir_all(folder).unwrap();
@@ -44,7 +44,7 @@ fn a_band_is_made_of_runs_and_kept_in_files() {
     let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
     run(&a, 0..4, TEXT);
     run(&b, 4..6, TEXT);
-    assert!(bands_of(&[&a]).unwrap_err().to_string().contains("4 seeds have finished every arm; bands need five"));
+    assert!(bands_of(&[&a]).unwrap_err().to_string().contains("4 seeds have finished every method; bands need five"));
     let kept = Kept::of(&[&a, &b]).unwrap();
     let bands = Bands::of(&kept, 2).unwrap();
     assert_eq!((bands.seeds.as_slice(), bands.bands.len()), (&[0, 1, 2, 3, 4, 5][..], 4));
@@ -71,7 +71,7 @@ fn a_band_is_made_of_runs_and_kept_in_files() {
     let near = |a: f64, b: f64| (a - b).abs() < 1e-3;
     assert!(near(Bands::of(&back, 2).unwrap().bands[0].low[0], bands.bands[0].low[0]));
     let error = Kept::from_csv("a,b\n1,2\n", kept.settings, &path).unwrap_err().to_string();
-    assert!(error.contains("arm,seed,update,score"), "{error}");
+    assert!(error.contains("method,seed,update,score"), "{error}");
 }
 
 #[test]

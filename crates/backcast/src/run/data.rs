@@ -1,17 +1,17 @@
 use super::mix;
 use crate::{DataConfig, Error, Experiment, MixOf};
-use backcast_core::{Transitions, ConfigError, Key, Real, Spec};
+use backcast_core::{ConfigError, Key, Real, Spec, Transitions};
 use backcast_data::check::{Finding, Severity};
-use backcast_data::{EpisodicTransitions, Dataset, Options, Row, TerminalRows, scale_rewards};
+use backcast_data::{Dataset, EpisodicTransitions, Options, Row, TerminalRows, scale_rewards};
 use backcast_envs::maze2d::{Maze2d, generate as maze};
 use backcast_envs::{pendulum::generate as pendulum, registry};
 use serde::{Deserialize, Serialize};
 
-/// A log, ready to learn from.
+/// A dataset, ready to learn from.
 pub struct Loaded {
-    /// For learners: terminal rows kept.
+    /// For algorithms: terminal rows kept.
     pub episodic: EpisodicTransitions,
-    /// What learners see of it, where that is not all.
+    /// What algorithms see of it, where that is not all.
     pub best: Option<Transitions>,
     /// For models: terminal rows with an unknown next state dropped.
     pub model_data: Transitions,
@@ -19,7 +19,7 @@ pub struct Loaded {
     pub summary: DataSummary,
 }
 
-/// What a log is, for a report.
+/// What a dataset is, for a report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataSummary {
     /// File, or how it was generated.
@@ -41,17 +41,19 @@ pub struct DataSummary {
 }
 
 impl Loaded {
-    /// The transitions learners see.
+    /// The transitions algorithms see.
     pub fn rows(&self) -> &Transitions {
         self.best.as_ref().unwrap_or(self.episodic.transitions())
     }
 }
 
-/// Generates the log of a task that has a generator, a maze or the pendulum, as `config` says.
+/// Generates the dataset of a task that has a generator, a maze or the pendulum, as `config` says.
 pub fn generate(task: &str, config: &DataConfig) -> Result<Dataset, Error> {
     match registry::canonical(task) {
         Some("pendulum-v1") => Ok(generate_pendulum(config)),
-        Some("dmsd") => Err(Error::Mismatch("`dmsd` has no generator of logs; set data.file, or give --data".into())),
+        Some("dmsd") => {
+            Err(Error::Mismatch("`dmsd` has no generator of datasets; set data.file, or give --data".into()))
+        }
         _ => generate_maze(task, config),
     }
 }
@@ -152,12 +154,12 @@ fn judge(
     Ok(all.into_iter().map(|(.., text)| text).collect())
 }
 
-/// Reads or generates the log of `experiment` and pairs its rows, for a world of the given widths.
+/// Reads or generates the dataset of `experiment` and pairs its rows, for an environment of the given widths.
 pub fn load(experiment: &Experiment, spec: Spec) -> Result<Loaded, Error> {
     load_as(&experiment.data, &experiment.task, spec, false)
 }
 
-/// As [`load`], for the `data` of an arm, and with next actions if its learner asks for them.
+/// As [`load`], for the `data` of a method, and with next actions if its algorithm asks for them.
 pub(crate) fn load_as(config: &DataConfig, task: &str, spec: Spec, next_actions: bool) -> Result<Loaded, Error> {
     let (mut dataset, findings, mut source) = match &config.file {
         Some(file) => {
@@ -176,7 +178,7 @@ pub(crate) fn load_as(config: &DataConfig, task: &str, spec: Spec, next_actions:
     if (obs, act) != (spec.obs, spec.act) {
         return Err(Error::Mismatch(format!(
             "{source}: observations and actions are {obs} and {act} wide, but `{task}` has {} and {}; \
-             set `task` to the world the log was recorded in",
+             set `task` to the environment the dataset was recorded in",
             spec.obs, spec.act
         )));
     }

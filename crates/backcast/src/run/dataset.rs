@@ -70,7 +70,7 @@ pub(crate) fn keep<'a>(
     files::write(disk, &run.join(FILE), &crate::json::to_string_pretty(&all).expect("plain values"))
 }
 
-/// Whether a learner has left anything in the folder of `run`.
+/// Whether an algorithm has left anything in the folder of `run`.
 fn has_learnt(run: &Path) -> bool {
     let learners = std::fs::read_dir(run.join("learners")).into_iter().flatten().flatten();
     let left = |folder: &Path| [CHECKPOINT, "result.json"].iter().any(|name| folder.join(name).exists());

@@ -1,20 +1,20 @@
-//! Values that no policy can have: the first sign of a learner that believes its own inventions.
+//! Values that no policy can have: the first sign of an algorithm that believes its own inventions.
 
 use backcast_core::{Column, Transitions};
 
-/// The discounted returns that a log's rewards can add up to.
+/// The discounted returns that a dataset's rewards can add up to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ReturnBounds {
     low: f64,
     high: f64,
     gamma: f64,
-    /// Whether values may be as low as they like: a learner that is charged for doubt has no least reward.
+    /// Whether values may be as low as they like: an algorithm that is charged for uncertainty has no least reward.
     charged: bool,
 }
 
 impl ReturnBounds {
-    /// Of episodes of any length whose every reward is one of the log's: *min(r, 0)/(1 − γ)* to *max(r, 0)/(1 − γ)*. None where
-    /// that is no bound. Of a learner that is `charged` for its doubt only the upper bound is one.
+    /// Of episodes of any length whose every reward is one of the dataset's: *min(r, 0)/(1 − γ)* to *max(r, 0)/(1 − γ)*. None where
+    /// that is no bound. Of an algorithm that is `charged` for its uncertainty only the upper bound is one.
     pub(crate) fn of(rows: &Transitions, gamma: Option<f64>, charged: bool) -> Option<Self> {
         let gamma = gamma.filter(|gamma| (0.0..1.0).contains(gamma))?;
         let rewards = rows.values(Column::Reward).iter().map(|&r| r as f64);
@@ -34,7 +34,7 @@ impl ReturnBounds {
             _ => return None,
         };
         Some(format!(
-            "its critics' mean value is {q:.1} at update {update}; the {side} that this log's rewards can add up to is {bound:.1} \
+            "its critics' mean value is {q:.1} at update {update}; the {side} that this dataset's rewards can add up to is {bound:.1} \
              (γ = {gamma}): they diverge"
         ))
     }

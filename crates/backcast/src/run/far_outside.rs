@@ -1,4 +1,4 @@
-//! Numbers of a log that are far outside what the rest of it has: what most often makes a learner diverge.
+//! Numbers of a dataset that are far outside what the rest of it has: what most often makes an algorithm diverge.
 
 use crate::DataConfig;
 use backcast_core::Real;
@@ -7,13 +7,13 @@ use backcast_data::Dataset;
 /// How many times further out than the middle half of its column is wide a number has to be.
 const FAR: f64 = 1e4;
 
-/// What is to be added to a complaint if the log in the file of `data` has such a number; nothing if it has not, or is a generated one.
+/// What is to be added to a complaint if the dataset in the file of `data` has such a number; nothing if it has not, or is a generated one.
 pub(crate) fn in_dataset(data: &DataConfig) -> Option<String> {
     let dataset = backcast_data::read(data.file.as_ref()?, &data.reading()).ok()?;
     furthest(&dataset).map(|what| format!("; {}: {what}", dataset.origin().display()))
 }
 
-/// The number in a row and a column, where the log has one.
+/// The number in a row and a column, where the dataset has one.
 type Number<'a> = &'a dyn Fn(usize, usize) -> Option<Real>;
 
 /// The number that is furthest outside, of the first kind that has one: a next observation is the next row's again.
@@ -31,7 +31,7 @@ fn furthest(dataset: &Dataset) -> Option<String> {
             outlier(&column?).map(|found| (col, found))
         });
         let (col, Outlier { row, value, middle, .. }) = columns.max_by(|a, b| a.1.times.total_cmp(&b.1.times))?;
-        // As they stand in the log.
+        // As they stand in the dataset.
         let [value, low, high] = [value, middle[0], middle[1]].map(|x| x as Real);
         Some(format!(
             "row {row}, column {col} of the {kind} is {value:e}, far outside: half of that column lies between {low} and {high}"
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn a_wild_number_is_found_and_rare_ones_are_left_alone() {
         assert_eq!(furthest(&dataset(|_, _, _| ())), None);
-        // One reward among nothing, and heavy tails, are what logs have.
+        // One reward among nothing, and heavy tails, are what datasets have.
         assert_eq!(furthest(&dataset(|t, _, reward| *reward = (t == 400) as u8 as Real)), None);
         assert_eq!(furthest(&dataset(|t, obs, _| obs[1] *= if t % 100 == 3 { 100.0 } else { 1.0 })), None);
         let said = furthest(&dataset(|t, obs, _| obs[1] = if t == 77 { -1e9 } else { obs[1] })).expect("one");

@@ -14,18 +14,18 @@ pub struct Summary {
     pub experiment: String,
     /// The commit of the source.
     pub commit: String,
-    /// One per arm.
+    /// One per method.
     pub methods: Vec<MethodSummary>,
 }
 
 /// One method's scores.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MethodSummary {
-    /// The arm.
+    /// The method.
     pub name: String,
     /// The task.
     pub task: String,
-    /// The repetitions.
+    /// The seeds.
     pub seeds: Vec<u64>,
     /// The final normalised score of each.
     pub scores: Vec<f64>,
@@ -38,9 +38,9 @@ pub struct MethodSummary {
     pub robustness: Vec<LevelSummary>,
 }
 
-/// The interquartile mean of one number per repetition, and how far they lie apart.
+/// The interquartile mean of one number per seed, and how far they lie apart.
 pub(crate) fn iqm(values: &[f64]) -> (f64, Spread) {
-    let table = Scores::one_task(values).expect("every arm has a finite number for each seed");
+    let table = Scores::one_task(values).expect("every method has a finite number for each seed");
     (interquartile_mean(values), Spread::of(&table, Metric::Iqm, Key::new(0).name("summary")))
 }
 
@@ -78,7 +78,7 @@ pub fn write_metrics(experiment: &Experiment, outcome: &Outcome, out: &Path) -> 
     let mut line = |method: &str, seed: &str, update: &str, metric: &str, value: &str| {
         table.write_record([method, seed, update, metric, value]).expect("memory takes every line");
     };
-    line("arm", "seed", "update", "metric", "value");
+    line("method", "seed", "update", "metric", "value");
     for l in &outcome.learners {
         for point in &l.curve {
             let score = [("score".to_owned(), point.score)];

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// The share of imagined states that lie in a maze's free space, by steps from a recorded state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FreeSpace {
-    /// The repetition.
+    /// The seed.
     pub seed: u64,
     /// The direction of the model.
     pub direction: Direction,
@@ -25,7 +25,7 @@ const DEPTH: f64 = 0.02;
 const CHAINS: usize = 2000;
 const STEPS: usize = 25;
 
-/// Rolls one repetition's model as its experiment does, further than it does, and looks where the states are. Nothing where the
+/// Rolls one seed's model as its experiment does, further than it does, and looks where the states are. Nothing where the
 /// task is no maze.
 pub(crate) fn measure(context: &Context<'_>, seed: u64, direction: Direction) -> Result<Option<FreeSpace>, Error> {
     let Ok(env) = Maze2d::named(&context.experiment.task) else { return Ok(None) };

@@ -3,7 +3,7 @@ use super::trained::learner_folder;
 use super::{Context, far_outside, files, imagined, models, priorities};
 use crate::{Agent, AlgorithmConfig, Error, evaluate};
 use backcast_algos::imagines::WorldModel;
-use backcast_core::{Transitions, Key, Slot, Source, Spec, State, first_non_finite, under};
+use backcast_core::{Key, Slot, Source, Spec, State, Transitions, first_non_finite, under};
 use backcast_data::{Mixture, Normaliser, ReplayBuffer, Scale};
 use backcast_imagination::{Imagined, Summary};
 use backcast_nn::{Disk, load_from, save_on};
@@ -14,12 +14,12 @@ use std::{
     time::Instant,
 };
 
-/// One learner's way and its end.
+/// One algorithm's way and its end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LearnResult {
-    /// The arm.
+    /// The method.
     pub method: String,
-    /// The repetition.
+    /// The seed.
     pub seed: u64,
     /// The mean normalised score of the last policy over the final episodes (the mean return where the task has no score).
     pub score: f64,
@@ -41,7 +41,7 @@ pub struct Point {
     pub update: u64,
     /// Mean normalised score.
     pub score: f64,
-    /// The learner's metrics, averaged since the last evaluation.
+    /// The algorithm's metrics, averaged since the last evaluation.
     pub metrics: Vec<(String, f64)>,
 }
 
@@ -73,7 +73,7 @@ pub(super) struct Learning {
 }
 
 impl Learning {
-    /// The learner of `algorithm` before its first update, in `world_model` if it is one that needs a model.
+    /// The algorithm of `algorithm` before its first update, in `world_model` if it is one that needs a model.
     pub(super) fn new(
         algorithm: &AlgorithmConfig,
         normaliser: Option<Normaliser>,
@@ -108,7 +108,8 @@ impl Learning {
             (reward, penalty) = (reward + t.reward as f64, penalty + t.penalty as f64);
             buffer.push(t.obs, t.act, t.reward, t.next_obs, t.terminal);
         };
-        let Summary { started, stored, terminal, halted, not_finite, .. } = self.agent.imagine(dataset, key, &mut store);
+        let Summary { started, stored, terminal, halted, not_finite, .. } =
+            self.agent.imagine(dataset, key, &mut store);
         if buffer.is_empty() {
             return Err(Error::Mismatch(format!(
                 "{job}: of {started} chains the model imagined nothing, and {not_finite} numbers were not finite; look at its fit"
@@ -134,12 +135,12 @@ impl State for Learning {
     }
 }
 
-/// Where a learner's files are.
+/// Where an algorithm's files are.
 pub(crate) fn folder(context: &Context<'_>, method: usize, seed: u64) -> PathBuf {
     learner_folder(context.out, &context.experiment.methods[method], seed)
 }
 
-/// The learner of an arm before its first update.
+/// The algorithm of a method before its first update.
 fn blank(context: &Context<'_>, method: usize, seed: u64) -> Result<Learning, Error> {
     let (experiment, dataset) = (context.experiment, context.dataset_of(method).rows());
     let normaliser = experiment.standardise.then(|| Normaliser::fit(dataset.batch().obs, Scale::Plus(1e-3)));
@@ -149,20 +150,21 @@ fn blank(context: &Context<'_>, method: usize, seed: u64) -> Result<Learning, Er
     Learning::new(&algorithm, normaliser, world_model, dataset.spec(), init)
 }
 
-/// The agent of an arm as its last checkpoint has it.
+/// The agent of a method as its last checkpoint has it.
 pub(crate) fn trained(context: &Context<'_>, method: usize, seed: u64) -> Result<Agent, Error> {
     let mut learning = blank(context, method, seed)?;
     load_from(context.disk, &mut learning, &folder(context, method, seed).join(CHECKPOINT))?;
     Ok(learning.agent)
 }
 
-/// The name of a learner's checkpoint in its folder.
+/// The name of an algorithm's checkpoint in its folder.
 pub(super) const CHECKPOINT: &str = "checkpoint.safetensors";
 
-/// Trains one arm on one seed, from its last checkpoint on.
+/// Trains one method on one seed, from its last checkpoint on.
 pub(crate) fn learn(context: &Context<'_>, method: usize, seed: u64) -> Result<LearnResult, Error> {
     let (at, folder) = (method, folder(context, method, seed));
-    let (experiment, dataset, method) = (context.experiment, context.dataset_of(method), &context.experiment.methods[method]);
+    let (experiment, dataset, method) =
+        (context.experiment, context.dataset_of(method), &context.experiment.methods[method]);
     let job = format!("{}, seed {seed}", method.name);
     let result_path = folder.join("result.json");
     if let Some(result) = files::read(context.disk, &result_path)? {
@@ -200,7 +202,7 @@ pub(crate) fn learn(context: &Context<'_>, method: usize, seed: u64) -> Result<L
             Some(saved) => format!("the last good state, of update {saved}, is {}", checkpoint.display()),
             None => "nothing was saved before".to_owned(),
         };
-        hint += &outlier().unwrap_or("; lower the learning rates or look at the log's rewards".into());
+        hint += &outlier().unwrap_or("; lower the learning rates or look at the dataset's rewards".into());
         Error::NotFinite { job: job.clone(), tensor, index, update, hint }
     };
 
@@ -247,7 +249,7 @@ pub(crate) fn learn(context: &Context<'_>, method: usize, seed: u64) -> Result<L
         if progress.update.is_multiple_of(training.eval_every) {
             progress.seconds += clock.elapsed().as_secs_f64();
             sound(&mut learning.agent).map_err(|what| not_finite(what, progress.update, saved))?;
-            // Every arm and every evaluation of a seed meets the same starts.
+            // Every method and every evaluation of a seed meets the same starts.
             let (score, _) =
                 score(context, &mut learning.agent, training.eval_episodes, context.key(seed).name("evaluation"))?
                     .map_err(|what| not_finite(what, progress.update, saved))?;
@@ -281,7 +283,12 @@ pub(crate) fn learn(context: &Context<'_>, method: usize, seed: u64) -> Result<L
     Ok(result)
 }
 
-fn write_checkpoint(disk: &dyn Disk, learning: &mut Learning, progress: &SavedProgress, path: &Path) -> Result<(), Error> {
+fn write_checkpoint(
+    disk: &dyn Disk,
+    learning: &mut Learning,
+    progress: &SavedProgress,
+    path: &Path,
+) -> Result<(), Error> {
     let progress = crate::json::to_string(progress).expect("plain values");
     Ok(save_on(disk, learning, &BTreeMap::from([("progress".into(), progress)]), path)?)
 }

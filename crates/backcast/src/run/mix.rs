@@ -1,10 +1,10 @@
-//! Rows of a policy that acts at random, among those of a log or in their place.
+//! Rows of a policy that acts at random, among those of a dataset or in their place.
 
 use crate::{Error, Mix};
-use backcast_core::{Transitions, Key};
+use backcast_core::{Key, Transitions};
 use backcast_data::{Dataset, Options, Row};
 
-/// A log of `rows` rows, rounded up to whole episodes, of uniformly random actions in the world of `task`; with next observations
+/// A dataset of `rows` rows, rounded up to whole episodes, of uniformly random actions in the environment of `task`; with next observations
 /// if `next_obs`.
 fn random(task: &str, rows: usize, next_obs: bool, key: Key) -> Result<Dataset, Error> {
     let mut env = backcast_envs::make(task)?;
@@ -40,7 +40,7 @@ fn key(mix: &Mix) -> Key {
     Key::new(mix.seed).name("mix")
 }
 
-/// The first episodes of `log`, then random ones, at the shares of `mix`. Both parts are rounded up to whole episodes.
+/// The first episodes of `dataset`, then random ones, at the shares of `mix`. Both parts are rounded up to whole episodes.
 pub(crate) fn episodes(dataset: &Dataset, mix: &Mix, task: &str) -> Result<Dataset, Error> {
     let [obs, act] = dataset.widths();
     let random_rows = (mix.random * dataset.len() as f64).round() as usize;
@@ -51,7 +51,7 @@ pub(crate) fn episodes(dataset: &Dataset, mix: &Mix, task: &str) -> Result<Datas
             break;
         }
         for t in episode.first..episode.after() {
-            // An episode the log stops in the middle of is not to run into the next.
+            // An episode the dataset stops in the middle of is not to run into the next.
             let mut row = dataset.row(t);
             row.truncated |= t + 1 == episode.after() && !row.terminal;
             mixed.push(row);
@@ -138,7 +138,7 @@ mod tests {
         assert!(mean.abs() < 0.1 && (square - 4.0 / 3.0).abs() < 0.1, "{mean}, {square}");
         assert_ne!(random[0], random[1]);
 
-        // Segments of a maze's log have any length: the share is kept to a segment and an episode.
+        // Segments of a maze's dataset have any length: the share is kept to a segment and an episode.
         let (mixed, ..) = of("maze2d-umaze-v1", [4, 2], "mix = { random = 0.5 }");
         let (plain, ..) = of("maze2d-umaze-v1", [4, 2], "");
         let kept = (0..mixed.len()).take_while(|&r| mixed.row(Column::Obs, r) == plain.row(Column::Obs, r)).count();

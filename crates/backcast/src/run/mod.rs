@@ -1,4 +1,4 @@
-//! An experiment carried out: log → models → imagination → learners → scores, in jobs that fill the cores.
+//! An experiment carried out: dataset → models → imagination → algorithms → scores, in jobs that fill the cores.
 //!
 //! Everything random is a function of the experiment and of a job's own seed, never of which thread took the job or when,
 //! so a run has the same bits for any number of threads. Each job saves what it has after every epoch or evaluation; a run
@@ -21,7 +21,7 @@ mod robustness;
 mod selection;
 mod trained;
 
-pub use bands::{Band, Bands, BandCheck, Kept};
+pub use bands::{Band, BandCheck, Bands, Kept};
 pub use data::{DataSummary, Loaded, generate, load};
 pub use dataset::{fingerprint_of, is_of_run};
 pub use files::{MethodSummary, Summary, write_metrics, write_summary};
@@ -32,11 +32,11 @@ pub use models::{HorizonPoint, ModelResult};
 pub use place::{apart, not_inside_a_run};
 pub use robustness::{LevelResult, LevelSummary, RobustnessResult};
 pub use selection::{Distance, OpeEstimate, Rule, Selection, SelectionConfig, distances, select, select_by};
-pub use trained::{Progress, experiment_of, learner_folder, trained, progress_of};
+pub use trained::{Progress, experiment_of, learner_folder, progress_of, trained};
 
 use crate::{DataConfig, Error, Experiment, Imagine};
 use backcast_algos::romi::{Generator, Starts};
-use backcast_core::{Column, Transitions, Direction, Dynamics, Key, Real, Source, Spec, Termination};
+use backcast_core::{Column, Direction, Dynamics, Key, Real, Source, Spec, Termination, Transitions};
 use backcast_data::Priorities;
 use backcast_dynamics::Ensemble;
 use backcast_imagination::RowsWhere;
@@ -52,7 +52,7 @@ pub trait Observer: Sync {
     fn progress(&self, job: &str, done: u64, total: u64, note: &str);
     /// A job is finished.
     fn finished(&self, job: &str, note: &str);
-    /// A learner has been evaluated; the last point of its curve is new.
+    /// An algorithm has been evaluated; the last point of its curve is new.
     fn evaluated(&self, _job: &str, _method: &str, _curve: &[Point]) {}
     /// Something is to be looked at, and no reason to stop.
     fn warning(&self, _job: &str, _what: &str) {}
@@ -75,13 +75,13 @@ impl Observer for Silent {
 /// Everything a run found out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// The log.
+    /// The dataset.
     pub data: DataSummary,
     /// One per seed and direction.
     pub models: Vec<ModelResult>,
-    /// One per seed and arm, arm by arm.
+    /// One per seed and method, method by method.
     pub learners: Vec<LearnResult>,
-    /// Where the experiment asks for it, one per seed and arm, arm by arm: how it goes from pushed states.
+    /// Where the experiment asks for it, one per seed and method, method by method: how it goes from perturbed states.
     #[serde(default)]
     pub robustness: Vec<RobustnessResult>,
     /// A few imagined chains of the first seed, for drawing.
@@ -108,16 +108,16 @@ pub(crate) struct Context<'a> {
     pub(crate) out: &'a Path,
     pub(crate) disk: &'a dyn Disk,
     pub(crate) observer: &'a dyn Observer,
-    /// The experiment's log.
+    /// The experiment's dataset.
     pub(crate) dataset: &'a Loaded,
-    /// Those of arms whose log is another.
+    /// Those of methods whose dataset is another.
     pub(crate) own: &'a OwnDatasets,
     pub(crate) termination: Termination,
 }
 
-/// The logs of arms that do not learn from the experiment's: other keys of `data`, or a learner that asks for next actions.
+/// The datasets of methods that do not learn from the experiment's: other keys of `data`, or an algorithm that asks for next actions.
 pub(crate) struct OwnDatasets {
-    /// For each arm, its place among the logs.
+    /// For each method, its place among the datasets.
     of_method: Vec<Option<usize>>,
     datasets: Vec<(DataConfig, Loaded)>,
 }
@@ -133,7 +133,7 @@ impl OwnDatasets {
                 of_method.push(None);
                 continue;
             }
-            // Arms that want the same log share it.
+            // Methods that want the same dataset share it.
             let place = match known.iter().position(|k| *k == wanted) {
                 Some(place) => place,
                 None => {
@@ -150,22 +150,22 @@ impl OwnDatasets {
 }
 
 impl Context<'_> {
-    /// The log that an arm learns from.
+    /// The dataset that a method learns from.
     pub(crate) fn dataset_of(&self, method: usize) -> &Loaded {
         self.own.of_method[method].map_or(self.dataset, |place| &self.own.datasets[place].1)
     }
 
-    /// Which of all logs that is: 0 is the experiment's, and [`datasets`](Context::datasets) their number.
+    /// Which of all datasets that is: 0 is the experiment's, and [`datasets`](Context::datasets) their number.
     pub(crate) fn place_of(&self, method: usize) -> usize {
         self.own.of_method[method].map_or(0, |place| place + 1)
     }
 
-    /// The number of different logs.
+    /// The number of different datasets.
     pub(crate) fn datasets(&self) -> usize {
         self.own.datasets.len() + 1
     }
 
-    /// The root of all streams of one repetition. The arms of a repetition share models and imagination.
+    /// The root of all streams of one seed. The methods of a seed share models and imagination.
     pub(crate) fn key(&self, seed: u64) -> Key {
         Key::new(seed).name("experiment")
     }
@@ -211,7 +211,9 @@ pub fn carry_out_on(
         .ok_or_else(|| Error::Mismatch(format!("`{}` has no known termination", experiment.task)))?;
     let dataset = load(experiment, env.spec())?;
     let own = OwnDatasets::load(experiment, env.spec())?;
-    let all = || std::iter::once((&experiment.data, &dataset)).chain(own.datasets.iter().map(|(data, dataset)| (data, dataset)));
+    let all = || {
+        std::iter::once((&experiment.data, &dataset)).chain(own.datasets.iter().map(|(data, dataset)| (data, dataset)))
+    };
     let mut warnings: Vec<&String> = all().flat_map(|(_, dataset)| &dataset.summary.warnings).collect();
     warnings.dedup();
     warnings.into_iter().for_each(|what| observer.warning("data", what));
@@ -269,14 +271,14 @@ pub fn carry_out_on(
     Ok(Outcome { data: dataset.summary, models, learners, robustness, chains, free_space, stages })
 }
 
-/// The weights of the log's trajectories, where real rows and starts are drawn by them.
+/// The weights of the dataset's trajectories, where real rows and starts are drawn by them.
 pub(crate) fn priorities(context: &Context<'_>, dataset: &Loaded) -> Result<Option<Priorities>, Error> {
     let weighted = context.experiment.imagination.starts == Starts::ReturnPrioritised;
     let priorities = weighted.then(|| dataset.episodic.priorities(1.0, false)).transpose();
     priorities.map_err(|source| Error::Config { section: "imagination", source })
 }
 
-/// The roll-out loop as `config` has it, with the model of the other direction if that is to be asked.
+/// The rollout loop as `config` has it, with the model of the other direction if that is to be asked.
 fn generator(
     context: &Context<'_>,
     seed: u64,
@@ -297,7 +299,7 @@ fn opposite(direction: Direction) -> Direction {
     if direction == Direction::Forward { Direction::Reverse } else { Direction::Forward }
 }
 
-/// What an arm imagines from the log, for the `generation`-th time, from 0.
+/// What a method imagines from the dataset, for the `generation`-th time, from 0.
 pub(crate) fn imagined(
     context: &Context<'_>,
     seed: u64,
@@ -322,7 +324,7 @@ pub(crate) fn imagined(
     let starts: &dyn Source = match (&prioritised, &goals) {
         (Some(starts), _) => starts,
         (_, Some(goals)) if goals.is_empty() => {
-            let why = format!("is {}; no transition of the log has a reward above it", config.goal_reward);
+            let why = format!("is {}; no transition of the dataset has a reward above it", config.goal_reward);
             let source = backcast_core::ConfigError { field: "goal_reward", why };
             return Err(Error::Config { section: "imagination", source });
         }

@@ -2,7 +2,7 @@ use super::{Context, files};
 use crate::Error;
 use backcast_algos::imagines::{DatasetStats, WorldModel};
 use backcast_algos::romi::{ReversePolicy, uniform};
-use backcast_core::{Column, Transitions, Direction, Dynamics, Key, Policy, Real, State};
+use backcast_core::{Column, Direction, Dynamics, Key, Policy, Real, State, Transitions};
 use backcast_dynamics::{ActionVae, ActionVaeConfig, Condition, Ensemble, Fit, GaussianBc, GaussianBcConfig};
 use backcast_imagination::{HorizonConfig, Trace, model_error};
 use backcast_nn::{load_from, save_on};
@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 /// How one model came out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelResult {
-    /// The repetition.
+    /// The seed.
     pub seed: u64,
     /// What it predicts.
     pub direction: Direction,
@@ -70,7 +70,7 @@ pub(crate) fn load(context: &Context<'_>, seed: u64, direction: Direction) -> Re
     Ok(model)
 }
 
-/// The model with what an arm that learns in it may ask of the log.
+/// The model with what a method that learns in it may ask of the dataset.
 pub(crate) fn world_model(context: &Context<'_>, seed: u64) -> Result<WorldModel, Error> {
     let (dataset, direction) = (context.dataset, Direction::Forward);
     let model = load(context, seed, direction)?;
@@ -191,7 +191,7 @@ fn reward_unexplained(rows: &Transitions, model: &mut Ensemble) -> Option<f64> {
     (variance > 0.0 && split.predicted[0] == Column::Reward).then_some(error / variance)
 }
 
-/// Rolls the model along recorded stretches of the log.
+/// Rolls the model along recorded stretches of the dataset.
 fn error_by_horizon(context: &Context<'_>, model: &mut Ensemble, seed: u64) -> Vec<HorizonPoint> {
     let (data, horizon) = (&context.dataset.model_data, 25);
     // A stretch goes on as long as one row's next observation is the next row's observation.
@@ -216,7 +216,7 @@ fn error_by_horizon(context: &Context<'_>, model: &mut Ensemble, seed: u64) -> V
         .collect()
 }
 
-/// A policy of imagined chains that is fitted to the log.
+/// A policy of imagined chains that is fitted to the dataset.
 trait Fitted: Policy + State {
     /// Goes on with the fit; `watch` sees the steps done and says whether to go on.
     fn go_on(&mut self, data: &Transitions, key: Key, watch: &mut dyn FnMut(usize) -> bool);
@@ -297,7 +297,7 @@ fn fit_policy(context: &Context<'_>, seed: u64, direction: Direction) -> Result<
     Ok(())
 }
 
-/// A few chains of the roll-out loop, long enough to see, as observations in forward time.
+/// A few chains of the rollout loop, long enough to see, as observations in forward time.
 pub(crate) fn paths(context: &Context<'_>, seed: u64, direction: Direction) -> Result<Vec<Vec<Vec<Real>>>, Error> {
     let mut model = load(context, seed, direction)?;
     let mut policy = rollout_policy(context, seed, direction)?;

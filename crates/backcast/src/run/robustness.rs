@@ -1,4 +1,4 @@
-//! Trained policies from pushed states: how well they do, and how soon they are back where the log has been.
+//! Trained policies from perturbed states: how well they do, and how soon they are back where the dataset has been.
 
 use super::{Context, files, learn, pool};
 use crate::{Error, Experiment, Pushes, Wait, evaluate_perturbed};
@@ -9,12 +9,12 @@ use backcast_stats::{Spread, Survival, Waited};
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
 
-/// What one policy does when it is pushed.
+/// What one policy does when it is perturbed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RobustnessResult {
-    /// The arm.
+    /// The method.
     pub method: String,
-    /// The repetition.
+    /// The seed.
     pub seed: u64,
     /// How far from a recorded observation still counts as within the support, in standardised units.
     pub radius: f64,
@@ -37,12 +37,12 @@ pub struct LevelResult {
     pub waits: Vec<Wait>,
 }
 
-/// What all repetitions of a method do at one level.
+/// What all seeds of a method do at one level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LevelSummary {
     /// The level.
     pub level: Level,
-    /// The score of each repetition.
+    /// The score of each seed.
     pub scores: Vec<f64>,
     /// Their interquartile mean.
     pub iqm: f64,
@@ -50,7 +50,7 @@ pub struct LevelSummary {
     pub spread: Spread,
     /// The share of all visited states that lie outside the support.
     pub outside: f64,
-    /// Pushes of all repetitions.
+    /// Pushes of all seeds.
     pub pushes: usize,
     /// Those that put the state outside the support.
     pub out: usize,
@@ -61,7 +61,7 @@ pub struct LevelSummary {
     pub median: Option<f64>,
     /// The steps for which every push is watched.
     pub window: usize,
-    /// Of all pushes of each repetition, the mean steps outside, at most `window`.
+    /// Of all pushes of each seed, the mean steps outside, at most `window`.
     pub away: Vec<f64>,
     /// The interquartile mean of these; 0 where there is no push.
     pub away_iqm: f64,
@@ -81,7 +81,7 @@ pub(crate) fn measure(
 ) -> Result<Vec<RobustnessResult>, Error> {
     let Some(config) = &context.experiment.robustness else { return Ok(vec![]) };
     context.observer.stage("robustness", jobs.len());
-    // One for each log, made when the first policy asks for it.
+    // One for each dataset, made when the first policy asks for it.
     let supports: Vec<OnceLock<Result<Support, ConfigError>>> = vec![OnceLock::new(); context.datasets()];
     pool::each(jobs, threads, |&(method, seed)| {
         let name = &context.experiment.methods[method].name;
@@ -108,8 +108,8 @@ pub(crate) fn measure(
             let key = context.key(seed).name("final");
             let env = || make_pushable(&context.experiment.task);
             let perturbed = evaluate_perturbed(&mut agent.as_evaluated(), env, config.episodes, pushes, key)?;
-            let (score, score_std) =
-                learn::mean_and_deviation(&context.experiment.task, &perturbed.returns).map_err(|(tensor, index)| {
+            let (score, score_std) = learn::mean_and_deviation(&context.experiment.task, &perturbed.returns).map_err(
+                |(tensor, index)| {
                     let hint =
                         format!("pushed ({}), its policy leaves what it can be asked; try lower levels", level.name());
                     Error::NotFinite {
@@ -119,7 +119,8 @@ pub(crate) fn measure(
                         update: context.experiment.training.updates,
                         hint,
                     }
-                })?;
+                },
+            )?;
             levels.push(LevelResult { level, score, score_std, outside: perturbed.outside, waits: perturbed.waits });
         }
         let note: Vec<String> = levels.iter().map(|l| format!("{} {:.1}", l.level.name(), l.score)).collect();
@@ -146,7 +147,7 @@ fn away(waits: &[Wait], window: usize) -> f64 {
     survival(waits.iter()).map_or(0.0, |s| s.restricted_mean(window as f64))
 }
 
-/// Level by level, what the repetitions of `arm` do; nothing if nothing was measured.
+/// Level by level, what the seeds of `method` do; nothing if nothing was measured.
 pub(crate) fn summary(experiment: &Experiment, method: &str, all: &[RobustnessResult]) -> Vec<LevelSummary> {
     let runs: Vec<&RobustnessResult> = all.iter().filter(|r| r.method == method).collect();
     let Some(config) = experiment.robustness.as_ref().filter(|_| !runs.is_empty()) else { return vec![] };

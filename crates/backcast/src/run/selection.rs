@@ -1,16 +1,16 @@
-//! Choosing among trained policies by the log alone: fitted Q evaluation of every learner that runs have left behind, beside
+//! Choosing among trained policies by the dataset alone: fitted Q evaluation of every algorithm that runs have left behind, beside
 //! what each really earned.
 //!
 //! A policy is asked once for its action in every recorded state that was entered; the evaluator then learns from those
 //! answers alone, so that all policies of a task are judged by the same net, the same rows in the same order, and the same
-//! number of steps. Each judgement is kept in its learner's folder and taken again as long as the policy, the log and the
+//! number of steps. Each judgement is kept in its algorithm's folder and taken again as long as the policy, the dataset and the
 //! settings are what they were.
 
 use super::trained::{experiment_of, learner_folder, trained};
 use super::{DataSummary, LearnResult, Loaded, Observer, data, dataset, files, pool};
 use crate::{Agent, DataConfig, Error, Experiment};
 use backcast_algos::fqe;
-use backcast_core::{Transitions, ConfigError, Key, Policy, Real, Source, Spec, fingerprint};
+use backcast_core::{ConfigError, Key, Policy, Real, Source, Spec, Transitions, fingerprint};
 use backcast_data::{Normaliser, Scale};
 use backcast_nn::Local;
 use backcast_stats::{kendall, regret_at, spearman};
@@ -62,21 +62,21 @@ impl SelectionConfig {
 pub struct OpeEstimate {
     /// The run's folder, as it was given.
     pub run: PathBuf,
-    /// The arm.
+    /// The method.
     pub method: String,
-    /// The repetition.
+    /// The seed.
     pub seed: u64,
     /// The updates it was trained for.
     pub trained: u64,
     /// The score of its last policy, by trying it.
     pub score: f64,
-    /// V̂: the mean over critics of the discounted return expected from the log's first states, in the rewards learnt from.
+    /// V̂: the mean over critics of the discounted return expected from the dataset's first states, in the rewards learnt from.
     pub estimate: f64,
     /// The standard deviation over critics.
     pub spread: f64,
-    /// The mean squared difference, per action dimension, of its actions from the log's in the states of the log.
+    /// The mean squared difference, per action dimension, of its actions from the dataset's in the states of the dataset.
     pub distance: f64,
-    /// What the learner's own critics said of its batches at the end, if it has critics.
+    /// What the algorithm's own critics said of its batches at the end, if it has critics.
     pub own_value: Option<f64>,
     /// Seconds of the fit.
     pub seconds: f64,
@@ -104,7 +104,7 @@ pub struct Rule {
 pub struct Selection {
     /// The task.
     pub task: String,
-    /// The log that policies were judged by.
+    /// The dataset that policies were judged by.
     pub data: DataSummary,
     /// How.
     pub config: SelectionConfig,
@@ -119,16 +119,16 @@ impl Selection {
     /// How well the estimate, and rules that cost nothing, order those policies that `of` picks.
     ///
     /// Where some policies have no critics, the estimate has a second line for those that have: what it is to be compared
-    /// with the learners' own values by.
+    /// with the algorithms' own values by.
     pub fn rules(&self, of: impl Fn(&OpeEstimate) -> bool) -> Vec<Rule> {
         let all: Vec<&OpeEstimate> = self.policies.iter().filter(|p| of(p)).collect();
         let with_critics: Vec<&OpeEstimate> = all.iter().copied().filter(|p| p.own_value.is_some()).collect();
-        let mut rules = vec![rule("FQE", &all, |p| p.estimate), rule("nearness to the log", &all, |p| -p.distance)];
+        let mut rules = vec![rule("FQE", &all, |p| p.estimate), rule("nearness to the dataset", &all, |p| -p.distance)];
         if !with_critics.is_empty() {
             if with_critics.len() < all.len() {
                 rules.push(rule("FQE, where there are critics", &with_critics, |p| p.estimate));
             }
-            rules.push(rule("the learner's own value", &with_critics, |p| p.own_value.unwrap_or(f64::NAN)));
+            rules.push(rule("the algorithm's own value", &with_critics, |p| p.own_value.unwrap_or(f64::NAN)));
         }
         rules
     }
@@ -149,7 +149,7 @@ fn rule(name: &str, policies: &[&OpeEstimate], by: impl Fn(&OpeEstimate) -> f64)
     }
 }
 
-/// A learner that a run has left behind.
+/// An algorithm that a run has left behind.
 struct Candidate {
     run: PathBuf,
     folder: PathBuf,
@@ -158,13 +158,13 @@ struct Candidate {
     result: LearnResult,
 }
 
-/// What is written into a learner's folder, one for each way it was judged: the judgement and all it depends on.
+/// What is written into an algorithm's folder, one for each way it was judged: the judgement and all it depends on.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     /// Of the policy's checkpoint.
     fingerprint: u64,
     data: DataConfig,
-    /// Of the log.
+    /// Of the dataset.
     #[serde(default)]
     dataset: String,
     config: SelectionConfig,
@@ -174,11 +174,11 @@ struct Kept {
 /// The name of that file.
 const KEPT: &str = "fqe.json";
 
-/// Judges every learner that is finished in `runs`, folders of [`carry_out`](super::carry_out), by one log: `log` if given, else
+/// Judges every algorithm that is finished in `runs`, folders of [`carry_out`](super::carry_out), by one dataset: `dataset` if given, else
 /// that of the first run. At most `threads` fits at a time; interrupted, it is continued by asking again.
 ///
 /// # Errors
-/// If a folder is not of a run, runs are of different tasks, none has a finished learner, or a file cannot be read.
+/// If a folder is not of a run, runs are of different tasks, none has a finished algorithm, or a file cannot be read.
 pub fn select(
     runs: &[PathBuf],
     dataset: Option<&Path>,
@@ -190,7 +190,7 @@ pub fn select(
     select_by(runs, &dataset.map(file).into_iter().collect(), config, threads, observer)
 }
 
-/// As [`select`], by the log of the first run where `data` has no other keys.
+/// As [`select`], by the dataset of the first run where `data` has no other keys.
 pub fn select_by(
     runs: &[PathBuf],
     data: &toml::Table,
@@ -210,20 +210,20 @@ pub fn select_by(
     Ok(Selection { task, data, config: config.clone(), policies })
 }
 
-/// How far a policy's actions are from those of a log.
+/// How far a policy's actions are from those of a dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Distance {
     /// The run's folder, as it was given.
     pub run: PathBuf,
-    /// The arm.
+    /// The method.
     pub method: String,
-    /// The repetition.
+    /// The seed.
     pub seed: u64,
-    /// The mean squared difference of actions, per dimension, over all transitions of the log.
+    /// The mean squared difference of actions, per dimension, over all transitions of the dataset.
     pub distance: f64,
 }
 
-/// The distances of every policy that is finished in `runs` from a log: that of the first run where `data` has no other keys. On
+/// The distances of every policy that is finished in `runs` from a dataset: that of the first run where `data` has no other keys. On
 /// rows that none of them learnt from, it is the loss of cloning.
 pub fn distances(
     runs: &[PathBuf],
@@ -245,7 +245,7 @@ pub fn distances(
     })
 }
 
-/// Policies to be judged, and the log that judges them.
+/// Policies to be judged, and the dataset that judges them.
 struct Field {
     candidates: Vec<Candidate>,
     experiments: Vec<Experiment>,
@@ -266,13 +266,13 @@ impl Field {
             candidates.extend(candidates_of(run, experiment, i)?);
         }
         if candidates.is_empty() {
-            return Err(Error::Mismatch(format!("{}: no learner has come to its end yet", runs[0].display())));
+            return Err(Error::Mismatch(format!("{}: no algorithm has come to its end yet", runs[0].display())));
         }
 
         observer.stage("log", 1);
         let spec = backcast_envs::make(&first.task)?.spec();
         let mut source = first.data.clone();
-        // Policies are judged by the whole log, whatever part of it they saw.
+        // Policies are judged by the whole dataset, whatever part of it they saw.
         source.best_episodes = None;
         if !data.is_empty() {
             let mut table = toml::Table::try_from(&source).expect("plain values");
@@ -290,7 +290,7 @@ impl Field {
     }
 }
 
-/// The learners of `run` that have come to their end.
+/// The algorithms of `run` that have come to their end.
 fn candidates_of(run: &Path, experiment: &Experiment, place: usize) -> Result<Vec<Candidate>, Error> {
     let mut found = Vec::new();
     for (i, method) in experiment.methods.iter().enumerate() {
@@ -321,7 +321,8 @@ fn judge(
     let path = candidate.folder.join(KEPT);
     let mut kept = files::read::<Vec<Kept>>(&Local, &path)?.unwrap_or_default();
     kept.retain(|k| k.fingerprint == own);
-    if let Some(old) = kept.iter().find(|k| (&k.data, &k.dataset, &k.config) == (source, &dataset.summary.fingerprint, config))
+    if let Some(old) =
+        kept.iter().find(|k| (&k.data, &k.dataset, &k.config) == (source, &dataset.summary.fingerprint, config))
     {
         observer.finished(&job, "kept");
         return Ok(OpeEstimate { run: candidate.run.clone(), ..old.ope.clone() });
@@ -358,9 +359,9 @@ fn judge(
     Ok(ope)
 }
 
-/// What a policy answers to a log, and the log as the evaluator sees it.
+/// What a policy answers to a dataset, and the dataset as the evaluator sees it.
 struct Answers {
-    /// Observations standardised; next actions are the policy's, not the log's.
+    /// Observations standardised; next actions are the policy's, not the dataset's.
     rows: Transitions,
     /// First states, standardised, `[episodes, obs]`.
     initial: Array2<Real>,
@@ -444,7 +445,7 @@ fn evaluate(
     let mean = values.iter().sum::<f64>() / n;
     let spread = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
     if !mean.is_finite() {
-        let hint = "lower the evaluator's learning rate, or look at the log's rewards".to_owned();
+        let hint = "lower the evaluator's learning rate, or look at the dataset's rewards".to_owned();
         let (job, tensor) = (job.to_owned(), "estimate".to_owned());
         return Err(Error::NotFinite { job, tensor, index: 0, update: config.updates, hint });
     }
@@ -469,7 +470,7 @@ mod tests {
     use super::*;
     use crate::run::Silent;
 
-    /// A reward is the action, states come at random: a policy that always answers a is worth a/(1−γ). The log's own actions
+    /// A reward is the action, states come at random: a policy that always answers a is worth a/(1−γ). The dataset's own actions
     /// are worth nothing on average.
     #[test]
     fn an_answer_is_worth_what_it_earns_and_not_what_the_dataset_did() {
@@ -528,9 +529,9 @@ mod tests {
         let names: Vec<(&str, usize)> = rules.iter().map(|r| (r.name.as_str(), r.policies)).collect();
         let expected = [
             ("FQE", 4),
-            ("nearness to the log", 4),
+            ("nearness to the dataset", 4),
             ("FQE, where there are critics", 3),
-            ("the learner's own value", 3),
+            ("the algorithm's own value", 3),
         ];
         assert_eq!(names, expected);
         // Ranks 3 2 1 0 beside 1 3 2 0: 1 − 6·6/60.

@@ -1,9 +1,9 @@
-//! What a run has left behind: its experiment, and its policies, without the log they learnt from.
+//! What a run has left behind: its experiment, and its policies, without the dataset they learnt from.
 
 use super::learn::{CHECKPOINT, Learning, Point, SavedProgress};
-use crate::{Agent, Method, Error, Experiment};
+use crate::{Agent, Error, Experiment, Method};
 use backcast_algos::imagines::{DatasetStats, WorldModel};
-use backcast_core::{Transitions, Direction, Key, Spec};
+use backcast_core::{Direction, Key, Spec, Transitions};
 use backcast_data::Normaliser;
 use backcast_dynamics::Ensemble;
 use backcast_nn::load;
@@ -23,7 +23,7 @@ pub fn experiment_of(run: &Path) -> Result<Experiment, Error> {
     Experiment::parse(&text).map_err(|e| Error::Format { path, why: e.to_string() })
 }
 
-/// Where a run keeps the files of a learner: `checkpoint.safetensors`, and `result.json` when it has come to its end.
+/// Where a run keeps the files of an algorithm: `checkpoint.safetensors`, and `result.json` when it has come to its end.
 pub fn learner_folder(run: &Path, method: &Method, seed: u64) -> PathBuf {
     run.join("learners").join(format!("{}-seed-{seed}", method.slug()))
 }
@@ -43,7 +43,7 @@ pub fn trained(run: &Path, experiment: &Experiment, method: &Method, seed: u64) 
     Ok(learning.agent)
 }
 
-/// How far a learner has come, from the head of its last checkpoint; nothing before the first.
+/// How far an algorithm has come, from the head of its last checkpoint; nothing before the first.
 ///
 /// # Errors
 /// If the file cannot be read.
@@ -64,10 +64,15 @@ pub fn progress_of(run: &Path, method: &Method, seed: u64) -> Result<Option<Prog
     };
     let header: serde_json::Value = serde_json::from_slice(&header).unwrap_or_default();
     let progress = header["__metadata__"]["progress"].as_str().and_then(|text| crate::json::from_str(text).ok());
-    Ok(progress.map(|SavedProgress { update, curve, seconds, warnings, .. }| Progress { update, curve, seconds, warnings }))
+    Ok(progress.map(|SavedProgress { update, curve, seconds, warnings, .. }| Progress {
+        update,
+        curve,
+        seconds,
+        warnings,
+    }))
 }
 
-/// How far a learner has come.
+/// How far an algorithm has come.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
     /// Updates done.
@@ -80,7 +85,7 @@ pub struct Progress {
     pub warnings: Vec<String>,
 }
 
-/// A model that was never fitted, of a log that was never recorded: enough to give a learner its shape.
+/// A model that was never fitted, of a dataset that was never recorded: enough to give an algorithm its shape.
 fn nowhere(experiment: &Experiment, spec: Spec) -> Result<WorldModel, Error> {
     let key = Key::new(0).name("nowhere");
     let model = Ensemble::new(experiment.model.clone(), spec, Direction::Forward, key)

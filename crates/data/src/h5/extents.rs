@@ -1,7 +1,7 @@
 //! Whether all rows of a dataset are in the file: every chunk its shape needs, once, inside the file, sharing bytes with no other.
 //!
 //! Where a chunk is not found, readers of HDF5 give the fill value, which is what the format wants of a dataset that is being
-//! written. In a recorded log it is a hole: observations of zeros that nothing would notice later.
+//! written. In a recorded dataset it is a hole: observations of zeros that nothing would notice later.
 
 use super::frame::{Fault, Frame, word};
 use rust_hdf5::format::UNDEF_ADDR;

@@ -9,11 +9,11 @@
 //! # Reading
 //!
 //! Any of the folder, its `data` and the main file may be named. Row *t* of an episode is observation *t*, action *t*, reward
-//! *t*, and observation *t + 1* as the next one, so that a log read from Minari always knows *s′*.
+//! *t*, and observation *t + 1* as the next one, so that a dataset read from Minari always knows *s′*.
 //!
 //! - **Flattening.** Spaces that are dictionaries or tuples become columns side by side, keys sorted, depth first, boxes
 //!   row-major and categories one-hot, as gymnasium's `flatten` does. Images and text are errors that name the array.
-//! - **Flags.** A termination is a terminal, a truncation a cut. An episode that ends with neither was cut, for another
+//! - **Flags.** A termination is a terminal, a truncation a truncation. An episode that ends with neither was truncated, for another
 //!   follows it; the last one is then unfinished.
 //! - **Infos** that are numbers and have a row for each step, or one more for the reset, in every episode, become
 //!   [infos](crate::Dataset::infos) by their path. Of those with one more, row *t* is what came with observation *t*, as in D4RL;
@@ -23,11 +23,11 @@
 //! # Writing
 //!
 //! What is written opens in Minari (`minari.MinariDataset("<dataset>/data")`, or by its id from Minari's own folder). Spaces
-//! are flat boxes: with the bounds of the log's own note `observation_space` or `action_space` if one fits, else ±1 for
-//! actions that lie there, else none. An entry `backcast` keeps the notes exactly, so that a log is read back to the same
+//! are flat boxes: with the bounds of the dataset's own note `observation_space` or `action_space` if one fits, else ±1 for
+//! actions that lie there, else none. An entry `backcast` keeps the notes exactly, so that a dataset is read back to the same
 //! bits.
 //!
-//! **What it cannot hold:** a log without next observations (the last of each episode is then not known, see
+//! **What it cannot hold:** a dataset without next observations (the last of each episode is then not known, see
 //! [`WriteOptions::repeat_final`]), and rows inside an episode whose stored next observation is not the next row's.
 
 #[cfg(feature = "arrow")]
@@ -35,7 +35,7 @@ mod arrow;
 mod space;
 
 use crate::arrays::ReadArrays;
-use crate::{DataError, Format, Dataset, WriteOptions, atomic, h5};
+use crate::{DataError, Dataset, Format, WriteOptions, atomic, h5};
 use backcast_core::Real;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,7 +55,7 @@ const LONGEST: u64 = 1 << 26;
 const OURS: &str = "backcast";
 const VERSION: &str = "0.5.3";
 
-/// Entries that describe the file and not the log.
+/// Entries that describe the file and not the dataset.
 const STRUCTURE: [&str; 6] = ["total_episodes", "total_steps", "data_format", "dataset_size", "jpeg_encoding", OURS];
 
 /// Entries that Minari insists are text, whatever they look like.
@@ -340,12 +340,12 @@ fn notes(metadata: &Map<String, Value>) -> BTreeMap<String, String> {
     })
 }
 
-/// What of `log` has no place here, and why.
+/// What of `dataset` has no place here, and why.
 pub(crate) fn unheld(dataset: &Dataset, options: &WriteOptions) -> Option<(String, String)> {
     let field = || "next_observations".to_string();
     if !dataset.has_next_obs() {
-        let why = "it stores one more observation after each episode, and the log does not know it; write with \
-                   `repeat_final` (`--repeat-final`) to let the last one stand in, or keep the log in another format";
+        let why = "it stores one more observation after each episode, and the dataset does not know it; write with \
+                   `repeat_final` (`--repeat-final`) to let the last one stand in, or keep the dataset in another format";
         return (!options.repeat_final).then(|| (field(), why.into()));
     }
     let bits = |values: &[Real]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
@@ -357,7 +357,12 @@ pub(crate) fn unheld(dataset: &Dataset, options: &WriteOptions) -> Option<(Strin
     Some((field(), format!("that of row {row} {why}")))
 }
 
-pub(crate) fn write_in_place(path: &Path, format: Format, dataset: &Dataset, _options: &WriteOptions) -> Result<(), DataError> {
+pub(crate) fn write_in_place(
+    path: &Path,
+    format: Format,
+    dataset: &Dataset,
+    _options: &WriteOptions,
+) -> Result<(), DataError> {
     let folder = atomic::folder(&path.join("data"))?;
     match format {
         #[cfg(feature = "arrow")]

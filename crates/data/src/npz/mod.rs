@@ -5,7 +5,7 @@
 //! - **Reading:** members stored or deflated, archives with 64-bit sizes, `.npy` of versions 1 to 3, numbers and booleans of
 //!   any width and either byte order, in C or Fortran order. A member of pickled objects (`dtype=object`) is an error that
 //!   names it: no pickle is ever executed here.
-//! - **Writing:** members stored, as `numpy.savez` does it; 64-bit sizes where they are needed; no date, so that the same log
+//! - **Writing:** members stored, as `numpy.savez` does it; 64-bit sizes where they are needed; no date, so that the same dataset
 //!   makes the same bytes.
 //! - **Belief:** a member may not declare more than its archive can hold ([`h5::MAX_RATIO`](crate::h5::MAX_RATIO) times its
 //!   packed length if deflated), no two members may share bytes, a member's
@@ -15,7 +15,7 @@ mod npy;
 mod zip;
 
 use crate::arrays::{Eat, Entry, Kind, ReadArrays, WriteArrays};
-use crate::{DataError, Format, Dataset, atomic, d4rl};
+use crate::{DataError, Dataset, Format, atomic, d4rl};
 use backcast_core::Real;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};

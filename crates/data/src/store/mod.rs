@@ -1,4 +1,4 @@
-//! Column files: whole columns of little-endian numbers in one file of our own, for logs and for transitions.
+//! Column files: whole columns of little-endian numbers in one file of our own, for datasets and for transitions.
 //!
 //! ```text
 //! 0    8 bytes   "BACKCOL1"
@@ -11,9 +11,9 @@
 //!
 //! Nothing is compressed, so that a row can be found by arithmetic. A file appears whole or not at all. There are two kinds:
 //!
-//! - A **log** ([`Format::Columns`](crate::Format::Columns)) holds the arrays of [`d4rl`](crate::d4rl), everything a
+//! - A **dataset** ([`Format::Columns`](crate::Format::Columns)) holds the arrays of [`d4rl`](crate::d4rl), everything a
 //!   [`Dataset`] has. Reading it compares each checksum and unpacks nothing.
-//! - **Transitions** ([`Stored`], [`StoredWriter`]) are the rows that learners draw. They are written a row or a block at a
+//! - **Transitions** ([`Stored`], [`StoredWriter`]) are the rows that algorithms draw. They are written a row or a block at a
 //!   time, never all in memory, and drawn from a memory map: a [`Source`](backcast_core::Source) for datasets larger than
 //!   memory, that gives the same bits as the same rows in [`Transitions`](backcast_core::Transitions).
 
@@ -165,7 +165,7 @@ struct Reader {
     file: Mutex<Box<dyn crate::npz::Bytes>>,
 }
 
-/// Opens a column file that holds a log.
+/// Opens a column file that holds a dataset.
 ///
 /// # Errors
 /// If it is damaged, or holds transitions.
@@ -186,7 +186,7 @@ pub fn open_bytes(
 ) -> Result<Box<dyn ReadArrays>, DataError> {
     let directory = Directory::read(path, &mut bytes, length)?;
     if directory.content == Content::Transitions {
-        let why = "holds transitions, whose episodes are not known; draw from it (`Stored`), or convert the log it was made of";
+        let why = "holds transitions, whose episodes are not known; draw from it (`Stored`), or convert the dataset it was made of";
         return Err(DataError::Unknown { file: path.into(), why: why.into() });
     }
     let names = directory.columns.iter().map(|column| column.name.clone()).collect();

@@ -4,7 +4,7 @@ use super::mmap::Map;
 use super::{ALIGNMENT, Content, Directory, FIRST, KIND, REAL, changed};
 use crate::arrays::holds;
 use crate::{DataError, atomic};
-use backcast_core::{Column, Transitions, Key, Real, Source, Spec};
+use backcast_core::{Column, Key, Real, Source, Spec, Transitions};
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -50,14 +50,15 @@ impl Stored {
     /// Opens a column file of transitions. Its directory is checked, its columns are not read: see [`Stored::verify`].
     ///
     /// # Errors
-    /// If it is damaged, holds a log, or was written by a build with another [`Real`].
+    /// If it is damaged, holds a dataset, or was written by a build with another [`Real`].
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let mut file = File::open(path).map_err(|source| DataError::io(path, source))?;
         let length = file.metadata().map_err(|source| DataError::io(path, source))?.len();
         let directory = Directory::read(path, &mut file, length)?;
         let malformed = |why: &str| DataError::Format { file: path.into(), kind: KIND, bytes: length, why: why.into() };
         let (Content::Transitions, Some(act_limit)) = (directory.content, directory.act_limit) else {
-            let why = "holds a log, and only transitions can be drawn from; read it and make transitions of it first";
+            let why =
+                "holds a dataset, and only transitions can be drawn from; read it and make transitions of it first";
             return Err(DataError::Unknown { file: path.into(), why: why.into() });
         };
         let map = Map::new(&file).map_err(|source| DataError::io(path, source))?;

@@ -1,4 +1,4 @@
-//! What the tests of this crate share: the directory of recorded files, and small logs with known traps.
+//! What the tests of this crate share: the directory of recorded files, and small datasets with known traps.
 #![allow(dead_code)]
 
 use backcast_core::Real;
@@ -18,19 +18,19 @@ pub(crate) fn recorded(test: &str, relative: &str) -> Option<PathBuf> {
     found
 }
 
-/// What the row after a cut, and the stored next observation of a cut row, look like.
+/// What the row after a truncation, and the stored next observation of a truncated row, look like.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Next {
     /// Not stored.
     None,
     /// The true next state, everywhere.
     True,
-    /// The true next state inside episodes; across a cut, the next episode's first state.
+    /// The true next state inside episodes; across a truncation, the next episode's first state.
     Leaking,
 }
 
 /// Episodes of a counter: episode `e` starts at `1000·(e + 1)` and counts up by one a row; the reward is the row's age.
-/// `terminal[e]` says whether the environment ended it; otherwise it was cut.
+/// `terminal[e]` says whether the environment ended it; otherwise it was truncated.
 pub(crate) fn counters(lengths: &[usize], terminal: &[bool], next: Next) -> Dataset {
     let mut dataset = Dataset::new(1, 1, next != Next::None);
     for (e, (&rows, &terminal)) in lengths.iter().zip(terminal).enumerate() {

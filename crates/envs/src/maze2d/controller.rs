@@ -1,4 +1,4 @@
-//! The way-point controller that collected the published maze2d logs and defines their score of 100.
+//! The way-point controller that collected the published maze2d datasets and defines their score of 100.
 
 use super::{Layout, Planner};
 use backcast_core::{Key, Real};

@@ -1,4 +1,4 @@
-//! Logs in the manner of the published maze2d datasets: one endless trajectory from target to target.
+//! Datasets in the manner of the published maze2d datasets: one endless trajectory from target to target.
 
 use super::controller::WaypointController;
 use super::physics::{PointState, advance};
@@ -6,7 +6,7 @@ use super::{Layout, Reward, draw_place};
 use backcast_core::{Key, Real};
 use serde::{Deserialize, Serialize};
 
-/// Whether a log has the oddities of the published generator.
+/// Whether a dataset has the oddities of the published generator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Quirks {
@@ -43,7 +43,7 @@ impl GeneratorConfig {
     }
 }
 
-/// The columns of a log, row after row.
+/// The columns of a dataset, row after row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MazeDataset {
     /// `[rows, 4]`: x, y (metres), ẋ, ẏ (m/s).
@@ -78,7 +78,7 @@ impl MazeDataset {
     }
 }
 
-/// Generates a log in `layout`. The same key gives the same bits.
+/// Generates a dataset in `layout`. The same key gives the same bits.
 ///
 /// A way-point controller walks the particle to a target near a random open cell; as soon as it stands there, or after
 /// `patience` steps, another target is drawn. Neither the particle nor its velocity is ever reset.
@@ -103,7 +103,7 @@ pub fn generate(layout: &Layout, config: &GeneratorConfig, key: Key) -> MazeData
     key.name("velocity").normal(&mut start);
     let mut state =
         PointState { position: draw_place(layout, key.name("start")), velocity: start.map(|z: Real| 0.1 * z as f64) };
-    // What the controller sees and the log shows: the state, unless it is stale.
+    // What the controller sees and the dataset shows: the state, unless it is stale.
     let mut seen = state;
     let (mut targets, mut target, mut since_target) = (1, place(0), 0);
 
@@ -111,7 +111,7 @@ pub fn generate(layout: &Layout, config: &GeneratorConfig, key: Key) -> MazeData
         let command = controller.command(seen.position, seen.velocity, target);
         let mut noise = [0.0; 2];
         noise_key.fold(row as u64).normal(&mut noise);
-        // Rounded before it is applied, so that a log can be replayed to the bit.
+        // Rounded before it is applied, so that a dataset can be replayed to the bit.
         let act = [0, 1].map(|i| (command.action[i] + config.noise * noise[i] as f64).clamp(-1.0, 1.0) as f32);
         let ends = command.solved || since_target >= config.patience;
         let next = advance(layout, state, act.map(f64::from));

@@ -1,4 +1,4 @@
-//! The maze2d worlds of D4RL (arXiv:2004.07219, §5): a sphere pushed through a maze towards a goal.
+//! The maze2d environments of D4RL (arXiv:2004.07219, §5): a sphere pushed through a maze towards a goal.
 //!
 //! | | |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | start | a uniformly drawn free or goal cell ± 0.1 m, velocity N(0, 0.1²) |
 //!
 //! The state is kept in double precision; observations are rounded on the way out. See [`physics`] for the contacts,
-//! [`controller`] for the planner that collected the published logs, [`generate`] for such logs.
+//! [`controller`] for the planner that collected the published datasets, [`generate`] for such datasets.
 
 pub mod controller;
 pub mod generate;

@@ -15,7 +15,7 @@
 //! nothing.
 //!
 //! The goal lies 0 to 1.5 m beyond the middle of the cell marked `g`, along x and along y: 1 m·U + 0.5 m·U. Version 2 draws it at
-//! every reset. Versions 0 and 1 draw it once, when the world is made; here that draw is that of [`AntMaze::fix_goal`], and without
+//! every reset. Versions 0 and 1 draw it once, when the environment is made; here that draw is that of [`AntMaze::fix_goal`], and without
 //! it they behave as version 2.
 
 use super::locomotion::{State, jitter, jog, write};

@@ -391,7 +391,7 @@ impl Simulation {
     }
 
     /// What contacts press each of the shapes with that [`compile_sensing`](Library::compile_sensing) was told of: torque about the centre of
-    /// mass, N·m, then force, N, along the axes of the world. Contacts are those of the last computation, as in [`place`](Self::place):
+    /// mass, N·m, then force, N, along the axes of the environment. Contacts are those of the last computation, as in [`place`](Self::place):
     /// MuJoCo's `cfrc_ext` after `mj_rnePostConstraint`, but for the last digit.
     ///
     /// # Panics

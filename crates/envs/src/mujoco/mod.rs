@@ -1,9 +1,9 @@
-//! Worlds simulated by MuJoCo, which is loaded at run time: locomotion, arms and ants of Gym, D4RL's antmaze.
+//! Environments simulated by MuJoCo, which is loaded at run time: locomotion, arms and ants of Gym, D4RL's antmaze.
 //!
 //! Nothing of MuJoCo is needed to build this crate or to use the rest of it. Where `libmujoco` and Gymnasium's models lie in a folder
 //! ([`Install::default_folder`]; `cargo xtask mujoco setup` puts them there), [`make`](crate::make) knows these names:
 //!
-//! | names | world | observation / action |
+//! | names | environment | observation / action |
 //! |---|---|---|
 //! | `hopper-v2` … `-v5` | [`Locomotion`] | 11 / 3 |
 //! | `halfcheetah-v2` … `-v5`, `walker2d-v2` … `-v5` | [`Locomotion`] | 17 / 6 |
@@ -13,7 +13,7 @@
 //! | `antmaze-{umaze,medium,large}-v0`, `-v2` | [`AntMaze`] | 29 / 8 |
 //! | `mujoco:maze2d-…` | [`PointMaze`]: every maze of [`maze2d`](crate::maze2d) | 4 / 2 |
 //!
-//! The name of a dataset is a name of its world too, where D4RL's words stand between: `hopper-medium-replay-v2`, `antmaze-large-play-v0`.
+//! The name of a dataset is a name of its environment too, where D4RL's words stand between: `hopper-medium-replay-v2`, `antmaze-large-play-v0`.
 //!
 //! ```no_run
 //! use backcast_core::{Env, Key};
@@ -49,7 +49,7 @@ use crate::EnvError;
 use crate::maze2d::Maze2d;
 use backcast_core::Env;
 
-/// The canonical names of every world [`make`] can make, but for the mazes behind `mujoco:`.
+/// The canonical names of every environment [`make`] can make, but for the mazes behind `mujoco:`.
 pub const NAMES: [&str; 26] = [
     "hopper-v2",
     "hopper-v3",
@@ -79,12 +79,12 @@ pub const NAMES: [&str; 26] = [
     "antmaze-large-v2",
 ];
 
-/// What D4RL's names of datasets say beside the world.
+/// What D4RL's names of datasets say beside the environment.
 const DATASETS: [&str; 8] = ["random", "medium", "expert", "replay", "full", "play", "diverse", "simple"];
 
-/// The canonical spelling of a name: lower case, without the words of a dataset, with a version: where none is said, the latest of a world,
+/// The canonical spelling of a name: lower case, without the words of a dataset, with a version: where none is said, the latest of an environment,
 /// and D4RL's, 2, of a dataset.
-/// `None` if there is no such world.
+/// `None` if there is no such environment.
 ///
 /// ```
 /// use backcast_envs::mujoco::canonical;
@@ -120,7 +120,7 @@ pub fn canonical(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Makes the world called `name` with the MuJoCo of the default folder; `None` if no world of this module is called so.
+/// Makes the environment called `name` with the MuJoCo of the default folder; `None` if no environment of this module is called so.
 ///
 /// # Errors
 /// [`EnvError::Mujoco`] if MuJoCo is not there.

@@ -1,8 +1,8 @@
-//! D4RL's point maze, simulated by MuJoCo: the twin that [`maze2d`](crate::maze2d) is held against.
+//! D4RL's point maze, simulated by MuJoCo: the twin that [`maze2d`](crate::maze2d) is compared with.
 //!
 //! The model is written from its published numbers (see [`physics`](crate::maze2d::physics)): a sphere of radius 0.1 m on two slides
 //! with a damping of 1, motors of gear 100, boxes of 1 m for walls, no gravity, Euler steps of 0.01 s. Rules of episodes, rewards and starts
-//! are those of [`Maze2d`], drawn by the same keys: the two worlds differ in who integrates.
+//! are those of [`Maze2d`], drawn by the same keys: the two environments differ in who integrates.
 
 use super::locomotion::State;
 use super::{Install, Simulation};
@@ -41,7 +41,7 @@ impl PointMaze {
     }
 }
 
-/// The maze as MJCF. The world's origin is [`WORLD_OFFSET`](crate::maze2d::physics::WORLD_OFFSET) before that of the observation.
+/// The maze as MJCF. The environment's origin is [`WORLD_OFFSET`](crate::maze2d::physics::WORLD_OFFSET) before that of the observation.
 fn model(layout: &Layout) -> String {
     let mut walls = String::new();
     for (w, h) in (0..layout.rows()).flat_map(|w| (0..layout.cols()).map(move |h| (w, h))) {

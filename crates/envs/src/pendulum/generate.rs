@@ -1,4 +1,4 @@
-//! Logs of the pendulum at three levels of skill, from a controller that is written down, and mistakes that are counted.
+//! Datasets of the pendulum at three levels of skill, from a controller that is written down, and mistakes that are counted.
 
 use super::{HORIZON, MAX_TORQUE, Pendulum, PendulumState};
 use backcast_core::{Env, Key, Real};
@@ -9,7 +9,7 @@ use std::f64::consts::PI;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Quality {
-    /// What a learner leaves behind on its way: the share of random stretches falls from all of the first episode to none of
+    /// What an algorithm leaves behind on its way: the share of random stretches falls from all of the first episode to none of
     /// the last.
     Replay,
     /// Somebody half-way there: random three tenths of the time.
@@ -41,7 +41,7 @@ pub struct GeneratorConfig {
     pub noise: f64,
 }
 
-/// The columns of a log, row after row. Every 200th row is the last of an episode that was cut off, not ended.
+/// The columns of a dataset, row after row. Every 200th row is the last of an episode that was cut off, not ended.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PendulumDataset {
     /// `[rows, 3]`.
@@ -52,7 +52,7 @@ pub struct PendulumDataset {
     pub reward: Vec<Real>,
     /// `[rows, 3]`: the state the row led to, the last of an episode included.
     pub next_obs: Vec<Real>,
-    /// `[rows]`: the recording was cut here.
+    /// `[rows]`: the recording was truncated here.
     pub truncated: Vec<bool>,
 }
 
@@ -75,7 +75,7 @@ pub fn controller(state: PendulumState) -> f64 {
     (0.5 * pushed * missing).clamp(-MAX_TORQUE, MAX_TORQUE)
 }
 
-/// Generates a log. The same key gives the same bits.
+/// Generates a dataset. The same key gives the same bits.
 ///
 /// Time goes by in stretches of ten steps. In a random one a uniform torque is held; in the others the controller acts, with
 /// noise.
@@ -159,6 +159,9 @@ mod tests {
             assert_eq!(dataset.next_obs[3 * t..][..3], dataset.obs[3 * (t + 1)..][..3], "row {t}");
         }
         assert!(dataset.act.iter().all(|a| a.abs() <= 2.0));
-        assert_eq!(dataset, generate(&GeneratorConfig { rows: 401, quality: Quality::Medium, noise: 0.3 }, Key::new(4)));
+        assert_eq!(
+            dataset,
+            generate(&GeneratorConfig { rows: 401, quality: Quality::Medium, noise: 0.3 }, Key::new(4))
+        );
     }
 }

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | (1), (2) as all teams, one value for all | [`Team`] |
 //! | (2+) α·Σ_j E[ Σᵢ λᵢ(s)·ln Σ_k exp( Q_j(s, (aᵏ, u₋ᵢ)) − ln p(aᵏ) ) − Q_j(s, u) ], aᵏ uniform in agent *i*'s box | [`Config::press`] |
-//! | (2λ) λ = 1/n, or softmaxᵢ of −τ·ln( πᵢ/βᵢ ) at πᵢ(oᵢ): more where a policy is nearer to the log | [`Config::lambda`] |
+//! | (2λ) λ = 1/n, or softmaxᵢ of −τ·ln( πᵢ/βᵢ ) at πᵢ(oᵢ): more where a policy is nearer to the dataset | [`Config::lambda`] |
 //! | (3) L_π = −meanᵢ E[ Q₁(s, (πᵢ(oᵢ), u₋ᵢ)) ] | [`macql::improved`](super::macql) |
 //!
 //! In the code βᵢ is what a conditional variational autoencoder of the joint action says by importance sampling, trained beforehand; here a
@@ -119,7 +119,7 @@ impl Algorithm for Config {
     fn check(&self) -> Result<(), ConfigError> {
         self.shared.check()?;
         check_weight("alpha", self.alpha)?;
-        ConfigError::unless(self.n_action_samples > 0, "samples", "is 0; nothing would be pressed down")?;
+        ConfigError::unless(self.n_action_samples > 0, "n_action_samples", "is 0; nothing would be pressed down")?;
         let sound = !matches!(self.lambda, Lambda::Near(tau) if !tau.is_finite());
         ConfigError::unless(sound, "lambda", "needs a finite temperature")
     }

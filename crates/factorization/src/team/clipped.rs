@@ -6,7 +6,7 @@ use std::ops::Range;
 
 /// Adam over nets that stand one after the other, ‖g‖ of each group of parameters held to a bound: g ← g·min(1, bound/(‖g‖ + 10⁻⁶)).
 ///
-/// Nets side by side are as many learners: each member has a norm of its own, over all the nets given. So one step here is, number for
+/// Nets side by side are as many algorithms: each member has a norm of its own, over all the nets given. So one step here is, number for
 /// number, a step of every agent's own optimiser.
 #[derive(Clone, Debug)]
 pub(crate) struct Clipped {
@@ -91,7 +91,7 @@ mod tests {
     use backcast_core::Key;
     use backcast_nn::{Activation, Init, Shape};
 
-    /// Two nets side by side, one of them with a gradient too long: its alone is cut, to the bound, and the step is Adam's.
+    /// Two nets side by side, one of them with a gradient too long: its alone is truncated, to the bound, and the step is Adam's.
     #[test]
     fn a_norm_is_held_member_by_member() {
         let mut store = Store::default();

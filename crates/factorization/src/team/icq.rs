@@ -1,5 +1,5 @@
 //! ICQ-MA for continuous actions (Yang et al., *Believe what you see: implicit constraint approach for offline multi-agent reinforcement
-//! learning*, NeurIPS 2021, arXiv:2106.03400): values and policies that ask only for actions of the log.
+//! learning*, NeurIPS 2021, arXiv:2106.03400): values and policies that ask only for actions of the dataset.
 //!
 //! | equation | code |
 //! |---|---|
@@ -62,7 +62,7 @@ impl Algorithm for Config {
             check_weight(field, x)?;
             ConfigError::unless(x > 0.0, field, "is 0; one row would have all the weight")?;
         }
-        ConfigError::unless(self.n_action_samples > 0, "samples", "is 0; there would be no baseline")
+        ConfigError::unless(self.n_action_samples > 0, "n_action_samples", "is 0; there would be no baseline")
     }
 
     fn build(&self, spec: Spec, key: Key) -> Result<Icq, ConfigError> {

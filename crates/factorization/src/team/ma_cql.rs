@@ -51,7 +51,7 @@ impl Config {
     pub(crate) fn check_own(&self) -> Result<(), ConfigError> {
         self.shared.check()?;
         check_weight("alpha", self.alpha)?;
-        ConfigError::unless(self.n_action_samples > 0, "samples", "is 0; nothing would be pressed down")
+        ConfigError::unless(self.n_action_samples > 0, "n_action_samples", "is 0; nothing would be pressed down")
     }
 }
 

@@ -7,7 +7,7 @@
 //! | (2+) α·Σ_j E[ ln Σ_k exp( Q_j(s, aᵏ) − ln p(aᵏ) ) − Q_j(s, u) ], aᵏ joint actions, uniform, K of them | [`Config::press`] |
 //! | (3) L_π = −meanᵢ E[ Q₁(s, (πᵢ(oᵢ), u₋ᵢ)) ], or −E[ Q₁(s, π(s)) ] | [`improved`] |
 //!
-//! The penalty is on the whole of a box of *n*·|A| dimensions: a joint action of the log is compared with joint actions all of whose parts
+//! The penalty is on the whole of a box of *n*·|A| dimensions: a joint action of the dataset is compared with joint actions all of whose parts
 //! were never seen together, and the more agents, the further off these are.
 
 use super::rows::{Rows, deviating};
@@ -26,7 +26,7 @@ pub struct Config {
     pub alpha: Real,
     /// K, joint actions drawn for each row.
     pub n_action_samples: usize,
-    /// Whether a policy is improved while the others do what they did in the log, as the code has it for both; else all at once.
+    /// Whether a policy is improved while the others do what they did in the dataset, as the code has it for both; else all at once.
     pub alone: bool,
 }
 
@@ -89,7 +89,7 @@ impl Algorithm for Config {
     fn check(&self) -> Result<(), ConfigError> {
         self.shared.check()?;
         check_weight("alpha", self.alpha)?;
-        ConfigError::unless(self.n_action_samples > 0, "samples", "is 0; nothing would be pressed down")
+        ConfigError::unless(self.n_action_samples > 0, "n_action_samples", "is 0; nothing would be pressed down")
     }
 
     fn build(&self, spec: Spec, key: Key) -> Result<Team<Self>, ConfigError> {

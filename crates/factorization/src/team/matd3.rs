@@ -1,6 +1,6 @@
 //! MATD3 (Ackermann et al., *Reducing overestimation bias in multi-agent domains using double centralized critics*, arXiv:1910.01465) on
 //! MADDPG (Lowe et al., NeurIPS 2017, arXiv:1706.02275): policies of agents that see each their own, values that are the smaller of two.
-//! For learning [`online`](super::online); OMAR's logs were made by it.
+//! For learning [`online`](super::online); OMAR's datasets were made by it.
 //!
 //! | equation | code |
 //! |---|---|

@@ -1,11 +1,11 @@
-//! Agents that act together, each with a continuous action of its own, from a log: decentralised policies, values of an agent's own
+//! Agents that act together, each with a continuous action of its own, from a dataset: decentralised policies, values of an agent's own
 //! or of all together.
 //!
 //! What is recorded is joint: an observation is the agents' own, one after the other, an action too, and the reward is one number
 //! for all. So a team is a [`Learner`] like any other, on a [`Batch`] like any other; it differs from a single agent in what its nets
 //! are shown. Agent *i* acts by what *it* sees, *uᵢ = πᵢ(oᵢ)*; a value may look at the same, *Qᵢ(oᵢ, uᵢ)*, or at everything, *Q(s, u)*.
 //!
-//! | learner | values | policies | what keeps them to the log |
+//! | algorithm | values | policies | what keeps them to the dataset |
 //! |---|---|---|---|
 //! | [`bc`] | none | clone | – |
 //! | [`matd3`] | own or central | −Q | nothing: it learns [`online`] |
@@ -14,7 +14,7 @@
 //! | [`omar`] | as `ma_cql` | towards the best of a search, and −Q | as `ma_cql`, and the search does not follow slopes |
 //! | [`macql`] | central | −Q | CQL over joint actions, drawn |
 //! | [`cfcql`] | central | −Q, one agent at a time | CQL over what one agent might have done |
-//! | [`icq`] | own, mixed | weighted cloning | actions of the log alone |
+//! | [`icq`] | own, mixed | weighted cloning | actions of the dataset alone |
 //!
 //! All but [`icq`] are the one loop below, in which a [`Method`] says what is added to the values' loss and what the policies' loss is:
 //!
@@ -29,7 +29,7 @@
 //! batched product.
 //!
 //! Defaults are those of OMAR's code for particles (Pan et al., *Plan better amid conservatism*, ICML 2022, arXiv:2111.11188), which all these
-//! learners are run with in the literature. Two things are otherwise here: their nets begin with batch normalisation, ours see what they
+//! algorithms are run with in the literature. Two things are otherwise here: their nets begin with batch normalisation, ours see what they
 //! are given (standardise outside, as everywhere in this workspace); and all agents learn from one batch an update, where their code
 //! draws one for each agent with values of its own.
 
@@ -53,7 +53,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use rows::{Rows, Seen, split, together};
 use serde::{Deserialize, Serialize};
 
-/// What learners of teams have in common: one field per symbol.
+/// What algorithms of teams have in common: one field per symbol.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shared {
@@ -94,7 +94,7 @@ impl Default for Shared {
 }
 
 impl Shared {
-    /// Those of the central learners in CFCQL's code: noise of 0.05 on target actions, and five updates of the values for one of the
+    /// Those of the central algorithms in CFCQL's code: noise of 0.05 on target actions, and five updates of the values for one of the
     /// policies.
     pub fn central() -> Self {
         Self { noise: 0.05, period: 5, ..Self::default() }
@@ -110,9 +110,9 @@ impl Shared {
         ConfigError::unless(agents > 0, "agents", "is 0; somebody has to act")?;
         let unit = (0.0..=1.0).contains(&gamma);
         ConfigError::unless(unit, "gamma", format!("is {gamma}; a discount lies in 0 ..= 1"))?;
-        ConfigError::unless(positive(lr), "rate", format!("is {lr}; a learning rate is positive"))?;
+        ConfigError::unless(positive(lr), "lr", format!("is {lr}; a learning rate is positive"))?;
         let moves = tau > 0.0 && tau <= 1.0;
-        ConfigError::unless(moves, "polyak", format!("is {tau}; targets move by 0 < τ ≤ 1"))?;
+        ConfigError::unless(moves, "tau", format!("is {tau}; targets move by 0 < τ ≤ 1"))?;
         let layers = (1..backcast_nn::MAX_LAYERS).contains(&self.hidden.len()) && !self.hidden.contains(&0);
         ConfigError::unless(layers, "hidden", format!("is {:?}; give a few layers of some units", self.hidden))?;
         ConfigError::unless(clip > 0.0, "clip", format!("is {clip}; a norm is positive"))?;
@@ -231,7 +231,7 @@ impl Nets {
     }
 }
 
-/// What makes one learner of teams another.
+/// What makes one algorithm of teams another.
 pub trait Method: Clone + Send {
     /// What it has in common with the others.
     fn shared(&self) -> &Shared;
@@ -239,7 +239,7 @@ pub trait Method: Clone + Send {
     /// What its values look at; none if it has no values.
     fn values(&self) -> Option<Scope>;
 
-    /// Whether it clones who made the log, beside.
+    /// Whether it clones who made the dataset, beside.
     fn clones(&self) -> bool {
         false
     }

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// What keeps values to the log, and all that teams have.
+    /// What keeps values to the dataset, and all that teams have.
     pub cql: ma_cql::Config,
     /// c, the weight of the search against the slope; see the [presets](super::preset).
     pub coefficient: Real,

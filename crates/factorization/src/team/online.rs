@@ -1,15 +1,15 @@
-//! A team in its world: how the logs are made that the others learn from.
+//! A team in its environment: how the datasets are made that the others learn from.
 //!
-//! Many worlds go side by side, from one start of an episode to the next, and the team acts in all of them at once; now and then it learns
+//! Many environments go side by side, from one start of an episode to the next, and the team acts in all of them at once; now and then it learns
 //! from all it has seen so far.
 //!
-//! | step *t* of all worlds | code |
+//! | step *t* of all environments | code |
 //! |---|---|
 //! | *u* ~ U(box) in the first episodes, then *u* = clip(π(s) + ε), ε ~ N(0, σ²) | [`learn`] |
 //! | add *(s, u, r, s′, d)* to the replay, an episode at a time | [`Replay`] |
-//! | every so many steps of a world an update, on a batch drawn uniformly from the replay | [`learn`] |
+//! | every so many steps of an environment an update, on a batch drawn uniformly from the replay | [`learn`] |
 //!
-//! Every draw is a function of the key, the round of episodes and the step, so that the same key makes the same log.
+//! Every draw is a function of the key, the round of episodes and the step, so that the same key makes the same dataset.
 
 use backcast_core::*;
 use ndarray::Array2;
@@ -19,11 +19,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Rounds: in each there is an episode of every world.
+    /// Rounds: in each there is an episode of every environment.
     pub rounds: usize,
     /// Of these, how many by uniform actions before anything is learnt.
     pub explore: usize,
-    /// Steps of the worlds, all counted, for an update.
+    /// Steps of the environments, all counted, for an update.
     pub every: usize,
     /// Rows of a batch.
     pub batch: usize,
@@ -61,7 +61,7 @@ impl Replay {
     }
 }
 
-/// One episode of every world, added to the replay world after world. `choose` is told the step and the observations, `[envs, obs]`, and
+/// One episode of every environment, added to the replay environment after environment. `choose` is told the step and the observations, `[envs, obs]`, and
 /// writes the actions, `[envs, act]`.
 pub fn round<W: Env + ?Sized>(
     envs: &mut [Box<W>],
@@ -105,11 +105,11 @@ pub fn uniform(act: &mut Array2<Real>, limit: Real, key: Key) {
     key.uniform(-limit, limit, act.as_slice_mut().expect("dense"));
 }
 
-/// A learner in worlds that are all alike. After each round of episodes `observe` is shown the learner, the replay and the number of rounds
+/// An algorithm in environments that are all alike. After each round of episodes `observe` is shown the algorithm, the replay and the number of rounds
 /// so far, and says whether to go on.
 ///
 /// # Panics
-/// If the learner's widths are not the worlds'.
+/// If the algorithm's widths are not the environments'.
 pub fn learn<L: Learner, W: Env + ?Sized>(
     config: &Config,
     learner: &mut L,

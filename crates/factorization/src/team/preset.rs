@@ -1,4 +1,4 @@
-//! The settings of OMAR and of what it stands on, by task and log, as two repositories have them.
+//! The settings of OMAR and of what it stands on, by task and dataset, as two repositories have them.
 //!
 //! They disagree: CFCQL's authors tuned their copy of OMAR's code anew. Values central to all agents are theirs alone, and take α from
 //! their table.
@@ -6,7 +6,7 @@
 use super::{cfcql, ma_cql, macql, omar};
 use backcast_core::Real;
 
-/// A task of OMAR's logs.
+/// A task of OMAR's datasets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
     /// simple_spread, three agents: cooperative navigation.
@@ -19,16 +19,16 @@ pub enum Task {
     HalfCheetah,
 }
 
-/// Whose doings a log holds.
+/// Whose doings a dataset holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quality {
     /// Nobody's in particular.
     Random,
-    /// A learner's until it was medium.
+    /// An algorithm's until it was medium.
     MediumReplay,
-    /// A learner's that was stopped half-way.
+    /// An algorithm's that was stopped half-way.
     Medium,
-    /// A learner's at its end.
+    /// An algorithm's at its end.
     Expert,
 }
 
@@ -75,7 +75,7 @@ pub struct Preset {
 }
 
 impl Preset {
-    /// Those of a task and a log.
+    /// Those of a task and a dataset.
     ///
     /// ```
     /// use backcast_factorization::team::preset::{Preset, Quality, Repository, Task};

@@ -1,4 +1,4 @@
-//! Every learner of the crate in a small size, and rows for all of them.
+//! Every algorithm of the crate in a small size, and rows for all of them.
 
 use backcast_core::*;
 use backcast_factorization::{
@@ -64,7 +64,7 @@ impl Rows {
     }
 }
 
-/// A learner of any kind.
+/// An algorithm of any kind.
 pub(crate) trait Learns: State + Send {
     fn learn(&mut self, rows: &Rows, key: Key) -> Metrics;
 }
@@ -160,7 +160,7 @@ impl Learns for Groups {
     }
 }
 
-/// What a learner makes of rows.
+/// What an algorithm makes of rows.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Looks {
     /// Transitions: what comes next stands beside.
@@ -171,7 +171,7 @@ pub(crate) enum Looks {
     Nowhere,
 }
 
-/// A learner's name and how it is made.
+/// An algorithm's name and how it is made.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) widths: Widths,
@@ -230,7 +230,7 @@ fn other(
     Case { name, widths: WIDTHS, looks, draws: false, tau, build: Box::new(build) }
 }
 
-/// Every learner.
+/// Every algorithm.
 pub(crate) fn every() -> Vec<Case> {
     let mixed = |mixer| Method::Mixed { mixer };
     let qmix = mixed(MixerConfig::Qmix { embed: 8, hyper: 8 });
@@ -257,13 +257,8 @@ pub(crate) fn every() -> Vec<Case> {
         factored("decqn iql", Constraint::Iql { expectile: 0.8, inverse_temperature: 3.0 }),
         other("coma", Looks::After, None, |key| {
             let (hidden, critic_hidden) = (vec![16], vec![16]);
-            let config = ComaConfig {
-                critic_lr: 3e-3,
-                copy_every: COPY_EVERY,
-                hidden,
-                critic_hidden,
-                ..ComaConfig::default()
-            };
+            let config =
+                ComaConfig { critic_lr: 3e-3, copy_every: COPY_EVERY, hidden, critic_hidden, ..ComaConfig::default() };
             Box::new(config.build(WIDTHS, key).expect("sound"))
         }),
         other("clone", Looks::Nowhere, None, |key| {

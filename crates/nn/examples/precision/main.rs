@@ -257,7 +257,7 @@ fn curves() {
         }
         curve
     });
-    // What follows a row is the row after it: a fixed policy in a world without memory, whose value is E r / (1 − 0.9)
+    // What follows a row is the row after it: a fixed policy in an environment without memory, whose value is E r / (1 − 0.9)
     // plus what the row itself tells.
     table("2 critics, bootstrapped, squared error to r + 0.9·E Q", &[100, 300, 1000], |precision, key, steps| {
         let mut work = Work::critics(2, 2, true, precision, key);

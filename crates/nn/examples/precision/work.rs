@@ -20,7 +20,7 @@ pub(crate) fn normal(rows: usize, cols: usize, key: Key) -> Array2<Real> {
 /// Rows of inputs [s, a] and of what follows, [s′ − s, r]: smooth, nonlinear, with a little noise.
 pub(crate) fn rows(n: usize, key: Key) -> (Array2<Real>, Array2<Real>) {
     let x = normal(n, OBS + ACT, key.name("x"));
-    // The same world whatever the key of the rows.
+    // The same environment whatever the key of the rows.
     let mix = normal(OBS + ACT, OBS + 1, Key::new(17).name("mix")) * 0.3;
     let noise = normal(n, OBS + 1, key.name("noise")) * 0.05;
     let y = x.dot(&mix).mapv(Real::sin) + noise;
@@ -120,7 +120,7 @@ impl Work {
         Self::loss(net, ensemble, self.store.tape(), x, y).item() as f64 / net.members() as f64
     }
 
-    /// The outputs for `x`, alone: what a roll-out asks of the model.
+    /// The outputs for `x`, alone: what a rollout asks of the model.
     pub(crate) fn predict(&mut self, x: &Array2<Real>) -> Real {
         let net = self.net;
         let tape = self.store.tape();

@@ -21,7 +21,7 @@ pub enum ParityError {
         /// What is wrong.
         why: String,
     },
-    /// The learner has, or reports, what the fixture does not.
+    /// The algorithm has, or reports, what the fixture does not.
     #[error("{file}: there is no `{tensor}`")]
     Missing {
         /// The file.
@@ -29,15 +29,15 @@ pub enum ParityError {
         /// The tensor's path.
         tensor: String,
     },
-    /// The fixture has what the learner does not.
-    #[error("{file}: `{tensor}` is nothing that the learner has")]
+    /// The fixture has what the algorithm does not.
+    #[error("{file}: `{tensor}` is nothing that the algorithm has")]
     Unknown {
         /// The file.
         file: String,
         /// The tensor's path.
         tensor: String,
     },
-    /// A tensor has another shape than the learner's.
+    /// A tensor has another shape than the algorithm's.
     #[error("{file}: `{tensor}` has shape {found:?}, and here it is {expected:?}")]
     Shape {
         /// The file.
@@ -46,10 +46,10 @@ pub enum ParityError {
         tensor: String,
         /// The shape in the fixture.
         found: Vec<usize>,
-        /// The shape the learner has.
+        /// The shape the algorithm has.
         expected: Vec<usize>,
     },
-    /// A recorded draw is not what the learner asks for: too few, too many, or of another shape.
+    /// A recorded draw is not what the algorithm asks for: too few, too many, or of another shape.
     #[error("{file}: `{tensor}`: {source}")]
     Draw {
         /// The file.

@@ -43,7 +43,7 @@ pub fn replaying<S: ?Sized>(
 ) -> Result<Metrics, ParityError> {
     arena(subject).set_replay(Some(RecordedDraws::new(fixture.draws(update))));
     let metrics = learn(subject);
-    let replay = arena(subject).take_replay().expect("a learner does not take the draws away");
+    let replay = arena(subject).take_replay().expect("an algorithm does not take the draws away");
     replay.finish().map_err(|source| fixture.draw_error(update, source))?;
     Ok(metrics)
 }
@@ -134,7 +134,7 @@ fn first_gradients(
     Ok(())
 }
 
-/// β₁ of the optimisers here, but for some learners'.
+/// β₁ of the optimisers here, but for some algorithms'.
 pub const BETA1: Real = 0.9;
 
 /// Losses, and whatever else of an update's metrics the fixture has. A NaN of the fixture is an update without that metric.

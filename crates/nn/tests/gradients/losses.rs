@@ -135,7 +135,9 @@ pub(crate) fn modules() -> Vec<Case> {
             Box::new(move |tape| net.forward(tape.parameter(x.0, x.1)))
         }));
     }
-    for (act, layer_norm) in [(Activation::Relu, false), (Activation::Tanh, false), (Activation::Swish, false), (Activation::Tanh, true)] {
+    for (act, layer_norm) in
+        [(Activation::Relu, false), (Activation::Tanh, false), (Activation::Swish, false), (Activation::Tanh, true)]
+    {
         cases.push(module(format!("Mlp of pairs, {act:?}, layer norm {layer_norm}"), move |store, key| {
             let net = Mlp::new(store, "net", &[5, 4, 2], 2, act, Init::FanIn, key).with_layer_norm(layer_norm);
             let x = tensors(store, Normal, &[Shape::new(1, 2, 3), Shape::new(1, 6, 2)], key.name("x"));

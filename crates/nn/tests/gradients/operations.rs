@@ -174,9 +174,14 @@ pub(crate) fn products() -> Vec<Case> {
             }));
         }
     }
-    for (groups, act) in
-        [(1, Activation::Relu), (2, Activation::Identity), (2, Activation::Relu), (2, Activation::Tanh), (2, Activation::Swish), (6, Activation::Tanh)]
-    {
+    for (groups, act) in [
+        (1, Activation::Relu),
+        (2, Activation::Identity),
+        (2, Activation::Relu),
+        (2, Activation::Tanh),
+        (2, Activation::Swish),
+        (6, Activation::Tanh),
+    ] {
         for sharing in 0..8 {
             let stack = move |bit: usize| if sharing >> bit & 1 == 1 { 1 } else { 2 };
             let shapes =

@@ -1,0 +1,470 @@
+//! MOBILE, model-Bellman inconsistency penalised offline reinforcement learning (Sun, Zhang, Jia, Lin, Ye & Yu, *Model-Bellman
+//! inconsistency for model-based offline reinforcement learning*, ICML 2023): [`sac`](crate::sac) with N critics on transitions
+//! imagined by its own policy, whose targets fall by how much the members of the model disagree about the value of what comes next.
+//! Read that file and [`mopo`](crate::mopo) first; here is what differs.
+//!
+//! | equation | code |
+//! |---|---|
+//! | (1) D_model ← roll-outs of π, h steps long, from states of the log, rewarded as the model says | [`Mobile::imagine`](Imagines::imagine) |
+//! | (2) V_i(s,a) = (1/K) Σ_k min_j Q′_j(s′_ik, a′_ik), s′_ik ~ p_i(·∣s,a), a′_ik ~ π(·∣s′_ik) | [`value_of`], `Mobile::doubt` |
+//! | (3) 𝒰(s,a) = std_{i∈elites} V_i(s,a); 0 for rows of the log | [`ValueInconsistency`], `Mobile::doubt` |
+//! | (4) y = r − c·𝒰(s,a) + γ(1−d)(min_j Q′_j(s′,a′) − α ln π(a′∣s′)), a′ ~ π(·∣s′); then y ← max(y, 0) | [`Mobile::critic_step`] |
+//! | (5) L_Q(θ) = (1/N) Σ_j E[ (Q_j(s,a) − y)² ] | [`Mobile::critic_step`] |
+//! | (6) L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ], ã ~ π(·∣s) | [`Mobile::actor_step`] |
+//!
+//! Order: (1) before the first update and every [`Rollouts::every`] after it; in an update (2)–(5), the temperature as in SAC, (6) with
+//! both new, then the targets by Polyak. The authors' code steps the temperature after the policy.
+//!
+//! MOPO doubts a transition because its members spread; here they may spread as they like if it makes no difference to the value. The
+//! price is (2): with a batch of 256, of which 243 rows are imagined, five elites and K = 10, the policy and the target critics value
+//! 12 150 states, nine tenths of all the arithmetic of an update. They are evaluated a few hundred at a time, which is what the inner
+//! caches hold, without a history, and members that are no elites are not asked.
+//!
+//! As in the authors' code: the deviation is a sample's (divided by their number less one); d does not matter to 𝒰; (4) counts entropy,
+//! which the paper's equation leaves out; with `max_backup` it does not. Not from it: no bound α ≤ 1; a cosine schedule where
+//! [`Config::decay`] says so, of both rates, not of the policy's alone.
+
+use crate::{
+    cql::{Backup, ROWS_AT_ONCE, keep, next_value},
+    imagines::{Imagination, Imagines, ModelBased, Rollouts, WorldModel},
+    sac::{Actor, Multiplier, NARROW_LOG_STD_BOUNDS, check_log_std_bounds, check_temperature, target_entropy},
+    transition::{Transition, check_hidden, check_shared, check_weight, sizes},
+};
+use backcast_core::*;
+use backcast_imagination::{ImagineConfig, Sink, Summary};
+use backcast_nn::{Activation, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, Var, polyak};
+use backcast_penalties::{NoPenalty, ValueInconsistency};
+use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, Axis, Slice};
+use serde::{Deserialize, Serialize};
+
+hyperparameters! {
+    /// One field per symbol; defaults of the authors' code, but for h, which is 5 in most of its configurations.
+    pub struct Config {
+        /// Discount γ.
+        gamma: Real = 0.99, SHARE;
+        /// Price c of a unit of 𝒰: 0.1 to 5 in the authors' configurations. At 0 the model is asked nothing in an update.
+        weight: Real = 1.0, NON_NEGATIVE;
+        /// Next states K of each elite in (2).
+        samples: usize = 10, COUNT;
+        /// Critics N. 10 on Adroit.
+        critics: usize = 2, COUNT;
+        /// Takes the best of K actions at s′ by each target critic, then the smallest of those, as the value in (4). On for Adroit.
+        max_backup: bool = false;
+        /// Counts the entropy of π(·∣s′) in (4) as SAC does. Off where `max_backup` is on.
+        entropy_backup: bool = true;
+        /// Holds targets at 0 or above, which supposes that rewards are not negative: y ← max(y, 0).
+        non_negative: bool = true;
+        /// Temperature α at the start: the price of a nat of entropy, in units of the value.
+        alpha: Real = 1.0, POSITIVE;
+        /// Learning rate of ln α; 0 keeps α as it is.
+        alpha_lr: Real = 1e-4, NON_NEGATIVE;
+        /// Entropy that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
+        target_entropy: Option<Real> = None;
+        /// Bounds of ln σ, low and high: [`NARROW_LOG_STD_BOUNDS`] unless asked.
+        log_std_bounds: [Real; 2] = NARROW_LOG_STD_BOUNDS;
+        /// Polyak rate of the target critics.
+        tau: Real = 0.005, FRACTION;
+        /// Learning rate of π.
+        actor_lr: Real = 1e-4, POSITIVE;
+        /// Learning rate of Q.
+        critic_lr: Real = 3e-4, POSITIVE;
+        /// Updates over which the rates of π and Q fall to zero on a half cosine; 0 keeps them constant.
+        decay: u64 = 0;
+        /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
+        layer_norm: bool = false;
+        /// Units of the hidden layers.
+        hidden: Vec<usize> = vec![256, 256], HIDDEN;
+        /// How large products are computed. Everything is `F32` unless asked; see [`Precision`]. The model has its own.
+        precision: Precision = Precision::F32;
+        /// How the policy is rolled out, and the share of real rows, 0.05.
+        rollouts: Rollouts = Rollouts::default();
+    }
+}
+
+impl ModelBased for Config {
+    const NAME: &'static str = "mobile";
+    const PAPER: &'static str =
+        "Sun et al., Model-Bellman inconsistency for model-based offline reinforcement learning, ICML 2023";
+    type Learner = Mobile;
+
+    fn check(&self) -> Result<(), ConfigError> {
+        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
+        check_temperature(self.alpha, self.alpha_lr, self.target_entropy)?;
+        check_log_std_bounds(self.log_std_bounds)?;
+        check_weight("weight", self.weight)?;
+        ConfigError::unless(self.samples > 0, "samples", "is 0; a mean needs some")?;
+        ConfigError::unless(self.critics > 0, "critics", "is 0; a minimum needs one")?;
+        let both = self.max_backup && self.entropy_backup;
+        let why = "does not go with `max_backup`, whose best action has no density";
+        ConfigError::unless(!both, "entropy_backup", why)?;
+        self.rollouts.check()?;
+        check_hidden("hidden", &self.hidden)
+    }
+
+    fn build_on(&self, world_model: WorldModel, key: Key) -> Result<Mobile, ConfigError> {
+        ModelBased::check(self)?;
+        let spec = world_model.model.spec();
+        let mut store = Store::in_precision(self.precision);
+        let actor = Actor::new(&mut store, spec, &self.hidden, self.log_std_bounds, key);
+        let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
+        let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Activation::Relu, Init::FanIn, key);
+        let critic = critic.with_layer_norm(self.layer_norm);
+        let critic_target = critic.duplicate(&mut store, "critic_target");
+        let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_lr);
+        let actor_adam = Adam::new(actor.net.range(), self.actor_lr);
+        let critic_adam = Adam::new(critic.range(), self.critic_lr);
+        let nets = Nets { actor, critic, critic_target };
+        let work = Work { elites: (0..world_model.model.elites().len()).collect(), ..Work::default() };
+        let imagination = Imagination::new(world_model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
+        let inconsistency = ValueInconsistency::new(self.samples);
+        let config = self.clone();
+        Ok(Mobile { config, store, nets, temperature, actor_adam, critic_adam, imagination, inconsistency, work })
+    }
+}
+
+/// Handles of every net.
+#[derive(Clone, Copy)]
+struct Nets {
+    actor: Actor,
+    critic: Mlp,
+    critic_target: Mlp,
+}
+
+/// SAC in a world of its own that distrusts what its members would value differently.
+pub struct Mobile {
+    config: Config,
+    store: Store,
+    nets: Nets,
+    temperature: Multiplier,
+    actor_adam: Adam,
+    critic_adam: Adam,
+    imagination: Imagination,
+    inconsistency: ValueInconsistency,
+    work: Work,
+}
+
+/// What the critics' step computes before its tape. It grows once.
+#[derive(Default)]
+struct Work {
+    /// Targets, `[rows]`.
+    y: Vec<Real>,
+    /// 𝒰 of the imagined rows.
+    u: Vec<Real>,
+    /// States of the imagined rows in the model's units, `[imagined, obs]`.
+    states: Vec<Real>,
+    /// Normal numbers behind s′, `[elites, imagined·K, obs]`.
+    z: Vec<Real>,
+    /// Normal numbers behind a′, `[elites, imagined·K, act]`.
+    epsilon: Vec<Real>,
+    /// The elites' places among themselves: the others are not predicted.
+    elites: Vec<usize>,
+}
+
+// ANCHOR: value_of
+/// (2)  min_j Q′_j(s′, a′) of every row of `s2`, a′ = limit·tanh(μ(s′) + σ(s′)·ε)
+fn value_of<'t>(nets: Nets, s2: Var<'t>, epsilon: Var<'t>) -> Var<'t> {
+    let Gaussian { mean, log_std } = nets.actor.at(s2).base;
+    let a2 = (mean + log_std.exp() * epsilon).tanh() * nets.actor.limit;
+    nets.critic_target.forward(s2.cat(a2)).min_members()
+}
+// ANCHOR_END: value_of
+
+impl Mobile {
+    // ANCHOR: doubt
+    /// (2)  V_i(s,a) = (1/K) Σ_k min_j Q′_j(s′_ik, a′_ik),   s′_ik ~ p_i(·∣s,a), a′_ik ~ π(·∣s′_ik)
+    /// (3)  𝒰(s,a) = std_{i∈elites} V_i(s,a) of the imagined rows; returns its mean over them
+    fn uncertainty(&mut self, batch: Batch<'_>, key: Key) -> Real {
+        let (nets, Spec { obs, act, .. }, rows) = (self.nets, batch.spec, batch.len() - batch.real);
+        let Work { u, states, z, epsilon, elites, .. } = &mut self.work;
+        u.clear();
+        u.resize(rows, 0.0);
+        if rows == 0 || self.config.weight == 0.0 {
+            return 0.0;
+        }
+        let (store, Imagination { model, obs_scaler, .. }) = (&mut self.store, &mut self.imagination);
+        let many = rows * self.config.samples;
+        let tape = store.tape_without_history();
+        keep(tape.normal(Shape::new(elites.len(), many, obs), key.name("states")), z);
+        keep(tape.normal(Shape::new(elites.len(), many, act), key.name("actions")), epsilon);
+
+        let [s, a] = [batch.obs, batch.act].map(|x| x.slice_axis_move(Axis(0), Slice::from(batch.real..)));
+        states.clear();
+        states.extend(s.iter());
+        obs_scaler.to_model(states);
+        let p = model.predict_elites([ArrayView2::from_shape((rows, obs), states).expect("dense"), a]);
+
+        let mut epsilon = epsilon.chunks_exact(many * act);
+        let mut value = |s2: ArrayView2<'_, Real>, out: &mut [Real]| {
+            let (s2, epsilon) = (s2.to_slice().expect("dense"), epsilon.next().expect("one for each elite"));
+            let parts = s2.chunks(ROWS_AT_ONCE * obs).zip(epsilon.chunks(ROWS_AT_ONCE * act));
+            for ((s2, epsilon), out) in parts.zip(out.chunks_mut(ROWS_AT_ONCE)) {
+                let tape = store.tape_without_history();
+                let s2 = tape.fill(Shape::new(1, out.len(), obs), |x| {
+                    x.copy_from_slice(s2);
+                    obs_scaler.to_learner(x);
+                });
+                let epsilon = tape.fill(Shape::new(1, out.len(), act), |x| x.copy_from_slice(epsilon));
+                value_of(nets, s2, epsilon).read(|v| out.copy_from_slice(v));
+            }
+        };
+        let z = ArrayView3::from_shape((elites.len(), many, obs), z).expect("dense");
+        self.inconsistency.penalty_with(p, elites, z, &mut value, u);
+        u.iter().sum::<Real>() / rows as Real
+    }
+    // ANCHOR_END: doubt
+
+    // ANCHOR: critic_step
+    /// (4)  y = r − c·𝒰(s,a) + γ(1−d)(min_j Q′_j(s′,a′) − α ln π(a′∣s′)),   a′ ~ π(·∣s′);   then y ← max(y, 0)
+    /// (5)  L_Q(θ) = (1/N) Σ_j E[ (Q_j(s,a) − y)² ]
+    fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, [Real; 2]) {
+        let uncertainty = self.uncertainty(batch, key.name("doubt"));
+        let (nets, config, Work { y, u, .. }) = (self.nets, &self.config, &mut self.work);
+        let backup = Backup {
+            best_of: config.max_backup.then_some(config.samples),
+            ln_alpha: config.entropy_backup.then_some(self.temperature.log()),
+        };
+        let tape = self.store.tape_without_history();
+        let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
+        let (pi2, limit) = (nets.actor.at(s2), nets.actor.limit);
+        let value = next_value(backup, nets.critic_target, s2, pi2, limit, key.name("target"));
+        keep(r + alive * value * config.gamma, y);
+        // Rows of the log come first.
+        y[batch.real..].iter_mut().zip(u).for_each(|(y, u)| *y -= config.weight * *u);
+        if config.non_negative {
+            // A comparison, which NaN survives.
+            y.iter_mut().filter(|y| **y < 0.0).for_each(|y| *y = 0.0);
+        }
+        self.critic_adam.anneal(self.config.critic_lr, self.config.decay);
+        let (loss, q) = self.critic_adam.minimise_with(&mut self.store, |tape| {
+            let q = nets.critic.forward(tape.input(batch.obs).cat(tape.input(batch.act)));
+            ((q - tape.column(y)).square().mean(), q.mean().item())
+        });
+        (loss, [q, uncertainty])
+    }
+    // ANCHOR_END: critic_step
+
+    // ANCHOR: actor_step
+    /// (6)  L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ],   ã ~ π(·∣s);   the temperature as in SAC (2)
+    fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
+        let (nets, temperature) = (self.nets, &mut self.temperature);
+        let target_entropy = target_entropy(self.config.target_entropy, batch.spec);
+        self.actor_adam.anneal(self.config.actor_lr, self.config.decay);
+        self.actor_adam.minimise_with(&mut self.store, |tape| {
+            let s = tape.input(batch.obs);
+            let (sampled, log_pi) = nets.actor.at(s).sample(key);
+            let (alpha, entropy) = temperature.update_temperature(log_pi, target_entropy);
+            let q = nets.critic.forward(s.cat(sampled * nets.actor.limit)).min_members();
+            ((alpha * log_pi - q).mean(), entropy)
+        })
+    }
+    // ANCHOR_END: actor_step
+}
+
+impl Imagines for Mobile {
+    fn rollouts(&self) -> Option<&Rollouts> {
+        Some(&self.config.rollouts)
+    }
+
+    // ANCHOR: imagine
+    /// (1)  h steps of π from states of the log, rewarded as the model says
+    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+        let Self { store, nets, imagination, .. } = self;
+        let mut policy = Acting { spec: imagination.model.spec(), store, actor: nets.actor };
+        imagination.roll(&mut policy, dataset, key, sink)
+    }
+    // ANCHOR_END: imagine
+}
+
+impl Learner for Mobile {
+    // ANCHOR: update
+    fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
+        let (critic_loss, [q, penalty]) = self.critic_step(batch, key.name("critic"));
+        let (actor_loss, entropy) = self.actor_step(batch, key.name("actor"));
+        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
+        let mut metrics = Metrics::from([("critic_loss", critic_loss), ("actor_loss", actor_loss), ("q", q)]);
+        metrics.put("penalty", penalty).put("entropy", entropy).put("ln_alpha", self.temperature.log());
+        metrics
+    }
+    // ANCHOR_END: update
+}
+
+/// The policy alone, apart from the model that it is rolled through.
+struct Acting<'a> {
+    spec: Spec,
+    store: &'a mut Store,
+    actor: Actor,
+}
+
+impl Policy for Acting<'_> {
+    fn spec(&self) -> Spec {
+        self.spec
+    }
+
+    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+        self.actor.act(self.store, obs, key, act);
+    }
+}
+
+/// Acts with tanh μ, or, given a key, with a sample.
+impl Policy for Mobile {
+    fn spec(&self) -> Spec {
+        self.imagination.model.spec()
+    }
+
+    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+        Acting { spec: self.spec(), store: &mut self.store, actor: self.nets.actor }.act(obs, key, act);
+    }
+}
+
+/// The model is not part of it: it never changes.
+impl State for Mobile {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        self.store.visit(f);
+        under("temperature", &mut self.temperature, f);
+        under("actor_adam", &mut self.actor_adam, f);
+        under("critic_adam", &mut self.critic_adam, f);
+    }
+}
+
+impl crate::parity::Replayed for Mobile {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.store.arena_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imagines::ObsScaler;
+    use backcast_dynamics::{Ensemble, EnsembleConfig};
+    use ndarray::Array2;
+
+    const SPEC: Spec = Spec::new(2, 2).with_act_limit(2.0);
+    const ROWS: usize = 60;
+
+    fn rows(real: usize) -> Transitions {
+        let mut rows = Transitions::new(SPEC);
+        for i in 0..ROWS {
+            if i == real {
+                rows.begin_imagined();
+            }
+            let mut x = [0.0; 6];
+            Key::new(1).fold(i as u64).normal(&mut x);
+            rows.push(&x[..2], &[x[2].tanh() * 2.0, x[3].tanh() * 2.0], x[0] - 0.2, &x[4..], i % 5 == 0);
+        }
+        rows
+    }
+
+    /// A world in which the learner sees other numbers than the model.
+    fn world_model() -> WorldModel {
+        let small =
+            EnsembleConfig { members: 4, elites: 3, hidden: vec![6], weight_decay: vec![0.0; 2], ..Default::default() };
+        let model = Ensemble::new(small, SPEC, Direction::Forward, Key::new(2)).expect("a sound configuration");
+        WorldModel { obs_scaler: ObsScaler::new(&[0.5, -1.0], &[2.0, 0.25]), ..WorldModel::new(model, never) }
+    }
+
+    fn small() -> Config {
+        Config { hidden: vec![16], critics: 3, ..Default::default() }
+    }
+
+    fn build(config: Config) -> Mobile {
+        config.build_on(world_model(), Key::new(3)).expect("a sound configuration")
+    }
+
+    /// (2) and (3) one state at a time, the model and the nets asked the plain way, from the same draws. There are more samples
+    /// than are evaluated together.
+    #[test]
+    fn uncertainty_is_the_deviation_of_what_the_elites_would_value() {
+        let (real, k) = (10, 10);
+        let (rows, key) = (rows(real), Key::new(4));
+        let mut mobile = build(small());
+        let mean = mobile.uncertainty(rows.batch(), key);
+        let mut plain = world_model();
+        let (imagined, many) = (ROWS - real, (ROWS - real) * k);
+        assert!(many > ROWS_AT_ONCE);
+        let draws = |mobile: &mut Mobile, width, name| {
+            let tape = mobile.store.tape();
+            tape.normal(Shape::new(3, many, width), key.name(name)).read(|x| x.to_vec())
+        };
+        let (z, epsilon) = (draws(&mut mobile, 2, "states"), draws(&mut mobile, 2, "actions"));
+        let elites = plain.model.elites().to_vec();
+        for row in [0, 7, imagined - 1] {
+            let mut s = rows.row(Column::Obs, real + row).to_vec();
+            plain.obs_scaler.to_model(&mut s);
+            let s = Array2::from_shape_vec((1, 2), s).expect("a row");
+            let a = Array2::from_shape_vec((1, 2), rows.row(Column::Act, real + row).to_vec()).expect("a row");
+            let p = plain.model.predict([s.view(), a.view()]);
+            let means = elites.iter().enumerate().map(|(place, &member)| {
+                let values = (0..k).map(|k_th| {
+                    let at = (place * many + row * k + k_th) * 2;
+                    let mut s2: Vec<Real> =
+                        (0..2).map(|c| p.mean[[member, 0, 1 + c]] + p.std[[member, 0, 1 + c]] * z[at + c]).collect();
+                    plain.obs_scaler.to_learner(&mut s2);
+                    let nets = mobile.nets;
+                    let tape = mobile.store.tape();
+                    let s2 = tape.fill(Shape::new(1, 1, 2), |x| x.copy_from_slice(&s2));
+                    let e = tape.fill(Shape::new(1, 1, 2), |x| x.copy_from_slice(&epsilon[at..at + 2]));
+                    let pi = nets.actor.at(s2).base;
+                    let a2 = (pi.mean + pi.log_std.exp() * e).tanh() * 2.0;
+                    (0..3)
+                        .map(|j| nets.critic_target.forward_member(s2.cat(a2), j).item())
+                        .fold(Real::INFINITY, Real::min)
+                });
+                values.sum::<Real>() / k as Real
+            });
+            let means: Vec<Real> = means.collect();
+            let middle = means.iter().sum::<Real>() / 3.0;
+            let want = (means.iter().map(|m| (m - middle) * (m - middle)).sum::<Real>() / 2.0).sqrt();
+            let got = mobile.work.u[row];
+            assert!(want > 1e-3 && (got - want).abs() < 1e-5, "row {row}: {got} is not {want}");
+        }
+        assert_eq!(mean, mobile.work.u.iter().sum::<Real>() / imagined as Real);
+    }
+
+    /// Imagined rows pay c·𝒰, rows of the log nothing; and no target is below 0 unless it may be.
+    #[test]
+    fn imagined_rows_pay_and_targets_are_held() {
+        let (real, rows) = (25, rows(25));
+        let targets = |weight, non_negative| {
+            let mut mobile = build(Config { weight, non_negative, ..small() });
+            mobile.critic_step(rows.batch(), Key::new(5));
+            (mobile.work.y, mobile.work.u)
+        };
+        let ((free, none), (priced, u)) = (targets(0.0, false), targets(2.0, false));
+        assert!(none.iter().all(|&u| u == 0.0) && u.len() == ROWS - real && u.iter().all(|&u| u > 0.0));
+        assert_eq!(free[..real], priced[..real]);
+        for ((free, priced), u) in free[real..].iter().zip(&priced[real..]).zip(&u) {
+            assert_eq!(*priced, free - 2.0 * u);
+        }
+        let held: Vec<Real> = priced.iter().map(|y| y.max(0.0)).collect();
+        assert!(priced.iter().any(|&y| y < 0.0) && priced.iter().any(|&y| y > 0.0));
+        assert_eq!(targets(2.0, true).0, held);
+    }
+
+    #[test]
+    fn rows_of_the_dataset_ask_the_model_nothing() {
+        let run = |weight| {
+            let mut mobile = build(Config { weight, ..small() });
+            let rows = rows(ROWS);
+            let last = (0..5).map(|step| mobile.update(rows.batch(), Key::new(6).fold(step))).last();
+            assert_eq!(last.expect("an update").get("penalty"), Some(0.0));
+            fingerprint(&mut mobile)
+        };
+        assert_eq!(run(0.0), run(3.0));
+    }
+
+    /// A maximum over actions is no less than one action's value.
+    #[test]
+    fn the_best_of_many_actions_is_worth_more() {
+        let rows = rows(ROWS);
+        let mean = |max_backup| {
+            let config = Config { max_backup, entropy_backup: false, non_negative: false, samples: 30, ..small() };
+            let mut mobile = build(config);
+            mobile.critic_step(rows.batch(), Key::new(7));
+            mobile.work.y.iter().sum::<Real>() / ROWS as Real
+        };
+        assert!(mean(true) > mean(false) + 1e-3, "{} and {}", mean(true), mean(false));
+        let both = Config { max_backup: true, ..small() };
+        assert_eq!(ModelBased::check(&both).expect_err("both").field, "entropy_backup");
+    }
+}

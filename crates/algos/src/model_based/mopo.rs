@@ -1,0 +1,107 @@
+//! MOPO, model-based offline policy optimisation (Yu, Thomas, Yu, Ermon, Zou, Levine, Finn & Ma, NeurIPS 2020,
+//! arXiv:2005.13239): [`sac`] on transitions imagined by its own policy, less what the model doubts about them.
+//!
+//! | equation | code |
+//! |---|---|
+//! | (1) r̃(s,a) = r̂(s,a) − λ·u(s,a), u = maxᵢ ‖σᵢ(s,a)‖₂ over all members and outputs | `backcast-penalties`, [`Config::penalty`] |
+//! | (2) D_model ← roll-outs of π, h steps long, from states of the log, with r̃ | [`Mopo::imagine`](Imagines::imagine) |
+//! | (3) B = a share f of rows of the log, the others of D_model; one step of SAC on B | [`Mopo::update`](Learner::update) |
+//!
+//! Order: (2) before the first update and every [`Rollouts::every`] after it, then (3). The ring keeps the last
+//! [`Rollouts::keep`] roll-outs; rows of the log keep their recorded reward.
+//!
+//! As in the authors' code: r̂ is a sample of the member that was drawn for the row, like the state, not the mean over members;
+//! roll-outs by sampled actions, u over members that are no elites too. Not from it: H̄ = −\|A\| unless
+//! [`sac::Config::target_entropy`] says otherwise (theirs is −3 for every task); the order of SAC's steps (ours: actor, then
+//! critics); no ½ before the squared error of the critics, which under Adam changes nothing but its ε.
+
+use crate::{
+    imagines::{Imagination, Imagines, ModelBased, Rollouts, WorldModel},
+    sac,
+    transition::check_weight,
+};
+use backcast_core::*;
+use backcast_imagination::{ImagineConfig, Sink, Summary};
+use backcast_penalties::PenaltyConfig;
+use ndarray::{ArrayView2, ArrayViewMut2};
+use serde::{Deserialize, Serialize};
+
+hyperparameters! {
+    /// One field per symbol; defaults of the authors' code, but for H̄, which is SAC's own.
+    pub struct Config {
+        /// Price λ of a unit of doubt: 0.5 to 5 in the authors' code. It belongs to one penalty and one scale of observations.
+        lambda: Real = 1.0, NON_NEGATIVE;
+        /// What is doubted, u.
+        penalty: PenaltyConfig = PenaltyConfig::MaxAleatoric;
+        /// How the policy is rolled out, and the share f of real rows.
+        rollouts: Rollouts = Rollouts::default();
+        /// The learner.
+        sac: sac::Config = sac::Config::default();
+    }
+}
+
+impl ModelBased for Config {
+    const NAME: &'static str = "mopo";
+    const PAPER: &'static str = "Yu et al., MOPO: model-based offline policy optimization, arXiv:2005.13239";
+    type Learner = Mopo;
+
+    fn check(&self) -> Result<(), ConfigError> {
+        check_weight("lambda", self.lambda)?;
+        self.rollouts.check()?;
+        self.sac.check()
+    }
+
+    fn build_on(&self, world_model: WorldModel, key: Key) -> Result<Mopo, ConfigError> {
+        ModelBased::check(self)?;
+        let sac = self.sac.build(world_model.model.spec(), key)?;
+        let doubting = ImagineConfig { penalty_weight: self.lambda, ..Default::default() };
+        let imagination = Imagination::new(world_model, &self.rollouts, doubting, self.penalty.build())?;
+        Ok(Mopo { rollouts: self.rollouts.clone(), sac, imagination })
+    }
+}
+
+/// SAC in a world of its own that charges for doubt.
+pub struct Mopo {
+    rollouts: Rollouts,
+    sac: sac::Sac,
+    imagination: Imagination,
+}
+
+impl Imagines for Mopo {
+    fn rollouts(&self) -> Option<&Rollouts> {
+        Some(&self.rollouts)
+    }
+
+    // ANCHOR: imagine
+    /// (2)  h steps of π from states of the log, rewarded by r̃ = r̂ − λ·u
+    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+        self.imagination.roll(&mut self.sac, dataset, key, sink)
+    }
+    // ANCHOR_END: imagine
+}
+
+impl Learner for Mopo {
+    // ANCHOR: update
+    /// (3)
+    fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
+        self.sac.update(batch, key)
+    }
+    // ANCHOR_END: update
+}
+
+impl Policy for Mopo {
+    fn spec(&self) -> Spec {
+        self.sac.spec()
+    }
+
+    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+        self.sac.act(obs, key, act);
+    }
+}
+
+/// The model is not part of it: it never changes.
+impl State for Mopo {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        self.sac.visit(f);
+    }
+}

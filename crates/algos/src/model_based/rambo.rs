@@ -1,0 +1,467 @@
+//! RAMBO, robust adversarial model-based offline RL (Rigter, Lacerda & Hawes, *RAMBO-RL: Robust adversarial model-based offline
+//! reinforcement learning*, NeurIPS 2022, arXiv:2204.12581): [`sac`] on transitions imagined by its own policy, in a model
+//! that is trained against it. No doubt is measured and none is charged: where the log does not hold the model to the truth,
+//! the model learns to disappoint.
+//!
+//! | equation | code |
+//! |---|---|
+//! | (1) L_BC(φ) = −E[ ln π(a∣s) ] over the log, before all else | [`Rambo::clone_log`] |
+//! | (2) A = r + γ(1−d) min_j Q_j(s′,π̄(s′)) − min_j Q_j(s,a), less its mean and over its deviation in the batch | [`Rambo::advantages`] |
+//! | (3) L(θ) = λ·E[ A · ln p_θ(s′,r∣s,a) ] + L_MLE(θ; log), p_θ the mean of the elites' Gaussians | [`Rambo::oppose`] |
+//! | (4) D_model ← roll-outs of π, h steps long, from states of the log | [`Rambo::imagine`](Imagines::imagine) |
+//! | (5) B = a share f of rows of the log, the others of D_model; one step of SAC on B | [`Rambo::update`](Learner::update) |
+//!
+//! Order: (1) and (4) before the first update; then [`Rollouts::every`] updates (5), [`Config::model_steps`] steps (3) and (4)
+//! again. A step of (3) sees what the policy, by sampled actions, met in one step of the model as it is then; the next step
+//! goes on from there, terminal or not, and after h steps from other states of the log, as in the authors' code.
+//!
+//! As in the authors' code too: π̄ is the deterministic action limit·tanh μ, Q the critics themselves, not their targets; no
+//! entropy in (2); the deviation in (2) is the population's; with λ = 0 the model rests. Not from it: their loss adds λ·A·ln p,
+//! row by row, to L_MLE in every row of a vector, which is (3) times the rows and the same to Adam; 10⁻⁶ beside the deviation keeps
+//! a batch of equals finite; rows of the log come from all of it, those held out from the fit among them; the cloning skips no
+//! batch that touches the edge of the box, but holds its actions 10⁻⁶ inside; SAC's steps come one after the other, where
+//! theirs are computed together; the model is of the log's own units, which moves ln p by a constant that the mean of A, zero,
+//! removes; SAC steps the temperature before the policy, theirs after; the bounds of the model's log-variance have the weight that
+//! the model was fitted with, 0.01, where theirs is 0.001 (`model.bound_coefficient`). The gradient of (3) is derived at [`Adversary`].
+
+use crate::{
+    imagines::{Imagination, Imagines, ModelBased, Rollouts, WorldModel},
+    sac,
+    transition::check_weight,
+};
+use backcast_core::*;
+use backcast_dynamics::Adversary;
+use backcast_imagination::{ImagineConfig, Imaginer, Sink, StopRule, Summary, Uniform};
+use backcast_penalties::NoPenalty;
+use ndarray::{ArrayView2, ArrayViewMut2};
+use serde::{Deserialize, Deserializer, Serialize};
+
+hyperparameters! {
+    /// One field per symbol; defaults of the authors' configuration for locomotion. What the model is fitted with is its own.
+    pub struct Config {
+        /// Weight λ of the adversary beside the likelihood of the log: 3·10⁻⁴ or 0 in the authors' code.
+        lambda: Real = 3e-4, NON_NEGATIVE;
+        /// Learning rate of the model as an adversary.
+        model_lr: Real = 3e-4, POSITIVE;
+        /// Steps of the adversary between roll-outs.
+        model_steps: u64 = 1000, COUNT;
+        /// Rows of a step of the adversary: of the roll-out, and for each member of the log.
+        model_batch: usize = 256, COUNT;
+        /// Passes over the log, in batches of [`model_batch`](Config::model_batch), in which the policy clones it before all else;
+        /// the authors have none on antmaze.
+        cloning_epochs: usize = 50;
+        /// Whether roll-outs (4) are by uniform actions instead of the policy's, as the authors have it on most of antmaze.
+        uniform: bool = false;
+        /// How the policy is rolled out, and the share f of real rows.
+        #[serde(deserialize_with = "rollouts")]
+        rollouts: Rollouts = Rollouts { real: 0.5, ..Default::default() };
+        /// The learner. Its own defaults; the authors' policy and temperature learn at 10⁻⁴.
+        sac: sac::Config = sac::Config::default();
+    }
+}
+
+/// What is not given is this algorithm's default, not that of all.
+fn rollouts<'de, D: Deserializer<'de>>(from: D) -> Result<Rollouts, D::Error> {
+    Rollouts::read_over(Config::default().rollouts, from)
+}
+
+impl ModelBased for Config {
+    const NAME: &'static str = "rambo";
+    const PAPER: &'static str = "Rigter et al., RAMBO-RL: robust adversarial model-based offline RL, arXiv:2204.12581";
+    type Learner = Rambo;
+
+    fn check(&self) -> Result<(), ConfigError> {
+        check_weight("lambda", self.lambda)?;
+        let rate = self.model_lr;
+        let sound = rate > 0.0 && rate.is_finite();
+        ConfigError::unless(sound, "model_lr", format!("is {rate}; give a positive rate"))?;
+        ConfigError::unless(self.model_steps > 0, "model_steps", "is 0; with lambda = 0 the model rests")?;
+        ConfigError::unless(self.model_batch > 0, "model_batch", "is 0; give a number of rows")?;
+        self.rollouts.check()?;
+        self.sac.check()
+    }
+
+    fn build_on(&self, world_model: WorldModel, key: Key) -> Result<Rambo, ConfigError> {
+        ModelBased::check(self)?;
+        let spec = world_model.model.spec();
+        let sac = self.sac.build_within(sac::NARROW_LOG_STD_BOUNDS, spec, key)?;
+        let adversary = Adversary::new(&world_model.model, self.model_lr);
+        let one = ImagineConfig {
+            horizon: 1,
+            starts_per_call: self.model_batch,
+            // The next step goes on from what is terminal too.
+            stop: StopRule::Never,
+            ..Default::default()
+        };
+        let step = Imaginer::new(one, world_model.termination, NoPenalty)?;
+        let imagination = Imagination::new(world_model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
+        let [at, played, seen, dataset] = std::array::from_fn(|_| Transitions::new(spec));
+        let work = Work { step, at, played, seen, dataset, rows: Vec::new(), advantage: Vec::new() };
+        Ok(Rambo { config: self.clone(), sac, imagination, adversary, epochs: 0, said: [0.0; 3], work })
+    }
+}
+
+/// SAC, and the model it plays against.
+pub struct Rambo {
+    config: Config,
+    sac: sac::Sac,
+    imagination: Imagination,
+    adversary: Adversary,
+    /// Roll-outs made.
+    epochs: u64,
+    /// What the adversary found in its last epoch, on average over its steps: L_MLE, E[A ln p], E[ln p].
+    said: [Real; 3],
+    work: Work,
+}
+
+/// Memory of the adversary's steps.
+struct Work {
+    /// One step of the policy from given states.
+    step: Imaginer<NoPenalty>,
+    /// The states a roll-out has come to, as *s* of transitions of which nothing else is asked.
+    at: Transitions,
+    /// What the policy met there, in the model's units and in the learner's.
+    played: Transitions,
+    seen: Transitions,
+    /// Rows of the log, those of each member after those of the one before.
+    dataset: Transitions,
+    /// 0, 1, 2 …
+    rows: Vec<usize>,
+    advantage: Vec<Real>,
+}
+
+impl Rambo {
+    // ANCHOR: clone_log
+    /// (1)  L_BC(φ) = −E[ ln π(a∣s) ]
+    fn clone_dataset(&mut self, dataset: &dyn Source, key: Key) {
+        let Self { config, sac, imagination, work, .. } = self;
+        let updates = config.cloning_epochs * dataset.len().div_ceil(config.model_batch);
+        for update in 0..updates as u64 {
+            work.seen.clear();
+            dataset.sample_into(key.fold(update), config.model_batch, &mut work.seen);
+            imagination.obs_scaler.to_learner(work.seen.values_mut(Column::Obs));
+            sac.cloning_step(work.seen.batch());
+        }
+    }
+    // ANCHOR_END: clone_log
+
+    // ANCHOR: advantages
+    /// (2)  A = r + γ(1−d) min_j Q_j(s′,π̄(s′)) − min_j Q_j(s,a), standardised over the rows of `played`
+    fn advantages(&mut self, played: &Transitions) {
+        let Self { sac, imagination, work: Work { seen, advantage, .. }, .. } = self;
+        seen.clear();
+        (0..played.len()).for_each(|row| seen.push_row(played, row));
+        for states in [Column::Obs, Column::NextObs] {
+            imagination.obs_scaler.to_learner(seen.values_mut(states));
+        }
+        sac.advantage(seen.batch(), advantage);
+        standardise(advantage);
+    }
+    // ANCHOR_END: advantages
+
+    // ANCHOR: oppose
+    /// (3)  L(θ) = λ·E[ A · ln p_θ(s′,r∣s,a) ] + L_MLE(θ; log): one step of the model. `log` has the rows of each member after
+    /// those of the one before; both are in the model's units.
+    pub(crate) fn oppose(&mut self, dataset: &Transitions, played: &Transitions) {
+        self.advantages(played);
+        let Self { config, imagination, adversary, work, .. } = self;
+        let model = &mut imagination.model;
+        let share = dataset.len() / model.members();
+        work.rows.clear();
+        work.rows.extend(0..dataset.len());
+        let rows = |member: usize| &work.rows[member * share..][..share];
+        let said = adversary.step(model, dataset, rows, played, &work.advantage, config.lambda);
+        self.said = [said.fit_loss, said.adversarial_loss, said.log_prob];
+    }
+    // ANCHOR_END: oppose
+
+    // ANCHOR: turn_model
+    /// An epoch of (3), along roll-outs of the policy in the model as it changes.
+    fn turn_model(&mut self, dataset: &dyn Source, key: Key) {
+        let Config { model_steps, model_batch, .. } = self.config;
+        let (horizon, members) = (self.config.rollouts.horizon as u64, self.imagination.model.members());
+        let [mut at, mut played, mut rows] = {
+            let Work { at, played, dataset, .. } = &mut self.work;
+            [at, played, dataset].map(|columns| std::mem::replace(columns, Transitions::new(columns.spec())))
+        };
+        let mut sums = [0.0f64; 3];
+        for step in 0..model_steps {
+            let key = key.fold(step);
+            if step % horizon == 0 || played.is_empty() {
+                at.clear();
+                dataset.sample_into(key.name("starts"), model_batch, &mut at);
+            } else {
+                go_on(&played, &mut at);
+            }
+            played.clear();
+            let Self { sac, imagination, work, .. } = self;
+            imagination.roll_by(&mut work.step, sac, &InOrder(&at), key.name("play"), &mut played);
+            rows.clear();
+            dataset.sample_into(key.name("log"), members * model_batch, &mut rows);
+            self.oppose(&rows, &played);
+            sums.iter_mut().zip(self.said).for_each(|(sum, said)| *sum += said as f64);
+        }
+        self.said = sums.map(|sum| (sum / model_steps as f64) as Real);
+        (self.work.at, self.work.played, self.work.dataset) = (at, played, rows);
+    }
+    // ANCHOR_END: turn_model
+}
+
+/// Less the mean, over the deviation; 10⁻⁶ keeps equals finite.
+fn standardise(x: &mut [Real]) {
+    let n = x.len().max(1) as Real;
+    let mean = x.iter().sum::<Real>() / n;
+    let std = (x.iter().map(|x| (x - mean) * (x - mean)).sum::<Real>() / n).sqrt();
+    x.iter_mut().for_each(|x| *x = (*x - mean) / (std + 1e-6));
+}
+
+/// States to go on from: the *s′* of `played` as *s*.
+fn go_on(played: &Transitions, at: &mut Transitions) {
+    at.clear();
+    for row in 0..played.len() {
+        let state = played.row(Column::NextObs, row);
+        at.push(state, played.row(Column::Act, row), 0.0, state, false);
+    }
+}
+
+/// Every row once, whatever the key: as many as are asked for, or as there are.
+struct InOrder<'a>(&'a Transitions);
+
+impl Source for InOrder<'_> {
+    fn spec(&self) -> Spec {
+        self.0.spec()
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn sample_into(&self, _: Key, rows: usize, out: &mut Transitions) {
+        (0..rows.min(self.0.len())).for_each(|row| out.push_row(self.0, row));
+    }
+}
+
+impl Imagines for Rambo {
+    fn rollouts(&self) -> Option<&Rollouts> {
+        Some(&self.config.rollouts)
+    }
+
+    // ANCHOR: imagine
+    /// (1) at first, an epoch of (3) from then on, and (4): h steps of π, or of uniform actions, from states of the log
+    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+        if dataset.is_empty() {
+            return Summary::default();
+        }
+        if self.epochs == 0 {
+            self.clone_dataset(dataset, key.name("clone"));
+        } else if self.config.lambda > 0.0 {
+            self.turn_model(dataset, key.name("turn"));
+        }
+        self.epochs += 1;
+        let key = key.name("roll");
+        match self.config.uniform {
+            true => self.imagination.roll(&mut Uniform(self.sac.spec()), dataset, key, sink),
+            false => self.imagination.roll(&mut self.sac, dataset, key, sink),
+        }
+    }
+    // ANCHOR_END: imagine
+}
+
+impl Learner for Rambo {
+    // ANCHOR: update
+    /// (5)
+    fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
+        let mut metrics = self.sac.update(batch, key);
+        for (name, said) in ["model_loss", "adversarial_loss", "model_log_prob"].into_iter().zip(self.said) {
+            metrics.put(name, said);
+        }
+        metrics
+    }
+    // ANCHOR_END: update
+}
+
+impl Policy for Rambo {
+    fn spec(&self) -> Spec {
+        self.sac.spec()
+    }
+
+    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+        self.sac.act(obs, key, act);
+    }
+}
+
+impl crate::parity::Replayed for Rambo {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        crate::parity::Replayed::arena(&mut self.sac)
+    }
+}
+
+/// The model is part of it: it changes.
+impl State for Rambo {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        self.sac.visit(f);
+        under("model", &mut self.imagination.model, f);
+        under("adversary", &mut self.adversary, f);
+        f("epochs", Slot::Count(&mut self.epochs));
+        f("said", Slot::Tensor(&[3], &mut self.said));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imagines::ObsScaler;
+    use backcast_dynamics::{Ensemble, EnsembleConfig};
+
+    /// What pays is the action, of which the log has the worse half.
+    fn dataset() -> Transitions {
+        let mut dataset = Transitions::new(Spec::new(1, 1));
+        for i in 0..400 {
+            let mut x = [0.0; 2];
+            Key::new(1).fold(i).uniform(-1.0, 0.0, &mut x);
+            dataset.push(&x[..1], &x[1..], x[1], &[0.9 * x[0]], false);
+        }
+        dataset
+    }
+
+    fn model(dataset: &Transitions) -> Ensemble {
+        let config = EnsembleConfig {
+            members: 3,
+            elites: 2,
+            hidden: vec![16],
+            weight_decay: vec![0.0; 2],
+            lr: 3e-3,
+            max_epochs: Some(20),
+            ..Default::default()
+        };
+        let mut model = Ensemble::new(config, dataset.spec(), Direction::Forward, Key::new(2)).unwrap();
+        model.fit(dataset, Key::new(3), &mut |_| true).unwrap();
+        model
+    }
+
+    fn small() -> Config {
+        Config {
+            model_steps: 30,
+            model_batch: 32,
+            cloning_epochs: 0,
+            rollouts: Rollouts { starts: 50, horizon: 2, ..Config::default().rollouts },
+            sac: sac::Config { hidden: vec![16], ..Config::default().sac },
+            ..Default::default()
+        }
+    }
+
+    fn imagined(rambo: &mut Rambo, dataset: &Transitions, call: u64) -> Transitions {
+        let mut rows = Transitions::new(dataset.spec());
+        rambo.imagine(dataset, Key::new(5).fold(call), &mut rows);
+        rows
+    }
+
+    #[test]
+    fn the_model_rests_before_the_first_update_and_for_ever_without_a_weight() {
+        let dataset = dataset();
+        for (lambda, moves) in [(3e-4, true), (0.0, false)] {
+            let world_model = WorldModel::new(model(&dataset), never);
+            let mut rambo = Config { lambda, ..small() }.build_on(world_model, Key::new(4)).unwrap();
+            let model = |rambo: &mut Rambo| fingerprint(&mut rambo.imagination.model);
+            let first = model(&mut rambo);
+            imagined(&mut rambo, &dataset, 0);
+            assert_eq!(model(&mut rambo), first, "{lambda}");
+            imagined(&mut rambo, &dataset, 1);
+            assert_eq!(model(&mut rambo) != first, moves, "{lambda}");
+            let metrics = rambo.update(dataset.rows(0, 16), Key::new(6));
+            assert_eq!(metrics.get("model_loss") != Some(0.0), moves, "{lambda}");
+        }
+    }
+
+    /// Standardised by whoever trains, it judges the same transitions as a learner that sees the model's own units.
+    #[test]
+    fn advantages_are_of_what_the_learner_sees() {
+        let dataset = dataset();
+        let (mean, std) = ([-0.4], [0.7]);
+        let world_model = WorldModel { obs_scaler: ObsScaler::new(&mean, &std), ..WorldModel::new(model(&dataset), never) };
+        let mut rambo = small().build_on(world_model, Key::new(4)).unwrap();
+        let mut seen = dataset.clone();
+        for states in [Column::Obs, Column::NextObs] {
+            seen.values_mut(states).iter_mut().for_each(|x| *x = (*x - mean[0]) / std[0]);
+        }
+        rambo.advantages(&dataset);
+        let mut want = Vec::new();
+        rambo.sac.advantage(seen.batch(), &mut want);
+        standardise(&mut want);
+        assert_eq!(rambo.work.advantage, want);
+        let n = want.len() as f64;
+        let [mean, square] = [1, 2].map(|power| want.iter().map(|&x| (x as f64).powi(power)).sum::<f64>() / n);
+        assert!(mean.abs() < 1e-5 && (square - 1.0).abs() < 1e-3, "mean {mean}, mean square {square}");
+        let mut equals = [0.5; 3];
+        standardise(&mut equals);
+        assert_eq!(equals, [0.0; 3]);
+    }
+
+    #[test]
+    fn at_first_the_policy_clones_the_dataset() {
+        let mut dataset = Transitions::new(Spec::new(1, 1).with_act_limit(2.0));
+        (0..64).for_each(|i| dataset.push(&[i as Real / 64.0], &[-1.4], 0.0, &[0.0], false));
+        let config = Config { cloning_epochs: 200, ..small() };
+        let config = Config { sac: sac::Config { actor_lr: 3e-3, ..config.sac }, ..config };
+        let mut rambo = config.build_on(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
+        let rows = imagined(&mut rambo, &dataset, 0);
+        let off = rows.values(Column::Act).iter().map(|a| (a + 1.4).abs()).sum::<Real>() / rows.len() as Real;
+        assert!(off < 0.2, "{off}");
+    }
+
+    #[test]
+    fn rollouts_can_be_by_uniform_actions() {
+        let dataset = dataset();
+        let spread = |uniform| {
+            // The policy of a clone is narrow.
+            let config = Config { uniform, cloning_epochs: 30, ..small() };
+            let config = Config { sac: sac::Config { actor_lr: 1e-2, ..config.sac }, ..config };
+            let mut narrow = Transitions::new(dataset.spec());
+            dataset.values(Column::Obs).iter().for_each(|&s| narrow.push(&[s], &[-0.5], 0.0, &[s], false));
+            let mut rambo = config.build_on(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
+            imagined(&mut rambo, &narrow, 0).batch().act.std(0.0)
+        };
+        let (policy, uniform) = (spread(false), spread(true));
+        assert!((uniform - 1.0 / (3.0 as Real).sqrt()).abs() < 0.1 && policy < 0.3, "{policy} {uniform}");
+    }
+
+    /// The policy goes where the model promises most, outside the log; the adversary takes the promise back, not what the log
+    /// says of its own actions.
+    #[test]
+    fn the_adversary_breaks_promises_that_the_dataset_does_not_hold_it_to() {
+        let dataset = dataset();
+        let promised = |lambda: Real| {
+            let config = Config { lambda, model_lr: 3e-3, ..small() };
+            let sac = sac::Config { actor_lr: 3e-3, critic_lr: 3e-3, alpha: 0.05, gamma: 0.5, ..config.sac };
+            let config = Config { sac, ..config };
+            let mut rambo = config.build_on(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
+            let mut staging = Transitions::new(dataset.spec());
+            for call in 0..12 {
+                let rows = imagined(&mut rambo, &dataset, call);
+                for update in 0..30 {
+                    let key = Key::new(7).fold(call).fold(update);
+                    staging.clear();
+                    dataset.sample_into(key.name("real"), 16, &mut staging);
+                    staging.begin_imagined();
+                    rows.sample_into(key.name("imagined"), 16, &mut staging);
+                    rambo.update(staging.batch(), key);
+                }
+            }
+            let mut reward = |act: Real| {
+                let (s, a) = (ndarray::arr2(&[[-0.5]]), ndarray::arr2(&[[act]]));
+                rambo
+                    .imagination
+                    .model
+                    .predict([s.view(), a.view()])
+                    .mean
+                    .index_axis(ndarray::Axis(2), 0)
+                    .mean()
+                    .unwrap()
+            };
+            [reward(1.0), reward(-0.5)]
+        };
+        let ([outside, inside], [broken, kept]) = (promised(1e-9), promised(0.3));
+        assert!(broken < outside - 0.2, "outside the log it promises {broken} as an adversary, {outside} without");
+        assert!((inside + 0.5).abs() < 0.15 && (kept + 0.5).abs() < 0.3, "{inside} {kept} of −0.5");
+    }
+}

@@ -1,0 +1,375 @@
+//! SCAS (Mao, Wang, Chen, Qu & Ji, *Offline reinforcement learning with OOD state correction and OOD action suppression*, NeurIPS
+//! 2024, arXiv:2410.19400): [`td3_bc`](crate::td3_bc)'s learner without cloning, held back by a model instead: from a state a little
+//! beside the log the policy's action should lead to where the log goes on, and more so where that is worth more.
+//!
+//! | equation | code |
+//! |---|---|
+//! | (1) y = r + γ(1−d) min_j Q′_j(s′, clip(π′(s′) + clip(ε, ±c))), or mean_j | [`Scas::critic_step`] |
+//! | (2) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] | [`Scas::critic_step`] |
+//! | (3) ŝ = s + β·ε, ε ~ N(0, 1) | `perturbed` |
+//! | (4) w(s,s′) = min(exp(T(V̄(s′) − V̄(s))), 50), V̄(x) = mean_j Q_j(x, π(x)) without gradient | [`Scas::correction`] |
+//! | (5) R(φ) = E[ w(s,s′)·mean_d (M(ŝ, π(s)) − s′)² ], M the mean of the model | [`Scas::correction`] |
+//! | (6) L_π(φ) = −(1−λ) E[ min_j Q_j(s, π(s)) ] / E[ \|min_j Q_j(s, π(s))\| ] + λ R(φ) | [`Scas::actor_step`] |
+//!
+//! Update order: (1), (2); every second update (3)–(6), then both targets by Polyak.
+//!
+//! As in the authors' code: π acts on the clean s and M on the perturbed ŝ; the square is a mean over dimensions; targets move when the
+//! actor does; the actor's rate falls to zero on a half cosine, counted in steps of the actor. The normaliser in (6) has no
+//! gradient. Not from it: M is the forward ensemble that learners with a model share, fitted by likelihood, where the authors
+//! fit a deterministic net by least squares; its mean, that of the best elite or of several, is M.
+//!
+//! Observations are those that the learner sees: with `standardise` on, β and the square are in deviations of the log, as the
+//! authors have it everywhere but on antmaze-large.
+//!
+//! **Through the model.** M's parameters are in a store of their own, frozen, and no gradient crosses a store. So (5) is evaluated on
+//! the model's tape, where the action is an input; its slope ∂R/∂a, numbers, comes back, and [`with_slope`] puts it under
+//! the policy's action on the actor's tape. The other way, a copy of M in the learner's store that no optimiser owns, would
+//! copy a million numbers into every checkpoint.
+
+use crate::{
+    cql::keep,
+    imagines::{Imagines, ModelBased, ObsScaler, WorldModel},
+    perturbed::{perturbed, rows_of, with_slope},
+    td3_bc::{policy, smoothed},
+    transition::{Transition, check_hidden, check_shared, check_weight, sizes},
+};
+use backcast_core::*;
+use backcast_dynamics::Ensemble;
+use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, polyak};
+use ndarray::{ArrayView2, ArrayViewMut2};
+use serde::{Deserialize, Serialize};
+
+hyperparameters! {
+    /// One field per symbol; defaults of the authors' code.
+    pub struct Config {
+        /// Discount γ.
+        gamma: Real = 0.99, SHARE;
+        /// Weight λ of the correction against the value, in [0, 1].
+        lambda: Real = 0.25, SHARE;
+        /// Deviation β of the perturbation, in units of what the learner sees.
+        beta: Real = 3e-3, NON_NEGATIVE;
+        /// Inverse temperature T of the weights.
+        sharpness: Real = 5.0, NON_NEGATIVE;
+        /// Bound of the weights.
+        weight_bound: Real = 50.0;
+        /// Elites whose means M is the mean of, the best first; the authors have one model.
+        elites: usize = 1, COUNT;
+        /// Critics.
+        critics: usize = 4, COUNT;
+        /// Takes the mean of the target critics in (1) instead of the smallest; on for antmaze.
+        mean_target: bool = false;
+        /// Deviation of the noise on target actions, in units of the action limit.
+        policy_noise: Real = 0.2, NON_NEGATIVE;
+        /// Bound c of that noise, in units of the action limit.
+        noise_clip: Real = 0.5, NON_NEGATIVE;
+        /// Critic updates per actor update.
+        policy_period: u64 = 2, COUNT;
+        /// Polyak rate of the targets.
+        tau: Real = 0.005, FRACTION;
+        /// Learning rate of π at the start.
+        actor_lr: Real = 2e-4, POSITIVE;
+        /// Steps of the actor over which its rate falls to zero on a half cosine; 0 keeps it constant.
+        actor_lr_decay_steps: u64 = 500_000;
+        /// Learning rate of Q.
+        critic_lr: Real = 3e-4, POSITIVE;
+        /// Units of the hidden layers.
+        hidden: Vec<usize> = vec![256, 256], HIDDEN;
+        /// How large products are computed. Everything is `F32` unless asked; see [`Precision`]. The model has its own.
+        precision: Precision = Precision::F32;
+    }
+}
+
+impl ModelBased for Config {
+    const NAME: &'static str = "scas";
+    const PAPER: &'static str = "Mao et al., Offline reinforcement learning with OOD state correction and OOD action suppression, arXiv:2410.19400";
+    type Learner = Scas;
+
+    fn check(&self) -> Result<(), ConfigError> {
+        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
+        let (lambda, bound) = (self.lambda, self.weight_bound);
+        ConfigError::unless((0.0..=1.0).contains(&lambda), "lambda", format!("is {lambda}; it weighs in [0, 1]"))?;
+        check_weight("beta", self.beta)?;
+        check_weight("sharpness", self.sharpness)?;
+        let sound = bound > 0.0 && bound.is_finite();
+        ConfigError::unless(sound, "weight_bound", format!("is {bound}; a bound is a positive number"))?;
+        ConfigError::unless(self.elites > 0, "elites", "is 0; a model has a member")?;
+        ConfigError::unless(self.critics > 0, "critics", "is 0; a value needs a critic")?;
+        check_weight("policy_noise", self.policy_noise)?;
+        check_weight("noise_clip", self.noise_clip)?;
+        ConfigError::unless(self.policy_period > 0, "policy_period", "is 0; the actor would never learn")?;
+        check_hidden("hidden", &self.hidden)
+    }
+
+    fn build_on(&self, world_model: WorldModel, key: Key) -> Result<Scas, ConfigError> {
+        ModelBased::check(self)?;
+        let (spec, WorldModel { model, obs_scaler, .. }) = (world_model.model.spec(), world_model);
+        let (asked, there) = (self.elites, model.elites().len());
+        ConfigError::unless(asked <= there, "elites", format!("is {asked}, and the model has {there}"))?;
+        let mut store = Store::in_precision(self.precision);
+        let (state, pair) = (sizes(spec.obs, &self.hidden, spec.act), sizes(spec.obs + spec.act, &self.hidden, 1));
+        let actor = Mlp::new(&mut store, "actor", &state, 1, Activation::Relu, Init::FanIn, key).with_output(Activation::Tanh);
+        let critic = Mlp::new(&mut store, "critic", &pair, self.critics, Activation::Relu, Init::FanIn, key);
+        let actor_target = actor.duplicate(&mut store, "actor_target");
+        let critic_target = critic.duplicate(&mut store, "critic_target");
+        let actor_adam = Adam::new(actor.range(), self.actor_lr);
+        let critic_adam = Adam::new(critic.range(), self.critic_lr);
+        let nets = Nets { actor, critic, actor_target, critic_target };
+        let (config, work) = (self.clone(), Work::default());
+        Ok(Scas { spec, config, store, nets, actor_adam, critic_adam, model, obs_scaler, updates: 0, work })
+    }
+}
+
+/// Handles of every net.
+#[derive(Clone, Copy)]
+struct Nets {
+    actor: Mlp,
+    critic: Mlp,
+    actor_target: Mlp,
+    critic_target: Mlp,
+}
+
+/// TD3 whose policy leads back to the log.
+pub struct Scas {
+    spec: Spec,
+    config: Config,
+    store: Store,
+    nets: Nets,
+    actor_adam: Adam,
+    critic_adam: Adam,
+    model: Ensemble,
+    obs_scaler: ObsScaler,
+    updates: u64,
+    work: Work,
+}
+
+/// What goes to the model's tape and what comes from it. It grows once.
+#[derive(Default)]
+struct Work {
+    /// ŝ, `[rows, obs]`, in the learner's units.
+    beside: Vec<Real>,
+    /// π(s), `[rows, act]`.
+    actions: Vec<Real>,
+    /// w(s,s′), `[rows]`.
+    weight: Vec<Real>,
+    /// ∂R/∂a, `[rows, act]`.
+    slope: Vec<Real>,
+}
+
+impl Scas {
+    // ANCHOR: critic_step
+    /// (1)  y = r + γ(1−d) min_j Q′_j(s′, clip(π′(s′) + clip(ε, ±c))), or mean_j
+    /// (2)  L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ]
+    fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
+        let (nets, limit) = (self.nets, self.spec.act_limit);
+        let &Config { gamma, policy_noise, noise_clip, mean_target, critics, .. } = &self.config;
+        self.critic_adam.minimise_with(&mut self.store, |tape| {
+            let y = tape.no_grad(|tape| {
+                let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
+                let a2 = smoothed(policy(nets.actor_target, limit, s2), policy_noise, noise_clip, limit, key);
+                let q = nets.critic_target.forward(s2.cat(a2));
+                r + alive * if mean_target { q.mean_members() } else { q.min_members() } * gamma
+            });
+            let Transition { s, a, .. } = Transition::on(tape, batch);
+            let q = nets.critic.forward(s.cat(a));
+            ((q - y).square().mean() * critics as Real, q.mean().item())
+        })
+    }
+    // ANCHOR_END: critic_step
+
+    // ANCHOR: correction
+    /// (3)  ŝ = s + β·ε
+    /// (4)  w(s,s′) = min(exp(T(V̄(s′) − V̄(s))), 50),   V̄(x) = mean_j Q_j(x, π(x))
+    /// (5)  R(φ) = E[ w(s,s′)·mean_d (M(ŝ, π(s)) − s′)² ]: the number; its slope in π(s) is left in `work`
+    fn correction(&mut self, batch: Batch<'_>, key: Key) -> Real {
+        let (nets, limit, obs_scaler, Spec { obs, act, .. }) = (self.nets, self.spec.act_limit, &self.obs_scaler, self.spec);
+        let &Config { beta, sharpness, weight_bound, elites, .. } = &self.config;
+        let Work { beside, actions, weight, slope } = &mut self.work;
+        let tape = self.store.tape_without_history();
+        let Transition { s, s2, .. } = Transition::on(tape, batch);
+        let [a, a2] = [s, s2].map(|x| policy(nets.actor, limit, x));
+        let [value, value2] = [(s, a), (s2, a2)].map(|(x, a)| nets.critic.forward(x.cat(a)).mean_members());
+        keep(perturbed(s, beta, key), beside);
+        keep(a, actions);
+        // Bounded before the exponential, which would otherwise overflow.
+        keep(((value2 - value) * sharpness).clamp(Real::MIN, weight_bound.ln()).exp(), weight);
+
+        self.model.frozen(|model| {
+            let tape = model.tape();
+            let (s, a) =
+                (obs_scaler.seen_by_model(tape.input(rows_of(beside, obs))), tape.input(rows_of(actions, act)).watch());
+            let asked = model.elites()[..elites].iter().map(|&member| model.next_state(member, s, a).mean);
+            let mean = asked.reduce(|sum, next| sum + next).expect("at least one") * (elites as Real).recip();
+            let off = (obs_scaler.seen_by_learner(mean) - tape.input(batch.next_obs)).square().mean_cols();
+            let correction = (off * tape.column(weight)).mean();
+            keep(tape.grad(correction, a), slope);
+            correction.item()
+        })
+    }
+    // ANCHOR_END: correction
+
+    // ANCHOR: actor_step
+    /// (6)  L_π(φ) = −(1−λ) E[ min_j Q_j(s, π(s)) ] / E[ |min_j Q_j(s, π(s))| ] + λ R(φ)
+    fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
+        let correction = self.correction(batch, key);
+        let (nets, limit, lambda, slope) = (self.nets, self.spec.act_limit, self.config.lambda, &self.work.slope);
+        let (loss, ()) = self.actor_adam.minimise_with(&mut self.store, |tape| {
+            let s = tape.input(batch.obs);
+            let a = policy(nets.actor, limit, s);
+            let q = nets.critic.forward(s.cat(a)).min_members();
+            let gain = q.mean() / q.detach().abs().mean();
+            (with_slope(a, slope, correction) * lambda - gain * (1.0 - lambda), ())
+        });
+        (loss, correction)
+    }
+    // ANCHOR_END: actor_step
+}
+
+/// It asks its model in its updates, and imagines nothing.
+impl Imagines for Scas {}
+
+impl Learner for Scas {
+    // ANCHOR: update
+    fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
+        let (critic_loss, q) = self.critic_step(batch, key.name("target noise"));
+        let mut metrics = Metrics::from([("critic_loss", critic_loss), ("q", q)]);
+        self.updates += 1;
+        if self.updates.is_multiple_of(self.config.policy_period) {
+            self.actor_adam.anneal(self.config.actor_lr, self.config.actor_lr_decay_steps);
+            let (actor_loss, correction) = self.actor_step(batch, key.name("actor"));
+            metrics.put("actor_loss", actor_loss).put("correction", correction);
+            polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
+            polyak(&mut self.store, &self.nets.actor_target, &self.nets.actor, self.config.tau);
+        }
+        metrics
+    }
+    // ANCHOR_END: update
+}
+
+impl Policy for Scas {
+    fn spec(&self) -> Spec {
+        self.spec
+    }
+
+    fn act(&mut self, obs: ArrayView2<'_, Real>, _: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+        let (actor, limit) = (self.nets.actor, self.spec.act_limit);
+        policy(actor, limit, self.store.tape().input(obs)).write_to(act);
+    }
+}
+
+/// The model is not part of it: it never changes.
+impl State for Scas {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        self.store.visit(f);
+        under("actor_adam", &mut self.actor_adam, f);
+        under("critic_adam", &mut self.critic_adam, f);
+        f("updates", Slot::Count(&mut self.updates));
+    }
+}
+
+impl crate::parity::Replayed for Scas {
+    fn arena(&mut self) -> &mut backcast_nn::Arena {
+        self.store.arena_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use backcast_dynamics::EnsembleConfig;
+    use ndarray::array;
+
+    /// On a line, where an action is a step; in every state the log has steps uniform in ±0.8.
+    fn world_model() -> (Transitions, WorldModel) {
+        let mut dataset = Transitions::new(Spec::new(1, 1));
+        for i in 0..800 {
+            let mut x = [0.0; 2];
+            Key::new(1).fold(i).uniform(-0.8, 0.8, &mut x);
+            dataset.push(&x[..1], &x[1..], 0.0, &[x[0] + x[1]], false);
+        }
+        let config = EnsembleConfig {
+            members: 3,
+            elites: 2,
+            hidden: vec![16],
+            weight_decay: vec![0.0; 2],
+            lr: 1e-2,
+            max_epochs: Some(30),
+            ..Default::default()
+        };
+        let mut model = Ensemble::new(config, dataset.spec(), Direction::Forward, Key::new(2)).expect("sound");
+        model.fit(&dataset, Key::new(3), &mut |_| true).expect("a fit");
+        (dataset, WorldModel::new(model, never))
+    }
+
+    /// Where the policy has come to lead from 0, with critics whose values grow by `worth` for each unit of the state.
+    fn leads_to(sharpness: Real, worth: Real, obs_scaler: ObsScaler) -> Real {
+        let (mut dataset, mut world_model) = world_model();
+        world_model.obs_scaler = obs_scaler;
+        for states in [Column::Obs, Column::NextObs] {
+            world_model.obs_scaler.to_learner(dataset.values_mut(states));
+        }
+        let config = Config {
+            lambda: 1.0,
+            sharpness,
+            hidden: vec![16],
+            critics: 2,
+            actor_lr: 1e-2,
+            critic_lr: 1e-30,
+            policy_period: 1,
+            tau: 1e-30,
+            ..Config::default()
+        };
+        let mut scas = config.build_on(world_model, Key::new(4)).expect("a sound configuration");
+        // A net of which nothing is left but worth·relu(s + 8), and so for both critics.
+        scas.visit(&mut |name, slot| {
+            let Slot::Tensor(_, values) = slot else { return };
+            if name.starts_with("critic.") {
+                values.fill(0.0);
+                let each = values.len() / 2;
+                for member in values.chunks_mut(each) {
+                    match name {
+                        "critic.0.weight" => member[0] = 1.0,
+                        "critic.0.bias" => member[0] = 8.0,
+                        "critic.1.weight" => member[0] = worth,
+                        _ => {}
+                    }
+                }
+            }
+        });
+        let mut staging = Transitions::new(dataset.spec());
+        for step in 0..400 {
+            let key = Key::new(5).fold(step);
+            scas.update(dataset.sample(key.name("batch"), 128, &mut staging), key);
+        }
+        let mut act = array![[0.0]];
+        let mut start = [0.0];
+        scas.obs_scaler.to_learner(&mut start);
+        scas.act(array![start].view(), None, act.view_mut());
+        act[[0, 0]]
+    }
+
+    /// Unweighted the way back is to the middle of where the log goes, which from 0 is 0; weighted by e^(k·s′) it is to the better
+    /// side, 0.8·coth(0.8·k) − 1/k, whatever the learner's units.
+    #[test]
+    fn the_policy_leads_to_where_the_dataset_goes_on_and_rather_where_that_is_worth_more() {
+        let plain = || ObsScaler::identity(1);
+        let middle = leads_to(0.0, 1.0, plain());
+        assert!(middle.abs() < 0.1, "unweighted the policy leads to {middle}, the log to 0 on average");
+        for obs_scaler in [plain(), ObsScaler::new(&[0.1], &[0.4])] {
+            let mut apart = [0.0, 1.0];
+            obs_scaler.to_learner(&mut apart);
+            let k: Real = 2.0;
+            let sharpness = k / (apart[1] - apart[0]);
+            for worth in [1.0, -1.0] {
+                let want = worth * (0.8 / (0.8 * k).tanh() - 1.0 / k);
+                let got = leads_to(sharpness, worth, obs_scaler.clone());
+                assert!((got - want).abs() < 0.08, "{obs_scaler:?}: worth {worth} leads to {got}, not {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn more_elites_than_there_are_are_refused() {
+        let error = Config { elites: 3, ..Config::default() }.build_on(world_model().1, Key::new(1)).err().expect("refused");
+        assert!(error.field == "elites" && error.to_string().contains("the model has 2"), "{error}");
+    }
+}

@@ -1,0 +1,521 @@
+//! MBPO, model-based policy optimisation (Janner, Fu, Zhang & Levine, *When to trust your model*, NeurIPS 2019,
+//! arXiv:1906.08253), algorithm 2: the online loop that offline imagination comes from. A policy acts in a world, a model is
+//! fitted to all that happened, and [`sac`] learns from short roll-outs branched off real states.
+//!
+//! | line of algorithm 2 | code |
+//! |---|---|
+//! | train the model p_θ on D_env | [`Mbpo::refit`] |
+//! | take an action in the world by π; add to D_env | [`Mbpo::act`] |
+//! | k-step roll-outs of p_θ by π from states of D_env; add to D_model | [`Mbpo::branch`] |
+//! | G times: update π on D_model | [`Mbpo::improve`] |
+//! | k(t) = min(max(x + (t − a)/(b − a)·(y − x), x), y), rounded down | [`Horizon::at`] |
+//!
+//! Order at a step t of the world: every [`Config::every`] steps the model is refitted, from where it was, and rolled out; then
+//! the action; then G updates, of batches of which a share is real. Nothing is learnt in the first [`Config::explore`] steps, whose
+//! actions are uniform.
+//!
+//! As in the authors' code: the model is refitted and rolled out at the same steps, batches have 5 % real rows, and roll-outs that
+//! are too old are forgotten. Not from it: the age is counted in roll-outs, and the rest of what [`sac`] and
+//! [`mopo`](crate::mopo) say of themselves. Defaults are those for Hopper, from memory, not verified.
+//!
+//! ```
+//! use backcast_algos::mbpo::{Config, learn};
+//! use backcast_core::{Env, Key, Spec, Step, never};
+//!
+//! /// A point that is to stay at 0.
+//! struct Point(f32);
+//! impl Env for Point {
+//!     fn spec(&self) -> Spec { Spec::new(1, 1) }
+//!     fn horizon(&self) -> usize { 10 }
+//!     fn reset(&mut self, key: Key, obs: &mut [f32]) {
+//!         self.0 = key.unit();
+//!         obs[0] = self.0;
+//!     }
+//!     fn step(&mut self, act: &[f32], obs: &mut [f32]) -> Step {
+//!         self.0 += 0.1 * act[0];
+//!         obs[0] = self.0;
+//!         Step { reward: -self.0.abs(), terminated: false, truncated: false }
+//!     }
+//! }
+//!
+//! let mut config = Config { steps: 60, explore: 50, every: 5, starts: 20, updates: 1, batch: 8, ..Config::default() };
+//! (config.model.hidden, config.model.decay, config.sac.hidden) = (vec![8], vec![0.0; 2], vec![8]);
+//! let mut episodes = 0;
+//! let made = learn(&config, &mut Point(0.0), never, Key::new(0), &mut |progress| {
+//!     episodes = progress.episodes;
+//!     true
+//! })?;
+//! assert_eq!((episodes, made.dataset.len()), (6, 60));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use crate::{
+    imagines::{Imagination, Rollouts, WorldModel},
+    sac,
+};
+use backcast_core::*;
+use backcast_dynamics::{Ensemble, EnsembleConfig, FitError};
+use backcast_imagination::{ImagineConfig, Summary};
+use backcast_penalties::NoPenalty;
+use ndarray::{ArrayView2, ArrayViewMut2};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// How long chains are, as the model gets to know more: `from` steps until step `begin` of the world, `to` from step `end` on, and
+/// in between on the straight line, rounded down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Horizon {
+    /// x, the length at first.
+    pub from: usize,
+    /// y, the length at last.
+    pub to: usize,
+    /// a, the step of the world where it begins to change.
+    pub begin: usize,
+    /// b, the step of the world where it has changed.
+    pub end: usize,
+}
+
+impl Horizon {
+    /// The same length always.
+    pub const fn constant(steps: usize) -> Self {
+        Self { from: steps, to: steps, begin: 0, end: 1 }
+    }
+
+    /// k(t) = min(max(x + (t − a)/(b − a)·(y − x), x), y), rounded down.
+    ///
+    /// ```
+    /// use backcast_algos::mbpo::Horizon;
+    /// let horizon = Horizon { from: 1, to: 5, begin: 100, end: 200 };
+    /// assert_eq!([0, 100, 124, 125, 199, 900].map(|t| horizon.at(t)), [1, 1, 1, 2, 4, 5]);
+    /// ```
+    pub fn at(&self, step: usize) -> usize {
+        let part = (step.clamp(self.begin, self.end) - self.begin) as f64 / (self.end - self.begin) as f64;
+        (self.from as f64 + part * (self.to as f64 - self.from as f64)) as usize
+    }
+}
+
+hyperparameters! {
+    /// One field per symbol.
+    pub struct Config {
+        /// Steps of the world in all.
+        steps: usize = 125_000, COUNT;
+        /// Of these, how many by uniform actions before anything is learnt.
+        explore: usize = 5000;
+        /// Steps of the world between two fits of the model, and between two roll-outs.
+        every: usize = 250;
+        /// Real states that chains branch off at a roll-out.
+        starts: usize = 100_000;
+        /// k, steps of a chain.
+        horizon: Horizon = Horizon { from: 1, to: 15, begin: 20_000, end: 100_000 };
+        /// Roll-outs that are kept.
+        keep: usize = 4;
+        /// G, updates of the learner for a step of the world.
+        updates: usize = 20, COUNT;
+        /// Rows of a batch.
+        batch: usize = 256, COUNT;
+        /// The share of them that is real.
+        real: Real = 0.05;
+        /// The model.
+        model: EnsembleConfig = EnsembleConfig::default();
+        /// The learner.
+        sac: sac::Config = sac::Config::default();
+    }
+}
+
+impl Config {
+    /// Whether every field makes sense.
+    ///
+    /// # Errors
+    /// The first field that does not, and what it must be instead.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let Horizon { from, to, begin, end } = self.horizon;
+        ConfigError::unless(self.steps > 0, "steps", "is 0; nothing would be learnt")?;
+        ConfigError::unless(
+            self.explore >= 2,
+            "explore",
+            "must be at least 2; a model is fitted to what was explored",
+        )?;
+        ConfigError::unless(self.updates > 0, "updates", "is 0; nothing would be learnt")?;
+        ConfigError::unless(self.batch > 0, "batch", "is 0; an update needs a row")?;
+        let grows = from > 0 && to > 0 && begin < end;
+        ConfigError::unless(grows, "horizon", "must go from at least 1 to at least 1, and `begin` before it ends")?;
+        self.rollouts().check()?;
+        self.model.check()?;
+        self.sac.check()
+    }
+
+    fn rollouts(&self) -> Rollouts {
+        let (every, horizon) = (self.every as u64, self.horizon.from);
+        Rollouts { every, starts: self.starts, horizon, keep: self.keep, real: self.real, ..Rollouts::default() }
+    }
+}
+
+/// Why nothing more is learnt.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MbpoError {
+    /// A value that makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// What happened in the world cannot be learnt from: a number that is none.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// A model that predicts no number.
+    #[error("at step {step} the model imagined nothing: {not_finite} predictions were not finite")]
+    NothingImagined {
+        /// The step of the world.
+        step: usize,
+        /// Predictions that were no numbers.
+        not_finite: usize,
+    },
+}
+
+/// How it stands at the end of an episode.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Steps of the world taken.
+    pub steps: usize,
+    /// Episodes that ended, or were cut off.
+    pub episodes: usize,
+    /// The undiscounted return of the last, by the policy as it explores.
+    pub last_return: f64,
+    /// k now.
+    pub horizon: usize,
+    /// The smallest error of a member on the rows held out at the last fit, if there was one.
+    pub holdout_mse: Option<Real>,
+}
+
+/// What has been learnt.
+pub struct Learnt {
+    /// The policy.
+    pub policy: sac::Sac,
+    /// The model.
+    pub model: Ensemble,
+    /// Everything that happened, in order: a log for learners without a world.
+    pub dataset: Transitions,
+}
+
+/// Steps `env` and learns; `watch` sees every end of an episode, and says whether to go on.
+///
+/// # Errors
+/// If the configuration makes no sense, or the world or the model gives numbers that are none.
+pub fn learn(
+    config: &Config,
+    env: &mut dyn Env,
+    termination: Termination,
+    key: Key,
+    watch: &mut dyn FnMut(&Progress) -> bool,
+) -> Result<Learnt, MbpoError> {
+    let mut mbpo = Mbpo::new(config, env.spec(), termination, key)?;
+    let mut obs = vec![0.0; env.spec().obs];
+    // The step of the episode; none where a new one begins.
+    let (mut age, mut total, mut episodes) = (None, 0.0, 0);
+    // ANCHOR: learn
+    for step in 0..config.steps {
+        let key = key.name("step").fold(step as u64);
+        if age.is_none() {
+            env.reset(key.name("reset"), &mut obs);
+            (age, total) = (Some(0), 0.0);
+        }
+        let learning = step >= config.explore;
+        if learning && (step - config.explore).is_multiple_of(config.every) {
+            mbpo.refit(key.name("fit"))?;
+            mbpo.branch(step, key.name("branch"))?;
+        }
+        let outcome = mbpo.act(env, &mut obs, learning, key.name("act"));
+        if learning {
+            mbpo.improve(key.name("improve"));
+        }
+        // ANCHOR_END: learn
+        total += outcome.reward as f64;
+        age = age.map(|age| age + 1).filter(|&age| !(outcome.terminated || outcome.truncated || age >= env.horizon()));
+        if age.is_none() {
+            episodes += 1;
+            let (horizon, holdout_mse) = (config.horizon.at(step), mbpo.holdout_mse);
+            if !watch(&Progress { steps: step + 1, episodes, last_return: total, horizon, holdout_mse }) {
+                break;
+            }
+        }
+    }
+    Ok(Learnt { policy: mbpo.sac, model: mbpo.imagination.model, dataset: mbpo.real })
+}
+
+/// What the loop works with.
+struct Mbpo<'a> {
+    config: &'a Config,
+    sac: sac::Sac,
+    imagination: Imagination,
+    /// D_env.
+    real: Transitions,
+    /// D_model.
+    imagined: Recent,
+    staging: Transitions,
+    holdout_mse: Option<Real>,
+}
+
+impl<'a> Mbpo<'a> {
+    fn new(config: &'a Config, spec: Spec, termination: Termination, key: Key) -> Result<Self, MbpoError> {
+        config.check()?;
+        let model = Ensemble::new(config.model.clone(), spec, Direction::Forward, key.name("model"))?;
+        let world_model = WorldModel::new(model, termination);
+        let imagination = Imagination::new(world_model, &config.rollouts(), ImagineConfig::default(), Box::new(NoPenalty))?;
+        Ok(Self {
+            config,
+            sac: config.sac.build(spec, key.name("learner"))?,
+            imagination,
+            real: Transitions::with_capacity(spec, config.steps),
+            imagined: Recent { spec, keep: config.keep, parts: VecDeque::new() },
+            staging: Transitions::with_capacity(spec, config.batch),
+            holdout_mse: None,
+        })
+    }
+
+    // ANCHOR: refit
+    /// Train p_θ on D_env, from where it was.
+    fn refit(&mut self, key: Key) -> Result<(), FitError> {
+        let report = self.imagination.model.fit(&self.real, key, &mut |_| true)?;
+        self.holdout_mse = report.holdout_mse.into_iter().reduce(Real::min);
+        Ok(())
+    }
+    // ANCHOR_END: refit
+
+    // ANCHOR: branch
+    /// Roll-outs of k(t) steps by π from states of D_env; what is oldest is forgotten.
+    fn branch(&mut self, step: usize, key: Key) -> Result<(), MbpoError> {
+        self.imagination.config_mut().horizon = self.config.horizon.at(step);
+        let into = self.imagined.next();
+        let Summary { not_finite, .. } = self.imagination.roll(&mut self.sac, &self.real, key, into);
+        match self.imagined.is_empty() {
+            true => Err(MbpoError::NothingImagined { step, not_finite }),
+            false => Ok(()),
+        }
+    }
+    // ANCHOR_END: branch
+
+    // ANCHOR: act
+    /// One step in the world, by π or at random; added to D_env.
+    fn act(&mut self, env: &mut dyn Env, obs: &mut [Real], by_policy: bool, key: Key) -> Step {
+        let Spec { act, act_limit, .. } = env.spec();
+        let (from, mut a) = (obs.to_vec(), vec![0.0; act]);
+        match by_policy {
+            false => key.uniform(-act_limit, act_limit, &mut a),
+            true => {
+                let s = ArrayView2::from_shape((1, from.len()), &from).expect("one row");
+                self.sac.act(s, Some(key), ArrayViewMut2::from_shape((1, act), &mut a).expect("one row"));
+            }
+        }
+        let outcome = env.step(&a, obs);
+        self.real.push(&from, &a, outcome.reward, obs, outcome.terminated);
+        outcome
+    }
+    // ANCHOR_END: act
+
+    // ANCHOR: improve
+    /// G updates of π on batches of D_model, a share of them of D_env.
+    fn improve(&mut self, key: Key) {
+        let Config { updates, batch, real, .. } = *self.config;
+        let real = (batch as f64 * real as f64).round() as usize;
+        for i in 0..updates {
+            let key = key.fold(i as u64);
+            self.staging.clear();
+            self.real.sample_into(key.name("real"), real, &mut self.staging);
+            self.staging.begin_imagined();
+            self.imagined.sample_into(key.name("imagined"), batch - real, &mut self.staging);
+            self.sac.update(self.staging.batch(), key.name("update"));
+        }
+    }
+    // ANCHOR_END: improve
+}
+
+/// The last few roll-outs, whose lengths may differ.
+struct Recent {
+    spec: Spec,
+    keep: usize,
+    parts: VecDeque<Transitions>,
+}
+
+impl Recent {
+    /// Room for one more, in the memory of the oldest if there are as many as are kept.
+    fn next(&mut self) -> &mut Transitions {
+        let mut part = match self.parts.len() < self.keep {
+            true => Transitions::new(self.spec),
+            false => self.parts.pop_front().unwrap_or_else(|| Transitions::new(self.spec)),
+        };
+        part.clear();
+        self.parts.push_back(part);
+        self.parts.back_mut().expect("pushed above")
+    }
+}
+
+/// Uniform draws with replacement over all of them.
+impl Source for Recent {
+    fn spec(&self) -> Spec {
+        self.spec
+    }
+
+    fn len(&self) -> usize {
+        self.parts.iter().map(Transitions::len).sum()
+    }
+
+    fn sample_into(&self, key: Key, rows: usize, out: &mut Transitions) {
+        let len = self.len();
+        for i in 0..rows {
+            let mut row = key.below(len, i);
+            let part = self.parts.iter().find(|part| {
+                let here = row < part.len();
+                row -= if here { 0 } else { part.len() };
+                here
+            });
+            out.push_row(part.expect("a row of one of them"), row);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A point pushed about on a line, paid for being near 0; it falls off at ±2.
+    struct Point {
+        x: Real,
+        steps: usize,
+    }
+
+    fn fell(_: &[Real], _: &[Real], s2: &[Real]) -> bool {
+        s2[0].abs() > 2.0
+    }
+
+    impl Env for Point {
+        fn spec(&self) -> Spec {
+            Spec::new(1, 1).with_act_limit(0.5)
+        }
+
+        fn horizon(&self) -> usize {
+            20
+        }
+
+        fn reset(&mut self, key: Key, obs: &mut [Real]) {
+            (self.x, self.steps) = (3.0 * key.unit() - 1.5, 0);
+            obs[0] = self.x;
+        }
+
+        fn step(&mut self, act: &[Real], obs: &mut [Real]) -> Step {
+            assert!(act[0].abs() <= 0.5);
+            let reward = 1.0 - self.x.abs();
+            self.x += 0.6 * act[0];
+            self.steps += 1;
+            obs[0] = self.x;
+            Step { reward, terminated: fell(&[], &[], obs), truncated: self.steps >= 20 }
+        }
+    }
+
+    fn config() -> Config {
+        let mut config = Config {
+            steps: 700,
+            explore: 200,
+            every: 100,
+            starts: 200,
+            horizon: Horizon { from: 1, to: 3, begin: 200, end: 500 },
+            keep: 2,
+            updates: 2,
+            batch: 32,
+            ..Config::default()
+        };
+        config.model = EnsembleConfig {
+            members: 3,
+            elites: 2,
+            hidden: vec![16, 16],
+            weight_decay: vec![0.0; 3],
+            batch: 32,
+            lr: 3e-3,
+            max_epochs: Some(15),
+            ..EnsembleConfig::default()
+        };
+        let sac = &mut config.sac;
+        (sac.hidden, sac.gamma, sac.alpha) = (vec![16, 16], 0.9, 0.2);
+        (sac.actor_lr, sac.critic_lr, sac.alpha_lr) = (3e-3, 3e-3, 3e-3);
+        config
+    }
+
+    fn run(config: &Config, key: u64, watch: &mut dyn FnMut(&Progress) -> bool) -> Learnt {
+        learn(config, &mut Point { x: 0.0, steps: 0 }, fell, Key::new(key), watch).expect("a sound world")
+    }
+
+    #[test]
+    fn it_learns_to_stay_where_it_is_paid() {
+        let mut seen = Vec::new();
+        let mut learnt = run(&config(), 1, &mut |progress| {
+            seen.push(*progress);
+            true
+        });
+        let mean = |of: &[Progress]| of.iter().map(|p| p.last_return).sum::<f64>() / of.len() as f64;
+        let random = seen.iter().take_while(|p| p.steps <= 200).count();
+        let (early, late) = (mean(&seen[..random]), mean(&seen[seen.len() - 8..]));
+        assert!(late > early + 3.0 && late > 12.0, "{early} at random, {late} at last");
+        assert!(seen.windows(2).all(|p| p[0].horizon <= p[1].horizon) && seen.last().is_some_and(|p| p.horizon == 3));
+        assert!(seen.last().is_some_and(|p| p.holdout_mse.is_some_and(|e| e < 1e-2)), "{:?}", seen.last());
+        let mut act = ndarray::Array2::zeros((2, 1));
+        let obs = ndarray::arr2(&[[-1.0], [1.0]]);
+        learnt.policy.act(obs.view(), None, act.view_mut());
+        assert!(act[[0, 0]] > 0.1 && act[[1, 0]] < -0.1, "{act}");
+        assert_eq!(learnt.dataset.len(), 700);
+        // What is stored is what happened, and a fall is an end where being cut off is none.
+        let rows = learnt.dataset.batch();
+        for row in 0..700 {
+            let (s, a, s2) = (rows.obs[[row, 0]], rows.act[[row, 0]], rows.next_obs[[row, 0]]);
+            assert!((s + 0.6 * a - s2).abs() < 1e-6);
+            assert_eq!(rows.terminal[[row, 0]] == 1.0, s2.abs() > 2.0);
+        }
+    }
+
+    #[test]
+    fn the_watcher_stops_it_and_a_key_gives_the_same_bits() {
+        let short = Config { steps: 260, ..config() };
+        let stopped = run(&short, 2, &mut |progress| progress.episodes < 3);
+        assert!(stopped.dataset.len() <= 60);
+        let [mut a, mut b, mut c] = [2, 2, 3].map(|key| run(&short, key, &mut |_| true));
+        assert_eq!(a.dataset, b.dataset);
+        assert_eq!(fingerprint(&mut a.policy), fingerprint(&mut b.policy));
+        assert_ne!(fingerprint(&mut a.policy), fingerprint(&mut c.policy));
+        let first = stopped.dataset.len();
+        assert_eq!(stopped.dataset.values(Column::Obs), &a.dataset.values(Column::Obs)[..first]);
+    }
+
+    #[test]
+    fn the_oldest_rollout_is_forgotten_and_all_others_are_drawn() {
+        let spec = Spec::new(1, 1);
+        let mut recent = Recent { spec, keep: 2, parts: VecDeque::new() };
+        for (number, rows) in [(1.0, 5), (2.0, 1), (3.0, 3)] {
+            let part = recent.next();
+            (0..rows).for_each(|_| part.push(&[number], &[0.0], 0.0, &[0.0], false));
+        }
+        assert_eq!(recent.len(), 4);
+        let mut drawn = Transitions::new(spec);
+        recent.sample_into(Key::new(1), 4000, &mut drawn);
+        let share = |of: Real| drawn.values(Column::Obs).iter().filter(|x| **x == of).count();
+        assert_eq!((share(1.0), share(2.0) + share(3.0)), (0, 4000));
+        assert!((850..1150).contains(&share(2.0)), "{}", share(2.0));
+    }
+
+    #[test]
+    fn every_bad_value_is_named() {
+        let bad = |change: fn(&mut Config)| {
+            let mut config = config();
+            change(&mut config);
+            config.check().expect_err("a bad value").field
+        };
+        assert_eq!(bad(|c| c.steps = 0), "steps");
+        assert_eq!(bad(|c| c.explore = 1), "explore");
+        assert_eq!(bad(|c| c.every = 0), "every");
+        assert_eq!(bad(|c| c.starts = 0), "starts");
+        assert_eq!(bad(|c| c.keep = 0), "keep");
+        assert_eq!(bad(|c| c.updates = 0), "updates");
+        assert_eq!(bad(|c| c.batch = 0), "batch");
+        assert_eq!(bad(|c| c.real = 1.5), "real");
+        assert_eq!(bad(|c| c.horizon = Horizon { from: 0, ..Horizon::constant(1) }), "horizon");
+        assert_eq!(bad(|c| c.horizon = Horizon { begin: 5, end: 5, from: 1, to: 2 }), "horizon");
+        assert_eq!(bad(|c| c.model.members = 0), "members");
+        assert_eq!(bad(|c| c.sac.gamma = 2.0), "gamma");
+        assert_eq!(Horizon { from: 5, to: 1, begin: 0, end: 4 }.at(2), 3);
+    }
+}

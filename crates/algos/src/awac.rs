@@ -26,40 +26,25 @@ use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
-/// One field per symbol; defaults of CORL for locomotion.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Discount γ.
-    pub gamma: Real,
-    /// Temperature λ of the weights: 1/3 for locomotion, 0.1 elsewhere.
-    pub lambda: Real,
-    /// Bound of the weights.
-    pub weight_bound: Real,
-    /// Polyak rate of the target critics.
-    pub polyak: Real,
-    /// Learning rate of π.
-    pub actor_rate: Real,
-    /// Learning rate of Q.
-    pub critic_rate: Real,
-    /// Units of the hidden layers.
-    pub hidden: Vec<usize>,
-    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
-    pub precision: Precision,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            gamma: 0.99,
-            lambda: 1.0 / 3.0,
-            weight_bound: 100.0,
-            polyak: 0.005,
-            actor_rate: 3e-4,
-            critic_rate: 3e-4,
-            hidden: vec![256, 256, 256],
-            precision: Precision::F32,
-        }
+hyperparameters! {
+    /// One field per symbol; defaults of CORL for locomotion.
+    pub struct Config {
+        /// Discount γ.
+        gamma: Real = 0.99, SHARE;
+        /// Temperature λ of the weights: 1/3 for locomotion, 0.1 elsewhere.
+        lambda: Real = 1.0 / 3.0;
+        /// Bound of the weights.
+        weight_bound: Real = 100.0;
+        /// Polyak rate of the target critics.
+        tau: Real = 0.005, FRACTION;
+        /// Learning rate of π.
+        actor_lr: Real = 3e-4, POSITIVE;
+        /// Learning rate of Q.
+        critic_lr: Real = 3e-4, POSITIVE;
+        /// Units of the hidden layers.
+        hidden: Vec<usize> = vec![256, 256, 256], HIDDEN;
+        /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+        precision: Precision = Precision::F32;
     }
 }
 
@@ -70,7 +55,7 @@ impl Algorithm for Config {
     type Learner = Awac;
 
     fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
+        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
         for (field, x) in [("lambda", self.lambda), ("weight_bound", self.weight_bound)] {
             ConfigError::unless(x > 0.0 && x.is_finite(), field, format!("is {x}; give a positive number"))?;
         }
@@ -84,8 +69,8 @@ impl Algorithm for Config {
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
         let critic = Mlp::new(&mut store, "critic", &dims, 2, Activation::Relu, Init::FanIn, key);
         let critic_target = critic.duplicate(&mut store, "critic_target");
-        let actor_adam = Adam::new(actor.range(), self.actor_rate);
-        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let actor_adam = Adam::new(actor.range(), self.actor_lr);
+        let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let nets = Nets { actor, critic, critic_target };
         Ok(Awac { spec, config: self.clone(), store, nets, actor_adam, critic_adam })
     }
@@ -152,7 +137,7 @@ impl Learner for Awac {
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
         let (critic_loss, q) = self.critic_step(batch, key.name("target"));
         let (actor_loss, weight) = self.actor_step(batch, key.name("actor"));
-        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
+        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
         [("critic_loss", critic_loss), ("actor_loss", actor_loss), ("q", q), ("weight", weight)].into()
     }
     // ANCHOR_END: update
@@ -195,7 +180,7 @@ mod tests {
         let mut rows = Transitions::new(Spec::new(1, 1));
         (0..64).for_each(|i| rows.push(&[0.0], &[if i % 2 == 0 { -0.8 } else { 0.8 }], (i % 2) as Real, &[0.0], true));
         let acts = |lambda| {
-            let rates = Config { actor_rate: 3e-3, critic_rate: 3e-3, ..Default::default() };
+            let rates = Config { actor_lr: 3e-3, critic_lr: 3e-3, ..Default::default() };
             let config = Config { lambda, hidden: vec![16, 16], ..rates };
             let mut awac = config.build(rows.spec(), Key::new(1)).expect("a sound configuration");
             for step in 0..1500 {
@@ -219,7 +204,7 @@ mod tests {
         let mut rows = Transitions::new(Spec::new(1, 1));
         (0..64).for_each(|i| rows.push(&[0.0], &[0.1 * (i % 7) as Real], 50.0 * (i % 7) as Real, &[0.0], true));
         let config =
-            Config { lambda: 1e-3, hidden: vec![16], critic_rate: 1e-2, weight_bound: 5.0, ..Default::default() };
+            Config { lambda: 1e-3, hidden: vec![16], critic_lr: 1e-2, weight_bound: 5.0, ..Default::default() };
         let mut awac = config.build(rows.spec(), Key::new(3)).expect("a sound configuration");
         let weight = (0..200).filter_map(|step| awac.update(rows.batch(), Key::new(4).fold(step)).get("weight"));
         let (least, most) = weight.fold((Real::MAX, Real::MIN), |(a, b), w| (a.min(w), b.max(w)));

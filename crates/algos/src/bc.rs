@@ -13,21 +13,15 @@ use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, Tape, Var};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
-/// One field per symbol; defaults of CORL's `any_percent_bc.py`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Units of the hidden layers.
-    pub hidden: Vec<usize>,
-    /// Learning rate of π.
-    pub actor_rate: Real,
-    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
-    pub precision: Precision,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { hidden: vec![256, 256], actor_rate: 3e-4, precision: Precision::F32 }
+hyperparameters! {
+    /// One field per symbol; defaults of CORL's `any_percent_bc.py`.
+    pub struct Config {
+        /// Units of the hidden layers.
+        hidden: Vec<usize> = vec![256, 256], HIDDEN;
+        /// Learning rate of π.
+        actor_lr: Real = 3e-4, POSITIVE;
+        /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+        precision: Precision = Precision::F32;
     }
 }
 
@@ -38,16 +32,15 @@ impl Algorithm for Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         check_hidden("hidden", &self.hidden)?;
-        check_rate("actor_rate", self.actor_rate)
+        check_rate("actor_lr", self.actor_lr)
     }
 
     fn build(&self, spec: Spec, key: Key) -> Result<Bc, ConfigError> {
         self.check()?;
         let mut store = Store::in_precision(self.precision);
         let dims = sizes(spec.obs, &self.hidden, spec.act);
-        let actor =
-            Mlp::new(&mut store, "actor", &dims, 1, Activation::Relu, Init::FanIn, key).with_output(Activation::Tanh);
-        Ok(Bc { spec, store, actor, actor_adam: Adam::new(actor.range(), self.actor_rate) })
+        let actor = Mlp::new(&mut store, "actor", &dims, 1, Activation::Relu, Init::FanIn, key).with_output(Activation::Tanh);
+        Ok(Bc { spec, store, actor, actor_adam: Adam::new(actor.range(), self.actor_lr) })
     }
 }
 
@@ -120,7 +113,7 @@ mod tests {
             Key::new(1).fold(i).uniform(-1.0, 1.0, &mut s);
             dataset.push(&s, &[1.5 * s[0] * s[1]], 0.0, &s, false);
         }
-        let config = Config { hidden: vec![32, 32], actor_rate: 3e-3, ..Config::default() };
+        let config = Config { hidden: vec![32, 32], actor_lr: 3e-3, ..Config::default() };
         let mut bc = config.build(spec, Key::new(2)).unwrap();
         let mut staging = Transitions::new(spec);
         let mut loss = 0.0;

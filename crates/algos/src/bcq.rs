@@ -27,61 +27,39 @@ use backcast_nn::{
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use serde::{Deserialize, Serialize};
 
-/// One field per symbol; defaults of the authors' continuous BCQ, which ROMI keeps.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Discount γ.
-    pub gamma: Real,
-    /// Weight λ of the smaller critic against the larger.
-    pub lambda: Real,
-    /// Bound φ of the perturbation, in units of the action limit.
-    pub phi: Real,
-    /// Weight of the KL term of the VAE (averaged over latent dimensions).
-    pub kl_weight: Real,
-    /// Candidates n at s′.
-    pub target_samples: usize,
-    /// Candidates when acting.
-    pub act_samples: usize,
-    /// Polyak rate of the targets.
-    pub polyak: Real,
-    /// Learning rate of the VAE.
-    pub vae_rate: Real,
-    /// Learning rate of ξ.
-    pub actor_rate: Real,
-    /// Learning rate of Q.
-    pub critic_rate: Real,
-    /// Updates over which every learning rate falls to zero on a half cosine; 0, as in the paper, keeps them constant.
-    pub decay: u64,
-    /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
-    pub layer_norm: bool,
-    /// Units of the hidden layers of actor and critics.
-    pub hidden: Vec<usize>,
-    /// Units of the hidden layers of the VAE's two halves.
-    pub vae_hidden: Vec<usize>,
-    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
-    pub precision: Precision,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            gamma: 0.99,
-            lambda: 0.75,
-            phi: 0.05,
-            kl_weight: 0.5,
-            target_samples: 10,
-            act_samples: 100,
-            polyak: 0.005,
-            vae_rate: 1e-3,
-            actor_rate: 1e-3,
-            critic_rate: 1e-3,
-            decay: 0,
-            layer_norm: false,
-            hidden: vec![400, 300],
-            vae_hidden: vec![750, 750],
-            precision: Precision::F32,
-        }
+hyperparameters! {
+    /// One field per symbol; defaults of the authors' continuous BCQ, which ROMI keeps.
+    pub struct Config {
+        /// Discount γ.
+        gamma: Real = 0.99, SHARE;
+        /// Weight λ of the smaller critic against the larger.
+        lambda: Real = 0.75, SHARE;
+        /// Bound φ of the perturbation, in units of the action limit.
+        phi: Real = 0.05, NON_NEGATIVE;
+        /// Weight of the KL term of the VAE (averaged over latent dimensions).
+        kl_weight: Real = 0.5, NON_NEGATIVE;
+        /// Candidates n at s′.
+        target_samples: usize = 10, COUNT;
+        /// Candidates when acting.
+        act_samples: usize = 100, COUNT;
+        /// Polyak rate of the targets.
+        tau: Real = 0.005, FRACTION;
+        /// Learning rate of the VAE.
+        vae_lr: Real = 1e-3, POSITIVE;
+        /// Learning rate of ξ.
+        actor_lr: Real = 1e-3, POSITIVE;
+        /// Learning rate of Q.
+        critic_lr: Real = 1e-3, POSITIVE;
+        /// Updates over which every learning rate falls to zero on a half cosine; 0, as in the paper, keeps them constant.
+        decay: u64 = 0;
+        /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
+        layer_norm: bool = false;
+        /// Units of the hidden layers of actor and critics.
+        hidden: Vec<usize> = vec![400, 300], HIDDEN;
+        /// Units of the hidden layers of the VAE's two halves.
+        vae_hidden: Vec<usize> = vec![750, 750], HIDDEN;
+        /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+        precision: Precision = Precision::F32;
     }
 }
 
@@ -92,8 +70,8 @@ impl Algorithm for Config {
     type Learner = Bcq;
 
     fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
-        check_rate("vae_rate", self.vae_rate)?;
+        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
+        check_rate("vae_lr", self.vae_lr)?;
         let lambda = self.lambda;
         ConfigError::unless((0.0..=1.0).contains(&lambda), "lambda", format!("is {lambda}; it weighs in [0, 1]"))?;
         check_weight("phi", self.phi)?;
@@ -116,9 +94,9 @@ impl Algorithm for Config {
         let critic = critic.with_layer_norm(self.layer_norm);
         let actor_target = actor.duplicate(&mut store, "actor_target");
         let critic_target = critic.duplicate(&mut store, "critic_target");
-        let vae_adam = Adam::new(vae.range(), self.vae_rate);
-        let actor_adam = Adam::new(actor.range(), self.actor_rate);
-        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let vae_adam = Adam::new(vae.range(), self.vae_lr);
+        let actor_adam = Adam::new(actor.range(), self.actor_lr);
+        let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let nets = Nets { vae, actor, critic, actor_target, critic_target };
         Ok(Bcq { spec, config: self.clone(), store, nets, vae_adam, actor_adam, critic_adam })
     }
@@ -209,15 +187,15 @@ impl Bcq {
 impl Learner for Bcq {
     // ANCHOR: update
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
-        let Config { vae_rate, actor_rate, critic_rate, decay, .. } = self.config;
-        self.vae_adam.anneal(vae_rate, decay);
-        self.actor_adam.anneal(actor_rate, decay);
-        self.critic_adam.anneal(critic_rate, decay);
+        let Config { vae_lr, actor_lr, critic_lr, decay, .. } = self.config;
+        self.vae_adam.anneal(vae_lr, decay);
+        self.actor_adam.anneal(actor_lr, decay);
+        self.critic_adam.anneal(critic_lr, decay);
         let vae_loss = self.vae_step(batch, key.name("vae"));
         let (critic_loss, q) = self.critic_step(batch, key.name("target"));
         let actor_loss = self.actor_step(batch, key.name("actor"));
-        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
-        polyak(&mut self.store, &self.nets.actor_target, &self.nets.actor, self.config.polyak);
+        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
+        polyak(&mut self.store, &self.nets.actor_target, &self.nets.actor, self.config.tau);
         [("vae_loss", vae_loss), ("critic_loss", critic_loss), ("actor_loss", actor_loss), ("q", q)].into()
     }
     // ANCHOR_END: update

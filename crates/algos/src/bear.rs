@@ -34,90 +34,62 @@ use backcast_nn::{
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use serde::{Deserialize, Serialize};
 
-/// k of two actions that differ by d.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kernel {
-    /// exp(−‖d‖₁/2σ).
-    #[default]
-    Laplacian,
-    /// exp(−‖d‖₂²/2σ).
-    Gaussian,
+choices! {
+    /// k of two actions that differ by d.
+    pub enum Kernel {
+        /// exp(−‖d‖₁/2σ).
+        #[default]
+        Laplacian,
+        /// exp(−‖d‖₂²/2σ).
+        Gaussian,
+    }
 }
 
-/// One field per symbol; defaults of the authors' code.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Discount γ.
-    pub gamma: Real,
-    /// Critics; the authors' code is made for four and runs with two.
-    pub critics: usize,
-    /// Weight λ of the smallest critic against the largest.
-    pub lambda: Real,
-    /// k.
-    pub kernel: Kernel,
-    /// Width σ of the kernel: 10 for the Laplacian, 20 for the Gaussian.
-    pub sigma: Real,
-    /// Actions m of each distribution that are compared in a state.
-    pub mmd_samples: usize,
-    /// Threshold ε of the MMD.
-    pub threshold: Real,
-    /// Multiplier α at the start; none draws ln α from N(0, 1).
-    pub alpha: Option<Real>,
-    /// Learning rate of ln α.
-    pub alpha_rate: Real,
-    /// Updates in which the actor only comes closer: 20 epochs of 5000 in the authors' code, 40 000 in that of D4RL's paper.
-    pub warm_start: u64,
-    /// Actions at s′ in (2).
-    pub target_samples: usize,
-    /// Whether they come from the target actor, and not from the current one.
-    pub target_actor: bool,
-    /// Actions to choose from when acting.
-    pub act_samples: usize,
-    /// Weight of the KL term of the VAE (averaged over latent dimensions).
-    pub kl_weight: Real,
-    /// Polyak rate of the targets.
-    pub polyak: Real,
-    /// Learning rate of the VAE.
-    pub vae_rate: Real,
-    /// Learning rate of π.
-    pub actor_rate: Real,
-    /// Learning rate of Q.
-    pub critic_rate: Real,
-    /// Units of the hidden layers of actor and critics.
-    pub hidden: Vec<usize>,
-    /// Units of the hidden layers of the VAE's two halves.
-    pub vae_hidden: Vec<usize>,
-    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
-    pub precision: Precision,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            gamma: 0.99,
-            critics: 2,
-            lambda: 0.75,
-            kernel: Kernel::Laplacian,
-            sigma: 10.0,
-            mmd_samples: 5,
-            threshold: 0.05,
-            alpha: None,
-            alpha_rate: 1e-3,
-            warm_start: 100_000,
-            target_samples: 10,
-            target_actor: true,
-            act_samples: 10,
-            kl_weight: 0.5,
-            polyak: 0.005,
-            vae_rate: 1e-3,
-            actor_rate: 1e-3,
-            critic_rate: 1e-3,
-            hidden: vec![400, 300],
-            vae_hidden: vec![750, 750],
-            precision: Precision::F32,
-        }
+hyperparameters! {
+    /// One field per symbol; defaults of the authors' code.
+    pub struct Config {
+        /// Discount γ.
+        gamma: Real = 0.99, SHARE;
+        /// Critics; the authors' code is made for four and runs with two.
+        critics: usize = 2, COUNT;
+        /// Weight λ of the smallest critic against the largest.
+        lambda: Real = 0.75, SHARE;
+        /// k.
+        kernel: Kernel = Kernel::Laplacian;
+        /// Width σ of the kernel: 10 for the Laplacian, 20 for the Gaussian.
+        sigma: Real = 10.0;
+        /// Actions m of each distribution that are compared in a state.
+        mmd_samples: usize = 5, COUNT;
+        /// Threshold ε of the MMD.
+        threshold: Real = 0.05, NON_NEGATIVE;
+        /// Multiplier α at the start; none draws ln α from N(0, 1).
+        alpha: Option<Real> = None;
+        /// Learning rate of ln α.
+        alpha_lr: Real = 1e-3, POSITIVE;
+        /// Updates in which the actor only comes closer: 20 epochs of 5000 in the authors' code, 40 000 in that of D4RL's paper.
+        warm_start: u64 = 100_000;
+        /// Actions at s′ in (2).
+        target_samples: usize = 10, COUNT;
+        /// Whether they come from the target actor, and not from the current one.
+        target_actor: bool = true;
+        /// Actions to choose from when acting.
+        act_samples: usize = 10, COUNT;
+        /// Weight of the KL term of the VAE (averaged over latent dimensions).
+        kl_weight: Real = 0.5, NON_NEGATIVE;
+        /// Polyak rate of the targets.
+        tau: Real = 0.005, FRACTION;
+        /// Learning rate of the VAE.
+        vae_lr: Real = 1e-3, POSITIVE;
+        /// Learning rate of π.
+        actor_lr: Real = 1e-3, POSITIVE;
+        /// Learning rate of Q.
+        critic_lr: Real = 1e-3, POSITIVE;
+        /// Units of the hidden layers of actor and critics.
+        hidden: Vec<usize> = vec![400, 300], HIDDEN;
+        /// Units of the hidden layers of the VAE's two halves.
+        vae_hidden: Vec<usize> = vec![750, 750], HIDDEN;
+        /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+        precision: Precision = Precision::F32;
     }
 }
 
@@ -127,15 +99,15 @@ impl Algorithm for Config {
     type Learner = Bear;
 
     fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
-        check_rate("vae_rate", self.vae_rate)?;
+        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
+        check_rate("vae_lr", self.vae_lr)?;
         let (lambda, sigma, alpha) = (self.lambda, self.sigma, self.alpha.unwrap_or(1.0));
         ConfigError::unless((0.0..=1.0).contains(&lambda), "lambda", format!("is {lambda}; it weighs in [0, 1]"))?;
         let positive = |x: Real| x > 0.0 && x.is_finite();
         ConfigError::unless(positive(sigma), "sigma", format!("is {sigma}; a width is positive"))?;
         ConfigError::unless(positive(alpha), "alpha", format!("is {alpha}; a multiplier is positive"))?;
         check_weight("threshold", self.threshold)?;
-        check_weight("alpha_rate", self.alpha_rate)?;
+        check_weight("alpha_lr", self.alpha_lr)?;
         check_weight("kl_weight", self.kl_weight)?;
         ConfigError::unless(self.critics > 0, "critics", "is 0; a value needs a critic")?;
         ConfigError::unless(self.mmd_samples > 0, "mmd_samples", "is 0; a distance needs samples")?;
@@ -156,10 +128,10 @@ impl Algorithm for Config {
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let mut drawn = [0.0];
         key.name("ln alpha").normal(&mut drawn);
-        let multiplier = Multiplier::new("ln_alpha", self.alpha.unwrap_or(drawn[0].exp()), self.alpha_rate);
-        let vae_adam = Adam::new(vae.range(), self.vae_rate);
-        let actor_adam = Adam::new(actor.net.range(), self.actor_rate);
-        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let multiplier = Multiplier::new("ln_alpha", self.alpha.unwrap_or(drawn[0].exp()), self.alpha_lr);
+        let vae_adam = Adam::new(vae.range(), self.vae_lr);
+        let actor_adam = Adam::new(actor.net.range(), self.actor_lr);
+        let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let nets = Nets { vae, actor, critic, actor_target, critic_target };
         Ok(Bear { spec, config: self.clone(), store, nets, multiplier, vae_adam, actor_adam, critic_adam, updates: 0 })
     }
@@ -293,8 +265,8 @@ impl Learner for Bear {
         let vae_loss = self.vae_step(batch, key.name("vae"));
         let (critic_loss, q) = self.critic_step(batch, key.name("target"));
         let (actor_loss, distance) = self.actor_step(batch, key.name("actor"));
-        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
-        polyak(&mut self.store, &self.nets.actor_target.net, &self.nets.actor.net, self.config.polyak);
+        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
+        polyak(&mut self.store, &self.nets.actor_target.net, &self.nets.actor.net, self.config.tau);
         self.updates += 1;
         let mut metrics = Metrics::from([("vae_loss", vae_loss), ("critic_loss", critic_loss), ("q", q)]);
         metrics.put("actor_loss", actor_loss).put("mmd", distance).put("ln_alpha", self.multiplier.log());
@@ -412,19 +384,19 @@ mod tests {
         let mmd = |metrics: &Metrics| metrics.get("mmd").expect("a metric");
         assert!(mmd(&late) < 0.7 * mmd(&early), "{} to {}", mmd(&early), mmd(&late));
         let price = |threshold| {
-            let config = Config { threshold, alpha_rate: 1e-2, ..small() };
+            let config = Config { threshold, alpha_lr: 1e-2, ..small() };
             train(config, 100).1.get("ln_alpha").expect("a metric")
         };
         let (dear, cheap) = (price(0.0), price(3.0));
         assert!(dear > 0.3 && cheap < -0.3, "{dear} where every distance is too far, {cheap} where none is");
-        assert!(train(Config { alpha_rate: 10.0, ..small() }, 30).1.get("ln_alpha").expect("a metric") <= LN_ALPHA.1);
+        assert!(train(Config { alpha_lr: 10.0, ..small() }, 30).1.get("ln_alpha").expect("a metric") <= LN_ALPHA.1);
     }
 
     /// It acts at the better end of what was recorded, and not where its critics promise most.
     #[test]
     fn it_stays_near_the_actions_of_the_dataset() {
-        let acts = |threshold, alpha_rate| {
-            let config = Config { warm_start: 500, sigma: 10.0, threshold, alpha_rate, ..small() };
+        let acts = |threshold, alpha_lr| {
+            let config = Config { warm_start: 500, sigma: 10.0, threshold, alpha_lr, ..small() };
             let (mut bear, _) = train(config, 2500);
             let mut act = Array2::zeros((1, 1));
             bear.act(Array2::zeros((1, 1)).view(), None, act.view_mut());

@@ -36,81 +36,54 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// One field per symbol; defaults of the authors' code for locomotion.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Discount γ.
-    pub gamma: Real,
-    /// Weight w of the gap. The authors give 5 or 10 for locomotion and 5 for antmaze; CORL has 1 for Adroit.
-    pub weight: Real,
-    /// Candidates n from each of the three distributions. With a `weight` of 0 there may be none: the critics are then SAC's.
-    pub samples: usize,
-    /// Critics N; two in the paper.
-    pub critics: usize,
-    /// Takes the logarithm in (3) over three candidates at a time, one of each kind, and averages over the n triples: what
-    /// OfflineRL-Kit does. The gap is then about ln n smaller and noisier.
-    pub three_way: bool,
-    /// Threshold τ_L of w·gap that α′ is learnt to hold; none is α′ = 1. The authors have 5 for antmaze. Where code holds
-    /// α′·w·(gap − τ) instead (CORL), its τ is ours divided by w.
-    pub lagrange: Option<Real>,
-    /// Takes the best of n actions at s′ by each target critic, then the smaller of those, as the value in (2): an option of
-    /// the authors' code, which CORL has on for antmaze.
-    pub max_backup: bool,
-    /// Counts the entropy of π(·∣s′) in (2) as SAC does. Off in the authors' code.
-    pub entropy_backup: bool,
-    /// Updates in which the actor only clones; none is 40 000, as in the authors' code, or 0 in [`combo`](crate::combo), as in
-    /// OfflineRL-Kit. 0 in CORL.
-    pub warm_start: Option<u64>,
-    /// Temperature α at the start: the price of a nat of entropy, in units of the value.
-    pub alpha: Real,
-    /// Learning rate of ln α; 0 keeps α as it is.
-    pub alpha_rate: Real,
-    /// Entropy that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
-    pub target_entropy: Option<Real>,
-    /// Bounds of ln σ, low and high; none is those of the algorithm: [`NARROW_LOG_STD_BOUNDS`] in CQL, COMBO and SDC,
-    /// [`LOG_STD_BOUNDS`](crate::sac::LOG_STD_BOUNDS) in OSR.
-    pub log_std_bounds: Option<[Real; 2]>,
-    /// Polyak rate of the target critics.
-    pub polyak: Real,
-    /// Learning rate of π.
-    pub actor_rate: Real,
-    /// Learning rate of Q and of ln α′.
-    pub critic_rate: Real,
-    /// Updates over which the rates of π and Q fall to zero on a half cosine; 0, as in the paper, keeps them constant.
-    pub decay: u64,
-    /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
-    pub layer_norm: bool,
-    /// Units of the hidden layers.
-    pub hidden: Vec<usize>,
-    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
-    pub precision: Precision,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            gamma: 0.99,
-            weight: 5.0,
-            samples: 10,
-            critics: 2,
-            three_way: false,
-            lagrange: None,
-            max_backup: false,
-            entropy_backup: false,
-            warm_start: None,
-            alpha: 1.0,
-            alpha_rate: 1e-4,
-            target_entropy: None,
-            log_std_bounds: None,
-            polyak: 0.005,
-            actor_rate: 1e-4,
-            critic_rate: 3e-4,
-            decay: 0,
-            layer_norm: false,
-            hidden: vec![256, 256, 256],
-            precision: Precision::F32,
-        }
+hyperparameters! {
+    /// One field per symbol; defaults of the authors' code for locomotion.
+    pub struct Config {
+        /// Discount γ.
+        gamma: Real = 0.99, SHARE;
+        /// Weight w of the gap. The authors give 5 or 10 for locomotion and 5 for antmaze; CORL has 1 for Adroit.
+        weight: Real = 5.0, NON_NEGATIVE;
+        /// Candidates n from each of the three distributions. With a `weight` of 0 there may be none: the critics are then SAC's.
+        samples: usize = 10, COUNT;
+        /// Critics N; two in the paper.
+        critics: usize = 2, COUNT;
+        /// Takes the logarithm in (3) over three candidates at a time, one of each kind, and averages over the n triples: what
+        /// OfflineRL-Kit does. The gap is then about ln n smaller and noisier.
+        three_way: bool = false;
+        /// Threshold τ_L of w·gap that α′ is learnt to hold; none is α′ = 1. The authors have 5 for antmaze. Where code holds
+        /// α′·w·(gap − τ) instead (CORL), its τ is ours divided by w.
+        lagrange: Option<Real> = None;
+        /// Takes the best of n actions at s′ by each target critic, then the smaller of those, as the value in (2): an option of
+        /// the authors' code, which CORL has on for antmaze.
+        max_backup: bool = false;
+        /// Counts the entropy of π(·∣s′) in (2) as SAC does. Off in the authors' code.
+        entropy_backup: bool = false;
+        /// Updates in which the actor only clones; none is 40 000, as in the authors' code, or 0 in [`combo`](crate::combo), as in
+        /// OfflineRL-Kit. 0 in CORL.
+        warm_start: Option<u64> = None;
+        /// Temperature α at the start: the price of a nat of entropy, in units of the value.
+        alpha: Real = 1.0, POSITIVE;
+        /// Learning rate of ln α; 0 keeps α as it is.
+        alpha_lr: Real = 1e-4, NON_NEGATIVE;
+        /// Entropy that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
+        target_entropy: Option<Real> = None;
+        /// Bounds of ln σ, low and high; none is those of the algorithm: [`NARROW_LOG_STD_BOUNDS`] in CQL, COMBO and SDC,
+        /// [`LOG_STD_BOUNDS`](crate::sac::LOG_STD_BOUNDS) in OSR.
+        log_std_bounds: Option<[Real; 2]> = None;
+        /// Polyak rate of the target critics.
+        tau: Real = 0.005, FRACTION;
+        /// Learning rate of π.
+        actor_lr: Real = 1e-4, POSITIVE;
+        /// Learning rate of Q and of ln α′.
+        critic_lr: Real = 3e-4, POSITIVE;
+        /// Updates over which the rates of π and Q fall to zero on a half cosine; 0, as in the paper, keeps them constant.
+        decay: u64 = 0;
+        /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
+        layer_norm: bool = false;
+        /// Units of the hidden layers.
+        hidden: Vec<usize> = vec![256, 256, 256], HIDDEN;
+        /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+        precision: Precision = Precision::F32;
     }
 }
 
@@ -121,8 +94,8 @@ impl Algorithm for Config {
     type Learner = Cql;
 
     fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
-        check_temperature(self.alpha, self.alpha_rate, self.target_entropy)?;
+        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
+        check_temperature(self.alpha, self.alpha_lr, self.target_entropy)?;
         check_log_std_bounds(self.log_std_bounds(NARROW_LOG_STD_BOUNDS))?;
         check_weight("weight", self.weight)?;
         let needless = self.weight == 0.0 && self.lagrange.is_none() && !self.max_backup;
@@ -167,10 +140,10 @@ impl Config {
         let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Activation::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(self.layer_norm);
         let critic_target = critic.duplicate(&mut store, "critic_target");
-        let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_rate);
-        let multiplier = self.lagrange.map(|_| Multiplier::new("ln_alpha", 1.0, self.critic_rate));
-        let actor_adam = Adam::new(actor.net.range(), self.actor_rate);
-        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_lr);
+        let multiplier = self.lagrange.map(|_| Multiplier::new("ln_alpha", 1.0, self.critic_lr));
+        let actor_adam = Adam::new(actor.net.range(), self.actor_lr);
+        let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let nets = Nets { actor, critic, critic_target };
         let config = self.clone();
         Ok(Cql {
@@ -251,7 +224,7 @@ impl Cql {
         let cloning = self.is_cloning();
         let (nets, temperature, limit) = (self.nets, &mut self.temperature, self.spec.act_limit);
         let target_entropy = target_entropy(self.config.target_entropy, self.spec);
-        self.actor_adam.anneal(self.config.actor_rate, self.config.decay);
+        self.actor_adam.anneal(self.config.actor_lr, self.config.decay);
         self.actor_adam.minimise_with(&mut self.store, |tape| {
             let (s, a) = (tape.input(states), tape.input(batch.act));
             let pi = nets.actor.at(s);
@@ -315,7 +288,7 @@ impl Cql {
         let (parts, multiplier) = (dataset.count() + imagined.count(), &mut self.multiplier);
         let price = multiplier.as_ref().map_or(1.0, |m| m.log().exp().min(MOST_PRICE));
         let (mut gaps, mut q_sum, mut pressed_gaps) = (0.0, 0.0, 0.0);
-        self.critic_adam.anneal(config.critic_rate, config.decay);
+        self.critic_adam.anneal(config.critic_lr, config.decay);
         let mut loss = self.critic_adam.minimise_parts(&mut self.store, parts + beside, |tape, part| {
             if let (Some(pressed), Some(part)) = (pressed, part.checked_sub(parts)) {
                 let gap = pressed.gap(tape, nets.critic, [rows, obs, act], part);
@@ -374,7 +347,7 @@ impl Cql {
     // ANCHOR: settle
     /// The end of an update: the targets by Polyak, and what there is to report.
     pub(crate) fn finish_update(&mut self, (actor_loss, entropy): (Real, Real), critics: Stepped) -> Metrics {
-        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
+        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
         self.updates += 1;
         let Stepped { loss, q, gap, target, .. } = critics;
         let mut metrics = Metrics::from([("actor_loss", actor_loss), ("critic_loss", loss), ("q", q)]);

@@ -33,61 +33,39 @@ use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Shape, Store, Var, pol
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
-/// One field per symbol; defaults of the authors' code, N and η those of most of its locomotion tasks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Discount γ.
-    pub gamma: Real,
-    /// Critics N. SAC-N takes 10 to 500, EDAC 10 to 50.
-    pub critics: usize,
-    /// Weight η of the similarity of the critics' slopes; 0 is SAC-N.
-    pub eta: Real,
-    /// Counts the entropy of π(·∣s′) in (2). Where it does not, α stays what it was, as in the authors' code.
-    pub entropy_backup: bool,
-    /// Temperature α at the start: the price of a nat of entropy, in units of the value.
-    pub alpha: Real,
-    /// Learning rate of ln α; 0 keeps α as it is.
-    pub alpha_rate: Real,
-    /// Entropy that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
-    pub target_entropy: Option<Real>,
-    /// Bounds of ln σ, low and high: [`NARROW_LOG_STD_BOUNDS`] unless asked.
-    pub log_std_bounds: [Real; 2],
-    /// Polyak rate of the target critics.
-    pub polyak: Real,
-    /// Learning rate of π.
-    pub actor_rate: Real,
-    /// Learning rate of Q.
-    pub critic_rate: Real,
-    /// Updates over which the rates of π and Q fall to zero on a half cosine; 0, as in the paper, keeps them constant.
-    pub decay: u64,
-    /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
-    pub layer_norm: bool,
-    /// Units of the hidden layers.
-    pub hidden: Vec<usize>,
-    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
-    pub precision: Precision,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            gamma: 0.99,
-            critics: 10,
-            eta: 1.0,
-            entropy_backup: true,
-            alpha: 1.0,
-            alpha_rate: 3e-4,
-            target_entropy: None,
-            log_std_bounds: NARROW_LOG_STD_BOUNDS,
-            polyak: 0.005,
-            actor_rate: 3e-4,
-            critic_rate: 3e-4,
-            decay: 0,
-            layer_norm: false,
-            hidden: vec![256, 256, 256],
-            precision: Precision::F32,
-        }
+hyperparameters! {
+    /// One field per symbol; defaults of the authors' code, N and η those of most of its locomotion tasks.
+    pub struct Config {
+        /// Discount γ.
+        gamma: Real = 0.99, SHARE;
+        /// Critics N. SAC-N takes 10 to 500, EDAC 10 to 50.
+        critics: usize = 10;
+        /// Weight η of the similarity of the critics' slopes; 0 is SAC-N.
+        eta: Real = 1.0, NON_NEGATIVE;
+        /// Counts the entropy of π(·∣s′) in (2). Where it does not, α stays what it was, as in the authors' code.
+        entropy_backup: bool = true;
+        /// Temperature α at the start: the price of a nat of entropy, in units of the value.
+        alpha: Real = 1.0, POSITIVE;
+        /// Learning rate of ln α; 0 keeps α as it is.
+        alpha_lr: Real = 3e-4, NON_NEGATIVE;
+        /// Entropy that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
+        target_entropy: Option<Real> = None;
+        /// Bounds of ln σ, low and high: [`NARROW_LOG_STD_BOUNDS`] unless asked.
+        log_std_bounds: [Real; 2] = NARROW_LOG_STD_BOUNDS;
+        /// Polyak rate of the target critics.
+        tau: Real = 0.005, FRACTION;
+        /// Learning rate of π.
+        actor_lr: Real = 3e-4, POSITIVE;
+        /// Learning rate of Q.
+        critic_lr: Real = 3e-4, POSITIVE;
+        /// Updates over which the rates of π and Q fall to zero on a half cosine; 0, as in the paper, keeps them constant.
+        decay: u64 = 0;
+        /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
+        layer_norm: bool = false;
+        /// Units of the hidden layers.
+        hidden: Vec<usize> = vec![256, 256, 256], HIDDEN;
+        /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+        precision: Precision = Precision::F32;
     }
 }
 
@@ -98,8 +76,8 @@ impl Algorithm for Config {
     type Learner = Edac;
 
     fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
-        check_temperature(self.alpha, self.alpha_rate, self.target_entropy)?;
+        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
+        check_temperature(self.alpha, self.alpha_lr, self.target_entropy)?;
         check_log_std_bounds(self.log_std_bounds)?;
         check_weight("eta", self.eta)?;
         // Of a single critic there is no pair.
@@ -119,9 +97,9 @@ impl Algorithm for Config {
             begin_small(&mut store, &net, LAST_BOUND, key.name(name).name("begin small"));
         }
         let critic_target = critic.duplicate(&mut store, "critic_target");
-        let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_rate);
-        let actor_adam = Adam::new(actor.net.range(), self.actor_rate);
-        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_lr);
+        let actor_adam = Adam::new(actor.net.range(), self.actor_lr);
+        let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let nets = Nets { actor, critic, critic_target };
         Ok(Edac { spec, config: self.clone(), store, nets, temperature, actor_adam, critic_adam })
     }
@@ -180,7 +158,7 @@ impl Edac {
         let (nets, temperature) = (self.nets, &mut self.temperature);
         let target_entropy = target_entropy(self.config.target_entropy, self.spec);
         let steered = self.config.entropy_backup;
-        self.actor_adam.anneal(self.config.actor_rate, self.config.decay);
+        self.actor_adam.anneal(self.config.actor_lr, self.config.decay);
         self.actor_adam.minimise_with(&mut self.store, |tape| {
             let s = tape.input(batch.obs);
             let (sampled, log_pi) = nets.actor.at(s).sample(key);
@@ -200,7 +178,7 @@ impl Edac {
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, [Real; 2]) {
         let (nets, ln_alpha) = (self.nets, self.temperature.log());
         let &Config { gamma, eta, critics, entropy_backup, .. } = &self.config;
-        self.critic_adam.anneal(self.config.critic_rate, self.config.decay);
+        self.critic_adam.anneal(self.config.critic_lr, self.config.decay);
         self.critic_adam.minimise_with(&mut self.store, |tape| {
             let y = tape.no_grad(|tape| {
                 let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
@@ -228,7 +206,7 @@ impl Learner for Edac {
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
         let (actor_loss, entropy) = self.actor_step(batch, key.name("actor"));
         let (critic_loss, [q, similarity]) = self.critic_step(batch, key.name("target"));
-        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
+        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
         let mut metrics = Metrics::from([("actor_loss", actor_loss), ("critic_loss", critic_loss), ("q", q)]);
         metrics.put("entropy", entropy).put("ln_alpha", self.temperature.log());
         if self.config.eta > 0.0 {
@@ -337,7 +315,7 @@ mod tests {
     fn diversity_turns_slopes_apart() {
         let alike = |eta| {
             let rows = rows();
-            let config = Config { critics: 4, eta, hidden: vec![16], critic_rate: 1e-3, ..Default::default() };
+            let config = Config { critics: 4, eta, hidden: vec![16], critic_lr: 1e-3, ..Default::default() };
             let mut edac = config.build(rows.spec(), Key::new(5)).expect("a sound configuration");
             (0..300).map(|step| edac.update(rows.batch(), Key::new(6).fold(step))).last().expect("an update")
         };

@@ -22,47 +22,32 @@ use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, polyak};
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
-/// One field per symbol; the nets are those of the learners.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Discount γ. The estimate is of the return discounted by it.
-    pub gamma: Real,
-    /// Independent critics N.
-    pub critics: usize,
-    /// Whether the policy is asked for samples and not for its deterministic action.
-    pub sampled: bool,
-    /// Polyak rate of the target critics.
-    pub polyak: Real,
-    /// Learning rate of Q.
-    pub critic_rate: Real,
-    /// Whether critics have layer normalisation between sums and activations: it keeps extrapolation in bounds.
-    pub layer_norm: bool,
-    /// Units of the hidden layers.
-    pub hidden: Vec<usize>,
-    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
-    pub precision: Precision,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            gamma: 0.99,
-            critics: 2,
-            sampled: false,
-            polyak: 0.005,
-            critic_rate: 3e-4,
-            layer_norm: true,
-            hidden: vec![256, 256],
-            precision: Precision::F32,
-        }
+hyperparameters! {
+    /// One field per symbol; the nets are those of the learners.
+    pub struct Config {
+        /// Discount γ. The estimate is of the return discounted by it.
+        gamma: Real = 0.99, SHARE;
+        /// Independent critics N.
+        critics: usize = 2, COUNT;
+        /// Whether the policy is asked for samples and not for its deterministic action.
+        sampled: bool = false;
+        /// Polyak rate of the target critics.
+        tau: Real = 0.005, FRACTION;
+        /// Learning rate of Q.
+        critic_lr: Real = 3e-4, POSITIVE;
+        /// Whether critics have layer normalisation between sums and activations: it keeps extrapolation in bounds.
+        layer_norm: bool = true;
+        /// Units of the hidden layers.
+        hidden: Vec<usize> = vec![256, 256], HIDDEN;
+        /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+        precision: Precision = Precision::F32;
     }
 }
 
 impl Config {
     /// Whether every field makes sense.
     pub fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.polyak, &[("critic_rate", self.critic_rate)])?;
+        check_shared(self.gamma, self.tau, &[("critic_lr", self.critic_lr)])?;
         ConfigError::unless(self.critics > 0, "critics", "is 0; an estimate needs a critic")?;
         check_hidden("hidden", &self.hidden)
     }
@@ -75,7 +60,7 @@ impl Config {
         let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Activation::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(self.layer_norm);
         let critic_target = critic.duplicate(&mut store, "critic_target");
-        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let act = Array2::zeros((0, spec.act));
         Ok(Fqe { spec, config: self.clone(), store, critic, critic_target, critic_adam, act })
     }
@@ -120,7 +105,7 @@ impl Fqe {
             let q = critic.forward(s.cat(a));
             ((q - y).square().mean() * critics as Real, q.mean().item())
         });
-        polyak(&mut self.store, &self.critic_target, &self.critic, self.config.polyak);
+        polyak(&mut self.store, &self.critic_target, &self.critic, self.config.tau);
         [("critic_loss", critic_loss), ("q", q)].into()
     }
     // ANCHOR_END: update
@@ -182,7 +167,7 @@ mod tests {
     }
 
     fn evaluated(config: Config, rows: &Transitions, act: Real) -> [f64; 2] {
-        let small = Config { hidden: vec![32, 32], critic_rate: 2e-3, polyak: 0.05, gamma: 0.9, ..config };
+        let small = Config { hidden: vec![32, 32], critic_lr: 2e-3, tau: 0.05, gamma: 0.9, ..config };
         let mut fqe = small.build(rows.spec(), Key::new(2)).expect("a sound configuration");
         let mut staging = Transitions::new(rows.spec());
         for step in 0..2500 {
@@ -214,7 +199,7 @@ mod tests {
     #[test]
     fn each_critic_is_held_to_its_own_target() {
         let rows = rows(true);
-        let config = Config { critics: 3, gamma: 0.9, polyak: 0.25, hidden: vec![8], ..Config::default() };
+        let config = Config { critics: 3, gamma: 0.9, tau: 0.25, hidden: vec![8], ..Config::default() };
         let mut fqe = config.build(rows.spec(), Key::new(9)).expect("a sound configuration");
         fqe.visit(&mut |name, slot| {
             if let (true, Slot::Tensor(_, values)) = (name.starts_with("critic_target"), slot) {
@@ -274,8 +259,8 @@ mod tests {
         assert!(values.len() == 3 && values[0] != values[1] && values[1] != values[2], "{values:?}");
         let refused = |config: Config, field| assert_eq!(config.check().expect_err(field).field, field);
         refused(Config { gamma: Real::NAN, ..Config::default() }, "gamma");
-        refused(Config { polyak: 0.0, ..Config::default() }, "polyak");
-        refused(Config { critic_rate: Real::INFINITY, ..Config::default() }, "critic_rate");
+        refused(Config { tau: 0.0, ..Config::default() }, "tau");
+        refused(Config { critic_lr: Real::INFINITY, ..Config::default() }, "critic_lr");
         refused(Config { critics: 0, ..Config::default() }, "critics");
         refused(Config { hidden: vec![], ..Config::default() }, "hidden");
     }

@@ -24,59 +24,38 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// One field per symbol; defaults of the authors' code for locomotion.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Discount γ.
-    pub gamma: Real,
-    /// Expectile κ of V over the actions of the batch (τ in the paper): ½ is the mean, towards 1 the maximum.
-    pub expectile: Real,
-    /// Inverse temperature β of the weights.
-    pub beta: Real,
-    /// Bound of the weights.
-    pub weight_bound: Real,
-    /// Polyak rate of the target critics.
-    pub polyak: Real,
-    /// Learning rate of V.
-    pub value_rate: Real,
-    /// Learning rate of Q.
-    pub critic_rate: Real,
-    /// Learning rate of π at the start.
-    pub actor_rate: Real,
-    /// Updates over which the actor's rate falls to zero on a half cosine; 0 keeps it constant.
-    pub actor_decay: u64,
-    /// Share of the policy's hidden units that are dropped while it learns; 0.1 in the paper for kitchen and adroit.
-    pub dropout: Real,
-    /// Whether the policy is deterministic and clones by least squares; CORL has it on for hopper-medium and
-    /// hopper-medium-replay. Its ln σ then stays where it is.
-    pub deterministic: bool,
-    /// Whether V and Q have layer normalisation between sums and activations; ours, off in the paper.
-    pub layer_norm: bool,
-    /// Units of the hidden layers.
-    pub hidden: Vec<usize>,
-    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
-    pub precision: Precision,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            gamma: 0.99,
-            expectile: 0.7,
-            beta: 3.0,
-            weight_bound: 100.0,
-            polyak: 0.005,
-            value_rate: 3e-4,
-            critic_rate: 3e-4,
-            actor_rate: 3e-4,
-            actor_decay: 1_000_000,
-            dropout: 0.0,
-            deterministic: false,
-            layer_norm: false,
-            hidden: vec![256, 256],
-            precision: Precision::F32,
-        }
+hyperparameters! {
+    /// One field per symbol; defaults of the authors' code for locomotion.
+    pub struct Config {
+        /// Discount γ.
+        gamma: Real = 0.99, SHARE;
+        /// Expectile κ of V over the actions of the batch (τ in the paper): ½ is the mean, towards 1 the maximum.
+        expectile: Real = 0.7;
+        /// Inverse temperature β of the weights.
+        beta: Real = 3.0, NON_NEGATIVE;
+        /// Bound of the weights.
+        weight_bound: Real = 100.0;
+        /// Polyak rate of the target critics.
+        tau: Real = 0.005, FRACTION;
+        /// Learning rate of V.
+        value_lr: Real = 3e-4, POSITIVE;
+        /// Learning rate of Q.
+        critic_lr: Real = 3e-4, POSITIVE;
+        /// Learning rate of π at the start.
+        actor_lr: Real = 3e-4, POSITIVE;
+        /// Updates over which the actor's rate falls to zero on a half cosine; 0 keeps it constant.
+        actor_lr_decay_steps: u64 = 1_000_000;
+        /// Share of the policy's hidden units that are dropped while it learns; 0.1 in the paper for kitchen and adroit.
+        dropout: Real = 0.0;
+        /// Whether the policy is deterministic and clones by least squares; CORL has it on for hopper-medium and
+        /// hopper-medium-replay. Its ln σ then stays where it is.
+        deterministic: bool = false;
+        /// Whether V and Q have layer normalisation between sums and activations; ours, off in the paper.
+        layer_norm: bool = false;
+        /// Units of the hidden layers.
+        hidden: Vec<usize> = vec![256, 256], HIDDEN;
+        /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+        precision: Precision = Precision::F32;
     }
 }
 
@@ -89,8 +68,8 @@ impl Algorithm for Config {
     fn check(&self) -> Result<(), ConfigError> {
         check_shared(
             self.gamma,
-            self.polyak,
-            &[("value_rate", self.value_rate), ("critic_rate", self.critic_rate), ("actor_rate", self.actor_rate)],
+            self.tau,
+            &[("value_lr", self.value_lr), ("critic_lr", self.critic_lr), ("actor_lr", self.actor_lr)],
         )?;
         let expectile = self.expectile;
         let inside = expectile > 0.0 && expectile < 1.0;
@@ -116,9 +95,9 @@ impl Algorithm for Config {
         let value =
             Mlp::new(&mut store, "value", &state, 1, Activation::Relu, init, key).with_layer_norm(self.layer_norm);
         let actor = Actor::new(&mut store, spec, &self.hidden, init, key);
-        let critic_adam = Adam::new(critic.range(), self.critic_rate);
-        let value_adam = Adam::new(value.range(), self.value_rate);
-        let actor_adam = Adam::new(actor.range(), self.actor_rate);
+        let critic_adam = Adam::new(critic.range(), self.critic_lr);
+        let value_adam = Adam::new(value.range(), self.value_lr);
+        let actor_adam = Adam::new(actor.range(), self.actor_lr);
         let nets = Nets { critic, critic_target, value, actor };
         Ok(Iql { spec, config: self.clone(), store, nets, critic_adam, value_adam, actor_adam, q_target: Vec::new() })
     }
@@ -240,10 +219,10 @@ impl Learner for Iql {
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
         self.target_values(batch);
         let (value_loss, v) = self.value_step(batch);
-        self.actor_adam.anneal(self.config.actor_rate, self.config.actor_decay);
+        self.actor_adam.anneal(self.config.actor_lr, self.config.actor_lr_decay_steps);
         let actor_loss = self.actor_step(batch, key.name("dropout"));
         let (critic_loss, q) = self.critic_step(batch);
-        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
+        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
         [("value_loss", value_loss), ("actor_loss", actor_loss), ("critic_loss", critic_loss), ("q", q), ("v", v)]
             .into()
     }

@@ -34,70 +34,45 @@ use backcast_nn::{
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
-/// One field per symbol; defaults of the authors' code, without its extras.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Discount γ.
-    pub gamma: Real,
-    /// Weight λ of the Bellman error against the pseudo-targets. 0.7 in the authors' configuration, 0.9 in their examples.
-    pub lambda: Real,
-    /// Actions n of the log's model in (3).
-    pub samples: usize,
-    /// Actions of the policy in each state of (4).
-    pub policy_samples: usize,
-    /// Takes the target critics in (3), as OfflineRL-Kit does.
-    pub target_pseudo: bool,
-    /// The least that ŷ can be; none is no bound.
-    pub floor: Option<Real>,
-    /// Whether the second term of (4) counts only where Q_j exceeds ŷ.
-    pub one_sided: bool,
-    /// Temperature α at the start: the price of a nat of entropy, in units of the value.
-    pub alpha: Real,
-    /// Learning rate of ln α; 0 keeps α as it is.
-    pub alpha_rate: Real,
-    /// Entropy that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
-    pub target_entropy: Option<Real>,
-    /// Bounds of ln σ, low and high: [`NARROW_LOG_STD_BOUNDS`] unless asked.
-    pub log_std_bounds: [Real; 2],
-    /// Polyak rate of the target critics.
-    pub polyak: Real,
-    /// Learning rate of the VAE.
-    pub vae_rate: Real,
-    /// Learning rate of π.
-    pub actor_rate: Real,
-    /// Learning rate of Q.
-    pub critic_rate: Real,
-    /// Units of the hidden layers of actor and critics.
-    pub hidden: Vec<usize>,
-    /// Units of the hidden layers of the VAE's two halves.
-    pub vae_hidden: Vec<usize>,
-    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
-    pub precision: Precision,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            gamma: 0.99,
-            lambda: 0.7,
-            samples: 10,
-            policy_samples: 10,
-            target_pseudo: false,
-            floor: None,
-            one_sided: false,
-            alpha: 1.0,
-            alpha_rate: 3e-4,
-            target_entropy: None,
-            log_std_bounds: NARROW_LOG_STD_BOUNDS,
-            polyak: 0.005,
-            vae_rate: 1e-3,
-            actor_rate: 3e-4,
-            critic_rate: 3e-4,
-            hidden: vec![400, 400],
-            vae_hidden: vec![750, 750],
-            precision: Precision::F32,
-        }
+hyperparameters! {
+    /// One field per symbol; defaults of the authors' code, without its extras.
+    pub struct Config {
+        /// Discount γ.
+        gamma: Real = 0.99, SHARE;
+        /// Weight λ of the Bellman error against the pseudo-targets. 0.7 in the authors' configuration, 0.9 in their examples.
+        lambda: Real = 0.7, SHARE;
+        /// Actions n of the log's model in (3).
+        samples: usize = 10, COUNT;
+        /// Actions of the policy in each state of (4).
+        policy_samples: usize = 10, COUNT;
+        /// Takes the target critics in (3), as OfflineRL-Kit does.
+        target_pseudo: bool = false;
+        /// The least that ŷ can be; none is no bound.
+        floor: Option<Real> = None;
+        /// Whether the second term of (4) counts only where Q_j exceeds ŷ.
+        one_sided: bool = false;
+        /// Temperature α at the start: the price of a nat of entropy, in units of the value.
+        alpha: Real = 1.0, POSITIVE;
+        /// Learning rate of ln α; 0 keeps α as it is.
+        alpha_lr: Real = 3e-4, NON_NEGATIVE;
+        /// Entropy that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
+        target_entropy: Option<Real> = None;
+        /// Bounds of ln σ, low and high: [`NARROW_LOG_STD_BOUNDS`] unless asked.
+        log_std_bounds: [Real; 2] = NARROW_LOG_STD_BOUNDS;
+        /// Polyak rate of the target critics.
+        tau: Real = 0.005, FRACTION;
+        /// Learning rate of the VAE.
+        vae_lr: Real = 1e-3, POSITIVE;
+        /// Learning rate of π.
+        actor_lr: Real = 3e-4, POSITIVE;
+        /// Learning rate of Q.
+        critic_lr: Real = 3e-4, POSITIVE;
+        /// Units of the hidden layers of actor and critics.
+        hidden: Vec<usize> = vec![400, 400], HIDDEN;
+        /// Units of the hidden layers of the VAE's two halves.
+        vae_hidden: Vec<usize> = vec![750, 750], HIDDEN;
+        /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+        precision: Precision = Precision::F32;
     }
 }
 
@@ -108,9 +83,9 @@ impl Algorithm for Config {
     type Learner = Mcq;
 
     fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
-        check_rate("vae_rate", self.vae_rate)?;
-        check_temperature(self.alpha, self.alpha_rate, self.target_entropy)?;
+        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
+        check_rate("vae_lr", self.vae_lr)?;
+        check_temperature(self.alpha, self.alpha_lr, self.target_entropy)?;
         check_log_std_bounds(self.log_std_bounds)?;
         let (lambda, floor) = (self.lambda, self.floor.unwrap_or(0.0));
         ConfigError::unless((0.0..=1.0).contains(&lambda), "lambda", format!("is {lambda}; it weighs in [0, 1]"))?;
@@ -129,10 +104,10 @@ impl Algorithm for Config {
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
         let critic = Mlp::new(&mut store, "critic", &dims, 2, Activation::Relu, Init::FanIn, key);
         let critic_target = critic.duplicate(&mut store, "critic_target");
-        let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_rate);
-        let vae_adam = Adam::new(vae.range(), self.vae_rate);
-        let actor_adam = Adam::new(actor.net.range(), self.actor_rate);
-        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_lr);
+        let vae_adam = Adam::new(vae.range(), self.vae_lr);
+        let actor_adam = Adam::new(actor.net.range(), self.actor_lr);
+        let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let nets = Nets { vae, actor, critic, critic_target };
         Ok(Mcq { spec, config: self.clone(), store, nets, temperature, vae_adam, actor_adam, critic_adam })
     }
@@ -236,7 +211,7 @@ impl Learner for Mcq {
         let vae_loss = self.vae_step(batch, key.name("vae"));
         let (critic_loss, q) = self.critic_step(batch, key.name("critic"));
         let (actor_loss, entropy) = self.actor_step(batch, key.name("actor"));
-        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
+        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
         let mut metrics = Metrics::from([("vae_loss", vae_loss), ("critic_loss", critic_loss), ("q", q)]);
         metrics.put("actor_loss", actor_loss).put("entropy", entropy).put("ln_alpha", self.temperature.log());
         metrics
@@ -278,7 +253,7 @@ mod tests {
     use ndarray::{Array2, array};
 
     fn small() -> Config {
-        Config { hidden: vec![24, 24], vae_hidden: vec![16], critic_rate: 3e-3, actor_rate: 3e-3, ..Default::default() }
+        Config { hidden: vec![24, 24], vae_hidden: vec![16], critic_lr: 3e-3, actor_lr: 3e-3, ..Default::default() }
     }
 
     /// One state whose only recorded action pays 1.

@@ -30,52 +30,33 @@ use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
-/// One field per symbol; defaults of the authors' code for locomotion, β₁ and β₂ those of hopper-medium.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Discount γ; 0.999 for antmaze.
-    pub gamma: Real,
-    /// Weight β₁ of the actor's distance to the log.
-    pub beta1: Real,
-    /// Weight β₂ of the next action's distance to the log, in units of the value. At 0 a batch needs no next actions.
-    pub beta2: Real,
-    /// Deviation of the noise on target actions, in units of the action limit.
-    pub policy_noise: Real,
-    /// Bound c of that noise, in units of the action limit.
-    pub noise_clip: Real,
-    /// Critic updates per actor update.
-    pub policy_period: u64,
-    /// Polyak rate of the targets.
-    pub polyak: Real,
-    /// Learning rate of π.
-    pub actor_rate: Real,
-    /// Learning rate of Q.
-    pub critic_rate: Real,
-    /// Whether critics have layer normalisation between sums and activations.
-    pub layer_norm: bool,
-    /// Units of the hidden layers.
-    pub hidden: Vec<usize>,
-    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
-    pub precision: Precision,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            gamma: 0.99,
-            beta1: 0.01,
-            beta2: 0.01,
-            policy_noise: 0.2,
-            noise_clip: 0.5,
-            policy_period: 2,
-            polyak: 0.005,
-            actor_rate: 1e-3,
-            critic_rate: 1e-3,
-            layer_norm: true,
-            hidden: vec![256, 256, 256],
-            precision: Precision::F32,
-        }
+hyperparameters! {
+    /// One field per symbol; defaults of the authors' code for locomotion, β₁ and β₂ those of hopper-medium.
+    pub struct Config {
+        /// Discount γ; 0.999 for antmaze.
+        gamma: Real = 0.99, SHARE;
+        /// Weight β₁ of the actor's distance to the log.
+        beta1: Real = 0.01;
+        /// Weight β₂ of the next action's distance to the log, in units of the value. At 0 a batch needs no next actions.
+        beta2: Real = 0.01;
+        /// Deviation of the noise on target actions, in units of the action limit.
+        policy_noise: Real = 0.2;
+        /// Bound c of that noise, in units of the action limit.
+        noise_clip: Real = 0.5;
+        /// Critic updates per actor update.
+        policy_period: u64 = 2, COUNT;
+        /// Polyak rate of the targets.
+        tau: Real = 0.005, FRACTION;
+        /// Learning rate of π.
+        actor_lr: Real = 1e-3, POSITIVE;
+        /// Learning rate of Q.
+        critic_lr: Real = 1e-3, POSITIVE;
+        /// Whether critics have layer normalisation between sums and activations.
+        layer_norm: bool = true;
+        /// Units of the hidden layers.
+        hidden: Vec<usize> = vec![256, 256, 256], HIDDEN;
+        /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+        precision: Precision = Precision::F32;
     }
 }
 
@@ -86,7 +67,7 @@ impl Algorithm for Config {
     type Learner = ReBrac;
 
     fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
+        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
         for (field, weight) in [
             ("beta1", self.beta1),
             ("beta2", self.beta2),
@@ -112,8 +93,8 @@ impl Algorithm for Config {
         begin_small(&mut store, &critic, 3e-3, key.name("critic").name("begin small"));
         let actor_target = actor.duplicate(&mut store, "actor_target");
         let critic_target = critic.duplicate(&mut store, "critic_target");
-        let actor_adam = Adam::new(actor.range(), self.actor_rate);
-        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let actor_adam = Adam::new(actor.range(), self.actor_lr);
+        let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let nets = Nets { actor, critic, actor_target, critic_target };
         Ok(ReBrac { spec, config: self.clone(), store, nets, actor_adam, critic_adam, updates: 0 })
     }
@@ -187,8 +168,8 @@ impl Learner for ReBrac {
         self.updates += 1;
         if self.updates.is_multiple_of(self.config.policy_period) {
             metrics.put("actor_loss", self.actor_step(batch));
-            polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
-            polyak(&mut self.store, &self.nets.actor_target, &self.nets.actor, self.config.polyak);
+            polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
+            polyak(&mut self.store, &self.nets.actor_target, &self.nets.actor, self.config.tau);
         }
         metrics
     }
@@ -242,7 +223,7 @@ mod tests {
         // State 0 leads to state 1, which ends. The policy, cloned from both, acts (1, −1) in either.
         (0..32).for_each(|_| rows.push_followed(&[0.0], &[1.0, -1.0], 1.0, &[1.0], false, &[0.0, -1.5]));
         (0..32).for_each(|_| rows.push_followed(&[1.0], &[1.0, -1.0], 0.0, &[1.0], true, &[0.0, 0.0]));
-        let config = Config { gamma: 1.0, beta1: 1e4, beta2: 0.4, policy_noise: 0.0, polyak: 0.05, ..small() };
+        let config = Config { gamma: 1.0, beta1: 1e4, beta2: 0.4, policy_noise: 0.0, tau: 0.05, ..small() };
         let mut learner = config.build(rows.spec(), Key::new(1)).expect("a sound configuration");
         for step in 0..3000 {
             learner.update(rows.batch(), Key::new(2).fold(step));

@@ -28,59 +28,38 @@ use backcast_nn::{Activation, Adam, Gaussian, Init, Mlp, Precision, Shape, Store
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
-/// One field per symbol; defaults of arXiv:1812.05905, table 1, where it says nothing else.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Discount γ.
-    pub gamma: Real,
-    /// Temperature α at the start: the price of a nat of entropy, in units of the value. 1 in rlkit.
-    pub alpha: Real,
-    /// Learning rate of ln α; 0 keeps α as it is.
-    pub alpha_rate: Real,
-    /// Entropy H̄ that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
-    pub target_entropy: Option<Real>,
-    /// Bounds of ln σ, low and high; none is those of the algorithm: [`LOG_STD_BOUNDS`] in SAC, MOPO, MOReL and MBPO,
-    /// [`NARROW_LOG_STD_BOUNDS`] in RAMBO.
-    pub log_std_bounds: Option<[Real; 2]>,
-    /// Weight w of the value against cloning in SAC+BC, 2.5 in TD3+BC; none is SAC, without cloning.
-    pub cloning: Option<Real>,
-    /// Clones real rows alone where a batch has imagined ones too; else both.
-    pub clone_real: bool,
-    /// Polyak rate of the target critics.
-    pub polyak: Real,
-    /// Learning rate of π.
-    pub actor_rate: Real,
-    /// Learning rate of Q.
-    pub critic_rate: Real,
-    /// Updates over which the rates of π and Q fall to zero on a half cosine; 0, as in the paper, keeps them constant.
-    pub decay: u64,
-    /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
-    pub layer_norm: bool,
-    /// Units of the hidden layers.
-    pub hidden: Vec<usize>,
-    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
-    pub precision: Precision,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            gamma: 0.99,
-            alpha: 1.0,
-            alpha_rate: 3e-4,
-            target_entropy: None,
-            log_std_bounds: None,
-            cloning: None,
-            clone_real: false,
-            polyak: 0.005,
-            actor_rate: 3e-4,
-            critic_rate: 3e-4,
-            decay: 0,
-            layer_norm: false,
-            hidden: vec![256, 256],
-            precision: Precision::F32,
-        }
+hyperparameters! {
+    /// One field per symbol; defaults of arXiv:1812.05905, table 1, where it says nothing else.
+    pub struct Config {
+        /// Discount γ.
+        gamma: Real = 0.99, SHARE;
+        /// Temperature α at the start: the price of a nat of entropy, in units of the value. 1 in rlkit.
+        alpha: Real = 1.0, POSITIVE;
+        /// Learning rate of ln α; 0 keeps α as it is.
+        alpha_lr: Real = 3e-4, NON_NEGATIVE;
+        /// Entropy H̄ that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
+        target_entropy: Option<Real> = None;
+        /// Bounds of ln σ, low and high; none is those of the algorithm: [`LOG_STD_BOUNDS`] in SAC, MOPO, MOReL and MBPO,
+        /// [`NARROW_LOG_STD_BOUNDS`] in RAMBO.
+        log_std_bounds: Option<[Real; 2]> = None;
+        /// Weight w of the value against cloning in SAC+BC, 2.5 in TD3+BC; none is SAC, without cloning.
+        cloning: Option<Real> = None, NON_NEGATIVE;
+        /// Clones real rows alone where a batch has imagined ones too; else both.
+        clone_real: bool = false;
+        /// Polyak rate of the target critics.
+        tau: Real = 0.005, FRACTION;
+        /// Learning rate of π.
+        actor_lr: Real = 3e-4, POSITIVE;
+        /// Learning rate of Q.
+        critic_lr: Real = 3e-4, POSITIVE;
+        /// Updates over which the rates of π and Q fall to zero on a half cosine; 0, as in the paper, keeps them constant.
+        decay: u64 = 0;
+        /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
+        layer_norm: bool = false;
+        /// Units of the hidden layers.
+        hidden: Vec<usize> = vec![256, 256], HIDDEN;
+        /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+        precision: Precision = Precision::F32;
     }
 }
 
@@ -101,7 +80,7 @@ pub(crate) fn check_log_std_bounds([low, high]: [Real; 2]) -> Result<(), ConfigE
 pub(crate) fn check_temperature(alpha: Real, rate: Real, target_entropy: Option<Real>) -> Result<(), ConfigError> {
     let sound = alpha > 0.0 && alpha.is_finite();
     ConfigError::unless(sound, "alpha", format!("is {alpha}; a temperature is positive"))?;
-    check_weight("alpha_rate", rate)?;
+    check_weight("alpha_lr", rate)?;
     let entropy = target_entropy.unwrap_or(0.0);
     ConfigError::unless(entropy.is_finite(), "target_entropy", format!("is {entropy}; give a number of nats"))
 }
@@ -112,8 +91,8 @@ impl Algorithm for Config {
     type Learner = Sac;
 
     fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
-        check_temperature(self.alpha, self.alpha_rate, self.target_entropy)?;
+        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
+        check_temperature(self.alpha, self.alpha_lr, self.target_entropy)?;
         check_log_std_bounds(self.log_std_bounds(LOG_STD_BOUNDS))?;
         check_weight("cloning", self.cloning.unwrap_or(0.0))?;
         check_hidden("hidden", &self.hidden)
@@ -139,9 +118,9 @@ impl Config {
         let critic = Mlp::new(&mut store, "critic", &dims, 2, Activation::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(self.layer_norm);
         let critic_target = critic.duplicate(&mut store, "critic_target");
-        let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_rate);
-        let actor_adam = Adam::new(actor.net.range(), self.actor_rate);
-        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_lr);
+        let actor_adam = Adam::new(actor.net.range(), self.actor_lr);
+        let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let nets = Nets { actor, critic, critic_target };
         Ok(Sac { spec, config: self.clone(), store, nets, temperature, actor_adam, critic_adam })
     }
@@ -275,7 +254,7 @@ impl Sac {
         let target_entropy = target_entropy(self.config.target_entropy, self.spec);
         let weight = self.config.cloning;
         let cloned = if self.config.clone_real { batch.real } else { batch.len() };
-        self.actor_adam.anneal(self.config.actor_rate, self.config.decay);
+        self.actor_adam.anneal(self.config.actor_lr, self.config.decay);
         self.actor_adam.minimise_with(&mut self.store, |tape| {
             let Transition { s, a, .. } = Transition::on(tape, batch);
             let pi = nets.actor.at(s);
@@ -300,7 +279,7 @@ impl Sac {
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
         let (nets, gamma) = (self.nets, self.config.gamma);
         let ln_alpha = self.temperature.log();
-        self.critic_adam.anneal(self.config.critic_rate, self.config.decay);
+        self.critic_adam.anneal(self.config.critic_lr, self.config.decay);
         self.critic_adam.minimise_with(&mut self.store, |tape| {
             let Transition { s, a, r, s2, alive } = Transition::on(tape, batch);
             let y = r + alive * soft_value(nets.actor, nets.critic_target, s2, ln_alpha, key) * gamma;
@@ -337,7 +316,7 @@ impl Learner for Sac {
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
         let (actor_loss, entropy) = self.actor_step(batch, key.name("actor"));
         let (critic_loss, q) = self.critic_step(batch, key.name("target"));
-        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
+        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
         let ln_alpha = self.temperature.log();
         [
             ("actor_loss", actor_loss),
@@ -406,14 +385,14 @@ mod tests {
     /// Entropy above its target makes it cheap, entropy below makes it dear; a rate of zero leaves the price alone.
     #[test]
     fn the_temperature_moves_towards_the_target_entropy() {
-        let small = Config { hidden: vec![8], alpha: 0.5, alpha_rate: 1e-2, ..Default::default() };
+        let small = Config { hidden: vec![8], alpha: 0.5, alpha_lr: 1e-2, ..Default::default() };
         let start = (0.5 as Real).ln();
         // No action has more entropy than a uniform one, 2 ln 2 = 1.4.
         let (early, late) = ln_alpha(Config { target_entropy: Some(5.0), ..small.clone() });
         assert!(start < early && early < late && late > start + 0.2, "{start} {early} {late}");
         let (early, late) = ln_alpha(Config { target_entropy: Some(-5.0), ..small.clone() });
         assert!(start > early && early > late && late < start - 0.2, "{start} {early} {late}");
-        assert_eq!(ln_alpha(Config { alpha_rate: 0.0, ..small }), (start, start));
+        assert_eq!(ln_alpha(Config { alpha_lr: 0.0, ..small }), (start, start));
     }
 
     /// With one state and a fixed temperature the best policy is exp(Q/α); for Q = −c‖a − m‖² that is a Gaussian of
@@ -429,9 +408,9 @@ mod tests {
         let config = Config {
             hidden: vec![32, 32],
             alpha: 0.8,
-            alpha_rate: 0.0,
-            actor_rate: 3e-3,
-            critic_rate: 3e-3,
+            alpha_lr: 0.0,
+            actor_lr: 3e-3,
+            critic_lr: 3e-3,
             ..Default::default()
         };
         let mut sac = config.build(spec, Key::new(5)).expect("a sound configuration");
@@ -455,7 +434,7 @@ mod tests {
         let mut rows = Transitions::new(Spec::new(1, 1));
         (0..64).for_each(|_| rows.push(&[0.0], &[-0.7], 0.0, &[0.0], true));
         let config =
-            Config { hidden: vec![16], alpha: 1e-3, cloning: Some(0.01), actor_rate: 3e-3, ..Default::default() };
+            Config { hidden: vec![16], alpha: 1e-3, cloning: Some(0.01), actor_lr: 3e-3, ..Default::default() };
         let mut sac = config.build(rows.spec(), Key::new(8)).expect("a sound configuration");
         for step in 0..600 {
             sac.update(rows.batch(), Key::new(9).fold(step));

@@ -16,49 +16,31 @@ use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
-/// One field per symbol; defaults of the authors' code.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Discount γ.
-    pub gamma: Real,
-    /// Weight α of the value against cloning.
-    pub alpha: Real,
-    /// Clones real rows alone where a batch has imagined ones too; else both, as ROMI's learners do.
-    pub clone_real: bool,
-    /// Deviation of the noise on target actions, in units of the action limit.
-    pub policy_noise: Real,
-    /// Bound c of that noise, in units of the action limit.
-    pub noise_clip: Real,
-    /// Critic updates per actor update.
-    pub policy_period: u64,
-    /// Polyak rate of the targets.
-    pub polyak: Real,
-    /// Learning rate of π.
-    pub actor_rate: Real,
-    /// Learning rate of Q.
-    pub critic_rate: Real,
-    /// Units of the hidden layers.
-    pub hidden: Vec<usize>,
-    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
-    pub precision: Precision,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            gamma: 0.99,
-            alpha: 2.5,
-            clone_real: false,
-            policy_noise: 0.2,
-            noise_clip: 0.5,
-            policy_period: 2,
-            polyak: 0.005,
-            actor_rate: 3e-4,
-            critic_rate: 3e-4,
-            hidden: vec![256, 256],
-            precision: Precision::F32,
-        }
+hyperparameters! {
+    /// One field per symbol; defaults of the authors' code.
+    pub struct Config {
+        /// Discount γ.
+        gamma: Real = 0.99, SHARE;
+        /// Weight α of the value against cloning.
+        alpha: Real = 2.5, NON_NEGATIVE;
+        /// Clones real rows alone where a batch has imagined ones too; else both, as ROMI's learners do.
+        clone_real: bool = false;
+        /// Deviation of the noise on target actions, in units of the action limit.
+        policy_noise: Real = 0.2, NON_NEGATIVE;
+        /// Bound c of that noise, in units of the action limit.
+        noise_clip: Real = 0.5, NON_NEGATIVE;
+        /// Critic updates per actor update.
+        policy_period: u64 = 2, COUNT;
+        /// Polyak rate of the targets.
+        tau: Real = 0.005, FRACTION;
+        /// Learning rate of π.
+        actor_lr: Real = 3e-4, POSITIVE;
+        /// Learning rate of Q.
+        critic_lr: Real = 3e-4, POSITIVE;
+        /// Units of the hidden layers.
+        hidden: Vec<usize> = vec![256, 256], HIDDEN;
+        /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+        precision: Precision = Precision::F32;
     }
 }
 
@@ -69,7 +51,7 @@ impl Algorithm for Config {
     type Learner = Td3Bc;
 
     fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
+        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
         check_weight("alpha", self.alpha)?;
         check_weight("policy_noise", self.policy_noise)?;
         check_weight("noise_clip", self.noise_clip)?;
@@ -87,8 +69,8 @@ impl Algorithm for Config {
         let critic = Mlp::new(&mut store, "critic", &critic_dims, 2, Activation::Relu, Init::FanIn, key);
         let actor_target = actor.duplicate(&mut store, "actor_target");
         let critic_target = critic.duplicate(&mut store, "critic_target");
-        let actor_adam = Adam::new(actor.range(), self.actor_rate);
-        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let actor_adam = Adam::new(actor.range(), self.actor_lr);
+        let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let config = self.clone();
         Ok(Td3Bc {
             spec,
@@ -195,8 +177,8 @@ impl Learner for Td3Bc {
         self.updates += 1;
         if self.updates.is_multiple_of(self.config.policy_period) {
             metrics.put("actor_loss", self.actor_step(batch));
-            polyak(&mut self.store, &self.critic_target, &self.critic, self.config.polyak);
-            polyak(&mut self.store, &self.actor_target, &self.actor, self.config.polyak);
+            polyak(&mut self.store, &self.critic_target, &self.critic, self.config.tau);
+            polyak(&mut self.store, &self.actor_target, &self.actor, self.config.tau);
         }
         metrics
     }
@@ -242,7 +224,7 @@ mod tests {
         (0..24).for_each(|_| rows.push(&[0.0], &[-0.5], 0.0, &[0.0], true));
         let learnt = |clone_real| {
             // A value of no weight leaves cloning alone.
-            let config = Config { clone_real, alpha: 0.0, hidden: vec![8], actor_rate: 1e-2, ..Default::default() };
+            let config = Config { clone_real, alpha: 0.0, hidden: vec![8], actor_lr: 1e-2, ..Default::default() };
             let mut learner = config.build(rows.spec(), Key::new(1)).expect("a sound configuration");
             for step in 0..300 {
                 learner.update(rows.batch(), Key::new(2).fold(step));

@@ -1,4 +1,4 @@
-use crate::{Batch, Key, Real, Spec, State};
+use crate::{Batch, Hyperparameters, Key, Problem, Real, RolloutSummary, Rollouts, Sink, Source, Spec, State};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -16,24 +16,57 @@ pub trait Policy {
 pub trait Learner: State + Policy + Send {
     /// One update on one batch.
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics;
+
+    /// When to roll its policy out in a model, how much to keep, and how to mix; none for a learner that learns from the dataset alone.
+    fn rollouts(&self) -> Option<&Rollouts> {
+        None
+    }
+
+    /// The share of the next batch that is to come from the dataset; none where all of it does.
+    fn real_share(&self) -> Option<Real> {
+        self.rollouts().map(|how| how.real)
+    }
+
+    /// Rolls the policy from states of `dataset`, which is in the model's units; every transition goes to `sink`, in these too.
+    /// One without rollouts has none.
+    fn imagine(&mut self, _dataset: &dyn Source, _key: Key, _sink: &mut dyn Sink) -> RolloutSummary {
+        RolloutSummary::default()
+    }
 }
 // ANCHOR_END: learner
 
-/// A checked configuration that builds an algorithm.
-pub trait Algorithm: Clone + Default + Serialize + DeserializeOwned {
+// ANCHOR: algorithm
+/// Checked hyperparameters that build a learner.
+pub trait Algorithm: Hyperparameters + Clone + Serialize + DeserializeOwned {
     /// The short name used in experiment files, such as `td3_bc`.
     const NAME: &'static str;
     /// Authors, title, identifier.
     const PAPER: &'static str;
+    /// The text of its file, whose head says what it computes.
+    const SOURCE: &'static str;
+    /// Whether it is built on a model of what happens next, in which it imagines or which it asks in its updates.
+    const USES_MODEL: bool = false;
+    /// Whether its policy is to choose among fresh candidates at every step when it is evaluated, as BCQ's does. All others are
+    /// evaluated by their deterministic action.
+    const ACTS_BY_CANDIDATES: bool = false;
     /// What [`build`](Algorithm::build) makes.
     type Learner: Learner;
 
-    /// Whether every field makes sense.
-    fn check(&self) -> Result<(), ConfigError>;
+    /// A learner for `problem`, or for a [`Spec`] alone where there is no more to know, its parameters drawn by `key`.
+    ///
+    /// # Errors
+    /// If a hyperparameter makes no sense, or the problem lacks the model that the algorithm needs.
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Self::Learner, ConfigError>;
 
-    /// An algorithm for `spec`, its parameters drawn by `key`.
-    fn build(&self, spec: Spec, key: Key) -> Result<Self::Learner, ConfigError>;
+    /// Its discount γ, if it has one.
+    fn discount(&self) -> Option<Real>;
+
+    /// Whether its batches must bring the action recorded at the next state: rows that have none are then left out.
+    fn needs_next_actions(&self) -> bool {
+        false
+    }
 }
+// ANCHOR_END: algorithm
 
 /// A configuration value that makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -20,18 +20,25 @@
 #![forbid(unsafe_code)]
 
 mod env;
+mod hyperparameter;
 mod key;
 mod learner;
 mod model;
+mod problem;
 mod reference_scores;
 mod spec;
 mod state;
 mod transitions;
 
 pub use env::{Env, Step, Termination, never};
+pub use hyperparameter::{
+    ANY, COUNT, Domain, FRACTION, Hyperparameter, Hyperparameters, Kind, NON_NEGATIVE, POSITIVE, SHARE, Value,
+    snake_case,
+};
 pub use key::{Draws, Key};
 pub use learner::{Algorithm, ConfigError, Learner, Metrics, Policy};
 pub use model::{Direction, Dynamics, Prediction, Split};
+pub use problem::{DatasetStats, Imagined, ObsScaler, Problem, RolloutSummary, Rollouts, Sampling, Sink, WorldModel};
 pub use reference_scores::ReferenceScores;
 pub use spec::Spec;
 pub use state::{Slot, State, StateError, Stored, fingerprint, first_non_finite, restore, snapshot, under};

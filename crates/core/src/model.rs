@@ -59,7 +59,7 @@ pub struct Prediction<'a> {
 }
 
 /// A learned model of transitions in one direction.
-pub trait Dynamics: State {
+pub trait Dynamics: State + std::any::Any + Send {
     /// Widths of the transitions it was made for.
     fn spec(&self) -> Spec;
 

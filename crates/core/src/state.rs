@@ -20,9 +20,28 @@ pub trait State {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>));
 }
 
-/// Visits `part` with every name prefixed by `prefix` and a dot.
+/// A counter, whose name is that of the field.
+impl State for u64 {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        f("", Slot::Count(self));
+    }
+}
+
+/// Nothing, where there is nothing.
+impl<T: State> State for Option<T> {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        if let Some(part) = self {
+            part.visit(f);
+        }
+    }
+}
+
+/// Visits `part` with every name prefixed by `prefix` and a dot; a part without names of its own is called `prefix`.
 pub fn under(prefix: &str, part: &mut dyn State, f: &mut dyn FnMut(&str, Slot<'_>)) {
-    part.visit(&mut |name, slot| f(&format!("{prefix}.{name}"), slot));
+    part.visit(&mut |name, slot| match name {
+        "" => f(prefix, slot),
+        _ => f(&format!("{prefix}.{name}"), slot),
+    });
 }
 
 /// A state that does not fit what it is restored into.

@@ -1,42 +1,33 @@
-use crate::{CycleCheck, Sink};
+use crate::CycleCheck;
 use backcast_core::{
-    Column, ConfigError, Direction, Dynamics, Key, Policy, Real, Source, Spec, Termination, Transitions,
+    COUNT, Column, Transitions, ConfigError, Direction, Domain, Dynamics, Hyperparameters, Imagined, Key, Kind,
+    NON_NEGATIVE, POSITIVE, Policy, Real, RolloutSummary, Sampling, Sink, Source, Spec, Termination, Value, choices,
+    hyperparameters,
 };
 use backcast_penalties::{Penalty, is_unknown};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
-/// Which state of a drawn transition a chain starts from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Anchor {
-    /// *s*, in both directions, as in ROMI's code.
-    #[default]
-    State,
-    /// *s′*. A forward chain does not start from the *s′* of a terminal transition.
-    NextState,
+choices! {
+    /// Which state of a drawn transition a chain starts from.
+    pub enum Anchor {
+        /// *s*, in both directions, as in ROMI's code.
+        #[default]
+        State,
+        /// *s′*. A forward chain does not start from the *s′* of a terminal transition.
+        NextState,
+    }
 }
 
-/// What happens to a chain after a transition labelled terminal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StopRule {
-    /// The transition is stored and the chain ends, in both directions, as in MBPO's and ROMI's code.
-    #[default]
-    OnTerminal,
-    /// The transition is stored and the chain goes on. Backwards this keeps the ways that lead into a goal.
-    Never,
-}
-
-/// What is taken from a predicted Gaussian.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sampling {
-    /// A sample.
-    #[default]
-    Gaussian,
-    /// The mean.
-    Mean,
+choices! {
+    /// What happens to a chain after a transition labelled terminal.
+    pub enum StopRule {
+        /// The transition is stored and the chain ends, in both directions, as in MBPO's and ROMI's code.
+        #[default]
+        OnTerminal,
+        /// The transition is stored and the chain goes on. Backwards this keeps the ways that lead into a goal.
+        Never,
+    }
 }
 
 /// MOReL's pessimistic environment (Kidambi et al., arXiv:2005.05951, §4): whoever steps into the unknown is there for good.
@@ -53,101 +44,38 @@ pub struct Halt {
     pub reward: Real,
 }
 
-/// How to roll out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ImagineConfig {
-    /// The greatest number of steps of a chain. ROMI: 5 on maze2d, antmaze and hopper, 1 on halfcheetah and walker2d.
-    pub horizon: usize,
-    /// Chains started by one call.
-    pub starts_per_call: usize,
-    /// λ: what is stored is r̂ − λ·u.
-    pub penalty_weight: Real,
-    /// Where chains start.
-    pub anchor: Anchor,
-    /// Where they end.
-    pub stop: StopRule,
-    /// What is taken from a predicted Gaussian.
-    pub sampling: Sampling,
-    /// Whether and when a chain halts because it has come into the unknown.
-    pub halt: Option<Halt>,
-    /// The most uncertainty a chain may gather: the step at which the sum of its u passes this is not stored, and the chain ends. A
-    /// chain goes far where the model is sure and not where it is not.
-    pub uncertainty_budget: Option<Real>,
-}
+impl Value for Halt {
+    fn kind() -> Kind {
+        Kind::Other
+    }
 
-impl Default for ImagineConfig {
-    fn default() -> Self {
-        Self {
-            horizon: 5,
-            starts_per_call: 1000,
-            penalty_weight: 0.0,
-            anchor: Anchor::State,
-            stop: StopRule::OnTerminal,
-            sampling: Sampling::Gaussian,
-            halt: None,
-            uncertainty_budget: None,
-        }
+    fn check_in(&self, _: Domain, field: &'static str) -> Result<(), ConfigError> {
+        let finite = self.threshold.is_finite() && self.reward.is_finite();
+        ConfigError::unless(finite, field, "must have a finite threshold and a finite reward")
     }
 }
 
-impl ImagineConfig {
-    /// Whether every field makes sense.
-    ///
-    /// # Errors
-    /// The first field that does not, and what it must be instead.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        ConfigError::unless(self.horizon >= 1, "horizon", "must be at least 1")?;
-        ConfigError::unless(self.starts_per_call >= 1, "starts_per_call", "must be at least 1")?;
-        let positive = self.penalty_weight >= 0.0 && self.penalty_weight.is_finite();
-        ConfigError::unless(positive, "penalty_weight", "must not be negative")?;
-        let finite = self.halt.is_none_or(|halt| halt.threshold.is_finite() && halt.reward.is_finite());
-        ConfigError::unless(finite, "halt", "must have a finite threshold and a finite reward")?;
-        let budget = self.uncertainty_budget.is_none_or(|budget| budget > 0.0);
-        ConfigError::unless(budget, "uncertainty_budget", "must be positive")
+hyperparameters! {
+    /// How to roll out.
+    pub struct ImagineConfig {
+        /// The greatest number of steps of a chain. ROMI: 5 on maze2d, antmaze and hopper, 1 on halfcheetah and walker2d.
+        horizon: usize = 5, COUNT.unit("steps");
+        /// Chains started by one call.
+        starts_per_call: usize = 1000, COUNT;
+        /// λ: what is stored is r̂ − λ·u.
+        penalty_weight: Real = 0.0, NON_NEGATIVE;
+        /// Where chains start.
+        anchor: Anchor = Anchor::State;
+        /// Where they end.
+        stop: StopRule = StopRule::OnTerminal;
+        /// What is taken from a predicted Gaussian.
+        sampling: Sampling = Sampling::Gaussian;
+        /// Whether and when a chain halts because it has come into the unknown.
+        halt: Option<Halt> = None;
+        /// The most doubt a chain may gather: the step at which the sum of its u passes this is not stored, and the chain ends. A
+        /// chain goes far where the model is sure and not where it is not.
+        uncertainty_budget: Option<Real> = None, POSITIVE;
     }
-}
-
-/// One imagined transition, in forward time whatever the direction of the model.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Imagined<'a> {
-    /// *s*, `[obs]`.
-    pub obs: &'a [Real],
-    /// *a*, `[act]`.
-    pub act: &'a [Real],
-    /// r̂ − λ·u, or −κ where the chain halts.
-    pub reward: Real,
-    /// *s′*, `[obs]`.
-    pub next_obs: &'a [Real],
-    /// Whether the episode ends here: because the termination says so, or the chain halts.
-    pub terminal: bool,
-    /// u, before the weight. 0 where nobody asked for it: without a weight and without [`Halt`].
-    pub penalty: Real,
-    /// The number of the start within the call.
-    pub chain: usize,
-    /// Steps from the start, from 0.
-    pub step: usize,
-    /// The member of the ensemble that was drawn.
-    pub member: usize,
-}
-
-/// What a call made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Chains started.
-    pub started: usize,
-    /// Transitions handed to the sink.
-    pub stored: usize,
-    /// Of these, how many are terminal, those that halted included.
-    pub terminal: usize,
-    /// Of these, how many came into the unknown and halted.
-    pub halted: usize,
-    /// Transitions that are not stored because a model of the other direction does not agree. Their chains end.
-    pub disagreed: usize,
-    /// Transitions that are not stored because their chain had gathered too much uncertainty. It ends.
-    pub doubted: usize,
-    /// Predictions that were NaN or infinite. They are not stored, and their chains end.
-    pub not_finite: usize,
 }
 
 /// Recorded numbers in the place of those that one step draws from its key, beside its actions, which are the policy's.
@@ -251,7 +179,27 @@ impl<P: Penalty> Imaginer<P> {
         policy: &mut dyn Policy,
         key: Key,
         sink: &mut dyn Sink,
-    ) -> Summary {
+    ) -> RolloutSummary {
+        self.check_widths(model, starts, policy);
+        if starts.is_empty() {
+            return RolloutSummary::default();
+        }
+        self.start(model, starts, key);
+        let mut summary = RolloutSummary { started: self.work.chain.len(), ..RolloutSummary::default() };
+        for step in 0..self.config.horizon {
+            if self.work.chain.is_empty() {
+                break;
+            }
+            let key = key.name("step").fold(step as u64);
+            self.choose(model, policy, step, key);
+            self.predict(model);
+            self.judge(model);
+            self.store(model, step, sink, &mut summary);
+        }
+        summary
+    }
+
+    fn check_widths(&self, model: &dyn Dynamics, starts: &dyn Source, policy: &dyn Policy) {
         let (spec, direction) = (model.spec(), model.direction());
         let widths = |s: Spec| (s.obs, s.act);
         assert_ne!(direction, Direction::Inverse, "imagine: an inverse model predicts no state");
@@ -261,153 +209,158 @@ impl<P: Penalty> Imaginer<P> {
             starts.spec(),
             policy.spec()
         );
-        let (config, w) = (&self.config, &mut self.work);
-        let (obs, act, cols) = (spec.obs, spec.act, 1 + spec.obs);
-        assert!(
-            config.halt.is_none() || !self.penalty.is_zero(),
-            "imagine: nothing measures the uncertainty to halt by"
-        );
-        let asked = config.penalty_weight != 0.0 || config.halt.is_some() || config.uncertainty_budget.is_some();
-        let measured = !self.penalty.is_zero() && asked;
+        let asked = self.config.halt.is_some();
+        assert!(!asked || !self.penalty.is_zero(), "imagine: nothing measures the doubt to halt by");
         if let Some(check) = &self.cycle {
             assert_ne!(check.direction(), direction, "imagine: a model cannot check itself, nor its like");
         }
-        if starts.is_empty() {
-            return Summary::default();
-        }
-        if widths(w.start.spec()) != widths(spec) {
+    }
+
+    /// Where chains start: *s* or *s′* of drawn transitions.
+    fn start(&mut self, model: &dyn Dynamics, starts: &dyn Source, key: Key) {
+        let (w, spec) = (&mut self.work, model.spec());
+        if (w.start.spec().obs, w.start.spec().act) != (spec.obs, spec.act) {
             w.start = Transitions::new(spec);
         }
         w.start.clear();
-        starts.sample_into(key.name("starts"), config.starts_per_call, &mut w.start);
+        starts.sample_into(key.name("starts"), self.config.starts_per_call, &mut w.start);
         w.from.clear();
         w.chain.clear();
         w.uncertainty.clear();
+        let column = match self.config.anchor {
+            Anchor::State => Column::Obs,
+            Anchor::NextState => Column::NextObs,
+        };
+        // Nothing happens after the end of an episode.
+        let ended = model.direction() == Direction::Forward && column == Column::NextObs;
         for row in 0..w.start.len() {
-            let column = match config.anchor {
-                Anchor::State => Column::Obs,
-                Anchor::NextState => Column::NextObs,
-            };
-            // Nothing happens after the end of an episode.
-            let ended = direction == Direction::Forward && column == Column::NextObs;
             if !(ended && w.start.row(Column::Terminal, row)[0] != 0.0) {
                 w.from.extend_from_slice(w.start.row(column, row));
                 w.chain.push(row);
                 w.uncertainty.push(0.0);
             }
         }
-        let mut summary = Summary { started: w.chain.len(), ..Summary::default() };
-        for step in 0..config.horizon {
-            let rows = w.chain.len();
-            if rows == 0 {
-                break;
-            }
-            let key = key.name("step").fold(step as u64);
-            w.act.resize(rows * act, 0.0);
-            w.noise.resize(rows * cols, 0.0);
-            w.mean.resize(rows * cols, 0.0);
-            w.std.resize(rows * cols, 0.0);
-            w.penalty.clear();
-            w.penalty.resize(rows, 0.0);
-            policy.act(view(&w.from, rows, obs), Some(key.name("action")), view_mut(&mut w.act, rows, act));
-            let elites = model.elites();
-            w.member.clear();
-            let recorded = self.recorded.get(step);
-            match recorded {
-                Some(recorded) => w.member.extend(w.chain.iter().map(|&chain| recorded.member[chain])),
-                None => w.member.extend((0..rows).map(|i| elites[key.name("member").below(elites.len(), i)])),
-            }
-            let given = [view(&w.from, rows, obs), view(&w.act, rows, act)];
-            if config.sampling == Sampling::Gaussian {
-                match recorded {
-                    Some(recorded) => {
-                        for (noise, chain) in w.noise.chunks_exact_mut(cols).zip(&w.chain) {
-                            noise.copy_from_slice(&recorded.noise[chain * cols..][..cols]);
-                        }
-                    }
-                    None => key.name("noise").normal(&mut w.noise),
-                }
-            }
-            // What was predicted, by the drawn member, becomes what happens.
-            let sample = |mean: &mut [Real], std: &[Real], noise: &[Real]| {
-                if config.sampling == Sampling::Gaussian {
-                    mean.iter_mut().zip(std).zip(noise).for_each(|((x, s), z)| *x += s * *z);
-                }
-            };
-            if measured {
-                // What all members say of fifty thousand rows would go to memory and come back: a few rows at a time stay near.
-                for first in (0..rows).step_by(ROWS_NEARBY) {
-                    let block = first..rows.min(first + ROWS_NEARBY);
-                    let from = view(&w.from[block.start * obs..block.end * obs], block.len(), obs);
-                    let act = view(&w.act[block.start * act..block.end * act], block.len(), act);
-                    let p = model.predict([from, act]);
-                    let wide = block.start * cols..block.end * cols;
-                    let (mean, std) = (&mut w.mean[wide.clone()], &mut w.std[wide.clone()]);
-                    for (i, &member) in w.member[block.clone()].iter().enumerate() {
-                        for c in 0..cols {
-                            mean[i * cols + c] = p.mean[[member, i, c]];
-                            std[i * cols + c] = p.std[[member, i, c]];
-                        }
-                    }
-                    sample(mean, std, &w.noise[wide]);
-                    self.penalty.penalty(p, view(mean, block.len(), cols), &mut w.penalty[block]);
-                }
-            } else {
-                let (mean, std) = (view_mut(&mut w.mean, rows, cols), view_mut(&mut w.std, rows, cols));
-                model.predict_elite(given, &w.member, mean, std);
-                sample(&mut w.mean, &w.std, &w.noise);
-            }
-            if let Some(check) = &mut self.cycle {
-                w.to.clear();
-                w.mean.chunks_exact(cols).for_each(|row| w.to.extend_from_slice(&row[1..]));
-                w.distance.resize(rows, 0.0);
-                let (from, to, act) = (view(&w.from, rows, obs), view(&w.to, rows, obs), view(&w.act, rows, act));
-                let (s, s2) = if direction == Direction::Reverse { (to, from) } else { (from, to) };
-                check.distance(s, act, s2, &mut w.distance);
-            }
-            let mut kept = 0;
-            for i in 0..rows {
-                let (reward, to) = w.mean[i * cols..][..cols].split_first().expect("reward first");
-                // ANCHOR: halt
-                let halt = config.halt.filter(|halt| is_unknown(w.penalty[i], halt.threshold));
-                let reward = halt.map_or(reward - config.penalty_weight * w.penalty[i], |halt| halt.reward);
-                // ANCHOR_END: halt
-                let chain = w.chain[i];
-                if !reward.is_finite() || to.iter().any(|x| !x.is_finite()) {
-                    summary.not_finite += 1;
-                    continue;
-                }
-                let uncertainty = w.uncertainty[i] + w.penalty[i];
-                if config.uncertainty_budget.is_some_and(|budget| is_unknown(uncertainty, budget)) {
-                    summary.doubted += 1;
-                    continue;
-                }
-                if self.cycle.as_ref().is_some_and(|check| !check.passes(w.distance[i])) {
-                    summary.disagreed += 1;
-                    continue;
-                }
-                let (from, a) = (&w.from[i * obs..][..obs], &w.act[i * act..][..act]);
-                // ANCHOR: forward_time
-                let (s, s2) = if direction == Direction::Reverse { (to, from) } else { (from, to) };
-                let terminal = halt.is_some() || (self.termination)(s, a, s2);
-                let (penalty, member) = (w.penalty[i], w.member[i]);
-                sink.take(Imagined { obs: s, act: a, reward, next_obs: s2, terminal, penalty, chain, step, member });
-                // ANCHOR_END: forward_time
-                summary.stored += 1;
-                summary.terminal += terminal as usize;
-                summary.halted += halt.is_some() as usize;
-                if halt.is_none() && (!terminal || config.stop == StopRule::Never) {
-                    w.from[kept * obs..][..obs].copy_from_slice(to);
-                    w.chain[kept] = chain;
-                    w.uncertainty[kept] = uncertainty;
-                    kept += 1;
-                }
-            }
-            w.from.truncate(kept * obs);
-            w.chain.truncate(kept);
-            w.uncertainty.truncate(kept);
+    }
+
+    /// What is drawn for a step: an action of the policy, one of the elites, and the noise of its Gaussian, for each chain.
+    fn choose(&mut self, model: &dyn Dynamics, policy: &mut dyn Policy, step: usize, key: Key) {
+        let (w, Spec { obs, act, .. }) = (&mut self.work, model.spec());
+        let (rows, cols, elites) = (w.chain.len(), 1 + obs, model.elites());
+        w.act.resize(rows * act, 0.0);
+        w.noise.resize(rows * cols, 0.0);
+        policy.act(view(&w.from, rows, obs), Some(key.name("action")), view_mut(&mut w.act, rows, act));
+        w.member.clear();
+        let recorded = self.recorded.get(step);
+        match recorded {
+            Some(recorded) => w.member.extend(w.chain.iter().map(|&chain| recorded.member[chain])),
+            None => w.member.extend((0..rows).map(|i| elites[key.name("member").below(elites.len(), i)])),
         }
-        summary
+        match recorded {
+            _ if self.config.sampling == Sampling::Mean => (),
+            Some(recorded) => {
+                for (noise, chain) in w.noise.chunks_exact_mut(cols).zip(&w.chain) {
+                    noise.copy_from_slice(&recorded.noise[chain * cols..][..cols]);
+                }
+            }
+            None => key.name("noise").normal(&mut w.noise),
+        }
+    }
+
+    /// What happens, by the drawn member, left in `mean`; and, where it is asked for, u.
+    fn predict(&mut self, model: &mut dyn Dynamics) {
+        let (config, w, Spec { obs, act, .. }) = (&self.config, &mut self.work, model.spec());
+        let (rows, cols) = (w.chain.len(), 1 + obs);
+        w.mean.resize(rows * cols, 0.0);
+        w.std.resize(rows * cols, 0.0);
+        w.penalty.clear();
+        w.penalty.resize(rows, 0.0);
+        let sample = |mean: &mut [Real], std: &[Real], noise: &[Real]| {
+            if config.sampling == Sampling::Gaussian {
+                mean.iter_mut().zip(std).zip(noise).for_each(|((x, s), z)| *x += s * *z);
+            }
+        };
+        let asked = config.penalty_weight != 0.0 || config.halt.is_some() || config.uncertainty_budget.is_some();
+        if self.penalty.is_zero() || !asked {
+            let given = [view(&w.from, rows, obs), view(&w.act, rows, act)];
+            let (mean, std) = (view_mut(&mut w.mean, rows, cols), view_mut(&mut w.std, rows, cols));
+            model.predict_elite(given, &w.member, mean, std);
+            return sample(&mut w.mean, &w.std, &w.noise);
+        }
+        // What all members say of fifty thousand rows would go to memory and come back: a few rows at a time stay near.
+        for first in (0..rows).step_by(ROWS_NEARBY) {
+            let block = first..rows.min(first + ROWS_NEARBY);
+            let from = view(&w.from[block.start * obs..block.end * obs], block.len(), obs);
+            let act = view(&w.act[block.start * act..block.end * act], block.len(), act);
+            let p = model.predict([from, act]);
+            let wide = block.start * cols..block.end * cols;
+            let (mean, std) = (&mut w.mean[wide.clone()], &mut w.std[wide.clone()]);
+            for (i, &member) in w.member[block.clone()].iter().enumerate() {
+                for c in 0..cols {
+                    mean[i * cols + c] = p.mean[[member, i, c]];
+                    std[i * cols + c] = p.std[[member, i, c]];
+                }
+            }
+            sample(mean, std, &w.noise[wide]);
+            self.penalty.penalty(p, view(mean, block.len(), cols), &mut w.penalty[block]);
+        }
+    }
+
+    /// How far off a model of the other direction finds each step, where there is one.
+    fn judge(&mut self, model: &dyn Dynamics) {
+        let (Some(check), w, Spec { obs, act, .. }) = (&mut self.cycle, &mut self.work, model.spec()) else { return };
+        let rows = w.chain.len();
+        w.to.clear();
+        w.mean.chunks_exact(1 + obs).for_each(|row| w.to.extend_from_slice(&row[1..]));
+        w.distance.resize(rows, 0.0);
+        let (from, to, act) = (view(&w.from, rows, obs), view(&w.to, rows, obs), view(&w.act, rows, act));
+        let (s, s2) = if model.direction() == Direction::Reverse { (to, from) } else { (from, to) };
+        check.distance(s, act, s2, &mut w.distance);
+    }
+
+    /// Hands transitions on in forward time, and keeps the chains that go on.
+    fn store(&mut self, model: &dyn Dynamics, step: usize, sink: &mut dyn Sink, summary: &mut RolloutSummary) {
+        let (config, w, Spec { obs, act, .. }) = (&self.config, &mut self.work, model.spec());
+        let (rows, cols, direction, mut kept) = (w.chain.len(), 1 + obs, model.direction(), 0);
+        for i in 0..rows {
+            let (reward, to) = w.mean[i * cols..][..cols].split_first().expect("reward first");
+            // ANCHOR: halt
+            let halt = config.halt.filter(|halt| is_unknown(w.penalty[i], halt.threshold));
+            let reward = halt.map_or(reward - config.penalty_weight * w.penalty[i], |halt| halt.reward);
+            // ANCHOR_END: halt
+            let chain = w.chain[i];
+            if !reward.is_finite() || to.iter().any(|x| !x.is_finite()) {
+                summary.not_finite += 1;
+                continue;
+            }
+            let uncertainty = w.uncertainty[i] + w.penalty[i];
+            if config.uncertainty_budget.is_some_and(|budget| is_unknown(uncertainty, budget)) {
+                summary.uncertain += 1;
+                continue;
+            }
+            if self.cycle.as_ref().is_some_and(|check| !check.passes(w.distance[i])) {
+                summary.disagreed += 1;
+                continue;
+            }
+            let (from, a) = (&w.from[i * obs..][..obs], &w.act[i * act..][..act]);
+            // ANCHOR: forward_time
+            let (s, s2) = if direction == Direction::Reverse { (to, from) } else { (from, to) };
+            let terminal = halt.is_some() || (self.termination)(s, a, s2);
+            let (penalty, member) = (w.penalty[i], w.member[i]);
+            sink.take(Imagined { obs: s, act: a, reward, next_obs: s2, terminal, penalty, chain, step, member });
+            // ANCHOR_END: forward_time
+            summary.stored += 1;
+            summary.terminal += terminal as usize;
+            summary.halted += halt.is_some() as usize;
+            if halt.is_none() && (!terminal || config.stop == StopRule::Never) {
+                w.from[kept * obs..][..obs].copy_from_slice(to);
+                w.chain[kept] = chain;
+                w.uncertainty[kept] = uncertainty;
+                kept += 1;
+            }
+        }
+        w.from.truncate(kept * obs);
+        w.chain.truncate(kept);
+        w.uncertainty.truncate(kept);
     }
 }
 

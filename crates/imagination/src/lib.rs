@@ -47,11 +47,11 @@
 //! | who acts? | any [`Policy`](backcast_core::Policy), asked at the state the chain has come to: [`Uniform`], a CVAE, a clone, an algorithm |
 //! | which member predicts? | an elite drawn for each row and step |
 //! | when does a chain end? | at the horizon, at a terminal transition ([`StopRule`]), or where it comes into the unknown ([`Halt`]) |
-//! | what is left out? | what a model of the other direction does not agree with ([`CycleCheck`]); the steps of a chain that has gathered too much uncertainty ([`ImagineConfig::uncertainty_budget`]) |
-//! | where do transitions go? | a [`Sink`]: columns, a [`Trace`], or a closure that overwrites the oldest row of a model buffer |
+//! | what is left out? | what a model of the other direction does not agree with ([`CycleCheck`]); the steps of a chain that has gathered too much doubt ([`ImagineConfig::uncertainty_budget`]) |
+//! | where do transitions go? | a [`Sink`](backcast_core::Sink): columns, a [`Trace`], or a closure that overwrites the oldest row of a ring |
 //!
 //! **Invariants.** A stored transition is *(s, a, r, s′, d)* in forward time whatever the model's direction, and the termination
-//! is given it that way. A row with a number that is not finite is never stored; the [`Summary`] counts it. The horizon ends a
+//! is given it that way. A row with a number that is not finite is never stored; the [`RolloutSummary`](backcast_core::RolloutSummary) counts it. The horizon ends a
 //! chain without marking it terminal.
 //!
 //! How far a model can be trusted is measured by [`model_error`]: its error against recorded trajectories, step by step. Whether
@@ -69,9 +69,9 @@ mod starts;
 pub use calibration::{Asked, Calibration, Measure, Truth, by_penalty, calibrate};
 pub use cycle::CycleCheck;
 pub use error::{Drive, HorizonConfig, HorizonError, model_error};
-pub use imaginer::{Anchor, Halt, ImagineConfig, Imagined, Imaginer, Sampling, StepDraws, StopRule, Summary};
-pub use policies::Uniform;
-pub use sink::{Sink, Trace};
+pub use imaginer::{Anchor, Halt, ImagineConfig, Imaginer, StepDraws, StopRule};
+pub use policies::{ScaledPolicy, Uniform};
+pub use sink::Trace;
 pub use starts::RowsWhere;
 
 #[cfg(doctest)]

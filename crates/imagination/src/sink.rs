@@ -1,25 +1,4 @@
-use crate::Imagined;
-use backcast_core::Transitions;
-
-/// Where imagined transitions go, one by one.
-pub trait Sink {
-    /// Takes one transition.
-    fn take(&mut self, transition: Imagined<'_>);
-}
-
-/// Appends the transitions and forgets which chain they belong to.
-impl Sink for Transitions {
-    fn take(&mut self, t: Imagined<'_>) {
-        self.push(t.obs, t.act, t.reward, t.next_obs, t.terminal);
-    }
-}
-
-/// Any closure, such as one that overwrites the oldest row of a model buffer.
-impl<F: FnMut(Imagined<'_>)> Sink for F {
-    fn take(&mut self, transition: Imagined<'_>) {
-        self(transition);
-    }
-}
+use backcast_core::{Transitions, Imagined, Sink};
 
 /// Transitions with the chain and the step each belongs to, for drawing trajectories.
 #[derive(Clone, Debug, PartialEq)]

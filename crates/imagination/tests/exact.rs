@@ -1,12 +1,13 @@
 //! The rollout loop on an environment that is known exactly: s′ = s + M·a on the plane, r = s₀ + a₀, two members of which one lies.
 
 use backcast_core::{
-    Column, Direction, Dynamics, Key, Policy, Prediction, Real, Slot, Source, Spec, State, Transitions, never,
+    Column, Transitions, Direction, Dynamics, Hyperparameters, Imagined, Key, Policy, Prediction, Real, RolloutSummary,
+    Sampling, Sink, Slot, Source, Spec, State, never,
 };
 use backcast_dynamics::{BinnedClone, BinnedConfig, Factors};
 use backcast_imagination::{
-    Anchor, CycleCheck, Drive, Halt, HorizonConfig, ImagineConfig, Imagined, Imaginer, RowsWhere, Sampling, StopRule,
-    Summary, Trace, Uniform, model_error,
+    Anchor, CycleCheck, Drive, Halt, HorizonConfig, ImagineConfig, Imaginer, RowsWhere, StopRule, Trace, Uniform,
+    model_error,
 };
 use backcast_penalties::{MaxPairwise, NoPenalty, Penalty};
 use ndarray::{Array3, ArrayView2, ArrayViewMut2};
@@ -263,11 +264,10 @@ fn a_chain_goes_as_far_as_its_uncertainty_budget_allows() {
     let mut penalties = vec![];
     let mut sink = |t: Imagined<'_>| {
         penalties.push(t.penalty);
-        backcast_imagination::Sink::take(&mut trace, t);
+        Sink::take(&mut trace, t);
     };
-    let summary =
-        imaginer.imagine(&mut ExactModel::new(Direction::Forward), &dataset(40), &mut Eighths, Key::new(6), &mut sink);
-    assert!(summary.doubted > 0 && summary.stored < 6 * summary.started);
+    let summary = imaginer.imagine(&mut ExactModel::new(Direction::Forward), &dataset(40), &mut Eighths, Key::new(6), &mut sink);
+    assert!(summary.uncertain > 0 && summary.stored < 6 * summary.started);
     for chain in trace.chains() {
         let spent: Real = chain.iter().map(|&row| penalties[row]).sum();
         assert!(spent <= 1.0 && chain.len() <= 4, "{spent} in {} steps", chain.len());
@@ -365,8 +365,13 @@ fn the_penalty_is_taken_off_the_reward() {
     assert_eq!(seen, 2000);
 }
 
-/// Four steps from 200 starts by the uncertainty of [`Beyond`].
-fn unsure_beyond_two(direction: Direction, halt: Option<Halt>, weight: Real, stop: StopRule) -> (Trace, Summary) {
+/// Four steps from 200 starts by the doubt of [`Beyond`].
+fn unsure_beyond_two(
+    direction: Direction,
+    halt: Option<Halt>,
+    weight: Real,
+    stop: StopRule,
+) -> (Trace, RolloutSummary) {
     let dataset = dataset(200);
     let config =
         ImagineConfig { horizon: 4, starts_per_call: 200, penalty_weight: weight, stop, halt, ..Default::default() };

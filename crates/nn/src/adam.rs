@@ -137,35 +137,13 @@ impl Adam {
         self.step(params, std::iter::once((0..gradient.len(), gradient)));
     }
 
-    /// θ ← Adam(θ, ∂Σᵢ loss(i)/∂θ) for a loss that is a sum of `parts`, each computed and differentiated by itself: what a
-    /// part leaves behind stays in the caches until it is used, which the whole would not. Returns the sum.
-    pub fn minimise_parts(
-        &mut self,
-        store: &mut Store,
-        parts: usize,
-        mut loss: impl for<'t> FnMut(Tape<'t>, usize) -> Var<'t>,
-    ) -> Real {
-        let range = self.with_beyond();
-        let (params, arena) = store.parts();
-        arena.borrow_mut().begin_total(range.len());
-        let mut total = 0.0;
-        for part in 0..parts {
-            let tape = Tape::new(params, arena, History::Of(range.clone()));
-            let loss = loss(tape, part);
-            total += loss.item();
-            tape.add_last_gradient(loss, range.clone());
-        }
-        self.step(params, arena.borrow().gradient());
-        total
-    }
-
     /// The range and what is beyond it.
-    fn with_beyond(&self) -> Range<usize> {
+    pub(crate) fn with_beyond(&self) -> Range<usize> {
         self.range.start..self.range.end + self.beyond.len()
     }
 
     /// One step along the parts of a gradient, which cover the range and what is beyond it, each number once.
-    fn step<'g>(&mut self, params: &mut [Real], gradient: impl Iterator<Item = (Range<usize>, &'g [Real])>) {
+    pub(crate) fn step<'g>(&mut self, params: &mut [Real], gradient: impl Iterator<Item = (Range<usize>, &'g [Real])>) {
         let params = &mut params[self.range.clone()];
         self.steps += 1;
         let (b1, b2) = self.betas;
@@ -253,34 +231,6 @@ mod tests {
                 x -= 0.1 * 0.01 * x + 0.1 * m_hat / (v_hat.sqrt() + 1e-8);
             }
             assert!((store.params()[i] as f64 - x).abs() < 1e-6, "{} is not {x}", store.params()[i]);
-        }
-    }
-
-    #[test]
-    fn parts_add_up_to_the_whole() {
-        let run = |parts: bool| {
-            let mut store = Store::default();
-            let shape = Shape::new(1, 1, 3);
-            let [a, b] = ["a", "b"].map(|name| store.tensor(name, shape, |x| x.copy_from_slice(&[1.0, -2.0, 0.5])));
-            let mut adam = Adam::new(a..b + 3, 0.1);
-            // The second part says nothing of b.
-            let losses = (0..3)
-                .map(|_| match parts {
-                    true => adam.minimise_parts(&mut store, 2, |t, i| {
-                        let a = t.parameter(a, shape);
-                        if i == 0 { (a * t.parameter(b, shape)).sum() } else { a.square().sum() }
-                    }),
-                    false => adam.minimise(&mut store, |t| {
-                        let a = t.parameter(a, shape);
-                        (a * t.parameter(b, shape)).sum() + a.square().sum()
-                    }),
-                })
-                .collect::<Vec<_>>();
-            (losses, store.params().to_vec())
-        };
-        let ((parts, x), (whole, y)) = (run(true), run(false));
-        for (x, y) in parts.iter().zip(&whole).chain(x.iter().zip(&y)) {
-            assert!((x - y).abs() < 1e-5, "{x} is not {y}");
         }
     }
 

@@ -74,6 +74,8 @@ pub struct Arena {
     pieces: Vec<Piece>,
     /// The last gradient, where it had to be added up.
     total: Vec<Real>,
+    /// What a [descent](crate::Descent) keeps for its blocks.
+    pub(crate) kept: Vec<Real>,
     pub(crate) machine: Machine,
     pub(crate) replay: Option<Box<crate::RecordedDraws>>,
 }
@@ -103,6 +105,7 @@ impl Default for Arena {
             panels: Vec::new(),
             pieces: Vec::new(),
             total: Vec::new(),
+            kept: Vec::new(),
             machine: Machine { isa: kernels::isa(), precision: Precision::F32, parallel: false },
             replay: None,
         }
@@ -135,7 +138,8 @@ impl Arena {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        (self.values.capacity() + self.panels.capacity() + self.total.capacity()) * size_of::<Real>()
+        (self.values.capacity() + self.panels.capacity() + self.total.capacity() + self.kept.capacity())
+            * size_of::<Real>()
             + self.nodes.capacity() * size_of::<Node>()
     }
 
@@ -218,6 +222,12 @@ impl Arena {
     pub(crate) fn begin_total(&mut self, len: usize) {
         self.begin_gradient();
         self.total.resize(len, 0.0);
+    }
+
+    /// As [`begin_total`](Arena::begin_total); forgets what the last descent kept.
+    pub(crate) fn begin_descent(&mut self, len: usize) {
+        self.begin_total(len);
+        self.kept.clear();
     }
 
     /// Makes numbers `from ..` of node `id` a part of the gradient, whose block is kept until the next step.

@@ -35,6 +35,11 @@ impl<'t> Gaussian<'t> {
         Self { mean: self.mean.repeat_rows(k), log_std: self.log_std.repeat_rows(k) }
     }
 
+    /// The same distribution in the rows in `rows` alone.
+    pub fn among(&self, rows: &std::ops::Range<usize>) -> Self {
+        Self { mean: self.mean.among(rows), log_std: self.log_std.among(rows) }
+    }
+
     /// μ + σ·ε with ε drawn by `key`.
     pub fn sample(&self, key: Key) -> Var<'t> {
         let noise = self.mean.tape().normal(self.mean.shape(), key);
@@ -76,6 +81,11 @@ impl<'t> TanhGaussian<'t> {
     /// The same distribution for `k` consecutive rows each: `k` samples of a state for one evaluation of the net.
     pub fn repeat_rows(&self, k: usize) -> Self {
         Self { base: self.base.repeat_rows(k) }
+    }
+
+    /// The same distribution in the rows in `rows` alone.
+    pub fn among(&self, rows: &std::ops::Range<usize>) -> Self {
+        Self { base: self.base.among(rows) }
     }
 
     /// A sample and its log-density, `[members, rows, 1]`.

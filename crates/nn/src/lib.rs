@@ -48,6 +48,7 @@
 mod adam;
 mod arena;
 mod checkpoint;
+mod descent;
 mod disk;
 mod heads;
 mod init;
@@ -68,6 +69,7 @@ pub use adam::Adam;
 pub use arena::Arena;
 pub use backcast_core::Real;
 pub use checkpoint::{CheckpointError, load, load_from, save, save_on};
+pub use descent::{BLOCK_ROWS, Block, Descent, Kept, Rows};
 pub use disk::{Disk, Irregular, Local, NewFile, UNFINISHED, is_disk_full, is_unfinished, replace};
 pub use heads::{Gaussian, TanhGaussian, clipped_normal, expectile_loss, soft_clamp};
 pub use init::Init;

@@ -81,6 +81,15 @@ impl<'t> Tape<'t> {
         Var { tape: self, id: arena.push(Op::Input, [NONE; 3], shape, at, false), shape }
     }
 
+    /// Numbers that a descent [keeps](crate::Descent::keep), from number `at` on.
+    pub(crate) fn kept(self, at: usize, shape: Shape) -> Var<'t> {
+        let mut guard = self.arena.borrow_mut();
+        let to = guard.take(shape.len());
+        let Arena { values, kept, .. } = &mut *guard;
+        values[to..to + shape.len()].copy_from_slice(&kept[at..at + shape.len()]);
+        Var { tape: self, id: guard.push(Op::Input, [NONE; 3], shape, to, false), shape }
+    }
+
     /// A column from outside, `[1, rows, 1]`.
     pub fn column(self, x: &[Real]) -> Var<'t> {
         self.fill(Shape::new(1, x.len(), 1), |out| out.copy_from_slice(x))
@@ -445,6 +454,23 @@ impl<'t> Var<'t> {
         assert!(!node.released, "read: {RELEASED}");
         let from = if node.in_params { self.tape.params } else { &arena.values };
         f(&from[node.at..node.at + node.shape.len()])
+    }
+
+    /// Copies the numbers into `out`, in the place of what it held: it grows once.
+    pub fn copy_into(self, out: &mut Vec<Real>) {
+        out.clear();
+        self.read(|x| out.extend_from_slice(x));
+    }
+
+    /// Copies the numbers to what a descent keeps; returns where they are.
+    pub(crate) fn keep(self) -> usize {
+        let mut guard = self.tape.arena.borrow_mut();
+        let Arena { nodes, values, kept, .. } = &mut *guard;
+        let node = &nodes[self.id as usize];
+        assert!(!node.released, "keep: {RELEASED}");
+        let (from, at) = (if node.in_params { self.tape.params } else { values }, kept.len());
+        kept.extend_from_slice(&from[node.at..node.at + node.shape.len()]);
+        at
     }
 
     /// Copies the numbers of a `[1, rows, cols]` into a matrix.

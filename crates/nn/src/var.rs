@@ -250,6 +250,11 @@ impl<'t> Var<'t> {
         self.unary(Op::Cols(first), Shape { cols: count, ..shape })
     }
 
+    /// The columns from `first` on.
+    pub fn cols_from(self, first: usize) -> Self {
+        self.cols(first, self.shape().cols - first)
+    }
+
     pub(crate) fn pad_cols(self, first: usize, cols: usize) -> Self {
         self.unary(Op::PadCols(first), Shape { cols, ..self.shape() })
     }
@@ -262,6 +267,14 @@ impl<'t> Var<'t> {
         let shape = self.shape();
         assert!(first + count <= shape.rows, "rows: {first}..{} of {shape:?}", first + count);
         self.unary(Op::Rows(first), Shape { rows: count, ..shape })
+    }
+
+    /// The rows in `rows`.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn among(self, rows: &std::ops::Range<usize>) -> Self {
+        self.rows(rows.start, rows.len())
     }
 
     pub(crate) fn pad_rows(self, first: usize, rows: usize) -> Self {

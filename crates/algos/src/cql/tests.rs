@@ -109,7 +109,7 @@ fn the_stacked_evaluation_is_the_plain_one() {
 #[test]
 fn the_multiplier_rises_where_the_gap_exceeds_its_threshold() {
     let at = |threshold| {
-        let config = Config { lagrange: Some(threshold), critic_rate: 1e-2, ..small() };
+        let config = Config { lagrange: Some(threshold), critic_lr: 1e-2, ..small() };
         let learnt = run(config, 20).get("ln_multiplier").expect("a metric");
         assert_eq!(run(small(), 1).get("ln_multiplier"), None);
         learnt
@@ -125,7 +125,7 @@ fn the_penalty_closes_the_gap() {
     let mut rows = Transitions::new(Spec::new(1, 1));
     (0..64).for_each(|_| rows.push(&[0.0], &[0.5], 1.0, &[0.0], true));
     let gap = |weight| {
-        let config = Config { weight, critic_rate: 3e-3, ..small() };
+        let config = Config { weight, critic_lr: 3e-3, ..small() };
         let mut cql = config.build(rows.spec(), Key::new(7)).expect("a sound configuration");
         let metrics = (0..300).map(|step| cql.update(rows.batch(), Key::new(10).fold(step))).last();
         metrics.expect("an update").get("gap").expect("a metric")
@@ -148,7 +148,7 @@ fn three_at_a_time_differ_by_their_number() {
 fn a_warm_start_clones() {
     let mut rows = Transitions::new(Spec::new(1, 1).with_act_limit(2.0));
     (0..64).for_each(|i| rows.push(&[0.0], &[-1.2 + 0.2 * (i % 3) as Real], -9.0, &[0.0], true));
-    let config = Config { alpha: 1e-3, warm_start: Some(700), actor_rate: 3e-3, ..small() };
+    let config = Config { alpha: 1e-3, warm_start: Some(700), actor_lr: 3e-3, ..small() };
     let mut cql = config.build(rows.spec(), Key::new(8)).expect("a sound configuration");
     let mut critic_loss = vec![];
     for step in 0..700 {

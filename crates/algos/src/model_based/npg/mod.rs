@@ -53,101 +53,70 @@ use serde::{Deserialize, Serialize};
 /// Rows differentiated at once. Fixed, so that bits do not depend on anything else.
 const TILE: usize = 4096;
 
-/// In which members of the model paths are imagined.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Members {
-    /// In every one.
-    #[default]
-    Every,
-    /// In the elites.
-    Elites,
+choices! {
+    /// In which members of the model paths are imagined.
+    pub enum Members {
+        /// In every one.
+        #[default]
+        Every,
+        /// In the elites.
+        Elites,
+    }
 }
 
-/// One field per symbol; defaults of the authors' configuration for D4RL's hopper-medium.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// The p-MDP.
-    pub pessimism: Pessimism,
-    /// Whether HALT is absorbing, as in the paper. If not, as in the authors' code: a path is cut after its first step into the unknown
-    /// (but not before its fourth), that step earns what the model says, and the value goes on behind the cut.
-    pub absorbing: bool,
-    /// Paths for each member and iteration.
-    pub paths: usize,
-    /// Steps of a path.
-    pub horizon: usize,
-    /// In which members.
-    pub members: Members,
-    /// The share of paths that start from random states of the log; the others start where its episodes did.
-    pub random_starts: Real,
-    /// What is taken from a member's Gaussian. The authors' members are deterministic.
-    pub sampling: Sampling,
-    /// Discount γ, below 1.
-    pub gamma: Real,
-    /// λ of GAE.
-    pub lambda: Real,
-    /// δ, the size of a step: gᵀx·α² = δ, about twice the KL divergence between two policies.
-    pub step: Real,
-    /// The most that KL(π_old ∥ π) may be: α is halved until it is no more, as in TRPO (Schulman et al., arXiv:1502.05477). None, as
-    /// in the authors' code, takes the step as it is. Where paths are few, one step in ten goes a hundred times too far.
-    pub kl_bound: Option<Real>,
-    /// Iterations of conjugate gradients.
-    pub iterations: usize,
-    /// What is added to the diagonal of F.
-    pub damping: Real,
-    /// ln σ at the start, σ in units of the action limit.
-    pub log_std: Real,
-    /// The least ln σ; −2 in the configuration for hopper-v3.
-    pub min_log_std: Real,
-    /// Units of the policy's hidden layers.
-    pub hidden: Vec<usize>,
-    /// Updates of behaviour cloning before the first iteration: 5 epochs of a million rows.
-    pub warm_start: u64,
-    /// Learning rate of cloning.
-    pub actor_rate: Real,
-    /// Units of the value's hidden layers.
-    pub value_hidden: Vec<usize>,
-    /// Learning rate of V.
-    pub value_rate: Real,
-    /// Coefficient of ½‖W‖² in V's loss.
-    pub value_weight: Real,
-    /// Rows of a step of V.
-    pub value_batch: usize,
-    /// Passes over the paths for V in an iteration.
-    pub value_epochs: usize,
-    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
-    pub precision: Precision,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            pessimism: Pessimism::default(),
-            absorbing: true,
-            paths: 50,
-            horizon: 700,
-            members: Members::Every,
-            random_starts: 0.0,
-            sampling: Sampling::Mean,
-            gamma: 0.999,
-            lambda: 0.97,
-            step: 0.02,
-            kl_bound: None,
-            iterations: 25,
-            damping: 1e-3,
-            log_std: -0.25,
-            min_log_std: -1.0,
-            hidden: vec![64, 64],
-            warm_start: 20_000,
-            actor_rate: 1e-3,
-            value_hidden: vec![128, 128],
-            value_rate: 1e-3,
-            value_weight: 1e-3,
-            value_batch: 256,
-            value_epochs: 1,
-            precision: Precision::F32,
-        }
+hyperparameters! {
+    /// One field per symbol; defaults of the authors' configuration for D4RL's hopper-medium.
+    pub struct Config {
+        /// The p-MDP.
+        pessimism: Pessimism = Pessimism::default();
+        /// Whether HALT is absorbing, as in the paper. If not, as in the authors' code: a path is cut after its first step into the unknown
+        /// (but not before its fourth), that step earns what the model says, and the value goes on behind the cut.
+        absorbing: bool = true;
+        /// Paths for each member and iteration.
+        paths: usize = 50;
+        /// Steps of a path.
+        horizon: usize = 700;
+        /// In which members.
+        members: Members = Members::Every;
+        /// The share of paths that start from random states of the log; the others start where its episodes did.
+        random_starts: Real = 0.0;
+        /// What is taken from a member's Gaussian. The authors' members are deterministic.
+        sampling: Sampling = Sampling::Mean;
+        /// Discount γ, below 1.
+        gamma: Real = 0.999, SHARE;
+        /// λ of GAE.
+        lambda: Real = 0.97;
+        /// δ, the size of a step: gᵀx·α² = δ, about twice the KL divergence between two policies.
+        step: Real = 0.02;
+        /// The most that KL(π_old ∥ π) may be: α is halved until it is no more, as in TRPO (Schulman et al., arXiv:1502.05477). None, as
+        /// in the authors' code, takes the step as it is. Where paths are few, one step in ten goes a hundred times too far.
+        kl_bound: Option<Real> = None;
+        /// Iterations of conjugate gradients.
+        iterations: usize = 25;
+        /// What is added to the diagonal of F.
+        damping: Real = 1e-3;
+        /// ln σ at the start, σ in units of the action limit.
+        log_std: Real = -0.25;
+        /// The least ln σ; −2 in the configuration for hopper-v3.
+        min_log_std: Real = -1.0;
+        /// Units of the policy's hidden layers.
+        hidden: Vec<usize> = vec![64, 64], HIDDEN;
+        /// Updates of behaviour cloning before the first iteration: 5 epochs of a million rows.
+        warm_start: u64 = 20_000;
+        /// Learning rate of cloning.
+        actor_lr: Real = 1e-3, POSITIVE;
+        /// Units of the value's hidden layers.
+        value_hidden: Vec<usize> = vec![128, 128], HIDDEN;
+        /// Learning rate of V.
+        value_lr: Real = 1e-3, POSITIVE;
+        /// Coefficient of ½‖W‖² in V's loss.
+        value_weight: Real = 1e-3, NON_NEGATIVE;
+        /// Rows of a step of V.
+        value_batch: usize = 256;
+        /// Passes over the paths for V in an iteration.
+        value_epochs: usize = 1;
+        /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+        precision: Precision = Precision::F32;
     }
 }
 
@@ -181,8 +150,8 @@ impl ModelBased for Config {
         }
         check_hidden("hidden", &self.hidden)?;
         check_hidden("value_hidden", &self.value_hidden)?;
-        check_rate("actor_rate", self.actor_rate)?;
-        check_rate("value_rate", self.value_rate)?;
+        check_rate("actor_lr", self.actor_lr)?;
+        check_rate("value_lr", self.value_lr)?;
         check_weight("value_weight", self.value_weight)
     }
 
@@ -197,8 +166,8 @@ impl ModelBased for Config {
         let actor = Actor::new(&mut store, spec, self, key);
         let dims = sizes(spec.obs, &self.value_hidden, 1);
         let value = Mlp::new(&mut store, "value", &dims, 1, Activation::Relu, Init::FanIn, key);
-        let actor_adam = Adam::new(actor.net.range(), self.actor_rate);
-        let value_adam = Adam::new(value.range(), self.value_rate);
+        let actor_adam = Adam::new(actor.net.range(), self.actor_lr);
+        let value_adam = Adam::new(value.range(), self.value_lr);
         let value_adam = value.layers().fold(value_adam, |adam, layer| adam.with_l2(layer, self.value_weight));
         let members = match self.members {
             Members::Every => (0..world_model.model.members()).collect(),

@@ -356,8 +356,8 @@ mod tests {
         }
         let mut act = ndarray::Array2::zeros((2, 1));
         let mut policy = First(Spec::new(2, 1));
-        let mut scaled = ScaledPolicy { obs_scaler: &obs_scaler, policy: &mut policy, seen: &mut Vec::new() };
-        scaled.act(ArrayView2::from_shape((2, 2), &rows).unwrap(), None, act.view_mut());
+        let mut behind = ScaledPolicy { obs_scaler: &obs_scaler, policy: &mut policy, seen: &mut Vec::new() };
+        behind.act(ArrayView2::from_shape((2, 2), &rows).unwrap(), None, act.view_mut());
         assert_eq!(act.as_slice().unwrap(), [1.0, 0.0]);
     }
 

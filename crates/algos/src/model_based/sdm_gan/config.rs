@@ -10,108 +10,71 @@ use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store};
 use backcast_penalties::NoPenalty;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// One field per symbol; defaults of the authors' code, those of the MMD ours.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Discount γ.
-    pub gamma: Real,
-    /// Weight α of the value, in units of its own size, against resemblance. The authors' flag is called `log_lagrange`, and is α.
-    pub alpha: Real,
-    /// What F and the log are compared by.
-    pub divergence: Divergence,
-    /// The lowest label of rows of the log, for Jensen–Shannon.
-    pub label: Real,
-    /// Weight of the gradient penalty, for Wasserstein.
-    pub gradient_penalty: Real,
-    /// k, for the MMD.
-    pub kernel: Kernel,
-    /// Width of k, of the size of a squared (Gaussian) or plain (Laplacian) distance of two pairs *(s, u)*.
-    pub sigma: Real,
-    /// Pairs that are compared with one another: an MMD is taken of so many of each, and is averaged over the groups of a batch.
-    pub mmd_samples: usize,
-    /// Columns of ε; none is min(10, ⌊obs/2⌋), at least 1. The authors have 50 for about half of the datasets.
-    pub noise_dim: Option<usize>,
-    /// Deviation of the noise ξ of states.
-    pub state_noise: Real,
-    /// Bound of ξ.
-    pub noise_clip: Real,
-    /// Actions K at s′ in (2), each at its own s′ + ξ.
-    pub target_samples: usize,
-    /// Weight λ of the smaller target critic against the larger.
-    pub lambda: Real,
-    /// Rewards are held so many deviations beyond the log's smallest and greatest; they stay as they are where nobody gave
-    /// these as [`DatasetStats`](crate::imagines::DatasetStats).
-    pub reward_margin: Real,
-    /// The size from which on a next value counts as 0.
-    pub value_bound: Real,
-    /// The error from which on (3) grows no more than linearly.
-    pub huber: Real,
-    /// ϑ at first.
-    pub threshold: Real,
-    /// Updates of an epoch.
-    pub epoch: u64,
-    /// Epochs w in which the critics rest and the policy only comes to resemble.
-    pub warm_start: u64,
-    /// By how much the share of real rows falls at a time, from 1 to [`Rollouts::real`].
-    pub real_step: Real,
-    /// Epochs after which it falls.
-    pub real_epochs: u64,
-    /// Updates of the discriminator per update of the policy.
-    pub policy_period: u64,
-    /// Actions to choose from when acting.
-    pub act_samples: usize,
-    /// Polyak rate τ of the targets, and of Q̂.
-    pub polyak: Real,
-    /// Learning rate of π.
-    pub actor_rate: Real,
-    /// Learning rate of D.
-    pub discriminator_rate: Real,
-    /// Learning rate of Q.
-    pub critic_rate: Real,
-    /// Units of the hidden layers.
-    pub hidden: Vec<usize>,
-    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`]. The model has its own.
-    pub precision: Precision,
-    /// How the policy is rolled out, and the share of real rows in a mixed batch at last. The authors start 32 000/h chains.
-    #[serde(deserialize_with = "rollouts")]
-    pub rollouts: Rollouts,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            gamma: 0.99,
-            alpha: 10.0,
-            divergence: Divergence::JensenShannon,
-            label: 0.8,
-            gradient_penalty: 10.0,
-            kernel: Kernel::Gaussian,
-            sigma: 20.0,
-            mmd_samples: 32,
-            noise_dim: None,
-            state_noise: 3e-4,
-            noise_clip: 0.05,
-            target_samples: 50,
-            lambda: 0.75,
-            reward_margin: 3.0,
-            value_bound: 2000.0,
-            huber: 500.0,
-            threshold: 1000.0,
-            epoch: 1000,
-            warm_start: 40,
-            real_step: 0.1,
-            real_epochs: 5,
-            policy_period: 2,
-            act_samples: 10,
-            polyak: 0.005,
-            actor_rate: 2e-4,
-            discriminator_rate: 2e-4,
-            critic_rate: 3e-4,
-            hidden: vec![400, 300],
-            precision: Precision::F32,
-            rollouts: Rollouts { every: 250, starts: 32_000, horizon: 1, keep: 20, real: 0.5, ..Default::default() },
-        }
+hyperparameters! {
+    /// One field per symbol; defaults of the authors' code, those of the MMD ours.
+    pub struct Config {
+        /// Discount γ.
+        gamma: Real = 0.99, SHARE;
+        /// Weight α of the value, in units of its own size, against resemblance. The authors' flag is called `log_lagrange`, and is α.
+        alpha: Real = 10.0;
+        /// What F and the log are compared by.
+        divergence: Divergence = Divergence::JensenShannon;
+        /// The lowest label of rows of the log, for Jensen–Shannon.
+        label: Real = 0.8;
+        /// Weight of the gradient penalty, for Wasserstein.
+        gradient_penalty: Real = 10.0;
+        /// k, for the MMD.
+        kernel: Kernel = Kernel::Gaussian;
+        /// Width of k, of the size of a squared (Gaussian) or plain (Laplacian) distance of two pairs *(s, u)*.
+        sigma: Real = 20.0;
+        /// Pairs that are compared with one another: an MMD is taken of so many of each, and is averaged over the groups of a batch.
+        mmd_samples: usize = 32, COUNT;
+        /// Columns of ε; none is min(10, ⌊obs/2⌋), at least 1. The authors have 50 for about half of the datasets.
+        noise_dim: Option<usize> = None;
+        /// Deviation of the noise ξ of states.
+        state_noise: Real = 3e-4;
+        /// Bound of ξ.
+        noise_clip: Real = 0.05;
+        /// Actions K at s′ in (2), each at its own s′ + ξ.
+        target_samples: usize = 50, COUNT;
+        /// Weight λ of the smaller target critic against the larger.
+        lambda: Real = 0.75, SHARE;
+        /// Rewards are held so many deviations beyond the log's smallest and greatest; they stay as they are where nobody gave
+        /// these as [`DatasetStats`](crate::imagines::DatasetStats).
+        reward_margin: Real = 3.0;
+        /// The size from which on a next value counts as 0.
+        value_bound: Real = 2000.0;
+        /// The error from which on (3) grows no more than linearly.
+        huber: Real = 500.0;
+        /// ϑ at first.
+        threshold: Real = 1000.0;
+        /// Updates of an epoch.
+        epoch: u64 = 1000, COUNT;
+        /// Epochs w in which the critics rest and the policy only comes to resemble.
+        warm_start: u64 = 40;
+        /// By how much the share of real rows falls at a time, from 1 to [`Rollouts::real`].
+        real_step: Real = 0.1;
+        /// Epochs after which it falls.
+        real_epochs: u64 = 5, COUNT;
+        /// Updates of the discriminator per update of the policy.
+        policy_period: u64 = 2, COUNT;
+        /// Actions to choose from when acting.
+        act_samples: usize = 10, COUNT;
+        /// Polyak rate τ of the targets, and of Q̂.
+        tau: Real = 0.005, FRACTION;
+        /// Learning rate of π.
+        actor_lr: Real = 2e-4, POSITIVE;
+        /// Learning rate of D.
+        discriminator_lr: Real = 2e-4, POSITIVE;
+        /// Learning rate of Q.
+        critic_lr: Real = 3e-4, POSITIVE;
+        /// Units of the hidden layers.
+        hidden: Vec<usize> = vec![400, 300], HIDDEN;
+        /// How large products are computed. Everything is `F32` unless asked; see [`Precision`]. The model has its own.
+        precision: Precision = Precision::F32;
+        /// How the policy is rolled out, and the share of real rows in a mixed batch at last. The authors start 32 000/h chains.
+        #[serde(deserialize_with = "rollouts")]
+        rollouts: Rollouts = Rollouts { every: 250, starts: 32_000, horizon: 1, keep: 20, real: 0.5, ..Default::default() };
     }
 }
 
@@ -137,8 +100,8 @@ impl ModelBased for Config {
     type Learner = SdmGan;
 
     fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
-        check_rate("discriminator_rate", self.discriminator_rate)?;
+        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
+        check_rate("discriminator_lr", self.discriminator_lr)?;
         for (field, weight) in [
             ("alpha", self.alpha),
             ("gradient_penalty", self.gradient_penalty),
@@ -183,9 +146,9 @@ impl ModelBased for Config {
         let actor_target = Implicit { net: actor.net.duplicate(&mut store, "actor_target"), ..actor };
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let slow = |net: Mlp, rate| Adam::new(net.range(), rate).with_betas(BETA1, 0.999);
-        let actor_adam = slow(actor.net, self.actor_rate);
-        let discriminator_adam = discriminator.map(|net| slow(net, self.discriminator_rate));
-        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let actor_adam = slow(actor.net, self.actor_lr);
+        let discriminator_adam = discriminator.map(|net| slow(net, self.discriminator_lr));
+        let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let known = &world_model.dataset_stats;
         let rewards = match (known.least_reward, known.greatest_reward, known.reward_std) {
             (Some(least), Some(greatest), Some(std)) => {

@@ -36,28 +36,28 @@ use backcast_penalties::NoPenalty;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The states in which values are lowered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Rho {
-    /// Those of the whole batch, d_f.
-    #[default]
-    Mixture,
-    /// Those that the model imagined, d̂.
-    Model,
+choices! {
+    /// The states in which values are lowered.
+    pub enum Rho {
+        /// Those of the whole batch, d_f.
+        #[default]
+        Mixture,
+        /// Those that the model imagined, d̂.
+        Model,
+    }
 }
 
-/// The actions whose values are lowered in such a state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mu {
-    /// All, the most valuable most: CQL's soft maximum, (4).
-    #[default]
-    SoftMaximum,
-    /// Those of π(·∣s), all alike, (4′).
-    Policy,
-    /// Uniform ones, all alike, (4′).
-    Uniform,
+choices! {
+    /// The actions whose values are lowered in such a state.
+    pub enum Mu {
+        /// All, the most valuable most: CQL's soft maximum, (4).
+        #[default]
+        SoftMaximum,
+        /// Those of π(·∣s), all alike, (4′).
+        Policy,
+        /// Uniform ones, all alike, (4′).
+        Uniform,
+    }
 }
 
 // ANCHOR: lowered
@@ -122,32 +122,20 @@ pub(crate) fn uniform<'t>(like: Var<'t>, n: usize, key: Key) -> (Var<'t>, Var<'t
     (tape.uniform(Shape::new(1, rows * n, act), -1.0, 1.0, key.name("uniform")), log_density)
 }
 
-/// One field per symbol; the defaults are OfflineRL-Kit's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// The states in which values are lowered.
-    pub rho: Rho,
-    /// The actions whose values are lowered there.
-    pub mu: Mu,
-    /// Whether actions of roll-outs are uniform instead of the policy's: the paper's choice for some tasks.
-    pub uniform_rollout: bool,
-    /// How actions are rolled out, and the share f of real rows; f = 0.5, the paper's other one is 0.8.
-    #[serde(deserialize_with = "rollouts")]
-    pub rollouts: Rollouts,
-    /// The learner. β is its `weight`: 0.5, 1 or 5 in the paper's grid. There is no warm start unless it asks for one.
-    pub cql: cql::Config,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            rho: Rho::Mixture,
-            mu: Mu::SoftMaximum,
-            uniform_rollout: false,
-            rollouts: Rollouts { real: 0.5, ..Default::default() },
-            cql: cql::Config::default(),
-        }
+hyperparameters! {
+    /// One field per symbol; the defaults are OfflineRL-Kit's.
+    pub struct Config {
+        /// The states in which values are lowered.
+        rho: Rho = Rho::Mixture;
+        /// The actions whose values are lowered there.
+        mu: Mu = Mu::SoftMaximum;
+        /// Whether actions of roll-outs are uniform instead of the policy's: the paper's choice for some tasks.
+        uniform_rollout: bool = false;
+        /// How actions are rolled out, and the share f of real rows; f = 0.5, the paper's other one is 0.8.
+        #[serde(deserialize_with = "rollouts")]
+        rollouts: Rollouts = Rollouts { real: 0.5, ..Default::default() };
+        /// The learner. β is its `weight`: 0.5, 1 or 5 in the paper's grid. There is no warm start unless it asks for one.
+        cql: cql::Config = cql::Config::default();
     }
 }
 
@@ -301,7 +289,7 @@ mod tests {
     fn on_imagined_rows_alone_nothing_is_pushed_down() {
         let trained = |weight, lagrange| {
             let config = small();
-            let cql = cql::Config { weight, lagrange, critic_rate: 1e-2, ..config.cql };
+            let cql = cql::Config { weight, lagrange, critic_lr: 1e-2, ..config.cql };
             let mut combo = build(Config { cql, ..config });
             let rows = rows(0);
             let all = (0..4).map(|step| combo.update(rows.batch(), Key::new(4).fold(step))).collect::<Vec<_>>();
@@ -328,7 +316,7 @@ mod tests {
         (0..20).for_each(|_| rows.push(&[0.0; 2], &[-1.0; 2], 1.0, &[0.0; 2], true));
         for (rho, mu) in [(Rho::Mixture, Mu::SoftMaximum), (Rho::Model, Mu::SoftMaximum), (Rho::Model, Mu::Uniform)] {
             let config = small();
-            let cql = cql::Config { weight: 0.1, critic_rate: 3e-3, hidden: vec![32], ..config.cql };
+            let cql = cql::Config { weight: 0.1, critic_lr: 3e-3, hidden: vec![32], ..config.cql };
             let mut combo = build(Config { rho, mu, cql, ..config });
             let mean = |combo: &mut Combo| {
                 let last = (0..50).map(|step| combo.update(rows.batch(), Key::new(5).fold(step))).last();

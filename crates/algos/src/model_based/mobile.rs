@@ -37,73 +37,47 @@ use backcast_penalties::{NoPenalty, ValueInconsistency};
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
-/// One field per symbol; defaults of the authors' code, but for h, which is 5 in most of its configurations.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Discount γ.
-    pub gamma: Real,
-    /// Price c of a unit of 𝒰: 0.1 to 5 in the authors' configurations. At 0 the model is asked nothing in an update.
-    pub weight: Real,
-    /// Next states K of each elite in (2).
-    pub samples: usize,
-    /// Critics N. 10 on Adroit.
-    pub critics: usize,
-    /// Takes the best of K actions at s′ by each target critic, then the smallest of those, as the value in (4). On for Adroit.
-    pub max_backup: bool,
-    /// Counts the entropy of π(·∣s′) in (4) as SAC does. Off where `max_backup` is on.
-    pub entropy_backup: bool,
-    /// Holds targets at 0 or above, which supposes that rewards are not negative: y ← max(y, 0).
-    pub non_negative: bool,
-    /// Temperature α at the start: the price of a nat of entropy, in units of the value.
-    pub alpha: Real,
-    /// Learning rate of ln α; 0 keeps α as it is.
-    pub alpha_rate: Real,
-    /// Entropy that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
-    pub target_entropy: Option<Real>,
-    /// Bounds of ln σ, low and high: [`NARROW_LOG_STD_BOUNDS`] unless asked.
-    pub log_std_bounds: [Real; 2],
-    /// Polyak rate of the target critics.
-    pub polyak: Real,
-    /// Learning rate of π.
-    pub actor_rate: Real,
-    /// Learning rate of Q.
-    pub critic_rate: Real,
-    /// Updates over which the rates of π and Q fall to zero on a half cosine; 0 keeps them constant.
-    pub decay: u64,
-    /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
-    pub layer_norm: bool,
-    /// Units of the hidden layers.
-    pub hidden: Vec<usize>,
-    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`]. The model has its own.
-    pub precision: Precision,
-    /// How the policy is rolled out, and the share of real rows, 0.05.
-    pub rollouts: Rollouts,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            gamma: 0.99,
-            weight: 1.0,
-            samples: 10,
-            critics: 2,
-            max_backup: false,
-            entropy_backup: true,
-            non_negative: true,
-            alpha: 1.0,
-            alpha_rate: 1e-4,
-            target_entropy: None,
-            log_std_bounds: NARROW_LOG_STD_BOUNDS,
-            polyak: 0.005,
-            actor_rate: 1e-4,
-            critic_rate: 3e-4,
-            decay: 0,
-            layer_norm: false,
-            hidden: vec![256, 256],
-            precision: Precision::F32,
-            rollouts: Rollouts::default(),
-        }
+hyperparameters! {
+    /// One field per symbol; defaults of the authors' code, but for h, which is 5 in most of its configurations.
+    pub struct Config {
+        /// Discount γ.
+        gamma: Real = 0.99, SHARE;
+        /// Price c of a unit of 𝒰: 0.1 to 5 in the authors' configurations. At 0 the model is asked nothing in an update.
+        weight: Real = 1.0, NON_NEGATIVE;
+        /// Next states K of each elite in (2).
+        samples: usize = 10, COUNT;
+        /// Critics N. 10 on Adroit.
+        critics: usize = 2, COUNT;
+        /// Takes the best of K actions at s′ by each target critic, then the smallest of those, as the value in (4). On for Adroit.
+        max_backup: bool = false;
+        /// Counts the entropy of π(·∣s′) in (4) as SAC does. Off where `max_backup` is on.
+        entropy_backup: bool = true;
+        /// Holds targets at 0 or above, which supposes that rewards are not negative: y ← max(y, 0).
+        non_negative: bool = true;
+        /// Temperature α at the start: the price of a nat of entropy, in units of the value.
+        alpha: Real = 1.0, POSITIVE;
+        /// Learning rate of ln α; 0 keeps α as it is.
+        alpha_lr: Real = 1e-4, NON_NEGATIVE;
+        /// Entropy that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
+        target_entropy: Option<Real> = None;
+        /// Bounds of ln σ, low and high: [`NARROW_LOG_STD_BOUNDS`] unless asked.
+        log_std_bounds: [Real; 2] = NARROW_LOG_STD_BOUNDS;
+        /// Polyak rate of the target critics.
+        tau: Real = 0.005, FRACTION;
+        /// Learning rate of π.
+        actor_lr: Real = 1e-4, POSITIVE;
+        /// Learning rate of Q.
+        critic_lr: Real = 3e-4, POSITIVE;
+        /// Updates over which the rates of π and Q fall to zero on a half cosine; 0 keeps them constant.
+        decay: u64 = 0;
+        /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
+        layer_norm: bool = false;
+        /// Units of the hidden layers.
+        hidden: Vec<usize> = vec![256, 256], HIDDEN;
+        /// How large products are computed. Everything is `F32` unless asked; see [`Precision`]. The model has its own.
+        precision: Precision = Precision::F32;
+        /// How the policy is rolled out, and the share of real rows, 0.05.
+        rollouts: Rollouts = Rollouts::default();
     }
 }
 
@@ -114,8 +88,8 @@ impl ModelBased for Config {
     type Learner = Mobile;
 
     fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
-        check_temperature(self.alpha, self.alpha_rate, self.target_entropy)?;
+        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
+        check_temperature(self.alpha, self.alpha_lr, self.target_entropy)?;
         check_log_std_bounds(self.log_std_bounds)?;
         check_weight("weight", self.weight)?;
         ConfigError::unless(self.samples > 0, "samples", "is 0; a mean needs some")?;
@@ -136,9 +110,9 @@ impl ModelBased for Config {
         let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Activation::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(self.layer_norm);
         let critic_target = critic.duplicate(&mut store, "critic_target");
-        let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_rate);
-        let actor_adam = Adam::new(actor.net.range(), self.actor_rate);
-        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_lr);
+        let actor_adam = Adam::new(actor.net.range(), self.actor_lr);
+        let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let nets = Nets { actor, critic, critic_target };
         let work = Work { elites: (0..world_model.model.elites().len()).collect(), ..Work::default() };
         let imagination = Imagination::new(world_model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
@@ -260,7 +234,7 @@ impl Mobile {
             // A comparison, which NaN survives.
             y.iter_mut().filter(|y| **y < 0.0).for_each(|y| *y = 0.0);
         }
-        self.critic_adam.anneal(self.config.critic_rate, self.config.decay);
+        self.critic_adam.anneal(self.config.critic_lr, self.config.decay);
         let (loss, q) = self.critic_adam.minimise_with(&mut self.store, |tape| {
             let q = nets.critic.forward(tape.input(batch.obs).cat(tape.input(batch.act)));
             ((q - tape.column(y)).square().mean(), q.mean().item())
@@ -274,7 +248,7 @@ impl Mobile {
     fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
         let (nets, temperature) = (self.nets, &mut self.temperature);
         let target_entropy = target_entropy(self.config.target_entropy, batch.spec);
-        self.actor_adam.anneal(self.config.actor_rate, self.config.decay);
+        self.actor_adam.anneal(self.config.actor_lr, self.config.decay);
         self.actor_adam.minimise_with(&mut self.store, |tape| {
             let s = tape.input(batch.obs);
             let (sampled, log_pi) = nets.actor.at(s).sample(key);
@@ -306,7 +280,7 @@ impl Learner for Mobile {
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
         let (critic_loss, [q, penalty]) = self.critic_step(batch, key.name("critic"));
         let (actor_loss, entropy) = self.actor_step(batch, key.name("actor"));
-        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
+        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
         let mut metrics = Metrics::from([("critic_loss", critic_loss), ("actor_loss", actor_loss), ("q", q)]);
         metrics.put("penalty", penalty).put("entropy", entropy).put("ln_alpha", self.temperature.log());
         metrics

@@ -45,65 +45,49 @@ use backcast_nn::{Gaussian, Shape};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
-/// What knows about states beside the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Variant {
-    /// The policy: OSR.
-    #[default]
-    Osr,
-    /// The critics: OSR-v, a reconstruction.
-    OsrV,
+choices! {
+    /// What knows about states beside the log.
+    pub enum Variant {
+        /// The policy: OSR.
+        #[default]
+        Osr,
+        /// The critics: OSR-v, a reconstruction.
+        OsrV,
+    }
 }
 
-/// Which divergence (3) has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Divergence {
-    /// KL(I ∥ π), as in the paper: the policy is to cover what the log did.
-    #[default]
-    InverseToPolicy,
-    /// KL(π ∥ I), as in the released code.
-    PolicyToInverse,
+choices! {
+    /// Which divergence (3) has.
+    pub enum Divergence {
+        /// KL(I ∥ π), as in the paper: the policy is to cover what the log did.
+        #[default]
+        InverseToPolicy,
+        /// KL(π ∥ I), as in the released code.
+        PolicyToInverse,
+    }
 }
 
-/// One field per symbol; numbers of the released code, switches as in the paper.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// OSR or OSR-v.
-    pub variant: Variant,
-    /// Weight λ of the divergence in (3), or, in OSR-v, of (4), for which nobody gives a number.
-    pub lambda: Real,
-    /// Deviation β of the perturbation, in units of what the learner sees: 10⁻³ in the released runs, 10⁻² the default of its class.
-    pub beta: Real,
-    /// The direction of the divergence.
-    pub divergence: Divergence,
-    /// Whether value and entropy in (3) are those at ŝ, as in the paper, or at s, as in the released code.
-    pub at_perturbed: bool,
-    /// Actions n of each kind in (4).
-    pub samples: usize,
-    /// Updates in which I is fitted, on the batches of CQL; the code's number of steps on batches of 256.
-    pub warm_up: u64,
-    /// I.
-    pub inverse: InverseVaeConfig,
-    /// The learner. Its own defaults, but that there is no warm start unless it asks for one; the released code has two hidden layers.
-    pub cql: cql::Config,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            variant: Variant::Osr,
-            lambda: 0.5,
-            beta: 1e-3,
-            divergence: Divergence::InverseToPolicy,
-            at_perturbed: true,
-            samples: 10,
-            warm_up: 7812,
-            inverse: InverseVaeConfig::default(),
-            cql: cql::Config::default(),
-        }
+hyperparameters! {
+    /// One field per symbol; numbers of the released code, switches as in the paper.
+    pub struct Config {
+        /// OSR or OSR-v.
+        variant: Variant = Variant::Osr;
+        /// Weight λ of the divergence in (3), or, in OSR-v, of (4), for which nobody gives a number.
+        lambda: Real = 0.5, NON_NEGATIVE;
+        /// Deviation β of the perturbation, in units of what the learner sees: 10⁻³ in the released runs, 10⁻² the default of its class.
+        beta: Real = 1e-3, NON_NEGATIVE;
+        /// The direction of the divergence.
+        divergence: Divergence = Divergence::InverseToPolicy;
+        /// Whether value and entropy in (3) are those at ŝ, as in the paper, or at s, as in the released code.
+        at_perturbed: bool = true;
+        /// Actions n of each kind in (4).
+        samples: usize = 10, COUNT;
+        /// Updates in which I is fitted, on the batches of CQL; the code's number of steps on batches of 256.
+        warm_up: u64 = 7812;
+        /// I.
+        inverse: InverseVaeConfig = InverseVaeConfig::default();
+        /// The learner. Its own defaults, but that there is no warm start unless it asks for one; the released code has two hidden layers.
+        cql: cql::Config = cql::Config::default();
     }
 }
 
@@ -298,7 +282,7 @@ mod tests {
 
     fn small() -> Config {
         // SAC: nothing but what is to be tested holds it to the log.
-        let cql = cql::Config { hidden: vec![32], actor_rate: 3e-3, weight: 0.0, samples: 0, ..cql::Config::default() };
+        let cql = cql::Config { hidden: vec![32], actor_lr: 3e-3, weight: 0.0, samples: 0, ..cql::Config::default() };
         let inverse = InverseVaeConfig {
             encoder_hidden: vec![16],
             decoder_hidden: vec![32],
@@ -362,7 +346,7 @@ mod tests {
     fn the_critics_of_osr_v_prefer_what_leads_back() {
         let gap = |lambda| {
             // A policy that rests: one that learns follows the critics, and its actions are soon the ones that lead back.
-            let cql = cql::Config { critic_rate: 3e-3, critics: 3, actor_rate: 1e-30, ..small().cql };
+            let cql = cql::Config { critic_lr: 3e-3, critics: 3, actor_lr: 1e-30, ..small().cql };
             let (_, metrics) = trained(Config { variant: Variant::OsrV, lambda, cql, ..small() }, 1000);
             assert!(metrics.get("kl").is_none());
             metrics.get("gap_beside").expect("a metric")

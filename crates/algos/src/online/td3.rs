@@ -18,43 +18,27 @@ use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
-/// One field per symbol; defaults of the authors' code.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Discount γ.
-    pub gamma: Real,
-    /// Deviation of the noise on target actions, in units of the action limit.
-    pub policy_noise: Real,
-    /// Bound c of that noise, in units of the action limit.
-    pub noise_clip: Real,
-    /// Critic updates per actor update.
-    pub policy_period: u64,
-    /// Polyak rate of the targets.
-    pub polyak: Real,
-    /// Learning rate of π.
-    pub actor_rate: Real,
-    /// Learning rate of Q.
-    pub critic_rate: Real,
-    /// Units of the hidden layers.
-    pub hidden: Vec<usize>,
-    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
-    pub precision: Precision,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            gamma: 0.99,
-            policy_noise: 0.2,
-            noise_clip: 0.5,
-            policy_period: 2,
-            polyak: 0.005,
-            actor_rate: 3e-4,
-            critic_rate: 3e-4,
-            hidden: vec![256, 256],
-            precision: Precision::F32,
-        }
+hyperparameters! {
+    /// One field per symbol; defaults of the authors' code.
+    pub struct Config {
+        /// Discount γ.
+        gamma: Real = 0.99, SHARE;
+        /// Deviation of the noise on target actions, in units of the action limit.
+        policy_noise: Real = 0.2, NON_NEGATIVE;
+        /// Bound c of that noise, in units of the action limit.
+        noise_clip: Real = 0.5, NON_NEGATIVE;
+        /// Critic updates per actor update.
+        policy_period: u64 = 2, COUNT;
+        /// Polyak rate of the targets.
+        tau: Real = 0.005, FRACTION;
+        /// Learning rate of π.
+        actor_lr: Real = 3e-4, POSITIVE;
+        /// Learning rate of Q.
+        critic_lr: Real = 3e-4, POSITIVE;
+        /// Units of the hidden layers.
+        hidden: Vec<usize> = vec![256, 256], HIDDEN;
+        /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
+        precision: Precision = Precision::F32;
     }
 }
 
@@ -65,7 +49,7 @@ impl Algorithm for Config {
     type Learner = Td3;
 
     fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
+        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
         check_weight("policy_noise", self.policy_noise)?;
         check_weight("noise_clip", self.noise_clip)?;
         ConfigError::unless(self.policy_period > 0, "policy_period", "is 0; the actor would never learn")?;
@@ -82,8 +66,8 @@ impl Algorithm for Config {
         let critic = Mlp::new(&mut store, "critic", &critic_dims, 2, Activation::Relu, Init::FanIn, key);
         let actor_target = actor.duplicate(&mut store, "actor_target");
         let critic_target = critic.duplicate(&mut store, "critic_target");
-        let actor_adam = Adam::new(actor.range(), self.actor_rate);
-        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let actor_adam = Adam::new(actor.range(), self.actor_lr);
+        let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let nets = Nets { actor, critic, actor_target, critic_target };
         Ok(Td3 { spec, config: self.clone(), store, nets, actor_adam, critic_adam, updates: 0 })
     }
@@ -148,8 +132,8 @@ impl Learner for Td3 {
         if self.updates.is_multiple_of(self.config.policy_period) {
             metrics.put("actor_loss", self.actor_step(batch));
             let Nets { actor, critic, actor_target, critic_target } = self.nets;
-            polyak(&mut self.store, &critic_target, &critic, self.config.polyak);
-            polyak(&mut self.store, &actor_target, &actor, self.config.polyak);
+            polyak(&mut self.store, &critic_target, &critic, self.config.tau);
+            polyak(&mut self.store, &actor_target, &actor, self.config.tau);
         }
         metrics
     }

@@ -324,7 +324,7 @@ fn cloning_comes_first() {
         let x = Key::new(10).fold(i).unit() * 2.0 - 1.0;
         dataset.push(&[x], &[1.6 * x], 0.0, &[0.0], false);
     }
-    let config = Config { warm_start: 400, actor_rate: 1e-2, ..small() };
+    let config = Config { warm_start: 400, actor_lr: 1e-2, ..small() };
     let mut npg = config.build_on(world_model, Key::new(4)).expect("sound");
     assert_eq!(npg.rollouts().map(|how| (how.every, how.horizon)), Some((400, 1)));
     let mut loss = Vec::new();

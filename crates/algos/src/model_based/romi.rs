@@ -26,77 +26,59 @@ use backcast_imagination::{CycleCheck, ImagineConfig, Imaginer, Summary, Uniform
 use backcast_penalties::{Penalty, PenaltyConfig, measure};
 use serde::{Deserialize, Serialize};
 
-/// π̂, the policy that chooses the actions of imagined chains.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReversePolicy {
-    /// Uniform in the action box: maze2d and hopper.
-    #[default]
-    Uniform,
-    /// A conditional VAE fitted to the log: antmaze, halfcheetah and walker2d.
-    Vae,
-    /// A tanh-Gaussian fitted to the log: in the authors' code, used by none of their scripts.
-    Gaussian,
+choices! {
+    /// π̂, the policy that chooses the actions of imagined chains.
+    pub enum ReversePolicy {
+        /// Uniform in the action box: maze2d and hopper.
+        #[default]
+        Uniform,
+        /// A conditional VAE fitted to the log: antmaze, halfcheetah and walker2d.
+        Vae,
+        /// A tanh-Gaussian fitted to the log: in the authors' code, used by none of their scripts.
+        Gaussian,
+    }
 }
 
-/// Where chains start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Starts {
-    /// Any transition of the log: maze2d.
-    #[default]
-    Uniform,
-    /// In proportion to the return of the trajectory. The real rows of every batch are drawn so too, in every arm of an
-    /// experiment, as in the authors' code: the comparison is then of imagination and not of the weighting.
-    ReturnPrioritised,
-    /// Transitions whose reward is above [`Config::goal_reward`]: chains that all end in a good state. Not in the paper.
-    Goal,
-}
-
-/// One field per symbol; the defaults are those of maze2d-umaze in the authors' code.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Length L of a chain.
-    pub horizon: usize,
-    /// Share η of imagined rows in a batch.
-    pub ratio: Real,
-    /// Imagined transitions in the buffer (4,000,000 in the authors' code).
-    pub rows: usize,
-    /// Chains started at a time.
-    pub starts_per_call: usize,
-    /// π̂.
-    pub policy: ReversePolicy,
+choices! {
     /// Where chains start.
-    pub starts: Starts,
-    /// What [`Starts::Goal`] takes for a good state: a reward above this.
-    pub goal_reward: Real,
-    /// Updates after which the whole buffer is imagined anew; none is the authors' frozen one.
-    pub refresh_every: Option<u64>,
-    /// Asks a model of the other direction about every imagined transition, and keeps those it finds no stranger than this
-    /// share of the recorded ones.
-    pub agreement: Option<Real>,
-    /// The doubt that ends a chain, in units of its median over recorded transitions: an uncertainty-weighted horizon.
-    pub uncertainty_budget: Option<Real>,
-    /// What is doubted where there is a budget.
-    pub uncertainty: PenaltyConfig,
+    pub enum Starts {
+        /// Any transition of the log: maze2d.
+        #[default]
+        Uniform,
+        /// In proportion to the return of the trajectory. The real rows of every batch are drawn so too, in every arm of an
+        /// experiment, as in the authors' code: the comparison is then of imagination and not of the weighting.
+        ReturnPrioritised,
+        /// Transitions whose reward is above [`Config::goal_reward`]: chains that all end in a good state. Not in the paper.
+        Goal,
+    }
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            horizon: 5,
-            ratio: 0.7,
-            rows: 1_000_000,
-            starts_per_call: 1000,
-            policy: ReversePolicy::Uniform,
-            starts: Starts::Uniform,
-            goal_reward: 0.0,
-            refresh_every: None,
-            agreement: None,
-            uncertainty_budget: None,
-            uncertainty: PenaltyConfig::EnsembleStd,
-        }
+hyperparameters! {
+    /// One field per symbol; the defaults are those of maze2d-umaze in the authors' code.
+    pub struct Config {
+        /// Length L of a chain.
+        horizon: usize = 5, COUNT;
+        /// Share η of imagined rows in a batch.
+        ratio: Real = 0.7, SHARE;
+        /// Imagined transitions in the buffer (4,000,000 in the authors' code).
+        rows: usize = 1_000_000, COUNT;
+        /// Chains started at a time.
+        starts_per_call: usize = 1000, COUNT;
+        /// π̂.
+        policy: ReversePolicy = ReversePolicy::Uniform;
+        /// Where chains start.
+        starts: Starts = Starts::Uniform;
+        /// What [`Starts::Goal`] takes for a good state: a reward above this.
+        goal_reward: Real = 0.0;
+        /// Updates after which the whole buffer is imagined anew; none is the authors' frozen one.
+        refresh_every: Option<u64> = None;
+        /// Asks a model of the other direction about every imagined transition, and keeps those it finds no stranger than this
+        /// share of the recorded ones.
+        agreement: Option<Real> = None;
+        /// The doubt that ends a chain, in units of its median over recorded transitions: an uncertainty-weighted horizon.
+        uncertainty_budget: Option<Real> = None;
+        /// What is doubted where there is a budget.
+        uncertainty: PenaltyConfig = PenaltyConfig::EnsembleStd;
     }
 }
 

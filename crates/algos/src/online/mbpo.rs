@@ -95,49 +95,31 @@ impl Horizon {
     }
 }
 
-/// One field per symbol.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Steps of the world in all.
-    pub steps: usize,
-    /// Of these, how many by uniform actions before anything is learnt.
-    pub explore: usize,
-    /// Steps of the world between two fits of the model, and between two roll-outs.
-    pub every: usize,
-    /// Real states that chains branch off at a roll-out.
-    pub starts: usize,
-    /// k, steps of a chain.
-    pub horizon: Horizon,
-    /// Roll-outs that are kept.
-    pub keep: usize,
-    /// G, updates of the learner for a step of the world.
-    pub updates: usize,
-    /// Rows of a batch.
-    pub batch: usize,
-    /// The share of them that is real.
-    pub real: Real,
-    /// The model.
-    pub model: EnsembleConfig,
-    /// The learner.
-    pub sac: sac::Config,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            steps: 125_000,
-            explore: 5000,
-            every: 250,
-            starts: 100_000,
-            horizon: Horizon { from: 1, to: 15, begin: 20_000, end: 100_000 },
-            keep: 4,
-            updates: 20,
-            batch: 256,
-            real: 0.05,
-            model: EnsembleConfig::default(),
-            sac: sac::Config::default(),
-        }
+hyperparameters! {
+    /// One field per symbol.
+    pub struct Config {
+        /// Steps of the world in all.
+        steps: usize = 125_000, COUNT;
+        /// Of these, how many by uniform actions before anything is learnt.
+        explore: usize = 5000;
+        /// Steps of the world between two fits of the model, and between two roll-outs.
+        every: usize = 250;
+        /// Real states that chains branch off at a roll-out.
+        starts: usize = 100_000;
+        /// k, steps of a chain.
+        horizon: Horizon = Horizon { from: 1, to: 15, begin: 20_000, end: 100_000 };
+        /// Roll-outs that are kept.
+        keep: usize = 4;
+        /// G, updates of the learner for a step of the world.
+        updates: usize = 20, COUNT;
+        /// Rows of a batch.
+        batch: usize = 256, COUNT;
+        /// The share of them that is real.
+        real: Real = 0.05;
+        /// The model.
+        model: EnsembleConfig = EnsembleConfig::default();
+        /// The learner.
+        sac: sac::Config = sac::Config::default();
     }
 }
 
@@ -452,7 +434,7 @@ mod tests {
         };
         let sac = &mut config.sac;
         (sac.hidden, sac.gamma, sac.alpha) = (vec![16, 16], 0.9, 0.2);
-        (sac.actor_rate, sac.critic_rate, sac.alpha_rate) = (3e-3, 3e-3, 3e-3);
+        (sac.actor_lr, sac.critic_lr, sac.alpha_lr) = (3e-3, 3e-3, 3e-3);
         config
     }
 

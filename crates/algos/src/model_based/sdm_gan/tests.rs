@@ -367,7 +367,7 @@ fn a_policy_of_noise_has_both_modes_of_the_dataset() {
         let side = if i % 2 == 0 { 0.6 } else { -0.6 };
         dataset.push(&[x[0]], &[side + 0.05 * x[1]], 0.0, &[x[0]], false);
     }
-    for (divergence, discriminator_rate, policy_period, updates) in [
+    for (divergence, discriminator_lr, policy_period, updates) in [
         (Divergence::JensenShannon, 1e-3, 2, 1500),
         (Divergence::Wasserstein, 3e-3, 5, 3000),
         (Divergence::Mmd, 1e-3, 2, 1500),
@@ -380,8 +380,8 @@ fn a_policy_of_noise_has_both_modes_of_the_dataset() {
             target_samples: 1,
             warm_start: 1000,
             sigma: 0.1,
-            actor_rate: 1e-3,
-            discriminator_rate,
+            actor_lr: 1e-3,
+            discriminator_lr,
             ..Default::default()
         };
         let mut sdm_gan =

@@ -269,7 +269,7 @@ impl SdmGan {
     /// (7)  L_π(φ) = L_G − α/Q̂·E[ min_j Q_j(s, π(s,ε)) ]; at first L_G alone. Where no step is due Q̂ moves all the same.
     fn policy_step(&mut self, batch: &Batch<'_>, parts: &Parts, key: Key) -> Option<Real> {
         let (nets, Spec { obs, .. }, warming_up) = (self.nets, batch.spec, self.warming_up());
-        let &Config { alpha, divergence, kernel, sigma, polyak: tau, .. } = &self.config;
+        let &Config { alpha, divergence, kernel, sigma, tau: tau, .. } = &self.config;
         let (order, comparable) = (self.order(parts.truth.len()), self.comparable(parts));
         let Played { states, epsilon, weights, .. } = &self.work.played;
         let scale = |size: Real, mean: Real| if size == 0.0 { mean } else { size }.max(1e-6);
@@ -370,8 +370,8 @@ impl Learner for SdmGan {
         self.play(&batch, &parts.starts, key.name("play"));
         let actor_loss = self.policy_step(&batch, &parts, key.name("policy"));
         let told = self.discriminator_step(&batch, &parts, key.name("discriminator"));
-        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
-        polyak(&mut self.store, &self.nets.actor_target.net, &self.nets.actor.net, self.config.polyak);
+        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
+        polyak(&mut self.store, &self.nets.actor_target.net, &self.nets.actor.net, self.config.tau);
         self.updates += 1;
         if self.updates.is_multiple_of(self.config.epoch) {
             self.guard.end_epoch();

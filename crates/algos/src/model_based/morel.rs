@@ -37,42 +37,30 @@ use backcast_penalties::{PenaltyConfig, ThresholdRule, measure};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
-/// How often HALT pays −κ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Pay {
-    /// Once: its value is −κ, as in unifloral. Never the better way where rewards are not negative.
-    #[default]
-    Once,
-    /// In every step: its value is −κ/(1 − γ), as in the paper. Never the better way.
-    Forever,
+choices! {
+    /// How often HALT pays −κ.
+    pub enum Pay {
+        /// Once: its value is −κ, as in unifloral. Never the better way where rewards are not negative.
+        #[default]
+        Once,
+        /// In every step: its value is −κ/(1 − γ), as in the paper. Never the better way.
+        Forever,
+    }
 }
 
-/// The pessimistic MDP: what counts as unknown, and what it costs to go there.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Pessimism {
-    /// What is doubted, u.
-    pub penalty: PenaltyConfig,
-    /// How the threshold τ is found from u of held-out rows.
-    pub threshold: ThresholdRule,
-    /// κ, HALT's reward with its sign turned; none is the smallest reward of the log less [`margin`](Pessimism::margin).
-    pub kappa: Option<Real>,
-    /// How much less than the smallest reward, where κ is not given; ours. unifloral has 200, paid once.
-    pub margin: Real,
-    /// How often −κ is paid.
-    pub pay: Pay,
-}
-
-impl Default for Pessimism {
-    fn default() -> Self {
-        Self {
-            penalty: PenaltyConfig::MaxPairwiseStates,
-            threshold: ThresholdRule::default(),
-            kappa: None,
-            margin: 1.0,
-            pay: Pay::default(),
-        }
+hyperparameters! {
+    /// The pessimistic MDP: what counts as unknown, and what it costs to go there.
+    pub struct Pessimism {
+        /// What is doubted, u.
+        penalty: PenaltyConfig = PenaltyConfig::MaxPairwiseStates;
+        /// How the threshold τ is found from u of held-out rows.
+        threshold: ThresholdRule = ThresholdRule::default();
+        /// κ, HALT's reward with its sign turned; none is the smallest reward of the log less [`margin`](Pessimism::margin).
+        kappa: Option<Real> = None;
+        /// How much less than the smallest reward, where κ is not given; ours. unifloral has 200, paid once.
+        margin: Real = 1.0, NON_NEGATIVE;
+        /// How often −κ is paid.
+        pay: Pay = Pay::default();
     }
 }
 
@@ -117,23 +105,16 @@ impl Pessimism {
     // ANCHOR_END: halt
 }
 
-/// One field per symbol.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// The p-MDP.
-    pub pessimism: Pessimism,
-    /// How the policy is rolled out, and the share f of real rows. Chains of at least 5 steps: shorter ones never get to where
-    /// it is unknown. unifloral has 5 steps and 1 % real rows.
-    pub rollouts: Rollouts,
-    /// The learner.
-    pub sac: sac::Config,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        let rollouts = Rollouts { horizon: 5, real: 0.05, ..Rollouts::default() };
-        Self { pessimism: Pessimism::default(), rollouts, sac: sac::Config::default() }
+hyperparameters! {
+    /// One field per symbol.
+    pub struct Config {
+        /// The p-MDP.
+        pessimism: Pessimism = Pessimism::default();
+        /// How the policy is rolled out, and the share f of real rows. Chains of at least 5 steps: shorter ones never get to where
+        /// it is unknown. unifloral has 5 steps and 1 % real rows.
+        rollouts: Rollouts = rollouts;
+        /// The learner.
+        sac: sac::Config = sac::Config::default();
     }
 }
 

@@ -44,25 +44,19 @@ use backcast_core::*;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
-/// One field per symbol.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Steps of the world in all, those of a replay that is given included.
-    pub steps: usize,
-    /// Of these, how many by uniform actions before anything is learnt.
-    pub explore: usize,
-    /// G, updates for a step of the world.
-    pub updates: usize,
-    /// Rows of a batch.
-    pub batch: usize,
-    /// σ, in units of the action limit: 0 for a policy that draws its own actions, 0.1 for TD3.
-    pub noise: Real,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { steps: 1_000_000, explore: 5000, updates: 1, batch: 256, noise: 0.0 }
+hyperparameters! {
+    /// One field per symbol.
+    pub struct Config {
+        /// Steps of the world in all, those of a replay that is given included.
+        steps: usize = 1_000_000, COUNT;
+        /// Of these, how many by uniform actions before anything is learnt.
+        explore: usize = 5000, COUNT;
+        /// G, updates for a step of the world.
+        updates: usize = 1, COUNT;
+        /// Rows of a batch.
+        batch: usize = 256, COUNT;
+        /// σ, in units of the action limit: 0 for a policy that draws its own actions, 0.1 for TD3.
+        noise: Real = 0.0;
     }
 }
 
@@ -239,13 +233,13 @@ mod tests {
         let (hidden, gamma, rate) = (vec![16, 16], 0.9, 3e-3);
         match name {
             "sac" => {
-                let rates = sac::Config { actor_rate: rate, critic_rate: rate, alpha_rate: rate, ..Default::default() };
-                let config = sac::Config { hidden, gamma, alpha: 0.2, polyak: 0.05, ..rates };
+                let rates = sac::Config { actor_lr: rate, critic_lr: rate, alpha_lr: rate, ..Default::default() };
+                let config = sac::Config { hidden, gamma, alpha: 0.2, tau: 0.05, ..rates };
                 Box::new(config.build(spec, Key::new(3)).unwrap())
             }
             _ => {
-                let rates = td3::Config { actor_rate: rate, critic_rate: rate, ..Default::default() };
-                Box::new(td3::Config { hidden, gamma, polyak: 0.05, ..rates }.build(spec, Key::new(3)).unwrap())
+                let rates = td3::Config { actor_lr: rate, critic_lr: rate, ..Default::default() };
+                Box::new(td3::Config { hidden, gamma, tau: 0.05, ..rates }.build(spec, Key::new(3)).unwrap())
             }
         }
     }
@@ -265,8 +259,8 @@ mod tests {
     fn sac_and_td3_learn_to_stay_where_they_are_paid() {
         for name in ["sac", "td3"] {
             let (mut learner, mut replay) = (learner(name), Replay::new(Spec::new(1, 1).with_act_limit(0.5)));
-            let mut env = Point { x: 0.0, steps: 0 };
-            learn::<dyn Learner>(&config(name), &mut *learner, &mut env, &mut replay, Key::new(4), &mut |_, _| true)
+            let mut world_model = Point { x: 0.0, steps: 0 };
+            learn::<dyn Learner>(&config(name), &mut *learner, &mut world_model, &mut replay, Key::new(4), &mut |_, _| true)
                 .unwrap();
             assert_eq!((replay.rows().len(), replay.ends().last()), (900, Some(&900)));
             let returns = returns(&replay);

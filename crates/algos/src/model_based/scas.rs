@@ -39,67 +39,43 @@ use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
-/// One field per symbol; defaults of the authors' code.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Discount γ.
-    pub gamma: Real,
-    /// Weight λ of the correction against the value, in [0, 1].
-    pub lambda: Real,
-    /// Deviation β of the perturbation, in units of what the learner sees.
-    pub beta: Real,
-    /// Inverse temperature T of the weights.
-    pub sharpness: Real,
-    /// Bound of the weights.
-    pub weight_bound: Real,
-    /// Elites whose means M is the mean of, the best first; the authors have one model.
-    pub elites: usize,
-    /// Critics.
-    pub critics: usize,
-    /// Takes the mean of the target critics in (1) instead of the smallest; on for antmaze.
-    pub mean_target: bool,
-    /// Deviation of the noise on target actions, in units of the action limit.
-    pub policy_noise: Real,
-    /// Bound c of that noise, in units of the action limit.
-    pub noise_clip: Real,
-    /// Critic updates per actor update.
-    pub policy_period: u64,
-    /// Polyak rate of the targets.
-    pub polyak: Real,
-    /// Learning rate of π at the start.
-    pub actor_rate: Real,
-    /// Steps of the actor over which its rate falls to zero on a half cosine; 0 keeps it constant.
-    pub actor_decay: u64,
-    /// Learning rate of Q.
-    pub critic_rate: Real,
-    /// Units of the hidden layers.
-    pub hidden: Vec<usize>,
-    /// How large products are computed. Everything is `F32` unless asked; see [`Precision`]. The model has its own.
-    pub precision: Precision,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            gamma: 0.99,
-            lambda: 0.25,
-            beta: 3e-3,
-            sharpness: 5.0,
-            weight_bound: 50.0,
-            elites: 1,
-            critics: 4,
-            mean_target: false,
-            policy_noise: 0.2,
-            noise_clip: 0.5,
-            policy_period: 2,
-            polyak: 0.005,
-            actor_rate: 2e-4,
-            actor_decay: 500_000,
-            critic_rate: 3e-4,
-            hidden: vec![256, 256],
-            precision: Precision::F32,
-        }
+hyperparameters! {
+    /// One field per symbol; defaults of the authors' code.
+    pub struct Config {
+        /// Discount γ.
+        gamma: Real = 0.99, SHARE;
+        /// Weight λ of the correction against the value, in [0, 1].
+        lambda: Real = 0.25, SHARE;
+        /// Deviation β of the perturbation, in units of what the learner sees.
+        beta: Real = 3e-3, NON_NEGATIVE;
+        /// Inverse temperature T of the weights.
+        sharpness: Real = 5.0, NON_NEGATIVE;
+        /// Bound of the weights.
+        weight_bound: Real = 50.0;
+        /// Elites whose means M is the mean of, the best first; the authors have one model.
+        elites: usize = 1, COUNT;
+        /// Critics.
+        critics: usize = 4, COUNT;
+        /// Takes the mean of the target critics in (1) instead of the smallest; on for antmaze.
+        mean_target: bool = false;
+        /// Deviation of the noise on target actions, in units of the action limit.
+        policy_noise: Real = 0.2, NON_NEGATIVE;
+        /// Bound c of that noise, in units of the action limit.
+        noise_clip: Real = 0.5, NON_NEGATIVE;
+        /// Critic updates per actor update.
+        policy_period: u64 = 2, COUNT;
+        /// Polyak rate of the targets.
+        tau: Real = 0.005, FRACTION;
+        /// Learning rate of π at the start.
+        actor_lr: Real = 2e-4, POSITIVE;
+        /// Steps of the actor over which its rate falls to zero on a half cosine; 0 keeps it constant.
+        actor_lr_decay_steps: u64 = 500_000;
+        /// Learning rate of Q.
+        critic_lr: Real = 3e-4, POSITIVE;
+        /// Units of the hidden layers.
+        hidden: Vec<usize> = vec![256, 256], HIDDEN;
+        /// How large products are computed. Everything is `F32` unless asked; see [`Precision`]. The model has its own.
+        precision: Precision = Precision::F32;
     }
 }
 
@@ -109,7 +85,7 @@ impl ModelBased for Config {
     type Learner = Scas;
 
     fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.polyak, &[("actor_rate", self.actor_rate), ("critic_rate", self.critic_rate)])?;
+        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
         let (lambda, bound) = (self.lambda, self.weight_bound);
         ConfigError::unless((0.0..=1.0).contains(&lambda), "lambda", format!("is {lambda}; it weighs in [0, 1]"))?;
         check_weight("beta", self.beta)?;
@@ -136,8 +112,8 @@ impl ModelBased for Config {
         let critic = Mlp::new(&mut store, "critic", &pair, self.critics, Activation::Relu, Init::FanIn, key);
         let actor_target = actor.duplicate(&mut store, "actor_target");
         let critic_target = critic.duplicate(&mut store, "critic_target");
-        let actor_adam = Adam::new(actor.range(), self.actor_rate);
-        let critic_adam = Adam::new(critic.range(), self.critic_rate);
+        let actor_adam = Adam::new(actor.range(), self.actor_lr);
+        let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let nets = Nets { actor, critic, actor_target, critic_target };
         let (config, work) = (self.clone(), Work::default());
         Ok(Scas { spec, config, store, nets, actor_adam, critic_adam, model, obs_scaler, updates: 0, work })
@@ -260,11 +236,11 @@ impl Learner for Scas {
         let mut metrics = Metrics::from([("critic_loss", critic_loss), ("q", q)]);
         self.updates += 1;
         if self.updates.is_multiple_of(self.config.policy_period) {
-            self.actor_adam.anneal(self.config.actor_rate, self.config.actor_decay);
+            self.actor_adam.anneal(self.config.actor_lr, self.config.actor_lr_decay_steps);
             let (actor_loss, correction) = self.actor_step(batch, key.name("actor"));
             metrics.put("actor_loss", actor_loss).put("correction", correction);
-            polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.polyak);
-            polyak(&mut self.store, &self.nets.actor_target, &self.nets.actor, self.config.polyak);
+            polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
+            polyak(&mut self.store, &self.nets.actor_target, &self.nets.actor, self.config.tau);
         }
         metrics
     }
@@ -338,10 +314,10 @@ mod tests {
             sharpness,
             hidden: vec![16],
             critics: 2,
-            actor_rate: 1e-2,
-            critic_rate: 1e-30,
+            actor_lr: 1e-2,
+            critic_lr: 1e-30,
             policy_period: 1,
-            polyak: 1e-30,
+            tau: 1e-30,
             ..Config::default()
         };
         let mut scas = config.build_on(world_model, Key::new(4)).expect("a sound configuration");

@@ -36,42 +36,27 @@ use backcast_penalties::NoPenalty;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// One field per symbol; defaults of the authors' configuration for locomotion. What the model is fitted with is its own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Weight λ of the adversary beside the likelihood of the log: 3·10⁻⁴ or 0 in the authors' code.
-    pub lambda: Real,
-    /// Learning rate of the model as an adversary.
-    pub model_rate: Real,
-    /// Steps of the adversary between roll-outs.
-    pub model_steps: u64,
-    /// Rows of a step of the adversary: of the roll-out, and for each member of the log.
-    pub model_batch: usize,
-    /// Passes over the log, in batches of [`model_batch`](Config::model_batch), in which the policy clones it before all else;
-    /// the authors have none on antmaze.
-    pub cloning_epochs: usize,
-    /// Whether roll-outs (4) are by uniform actions instead of the policy's, as the authors have it on most of antmaze.
-    pub uniform: bool,
-    /// How the policy is rolled out, and the share f of real rows.
-    #[serde(deserialize_with = "rollouts")]
-    pub rollouts: Rollouts,
-    /// The learner. Its own defaults; the authors' policy and temperature learn at 10⁻⁴.
-    pub sac: sac::Config,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            lambda: 3e-4,
-            model_rate: 3e-4,
-            model_steps: 1000,
-            model_batch: 256,
-            cloning_epochs: 50,
-            uniform: false,
-            rollouts: Rollouts { real: 0.5, ..Default::default() },
-            sac: sac::Config::default(),
-        }
+hyperparameters! {
+    /// One field per symbol; defaults of the authors' configuration for locomotion. What the model is fitted with is its own.
+    pub struct Config {
+        /// Weight λ of the adversary beside the likelihood of the log: 3·10⁻⁴ or 0 in the authors' code.
+        lambda: Real = 3e-4, NON_NEGATIVE;
+        /// Learning rate of the model as an adversary.
+        model_lr: Real = 3e-4, POSITIVE;
+        /// Steps of the adversary between roll-outs.
+        model_steps: u64 = 1000, COUNT;
+        /// Rows of a step of the adversary: of the roll-out, and for each member of the log.
+        model_batch: usize = 256, COUNT;
+        /// Passes over the log, in batches of [`model_batch`](Config::model_batch), in which the policy clones it before all else;
+        /// the authors have none on antmaze.
+        cloning_epochs: usize = 50;
+        /// Whether roll-outs (4) are by uniform actions instead of the policy's, as the authors have it on most of antmaze.
+        uniform: bool = false;
+        /// How the policy is rolled out, and the share f of real rows.
+        #[serde(deserialize_with = "rollouts")]
+        rollouts: Rollouts = Rollouts { real: 0.5, ..Default::default() };
+        /// The learner. Its own defaults; the authors' policy and temperature learn at 10⁻⁴.
+        sac: sac::Config = sac::Config::default();
     }
 }
 
@@ -87,9 +72,9 @@ impl ModelBased for Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         check_weight("lambda", self.lambda)?;
-        let rate = self.model_rate;
+        let rate = self.model_lr;
         let sound = rate > 0.0 && rate.is_finite();
-        ConfigError::unless(sound, "model_rate", format!("is {rate}; give a positive rate"))?;
+        ConfigError::unless(sound, "model_lr", format!("is {rate}; give a positive rate"))?;
         ConfigError::unless(self.model_steps > 0, "model_steps", "is 0; with lambda = 0 the model rests")?;
         ConfigError::unless(self.model_batch > 0, "model_batch", "is 0; give a number of rows")?;
         self.rollouts.check()?;
@@ -100,7 +85,7 @@ impl ModelBased for Config {
         ModelBased::check(self)?;
         let spec = world_model.model.spec();
         let sac = self.sac.build_within(sac::NARROW_LOG_STD_BOUNDS, spec, key)?;
-        let adversary = Adversary::new(&world_model.model, self.model_rate);
+        let adversary = Adversary::new(&world_model.model, self.model_lr);
         let one = ImagineConfig {
             horizon: 1,
             starts_per_call: self.model_batch,
@@ -418,7 +403,7 @@ mod tests {
         let mut dataset = Transitions::new(Spec::new(1, 1).with_act_limit(2.0));
         (0..64).for_each(|i| dataset.push(&[i as Real / 64.0], &[-1.4], 0.0, &[0.0], false));
         let config = Config { cloning_epochs: 200, ..small() };
-        let config = Config { sac: sac::Config { actor_rate: 3e-3, ..config.sac }, ..config };
+        let config = Config { sac: sac::Config { actor_lr: 3e-3, ..config.sac }, ..config };
         let mut rambo = config.build_on(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
         let rows = imagined(&mut rambo, &dataset, 0);
         let off = rows.values(Column::Act).iter().map(|a| (a + 1.4).abs()).sum::<Real>() / rows.len() as Real;
@@ -431,7 +416,7 @@ mod tests {
         let spread = |uniform| {
             // The policy of a clone is narrow.
             let config = Config { uniform, cloning_epochs: 30, ..small() };
-            let config = Config { sac: sac::Config { actor_rate: 1e-2, ..config.sac }, ..config };
+            let config = Config { sac: sac::Config { actor_lr: 1e-2, ..config.sac }, ..config };
             let mut narrow = Transitions::new(dataset.spec());
             dataset.values(Column::Obs).iter().for_each(|&s| narrow.push(&[s], &[-0.5], 0.0, &[s], false));
             let mut rambo = config.build_on(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
@@ -447,8 +432,8 @@ mod tests {
     fn the_adversary_breaks_promises_that_the_dataset_does_not_hold_it_to() {
         let dataset = dataset();
         let promised = |lambda: Real| {
-            let config = Config { lambda, model_rate: 3e-3, ..small() };
-            let sac = sac::Config { actor_rate: 3e-3, critic_rate: 3e-3, alpha: 0.05, gamma: 0.5, ..config.sac };
+            let config = Config { lambda, model_lr: 3e-3, ..small() };
+            let sac = sac::Config { actor_lr: 3e-3, critic_lr: 3e-3, alpha: 0.05, gamma: 0.5, ..config.sac };
             let config = Config { sac, ..config };
             let mut rambo = config.build_on(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
             let mut staging = Transitions::new(dataset.spec());

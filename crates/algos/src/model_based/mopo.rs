@@ -26,28 +26,17 @@ use backcast_penalties::PenaltyConfig;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
-/// One field per symbol; defaults of the authors' code, but for H̄, which is SAC's own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Price λ of a unit of doubt: 0.5 to 5 in the authors' code. It belongs to one penalty and one scale of observations.
-    pub lambda: Real,
-    /// What is doubted, u.
-    pub penalty: PenaltyConfig,
-    /// How the policy is rolled out, and the share f of real rows.
-    pub rollouts: Rollouts,
-    /// The learner.
-    pub sac: sac::Config,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            lambda: 1.0,
-            penalty: PenaltyConfig::MaxAleatoric,
-            rollouts: Rollouts::default(),
-            sac: sac::Config::default(),
-        }
+hyperparameters! {
+    /// One field per symbol; defaults of the authors' code, but for H̄, which is SAC's own.
+    pub struct Config {
+        /// Price λ of a unit of doubt: 0.5 to 5 in the authors' code. It belongs to one penalty and one scale of observations.
+        lambda: Real = 1.0, NON_NEGATIVE;
+        /// What is doubted, u.
+        penalty: PenaltyConfig = PenaltyConfig::MaxAleatoric;
+        /// How the policy is rolled out, and the share f of real rows.
+        rollouts: Rollouts = Rollouts::default();
+        /// The learner.
+        sac: sac::Config = sac::Config::default();
     }
 }
 

@@ -37,7 +37,7 @@ fn world_model() -> WorldModel {
 
 /// SAC: nothing but what is to be tested holds the policy to the log.
 fn small() -> Config {
-    let cql = cql::Config { hidden: vec![32], actor_rate: 3e-3, weight: 0.0, samples: 0, ..cql::Config::default() };
+    let cql = cql::Config { hidden: vec![32], actor_lr: 3e-3, weight: 0.0, samples: 0, ..cql::Config::default() };
     let transition = TransitionVaeConfig { hidden: vec![16], lr: 3e-3, ..TransitionVaeConfig::default() };
     Config { beta: 0.3, width: Some(0.1), mmd_samples: 4, warm_up: 300, transition, cql, ..Config::default() }
 }
@@ -107,7 +107,7 @@ fn the_slope_in_the_actions_is_that_of_finite_differences() {
 #[test]
 fn the_multiplier_rises_where_the_distance_exceeds_its_threshold() {
     let learnt = |threshold| {
-        let config = Config { threshold: Some(threshold), warm_up: 0, alpha_rate: 1e-2, ..small() };
+        let config = Config { threshold: Some(threshold), warm_up: 0, alpha_lr: 1e-2, ..small() };
         let (_, metrics) = trained(&config, 20);
         assert_eq!(metrics.get("threshold"), Some(threshold));
         (metrics.get("ln_correction").expect("a metric"), metrics.get("mmd").expect("a metric"))
@@ -120,7 +120,7 @@ fn the_multiplier_rises_where_the_distance_exceeds_its_threshold() {
 #[test]
 fn beside_the_dataset_the_policy_goes_back() {
     let off = |warm_up| {
-        let config = Config { warm_up, alpha_rate: 0.0, threshold: Some(0.0), ..small() };
+        let config = Config { warm_up, alpha_lr: 0.0, threshold: Some(0.0), ..small() };
         let (mut sdc, _) = trained(&config, 1200);
         let mut act = Array2::zeros((1, 1));
         let mut acts = |s: Real| {

@@ -46,52 +46,33 @@ use backcast_nn::{Shape, TanhGaussian, Var};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
-/// One field per symbol. Every number is a proposal of ours.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Deviation β of the perturbation, in units of what the learner sees: with `standardise` on, in deviations of the log.
-    pub beta: Real,
-    /// k.
-    pub kernel: Kernel,
-    /// Width σ of the kernel; none is the median of the log's.
-    pub width: Option<Real>,
-    /// Next states m of each distribution that are compared in a state.
-    pub mmd_samples: usize,
-    /// Threshold η of the distance; none calibrates itself, by (7).
-    pub threshold: Option<Real>,
-    /// The quantile in (7): the share of states in which the log's own action would do.
-    pub quantile: Real,
-    /// Updates after the warm-up over which (7) is averaged.
-    pub calibration: u64,
-    /// Multiplier α at the start.
-    pub alpha: Real,
-    /// Learning rate of ln α.
-    pub alpha_rate: Real,
-    /// Updates in which U is fitted, on the batches of CQL.
-    pub warm_up: u64,
-    /// U.
-    pub transition: TransitionVaeConfig,
-    /// The learner. Its own defaults, but that there is no warm start unless it asks for one.
-    pub cql: cql::Config,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            beta: 1e-2,
-            kernel: Kernel::Gaussian,
-            width: None,
-            mmd_samples: 5,
-            threshold: None,
-            quantile: 0.7,
-            calibration: 1000,
-            alpha: 1.0,
-            alpha_rate: 1e-3,
-            warm_up: 20_000,
-            transition: TransitionVaeConfig::default(),
-            cql: cql::Config::default(),
-        }
+hyperparameters! {
+    /// One field per symbol. Every number is a proposal of ours.
+    pub struct Config {
+        /// Deviation β of the perturbation, in units of what the learner sees: with `standardise` on, in deviations of the log.
+        beta: Real = 1e-2, NON_NEGATIVE;
+        /// k.
+        kernel: Kernel = Kernel::Gaussian;
+        /// Width σ of the kernel; none is the median of the log's.
+        width: Option<Real> = None;
+        /// Next states m of each distribution that are compared in a state.
+        mmd_samples: usize = 5, COUNT;
+        /// Threshold η of the distance; none calibrates itself, by (7).
+        threshold: Option<Real> = None, NON_NEGATIVE;
+        /// The quantile in (7): the share of states in which the log's own action would do.
+        quantile: Real = 0.7, SHARE;
+        /// Updates after the warm-up over which (7) is averaged.
+        calibration: u64 = 1000, COUNT;
+        /// Multiplier α at the start.
+        alpha: Real = 1.0;
+        /// Learning rate of ln α.
+        alpha_lr: Real = 1e-3, POSITIVE;
+        /// Updates in which U is fitted, on the batches of CQL.
+        warm_up: u64 = 20_000;
+        /// U.
+        transition: TransitionVaeConfig = TransitionVaeConfig::default();
+        /// The learner. Its own defaults, but that there is no warm start unless it asks for one.
+        cql: cql::Config = cql::Config::default();
     }
 }
 
@@ -114,7 +95,7 @@ impl ModelBased for Config {
         let inside = (0.0..=1.0).contains(&quantile);
         ConfigError::unless(inside, "quantile", format!("is {quantile}; a share lies in [0, 1]"))?;
         ConfigError::unless(self.calibration > 0, "calibration", "is 0; with a threshold there is none to find")?;
-        check_weight("alpha_rate", self.alpha_rate)?;
+        check_weight("alpha_lr", self.alpha_lr)?;
         self.transition.check()?;
         self.cql.check()
     }
@@ -130,7 +111,7 @@ impl ModelBased for Config {
         let cql = self.cql.lowering(Default::default(), spec, key)?;
         let mut transition = TransitionVae::new(self.transition.clone(), spec, key.name("transition"))?;
         transition.set_scale(&seen);
-        let multiplier = Multiplier::new("ln_alpha", self.alpha, self.alpha_rate);
+        let multiplier = Multiplier::new("ln_alpha", self.alpha, self.alpha_lr);
         let width = self.width.unwrap_or_else(|| median_width(&seen, self.kernel));
         let eta = self.threshold.unwrap_or(0.0);
         let config = self.clone();

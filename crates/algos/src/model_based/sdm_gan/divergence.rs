@@ -6,17 +6,17 @@ use backcast_core::{Key, Real};
 use backcast_nn::{Mlp, Shape, Var};
 use serde::{Deserialize, Serialize};
 
-/// The distance between the occupancy of the log and that of the policy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Divergence {
-    /// Jensen–Shannon, by a discriminator that tells one from the other.
-    #[default]
-    JensenShannon,
-    /// Wasserstein-1, by a witness whose slope is held at 1.
-    Wasserstein,
-    /// The maximum mean discrepancy of a kernel: nothing is learnt for it.
-    Mmd,
+choices! {
+    /// The distance between the occupancy of the log and that of the policy.
+    pub enum Divergence {
+        /// Jensen–Shannon, by a discriminator that tells one from the other.
+        #[default]
+        JensenShannon,
+        /// Wasserstein-1, by a witness whose slope is held at 1.
+        Wasserstein,
+        /// The maximum mean discrepancy of a kernel: nothing is learnt for it.
+        Mmd,
+    }
 }
 
 /// Pairs *(s, u)* of the log, `[1, n, obs + act]`, those of the policy, `[1, m, obs + act]`, and the weights of these, `[1, m, 1]`.

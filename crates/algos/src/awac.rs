@@ -17,14 +17,16 @@
 //! Beyond CORL, whose mean is not bounded: the mean passes through tanh and ln σ is held in [−5, 2], as in IQL here. Samples
 //! are clipped to the box. CORL standardises observations.
 
-use crate::{
-    iql::Actor,
-    transition::{Transition, check_hidden, check_shared, sizes},
+use crate::blocks::{
+    actor::GaussianActor,
+    transition::{Transition, sizes},
 };
-use backcast_core::*;
-use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, polyak};
+use backcast_core::{
+    Algorithm, Batch, ConfigError, FRACTION, Key, Learner, Metrics, POSITIVE, Policy, Problem, Real, SHARE, Spec,
+    hyperparameters,
+};
+use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, polyak, state};
 use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Serialize};
 
 hyperparameters! {
     /// One field per symbol; defaults of CORL for locomotion.
@@ -32,9 +34,9 @@ hyperparameters! {
         /// Discount γ.
         gamma: Real = 0.99, SHARE;
         /// Temperature λ of the weights: 1/3 for locomotion, 0.1 elsewhere.
-        lambda: Real = 1.0 / 3.0;
+        lambda: Real = 1.0 / 3.0, POSITIVE;
         /// Bound of the weights.
-        weight_bound: Real = 100.0;
+        weight_bound: Real = 100.0, POSITIVE;
         /// Polyak rate of the target critics.
         tau: Real = 0.005, FRACTION;
         /// Learning rate of π.
@@ -49,23 +51,17 @@ hyperparameters! {
 }
 
 impl Algorithm for Config {
-    const NAME: &'static str = "awac";
-    const PAPER: &'static str = "Nair, Gupta, Dalal & Levine, AWAC: accelerating online reinforcement learning with offline \
+    const NAME: &str = "awac";
+    const PAPER: &str = "Nair, Gupta, Dalal & Levine, AWAC: accelerating online reinforcement learning with offline \
                                  datasets, arXiv:2006.09359";
+    const SOURCE: &str = include_str!("awac.rs");
     type Learner = Awac;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
-        for (field, x) in [("lambda", self.lambda), ("weight_bound", self.weight_bound)] {
-            ConfigError::unless(x > 0.0 && x.is_finite(), field, format!("is {x}; give a positive number"))?;
-        }
-        check_hidden("hidden", &self.hidden)
-    }
-
-    fn build(&self, spec: Spec, key: Key) -> Result<Awac, ConfigError> {
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Awac, ConfigError> {
         self.check()?;
+        let spec = problem.into().spec;
         let mut store = Store::in_precision(self.precision);
-        let actor = Actor::new(&mut store, spec, &self.hidden, Init::FanIn, key);
+        let actor = GaussianActor::new(&mut store, spec, &self.hidden, Init::FanIn, key);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
         let critic = Mlp::new(&mut store, "critic", &dims, 2, Activation::Relu, Init::FanIn, key);
         let critic_target = critic.duplicate(&mut store, "critic_target");
@@ -79,7 +75,7 @@ impl Algorithm for Config {
 /// Handles of every net.
 #[derive(Clone, Copy)]
 struct Nets {
-    actor: Actor,
+    actor: GaussianActor,
     critic: Mlp,
     critic_target: Mlp,
 }
@@ -155,19 +151,7 @@ impl Policy for Awac {
     }
 }
 
-impl State for Awac {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.store.visit(f);
-        under("actor_adam", &mut self.actor_adam, f);
-        under("critic_adam", &mut self.critic_adam, f);
-    }
-}
-
-impl crate::parity::Replayed for Awac {
-    fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.store.arena_mut()
-    }
-}
+state!(Awac: store, actor_adam, critic_adam);
 
 #[cfg(test)]
 mod tests {

@@ -7,11 +7,12 @@
 //! A deterministic tanh policy with 256-256 ReLU units, as in CORL; no deviation from it except that the observation is
 //! standardised outside, by the normaliser that is saved with the policy.
 
-use crate::transition::{Transition, check_hidden, check_rate, sizes};
-use backcast_core::*;
-use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, Tape, Var};
+use crate::blocks::transition::{Transition, sizes};
+use backcast_core::{
+    Algorithm, Batch, ConfigError, Key, Learner, Metrics, POSITIVE, Policy, Problem, Real, Spec, hyperparameters,
+};
+use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, Tape, Var, state};
 use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Serialize};
 
 hyperparameters! {
     /// One field per symbol; defaults of CORL's `any_percent_bc.py`.
@@ -26,20 +27,18 @@ hyperparameters! {
 }
 
 impl Algorithm for Config {
-    const NAME: &'static str = "bc";
-    const PAPER: &'static str = "Pomerleau, ALVINN: an autonomous land vehicle in a neural network, NIPS 1988";
+    const NAME: &str = "bc";
+    const PAPER: &str = "Pomerleau, ALVINN: an autonomous land vehicle in a neural network, NIPS 1988";
+    const SOURCE: &str = include_str!("bc.rs");
     type Learner = Bc;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        check_hidden("hidden", &self.hidden)?;
-        check_rate("actor_lr", self.actor_lr)
-    }
-
-    fn build(&self, spec: Spec, key: Key) -> Result<Bc, ConfigError> {
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Bc, ConfigError> {
         self.check()?;
+        let spec = problem.into().spec;
         let mut store = Store::in_precision(self.precision);
         let dims = sizes(spec.obs, &self.hidden, spec.act);
-        let actor = Mlp::new(&mut store, "actor", &dims, 1, Activation::Relu, Init::FanIn, key).with_output(Activation::Tanh);
+        let actor =
+            Mlp::new(&mut store, "actor", &dims, 1, Activation::Relu, Init::FanIn, key).with_output(Activation::Tanh);
         Ok(Bc { spec, store, actor, actor_adam: Adam::new(actor.range(), self.actor_lr) })
     }
 }
@@ -87,18 +86,7 @@ impl Policy for Bc {
     }
 }
 
-impl State for Bc {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.store.visit(f);
-        under("actor_adam", &mut self.actor_adam, f);
-    }
-}
-
-impl crate::parity::Replayed for Bc {
-    fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.store.arena_mut()
-    }
-}
+state!(Bc: store, actor_adam);
 
 #[cfg(test)]
 mod tests {

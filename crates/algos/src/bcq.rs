@@ -16,16 +16,18 @@
 //! Acting draws `act_samples` candidates and takes the best by Q₁. Without a key the candidates come from one fixed draw,
 //! so that the action is a function of the observation.
 
-use crate::{
+use crate::blocks::{
     candidates::{ROWS_AT_ONCE, best, normal},
-    transition::{Transition, check_hidden, check_rate, check_shared, check_weight, sizes},
+    transition::{Transition, sizes},
 };
-use backcast_core::*;
+use backcast_core::{
+    Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy, Problem,
+    Real, SHARE, Spec, hyperparameters,
+};
 use backcast_nn::{
-    Activation, Adam, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak,
+    Activation, Adam, HIDDEN, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak, state,
 };
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
-use serde::{Deserialize, Serialize};
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' continuous BCQ, which ROMI keeps.
@@ -51,7 +53,7 @@ hyperparameters! {
         /// Learning rate of Q.
         critic_lr: Real = 1e-3, POSITIVE;
         /// Updates over which every learning rate falls to zero on a half cosine; 0, as in the paper, keeps them constant.
-        decay: u64 = 0;
+        lr_decay_steps: u64 = 0;
         /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
         layer_norm: bool = false;
         /// Units of the hidden layers of actor and critics.
@@ -64,26 +66,16 @@ hyperparameters! {
 }
 
 impl Algorithm for Config {
-    const NAME: &'static str = "bcq";
-    const PAPER: &'static str = "Fujimoto, Meger & Precup, Off-policy deep reinforcement learning without exploration, \
+    const NAME: &str = "bcq";
+    const PAPER: &str = "Fujimoto, Meger & Precup, Off-policy deep reinforcement learning without exploration, \
                                  arXiv:1812.02900";
+    const SOURCE: &str = include_str!("bcq.rs");
+    const ACTS_BY_CANDIDATES: bool = true;
     type Learner = Bcq;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
-        check_rate("vae_lr", self.vae_lr)?;
-        let lambda = self.lambda;
-        ConfigError::unless((0.0..=1.0).contains(&lambda), "lambda", format!("is {lambda}; it weighs in [0, 1]"))?;
-        check_weight("phi", self.phi)?;
-        check_weight("kl_weight", self.kl_weight)?;
-        ConfigError::unless(self.target_samples > 0, "target_samples", "is 0; the maximum needs a candidate")?;
-        ConfigError::unless(self.act_samples > 0, "act_samples", "is 0; acting needs a candidate")?;
-        check_hidden("hidden", &self.hidden)?;
-        check_hidden("vae_hidden", &self.vae_hidden)
-    }
-
-    fn build(&self, spec: Spec, key: Key) -> Result<Bcq, ConfigError> {
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Bcq, ConfigError> {
         self.check()?;
+        let spec = problem.into().spec;
         let mut store = Store::in_precision(self.precision);
         let pair = spec.obs + spec.act;
         let vae = Vae::new(&mut store, "vae", spec.obs, spec.act, 2 * spec.act, &self.vae_hidden, spec.act_limit, key);
@@ -187,10 +179,10 @@ impl Bcq {
 impl Learner for Bcq {
     // ANCHOR: update
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
-        let Config { vae_lr, actor_lr, critic_lr, decay, .. } = self.config;
-        self.vae_adam.anneal(vae_lr, decay);
-        self.actor_adam.anneal(actor_lr, decay);
-        self.critic_adam.anneal(critic_lr, decay);
+        let Config { vae_lr, actor_lr, critic_lr, lr_decay_steps, .. } = self.config;
+        self.vae_adam.anneal(vae_lr, lr_decay_steps);
+        self.actor_adam.anneal(actor_lr, lr_decay_steps);
+        self.critic_adam.anneal(critic_lr, lr_decay_steps);
         let vae_loss = self.vae_step(batch, key.name("vae"));
         let (critic_loss, q) = self.critic_step(batch, key.name("target"));
         let actor_loss = self.actor_step(batch, key.name("actor"));
@@ -221,17 +213,4 @@ impl Policy for Bcq {
     }
 }
 
-impl State for Bcq {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.store.visit(f);
-        under("vae_adam", &mut self.vae_adam, f);
-        under("actor_adam", &mut self.actor_adam, f);
-        under("critic_adam", &mut self.critic_adam, f);
-    }
-}
-
-impl crate::parity::Replayed for Bcq {
-    fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.store.arena_mut()
-    }
-}
+state!(Bcq: store, vae_adam, actor_adam, critic_adam);

@@ -22,28 +22,21 @@
 //! The defaults are those of the authors' repository. The scores in the paper of D4RL (arXiv:2004.07219) were made with
 //! another: the presets say with which numbers. Where that one asks the current policy for a_k, `target_actor` is false.
 
-use crate::{
+use crate::blocks::{
+    actor::{Actor, LOG_STD_BOUNDS},
     candidates::{ROWS_AT_ONCE, best, normal},
-    sac::{Actor, LOG_STD_BOUNDS, Multiplier},
-    transition::{Transition, check_hidden, check_rate, check_shared, check_weight, sizes},
+    mmd::{Kernel, mmd},
+    temperature::Multiplier,
+    transition::{Transition, sizes},
 };
-use backcast_core::*;
+use backcast_core::{
+    Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy, Problem,
+    Real, SHARE, Spec, hyperparameters,
+};
 use backcast_nn::{
-    Activation, Adam, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak,
+    Activation, Adam, HIDDEN, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, clipped_normal, polyak, state,
 };
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
-use serde::{Deserialize, Serialize};
-
-choices! {
-    /// k of two actions that differ by d.
-    pub enum Kernel {
-        /// exp(−‖d‖₁/2σ).
-        #[default]
-        Laplacian,
-        /// exp(−‖d‖₂²/2σ).
-        Gaussian,
-    }
-}
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' code.
@@ -57,15 +50,15 @@ hyperparameters! {
         /// k.
         kernel: Kernel = Kernel::Laplacian;
         /// Width σ of the kernel: 10 for the Laplacian, 20 for the Gaussian.
-        sigma: Real = 10.0;
+        sigma: Real = 10.0, POSITIVE;
         /// Actions m of each distribution that are compared in a state.
         mmd_samples: usize = 5, COUNT;
         /// Threshold ε of the MMD.
         threshold: Real = 0.05, NON_NEGATIVE;
         /// Multiplier α at the start; none draws ln α from N(0, 1).
-        alpha: Option<Real> = None;
+        alpha: Option<Real> = None, POSITIVE;
         /// Learning rate of ln α.
-        alpha_lr: Real = 1e-3, POSITIVE;
+        alpha_lr: Real = 1e-3, NON_NEGATIVE;
         /// Updates in which the actor only comes closer: 20 epochs of 5000 in the authors' code, 40 000 in that of D4RL's paper.
         warm_start: u64 = 100_000;
         /// Actions at s′ in (2).
@@ -94,31 +87,15 @@ hyperparameters! {
 }
 
 impl Algorithm for Config {
-    const NAME: &'static str = "bear";
-    const PAPER: &'static str = "Kumar, Fu, Tucker & Levine, Stabilizing off-policy Q-learning via bootstrapping error reduction, arXiv:1906.00949";
+    const NAME: &str = "bear";
+    const PAPER: &str = "Kumar, Fu, Tucker & Levine, Stabilizing off-policy Q-learning via bootstrapping error reduction, arXiv:1906.00949";
+    const SOURCE: &str = include_str!("bear.rs");
+    const ACTS_BY_CANDIDATES: bool = true;
     type Learner = Bear;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
-        check_rate("vae_lr", self.vae_lr)?;
-        let (lambda, sigma, alpha) = (self.lambda, self.sigma, self.alpha.unwrap_or(1.0));
-        ConfigError::unless((0.0..=1.0).contains(&lambda), "lambda", format!("is {lambda}; it weighs in [0, 1]"))?;
-        let positive = |x: Real| x > 0.0 && x.is_finite();
-        ConfigError::unless(positive(sigma), "sigma", format!("is {sigma}; a width is positive"))?;
-        ConfigError::unless(positive(alpha), "alpha", format!("is {alpha}; a multiplier is positive"))?;
-        check_weight("threshold", self.threshold)?;
-        check_weight("alpha_lr", self.alpha_lr)?;
-        check_weight("kl_weight", self.kl_weight)?;
-        ConfigError::unless(self.critics > 0, "critics", "is 0; a value needs a critic")?;
-        ConfigError::unless(self.mmd_samples > 0, "mmd_samples", "is 0; a distance needs samples")?;
-        ConfigError::unless(self.target_samples > 0, "target_samples", "is 0; the maximum needs a candidate")?;
-        ConfigError::unless(self.act_samples > 0, "act_samples", "is 0; acting needs a candidate")?;
-        check_hidden("hidden", &self.hidden)?;
-        check_hidden("vae_hidden", &self.vae_hidden)
-    }
-
-    fn build(&self, spec: Spec, key: Key) -> Result<Bear, ConfigError> {
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Bear, ConfigError> {
         self.check()?;
+        let spec = problem.into().spec;
         let mut store = Store::in_precision(self.precision);
         let vae = Vae::new(&mut store, "vae", spec.obs, spec.act, 2 * spec.act, &self.vae_hidden, spec.act_limit, key);
         let actor = Actor::new(&mut store, spec, &self.hidden, LOG_STD_BOUNDS, key);
@@ -162,35 +139,6 @@ pub struct Bear {
 
 /// Bounds of ln α.
 const LN_ALPHA: (Real, Real) = (-5.0, 10.0);
-
-// ANCHOR: mmd
-/// y in the order 12…m 12…m …, beside x in the order 11…1 22…2 …: every pair of a state's `m` rows once
-pub(crate) fn beside(y: Var<'_>, m: usize) -> Var<'_> {
-    let Shape { rows, cols, .. } = y.shape();
-    y.reshape(Shape::new(1, rows / m, m * cols)).repeat_rows(m).reshape(Shape::new(1, rows * m, cols))
-}
-
-/// k(x_i, y_j) of every state, `[1, rows, m·m]`, from `m` consecutive rows of each, `[1, rows·m, act]`
-pub(crate) fn kernels<'t>(x: Var<'t>, y: Var<'t>, m: usize, kernel: Kernel, sigma: Real) -> Var<'t> {
-    let difference = x.repeat_rows(m) - beside(y, m);
-    let distance = match kernel {
-        Kernel::Laplacian => difference.abs().sum_cols(),
-        Kernel::Gaussian => difference.square().sum_cols(),
-    };
-    (distance * (-0.5 / sigma)).exp().reshape(Shape::new(1, x.shape().rows / m, m * m))
-}
-
-/// mean_{i,j} k(x_i, y_j) of every state, `[1, rows, 1]`
-fn kernel_mean<'t>(x: Var<'t>, y: Var<'t>, m: usize, kernel: Kernel, sigma: Real) -> Var<'t> {
-    kernels(x, y, m, kernel, sigma).mean_cols()
-}
-
-/// (4)  MMD(s) = √( mean k(u,u′) − 2 mean k(u,v) + mean k(v,v′) + 10⁻⁶ )
-pub(crate) fn mmd<'t>(u: Var<'t>, v: Var<'t>, m: usize, kernel: Kernel, sigma: Real) -> Var<'t> {
-    let k = |x, y| kernel_mean(x, y, m, kernel, sigma);
-    (k(u, u) - k(u, v) * 2.0 + k(v, v) + 1e-6).sqrt()
-}
-// ANCHOR_END: mmd
 
 impl Bear {
     // ANCHOR: vae_step
@@ -294,22 +242,7 @@ impl Policy for Bear {
     }
 }
 
-impl State for Bear {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.store.visit(f);
-        under("multiplier", &mut self.multiplier, f);
-        under("vae_adam", &mut self.vae_adam, f);
-        under("actor_adam", &mut self.actor_adam, f);
-        under("critic_adam", &mut self.critic_adam, f);
-        f("updates", Slot::Count(&mut self.updates));
-    }
-}
-
-impl crate::parity::Replayed for Bear {
-    fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.store.arena_mut()
-    }
-}
+state!(Bear: store, multiplier, vae_adam, actor_adam, critic_adam, updates);
 
 #[cfg(test)]
 mod tests {

@@ -22,16 +22,17 @@
 //! zero; the loss is a sum over critics; α is left alone where the backup has no entropy. Not from it: where theirs has
 //! hidden weights bounded by a layer's outputs, ours are bounded by its inputs.
 
-use crate::{
-    sac::{
-        Actor, Multiplier, NARROW_LOG_STD_BOUNDS, check_log_std_bounds, check_temperature, soft_value, target_entropy,
-    },
-    transition::{Transition, check_hidden, check_shared, check_weight, sizes},
+use crate::blocks::{
+    actor::{NARROW_LOG_STD_BOUNDS, check_log_std_bounds, target_entropy},
+    actor_critic::{ActorCritic, Sizes},
+    transition::Transition,
+    value::soft_value,
 };
-use backcast_core::*;
-use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Shape, Store, Var, polyak};
-use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Serialize};
+use backcast_core::{
+    ANY, Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Problem, Real,
+    SHARE, acts_as, hyperparameters,
+};
+use backcast_nn::{HIDDEN, Mlp, Precision, Shape, Store, Var, state};
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' code, N and η those of most of its locomotion tasks.
@@ -39,7 +40,7 @@ hyperparameters! {
         /// Discount γ.
         gamma: Real = 0.99, SHARE;
         /// Critics N. SAC-N takes 10 to 500, EDAC 10 to 50.
-        critics: usize = 10;
+        critics: usize = 10, COUNT;
         /// Weight η of the similarity of the critics' slopes; 0 is SAC-N.
         eta: Real = 1.0, NON_NEGATIVE;
         /// Counts the entropy of π(·∣s′) in (2). Where it does not, α stays what it was, as in the authors' code.
@@ -49,7 +50,7 @@ hyperparameters! {
         /// Learning rate of ln α; 0 keeps α as it is.
         alpha_lr: Real = 3e-4, NON_NEGATIVE;
         /// Entropy that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
-        target_entropy: Option<Real> = None;
+        target_entropy: Option<Real> = None, ANY.unit("nats");
         /// Bounds of ln σ, low and high: [`NARROW_LOG_STD_BOUNDS`] unless asked.
         log_std_bounds: [Real; 2] = NARROW_LOG_STD_BOUNDS;
         /// Polyak rate of the target critics.
@@ -59,7 +60,7 @@ hyperparameters! {
         /// Learning rate of Q.
         critic_lr: Real = 3e-4, POSITIVE;
         /// Updates over which the rates of π and Q fall to zero on a half cosine; 0, as in the paper, keeps them constant.
-        decay: u64 = 0;
+        lr_decay_steps: u64 = 0;
         /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
         layer_norm: bool = false;
         /// Units of the hidden layers.
@@ -67,41 +68,37 @@ hyperparameters! {
         /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
         precision: Precision = Precision::F32;
     }
+    together(config) {
+        check_log_std_bounds(Some(config.log_std_bounds))?;
+        // Of a single critic there is no pair.
+        let enough = config.critics > usize::from(config.eta > 0.0);
+        let why = format!("is {}; diversity needs two", config.critics);
+        ConfigError::unless(enough, "critics", why)
+    }
 }
 
 impl Algorithm for Config {
-    const NAME: &'static str = "edac";
-    const PAPER: &'static str =
+    const NAME: &str = "edac";
+    const PAPER: &str =
         "An et al., Uncertainty-based offline reinforcement learning with diversified Q-ensemble, arXiv:2110.01548";
+    const SOURCE: &str = include_str!("edac.rs");
     type Learner = Edac;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
-        check_temperature(self.alpha, self.alpha_lr, self.target_entropy)?;
-        check_log_std_bounds(self.log_std_bounds)?;
-        check_weight("eta", self.eta)?;
-        // Of a single critic there is no pair.
-        let enough = self.critics > usize::from(self.eta > 0.0);
-        ConfigError::unless(enough, "critics", format!("is {}; a minimum needs one, diversity two", self.critics))?;
-        check_hidden("hidden", &self.hidden)
-    }
-
-    fn build(&self, spec: Spec, key: Key) -> Result<Edac, ConfigError> {
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Edac, ConfigError> {
         self.check()?;
-        let mut store = Store::in_precision(self.precision);
-        let actor = Actor::new(&mut store, spec, &self.hidden, self.log_std_bounds, key);
-        let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Activation::Relu, Init::FanIn, key);
-        let critic = critic.with_layer_norm(self.layer_norm);
-        for (net, name) in [(actor.net, "actor"), (critic, "critic")] {
-            begin_small(&mut store, &net, LAST_BOUND, key.name(name).name("begin small"));
-        }
-        let critic_target = critic.duplicate(&mut store, "critic_target");
-        let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_lr);
-        let actor_adam = Adam::new(actor.net.range(), self.actor_lr);
-        let critic_adam = Adam::new(critic.range(), self.critic_lr);
-        let nets = Nets { actor, critic, critic_target };
-        Ok(Edac { spec, config: self.clone(), store, nets, temperature, actor_adam, critic_adam })
+        let sizes = Sizes {
+            hidden: &self.hidden,
+            critics: self.critics,
+            layer_norm: self.layer_norm,
+            log_std_bounds: self.log_std_bounds,
+            precision: self.precision,
+        };
+        let core = ActorCritic::new(problem.into().spec, sizes, key, |store, actor, critic| {
+            for (net, name) in [(actor.net, "actor"), (critic, "critic")] {
+                begin_small(store, &net, LAST_BOUND, key.name(name).name("begin small"));
+            }
+        });
+        Ok(Edac { config: self.clone(), core: core.with_temperature(self.alpha, self.alpha_lr) })
     }
 }
 
@@ -120,23 +117,10 @@ pub(crate) fn begin_small(store: &mut Store, net: &Mlp, bound: Real, key: Key) {
     }
 }
 
-/// Handles of every net.
-#[derive(Clone, Copy)]
-struct Nets {
-    actor: Actor,
-    critic: Mlp,
-    critic_target: Mlp,
-}
-
 /// SAC whose critics are many and are kept from agreeing by habit.
 pub struct Edac {
-    spec: Spec,
     config: Config,
-    store: Store,
-    nets: Nets,
-    temperature: Multiplier,
-    actor_adam: Adam,
-    critic_adam: Adam,
+    core: ActorCritic,
 }
 
 // ANCHOR: similarity
@@ -155,18 +139,16 @@ impl Edac {
     // ANCHOR: actor_step
     /// (1)  L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ],   ã ~ π(·∣s);   the temperature as in SAC (2)
     fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
-        let (nets, temperature) = (self.nets, &mut self.temperature);
-        let target_entropy = target_entropy(self.config.target_entropy, self.spec);
-        let steered = self.config.entropy_backup;
-        self.actor_adam.anneal(self.config.actor_lr, self.config.decay);
-        self.actor_adam.minimise_with(&mut self.store, |tape| {
+        let ActorCritic { spec, store, nets, temperature, actor_adam, .. } = &mut self.core;
+        let entropy = target_entropy(self.config.target_entropy, *spec);
+        actor_adam.minimise_with(store, |tape| {
             let s = tape.input(batch.obs);
             let (sampled, log_pi) = nets.actor.at(s).sample(key);
-            let (alpha, entropy) = match steered {
-                true => temperature.update_temperature(log_pi, target_entropy),
+            let (alpha, entropy) = match self.config.entropy_backup {
+                true => temperature.update_temperature(log_pi, entropy),
                 false => (tape.scalar(temperature.log()).exp(), -log_pi.mean().item()),
             };
-            let q = nets.critic.forward(s.cat(sampled * nets.actor.limit)).min_members();
+            let q = nets.critic.forward(s.cat(sampled * spec.act_limit)).min_members();
             ((alpha * log_pi - q).mean(), entropy)
         })
     }
@@ -176,14 +158,15 @@ impl Edac {
     /// (2)  y = r + γ(1−d)(min_j Q′_j(s′,a′) − α ln π(a′∣s′)),   a′ ~ π(·∣s′)
     /// (4)  L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] + η/(N−1)·E[ ES(s,a) ]
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, [Real; 2]) {
-        let (nets, ln_alpha) = (self.nets, self.temperature.log());
         let &Config { gamma, eta, critics, entropy_backup, .. } = &self.config;
-        self.critic_adam.anneal(self.config.critic_lr, self.config.decay);
-        self.critic_adam.minimise_with(&mut self.store, |tape| {
+        let ActorCritic { store, nets, temperature, critic_adam, .. } = &mut self.core;
+        // A temperature of 0 where entropy does not count.
+        let ln_alpha = if entropy_backup { temperature.log() } else { Real::NEG_INFINITY };
+        critic_adam.minimise_with(store, |tape| {
             let y = tape.no_grad(|tape| {
                 let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
-                let price = if entropy_backup { ln_alpha } else { Real::NEG_INFINITY };
-                r + alive * soft_value(nets.actor, nets.critic_target, s2, price, key) * gamma
+                let value = soft_value(nets.actor, nets.critic_target, s2, ln_alpha, key);
+                r + alive * value * gamma
             });
             let Transition { s, a, .. } = Transition::on(tape, batch);
             // One copy of the action for each critic, so that each has a slope of its own.
@@ -193,9 +176,10 @@ impl Edac {
             if eta == 0.0 {
                 return (fit, [q.mean().item(), 0.0]);
             }
-            let pairs = (critics * (critics - 1)) as Real;
             let alike = similarity(q, actions).mean();
-            (fit + alike * (eta / (critics - 1) as Real), [q.mean().item(), alike.item() / pairs])
+            let pairs = (critics * (critics - 1)) as Real;
+            let loss = fit + alike * (eta / (critics - 1) as Real);
+            (loss, [q.mean().item(), alike.item() / pairs])
         })
     }
     // ANCHOR_END: critic_step
@@ -204,12 +188,15 @@ impl Edac {
 impl Learner for Edac {
     // ANCHOR: update
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
+        let &Config { actor_lr, critic_lr, lr_decay_steps, tau, eta, .. } = &self.config;
+        self.core.set_rates(actor_lr, critic_lr, lr_decay_steps);
         let (actor_loss, entropy) = self.actor_step(batch, key.name("actor"));
         let (critic_loss, [q, similarity]) = self.critic_step(batch, key.name("target"));
-        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
-        let mut metrics = Metrics::from([("actor_loss", actor_loss), ("critic_loss", critic_loss), ("q", q)]);
-        metrics.put("entropy", entropy).put("ln_alpha", self.temperature.log());
-        if self.config.eta > 0.0 {
+        self.core.update_targets(tau);
+        let losses = [("actor_loss", actor_loss), ("critic_loss", critic_loss), ("q", q)];
+        let mut metrics = Metrics::from(losses);
+        metrics.put("entropy", entropy).put("ln_alpha", self.core.temperature.log());
+        if eta > 0.0 {
             metrics.put("similarity", similarity);
         }
         metrics
@@ -217,32 +204,8 @@ impl Learner for Edac {
     // ANCHOR_END: update
 }
 
-/// Acts with tanh μ, or, given a key, with a sample.
-impl Policy for Edac {
-    fn spec(&self) -> Spec {
-        self.spec
-    }
-
-    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
-        let actor = self.nets.actor;
-        actor.act(&mut self.store, obs, key, act);
-    }
-}
-
-impl State for Edac {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.store.visit(f);
-        under("temperature", &mut self.temperature, f);
-        under("actor_adam", &mut self.actor_adam, f);
-        under("critic_adam", &mut self.critic_adam, f);
-    }
-}
-
-impl crate::parity::Replayed for Edac {
-    fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.store.arena_mut()
-    }
-}
+acts_as!(Edac: core);
+state!(Edac: core);
 
 #[cfg(test)]
 mod tests {

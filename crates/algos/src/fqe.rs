@@ -16,11 +16,12 @@
 //! Each critic of the ensemble has a target of its own: they are N independent estimates, and their spread says how much
 //! the nets decide. The paper fits Q anew in each round; a slowly moving target, as in all learners here, does the same.
 
-use crate::transition::{Transition, check_hidden, check_shared, sizes};
-use backcast_core::*;
-use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, polyak};
+use crate::blocks::transition::{Transition, sizes};
+use backcast_core::{
+    Batch, COUNT, ConfigError, FRACTION, Key, Metrics, POSITIVE, Policy, Problem, Real, SHARE, Spec, hyperparameters,
+};
+use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, polyak, state};
 use ndarray::{Array2, ArrayView2};
-use serde::{Deserialize, Serialize};
 
 hyperparameters! {
     /// One field per symbol; the nets are those of the learners.
@@ -45,16 +46,10 @@ hyperparameters! {
 }
 
 impl Config {
-    /// Whether every field makes sense.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.tau, &[("critic_lr", self.critic_lr)])?;
-        ConfigError::unless(self.critics > 0, "critics", "is 0; an estimate needs a critic")?;
-        check_hidden("hidden", &self.hidden)
-    }
-
     /// An evaluator for transitions of `spec`, its parameters drawn by `key`.
-    pub fn build(&self, spec: Spec, key: Key) -> Result<Fqe, ConfigError> {
+    pub fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Fqe, ConfigError> {
         self.check()?;
+        let spec = problem.into().spec;
         let mut store = Store::in_precision(self.precision);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
         let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Activation::Relu, Init::FanIn, key);
@@ -128,12 +123,7 @@ impl Fqe {
     }
 }
 
-impl State for Fqe {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.store.visit(f);
-        under("critic_adam", &mut self.critic_adam, f);
-    }
-}
+state!(Fqe: store, critic_adam);
 
 #[cfg(test)]
 mod tests {

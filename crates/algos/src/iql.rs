@@ -17,12 +17,16 @@
 //! on a half cosine, and for kitchen and adroit dropout after the policy's hidden layers while it learns. From CORL, for
 //! two of its tasks: a deterministic policy, for which −ln π_φ(a∣s) in (7) becomes ‖π_φ(s) − a‖², summed over dimensions.
 
-use crate::transition::{Transition, check_hidden, check_shared, check_weight, sizes};
-use backcast_core::*;
-use backcast_nn::{Activation, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, Var, expectile_loss, polyak};
+use crate::blocks::{
+    actor::GaussianActor,
+    transition::{Transition, sizes},
+};
+use backcast_core::{
+    Algorithm, Batch, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy, Problem, Real,
+    SHARE, Spec, hyperparameters,
+};
+use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, expectile_loss, polyak, state};
 use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Serialize};
-use std::ops::Range;
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' code for locomotion.
@@ -34,7 +38,7 @@ hyperparameters! {
         /// Inverse temperature β of the weights.
         beta: Real = 3.0, NON_NEGATIVE;
         /// Bound of the weights.
-        weight_bound: Real = 100.0;
+        weight_bound: Real = 100.0, POSITIVE;
         /// Polyak rate of the target critics.
         tau: Real = 0.005, FRACTION;
         /// Learning rate of V.
@@ -57,35 +61,22 @@ hyperparameters! {
         /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
         precision: Precision = Precision::F32;
     }
+    together(c) {
+        ConfigError::unless(c.expectile > 0.0 && c.expectile < 1.0, "expectile", "must lie in (0, 1)")?;
+        ConfigError::unless(c.dropout < 1.0, "dropout", "must leave something: give a share below 1")
+    }
 }
 
 impl Algorithm for Config {
-    const NAME: &'static str = "iql";
-    const PAPER: &'static str =
+    const NAME: &str = "iql";
+    const PAPER: &str =
         "Kostrikov, Nair & Levine, Offline reinforcement learning with implicit Q-learning, arXiv:2110.06169";
+    const SOURCE: &str = include_str!("iql.rs");
     type Learner = Iql;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        check_shared(
-            self.gamma,
-            self.tau,
-            &[("value_lr", self.value_lr), ("critic_lr", self.critic_lr), ("actor_lr", self.actor_lr)],
-        )?;
-        let expectile = self.expectile;
-        let inside = expectile > 0.0 && expectile < 1.0;
-        ConfigError::unless(inside, "expectile", format!("is {expectile}; an expectile lies in (0, 1)"))?;
-        check_weight("beta", self.beta)?;
-        let bound = self.weight_bound;
-        let sound = bound > 0.0 && bound.is_finite();
-        ConfigError::unless(sound, "weight_bound", format!("is {bound}; a bound is a positive number"))?;
-        let dropped = self.dropout;
-        let inside = (0.0..1.0).contains(&dropped);
-        ConfigError::unless(inside, "dropout", format!("is {dropped}; a share that leaves something lies in [0, 1)"))?;
-        check_hidden("hidden", &self.hidden)
-    }
-
-    fn build(&self, spec: Spec, key: Key) -> Result<Iql, ConfigError> {
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Iql, ConfigError> {
         self.check()?;
+        let spec = problem.into().spec;
         let mut store = Store::in_precision(self.precision);
         let init = Init::Orthogonal(Real::sqrt(2.0));
         let (state, pair) = (sizes(spec.obs, &self.hidden, 1), sizes(spec.obs + spec.act, &self.hidden, 1));
@@ -94,7 +85,7 @@ impl Algorithm for Config {
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let value =
             Mlp::new(&mut store, "value", &state, 1, Activation::Relu, init, key).with_layer_norm(self.layer_norm);
-        let actor = Actor::new(&mut store, spec, &self.hidden, init, key);
+        let actor = GaussianActor::new(&mut store, spec, &self.hidden, init, key);
         let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let value_adam = Adam::new(value.range(), self.value_lr);
         let actor_adam = Adam::new(actor.range(), self.actor_lr);
@@ -109,43 +100,7 @@ struct Nets {
     critic: Mlp,
     critic_target: Mlp,
     value: Mlp,
-    actor: Actor,
-}
-
-/// π(a∣s) = N(limit·tanh(μ(s)), σ²), σ the same in every state.
-#[derive(Clone, Copy)]
-pub(crate) struct Actor {
-    mean: Mlp,
-    log_std: usize,
-    limit: Real,
-}
-
-impl Actor {
-    pub(crate) fn new(store: &mut Store, spec: Spec, hidden: &[usize], init: Init, key: Key) -> Self {
-        let dims = sizes(spec.obs, hidden, spec.act);
-        let mean = Mlp::new(store, "actor", &dims, 1, Activation::Relu, init, key).with_output(Activation::Tanh);
-        let log_std = store.tensor("actor.log_std", Shape::new(1, 1, spec.act), |x| x.fill(0.0));
-        Self { mean, log_std, limit: spec.act_limit }
-    }
-
-    /// Where its parameters are in the store.
-    pub(crate) fn range(&self) -> Range<usize> {
-        self.mean.range().start..self.log_std + self.mean.outputs()
-    }
-
-    pub(crate) fn at<'t>(&self, s: Var<'t>) -> Gaussian<'t> {
-        self.with_mean(self.mean.forward(s))
-    }
-
-    /// The same with a share of the hidden units dropped.
-    fn dropping<'t>(&self, s: Var<'t>, share: Real, key: Key) -> Gaussian<'t> {
-        self.with_mean(self.mean.forward_dropping(s, share, key))
-    }
-
-    fn with_mean<'t>(&self, mean: Var<'t>) -> Gaussian<'t> {
-        let log_std = mean.tape().parameter(self.log_std, Shape::new(1, 1, mean.shape().cols)).clamp(-5.0, 2.0);
-        Gaussian { mean: mean * self.limit, log_std }
-    }
+    actor: GaussianActor,
 }
 
 /// Value learning by expectile regression, policy by advantage-weighted cloning.
@@ -165,10 +120,8 @@ impl Iql {
     /// min_j Q̂_j(s,a)
     fn target_values(&mut self, batch: Batch<'_>) {
         let Transition { s, a, .. } = Transition::on(self.store.tape(), batch);
-        self.nets.critic_target.forward(s.cat(a)).min_members().read(|q| {
-            self.q_target.clear();
-            self.q_target.extend_from_slice(q);
-        });
+        let q = self.nets.critic_target.forward(s.cat(a)).min_members();
+        q.copy_into(&mut self.q_target);
     }
 
     // ANCHOR: value_step
@@ -241,17 +194,4 @@ impl Policy for Iql {
     }
 }
 
-impl State for Iql {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.store.visit(f);
-        under("critic_adam", &mut self.critic_adam, f);
-        under("value_adam", &mut self.value_adam, f);
-        under("actor_adam", &mut self.actor_adam, f);
-    }
-}
-
-impl crate::parity::Replayed for Iql {
-    fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.store.arena_mut()
-    }
-}
+state!(Iql: store, critic_adam, value_adam, actor_adam);

@@ -56,38 +56,29 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod blocks;
+#[cfg(feature = "model-based")]
+pub mod model_based;
+pub mod online;
+
 pub mod awac;
 pub mod bc;
 pub mod bcq;
 pub mod bear;
-pub mod combo;
 pub mod cql;
 pub mod edac;
 pub mod fqe;
-pub mod imagines;
 pub mod iql;
-pub mod mbpo;
 pub mod mcq;
-pub mod mobile;
-pub mod mopo;
-pub mod morel;
-pub mod npg;
-pub mod online;
-pub mod osr;
-pub mod parity;
-pub mod rambo;
 pub mod rebrac;
-pub mod romi;
 pub mod sac;
-pub mod scas;
-pub mod sdc;
-pub mod sdm_gan;
-pub mod td3;
 pub mod td3_bc;
 
-mod candidates;
-mod perturbed;
-mod transition;
+#[cfg(feature = "model-based")]
+pub use model_based::{combo, mobile, mopo, morel, npg, osr, rambo, romi, scas, sdc, sdm_gan};
+#[cfg(feature = "model-based")]
+pub use online::mbpo;
+pub use online::td3;
 
 /// The README's example, compiled and run with the documentation tests.
 #[cfg(doctest)]

@@ -21,18 +21,21 @@
 //! `one_sided` are what versions of the authors' code do beyond the paper's formula; a floor of 0 supposes rewards that are
 //! not negative. Not here: the margin that it has for a few tasks.
 
-use crate::{
-    sac::{
-        Actor, Multiplier, NARROW_LOG_STD_BOUNDS, check_log_std_bounds, check_temperature, soft_value, target_entropy,
-    },
-    transition::{Transition, check_hidden, check_rate, check_shared, sizes},
+use crate::blocks::{
+    actor::{Actor, NARROW_LOG_STD_BOUNDS, check_log_std_bounds, target_entropy},
+    conservative::side_by_side,
+    temperature::Multiplier,
+    transition::{Transition, sizes},
+    value::soft_value,
 };
-use backcast_core::*;
+use backcast_core::{
+    ANY, Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy,
+    Problem, Real, SHARE, Spec, hyperparameters,
+};
 use backcast_nn::{
-    Activation, Adam, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak,
+    Activation, Adam, HIDDEN, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak, state,
 };
 use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Serialize};
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' code, without its extras.
@@ -42,7 +45,7 @@ hyperparameters! {
         /// Weight λ of the Bellman error against the pseudo-targets. 0.7 in the authors' configuration, 0.9 in their examples.
         lambda: Real = 0.7, SHARE;
         /// Actions n of the log's model in (3).
-        samples: usize = 10, COUNT;
+        n_action_samples: usize = 10, COUNT;
         /// Actions of the policy in each state of (4).
         policy_samples: usize = 10, COUNT;
         /// Takes the target critics in (3), as OfflineRL-Kit does.
@@ -56,7 +59,7 @@ hyperparameters! {
         /// Learning rate of ln α; 0 keeps α as it is.
         alpha_lr: Real = 3e-4, NON_NEGATIVE;
         /// Entropy that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
-        target_entropy: Option<Real> = None;
+        target_entropy: Option<Real> = None, ANY.unit("nats");
         /// Bounds of ln σ, low and high: [`NARROW_LOG_STD_BOUNDS`] unless asked.
         log_std_bounds: [Real; 2] = NARROW_LOG_STD_BOUNDS;
         /// Polyak rate of the target critics.
@@ -74,30 +77,21 @@ hyperparameters! {
         /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
         precision: Precision = Precision::F32;
     }
+    together(config) {
+        check_log_std_bounds(Some(config.log_std_bounds))
+    }
 }
 
 impl Algorithm for Config {
-    const NAME: &'static str = "mcq";
-    const PAPER: &'static str =
+    const NAME: &str = "mcq";
+    const PAPER: &str =
         "Lyu, Ma, Li & Lu, Mildly conservative Q-learning for offline reinforcement learning, arXiv:2206.04745";
+    const SOURCE: &str = include_str!("mcq.rs");
     type Learner = Mcq;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
-        check_rate("vae_lr", self.vae_lr)?;
-        check_temperature(self.alpha, self.alpha_lr, self.target_entropy)?;
-        check_log_std_bounds(self.log_std_bounds)?;
-        let (lambda, floor) = (self.lambda, self.floor.unwrap_or(0.0));
-        ConfigError::unless((0.0..=1.0).contains(&lambda), "lambda", format!("is {lambda}; it weighs in [0, 1]"))?;
-        ConfigError::unless(self.samples > 0, "samples", "is 0; the maximum needs a candidate")?;
-        ConfigError::unless(self.policy_samples > 0, "policy_samples", "is 0; the mean needs an action")?;
-        ConfigError::unless(floor.is_finite(), "floor", format!("is {floor}; give a value or none"))?;
-        check_hidden("hidden", &self.hidden)?;
-        check_hidden("vae_hidden", &self.vae_hidden)
-    }
-
-    fn build(&self, spec: Spec, key: Key) -> Result<Mcq, ConfigError> {
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Mcq, ConfigError> {
         self.check()?;
+        let spec = problem.into().spec;
         let mut store = Store::in_precision(self.precision);
         let vae = Vae::new(&mut store, "vae", spec.obs, spec.act, 2 * spec.act, &self.vae_hidden, spec.act_limit, key);
         let actor = Actor::new(&mut store, spec, &self.hidden, self.log_std_bounds, key);
@@ -139,8 +133,8 @@ pub struct Mcq {
 fn pseudo_target<'t>(vae: Vae, critic: Mlp, x: Var<'t>, n: usize, floor: Option<Real>, key: Key) -> Var<'t> {
     let (tape, rows) = (x.tape(), x.shape().rows);
     let z = clipped_normal(tape, Shape::new(1, rows * n, vae.latent()), key, LATENT_BOUND);
-    let q = critic.forward_pairs(x, vae.decode(x.repeat_rows(n), z));
-    let best = q.reshape(Shape::new(2, rows, n)).max_cols().min_members();
+    let a = side_by_side(vae.decode(x.repeat_rows(n), z), rows);
+    let best = critic.values(x, a).max_cols().min_members();
     floor.map_or(best, |floor| best.clamp(floor, Real::MAX))
 }
 // ANCHOR_END: pseudo_target
@@ -164,7 +158,8 @@ impl Mcq {
     /// (4)  L_Q(θ) = Σ_j λ E[ (Q_j(s,a) − y)² ] + (1−λ) E[ (Q_j(x,ã) − ŷ(x))² ],   x ∈ {s, s′}, ã ~ π(·∣x)
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
         let (nets, limit, ln_alpha) = (self.nets, self.spec.act_limit, self.temperature.log());
-        let &Config { gamma, lambda, samples, policy_samples: m, target_pseudo, floor, one_sided, .. } = &self.config;
+        let &Config { gamma, lambda, n_action_samples, policy_samples: m, target_pseudo, floor, one_sided, .. } =
+            &self.config;
         let judge = if target_pseudo { nets.critic_target } else { nets.critic };
         self.critic_adam.minimise_with(&mut self.store, |tape| {
             let y = tape.no_grad(|tape| {
@@ -176,7 +171,7 @@ impl Mcq {
             let unseen = [(batch.obs, s, "here"), (batch.next_obs, s2, "there")].map(|(x, on_tape, name)| {
                 let key = key.name(name);
                 let pseudo = tape.no_grad(|tape| {
-                    pseudo_target(nets.vae, judge, tape.input(x), samples, floor, key.name("behaviour"))
+                    pseudo_target(nets.vae, judge, tape.input(x), n_action_samples, floor, key.name("behaviour"))
                 });
                 let tried = tape
                     .no_grad(|tape| nets.actor.at(tape.input(x)).repeat_rows(m).sample(key.name("policy")).0 * limit);
@@ -231,21 +226,7 @@ impl Policy for Mcq {
     }
 }
 
-impl State for Mcq {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.store.visit(f);
-        under("temperature", &mut self.temperature, f);
-        under("vae_adam", &mut self.vae_adam, f);
-        under("actor_adam", &mut self.actor_adam, f);
-        under("critic_adam", &mut self.critic_adam, f);
-    }
-}
-
-impl crate::parity::Replayed for Mcq {
-    fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.store.arena_mut()
-    }
-}
+state!(Mcq: store, temperature, vae_adam, actor_adam, critic_adam);
 
 #[cfg(test)]
 mod tests {

@@ -21,14 +21,18 @@
 //! layer normalisation stands before the activation, not behind it, and has no learnt scale or shift.
 
 use crate::{
+    blocks::{
+        deterministic::{policy, smoothed},
+        transition::{Transition, sizes},
+    },
     edac::begin_small,
-    td3_bc::{policy, smoothed},
-    transition::{Transition, check_hidden, check_shared, check_weight, sizes},
 };
-use backcast_core::*;
-use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, polyak};
+use backcast_core::{
+    Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy, Problem,
+    Real, SHARE, Spec, hyperparameters,
+};
+use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, polyak, state};
 use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Serialize};
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' code for locomotion, β₁ and β₂ those of hopper-medium.
@@ -36,13 +40,13 @@ hyperparameters! {
         /// Discount γ; 0.999 for antmaze.
         gamma: Real = 0.99, SHARE;
         /// Weight β₁ of the actor's distance to the log.
-        beta1: Real = 0.01;
+        beta1: Real = 0.01, NON_NEGATIVE;
         /// Weight β₂ of the next action's distance to the log, in units of the value. At 0 a batch needs no next actions.
-        beta2: Real = 0.01;
+        beta2: Real = 0.01, NON_NEGATIVE;
         /// Deviation of the noise on target actions, in units of the action limit.
-        policy_noise: Real = 0.2;
+        policy_noise: Real = 0.2, NON_NEGATIVE;
         /// Bound c of that noise, in units of the action limit.
-        noise_clip: Real = 0.5;
+        noise_clip: Real = 0.5, NON_NEGATIVE;
         /// Critic updates per actor update.
         policy_period: u64 = 2, COUNT;
         /// Polyak rate of the targets.
@@ -61,27 +65,15 @@ hyperparameters! {
 }
 
 impl Algorithm for Config {
-    const NAME: &'static str = "rebrac";
-    const PAPER: &'static str =
+    const NAME: &str = "rebrac";
+    const PAPER: &str =
         "Tarasov et al., Revisiting the minimalist approach to offline reinforcement learning, arXiv:2305.09836";
+    const SOURCE: &str = include_str!("rebrac.rs");
     type Learner = ReBrac;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
-        for (field, weight) in [
-            ("beta1", self.beta1),
-            ("beta2", self.beta2),
-            ("policy_noise", self.policy_noise),
-            ("noise_clip", self.noise_clip),
-        ] {
-            check_weight(field, weight)?;
-        }
-        ConfigError::unless(self.policy_period > 0, "policy_period", "is 0; the actor would never learn")?;
-        check_hidden("hidden", &self.hidden)
-    }
-
-    fn build(&self, spec: Spec, key: Key) -> Result<ReBrac, ConfigError> {
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<ReBrac, ConfigError> {
         self.check()?;
+        let spec = problem.into().spec;
         let mut store = Store::in_precision(self.precision);
         let actor_dims = sizes(spec.obs, &self.hidden, spec.act);
         let critic_dims = sizes(spec.obs + spec.act, &self.hidden, 1);
@@ -97,6 +89,10 @@ impl Algorithm for Config {
         let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let nets = Nets { actor, critic, actor_target, critic_target };
         Ok(ReBrac { spec, config: self.clone(), store, nets, actor_adam, critic_adam, updates: 0 })
+    }
+
+    fn needs_next_actions(&self) -> bool {
+        self.beta2 > 0.0
     }
 }
 
@@ -187,24 +183,7 @@ impl Policy for ReBrac {
     }
 }
 
-impl State for ReBrac {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.store.visit(f);
-        under("actor_adam", &mut self.actor_adam, f);
-        under("critic_adam", &mut self.critic_adam, f);
-        f("updates", Slot::Count(&mut self.updates));
-    }
-}
-
-impl crate::parity::Replayed for ReBrac {
-    fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.store.arena_mut()
-    }
-
-    fn needs_next_actions(&self) -> bool {
-        self.config.beta2 > 0.0
-    }
-}
+state!(ReBrac: store, actor_adam, critic_adam, updates);
 
 #[cfg(test)]
 mod tests {

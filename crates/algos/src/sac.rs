@@ -21,12 +21,18 @@
 //! in (2), as in rlkit, where the paper has α: the sign of the slope is the same. (3′) is SAC+BC, which has no canonical
 //! source: λ is TD3+BC's, and the square is averaged over action dimensions, as there.
 
-use crate::td3_bc::cloning;
-use crate::transition::{Transition, check_hidden, check_shared, check_weight, sizes};
-use backcast_core::*;
-use backcast_nn::{Activation, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Var, polyak};
-use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
-use serde::{Deserialize, Serialize};
+use crate::blocks::{
+    actor::{LOG_STD_BOUNDS, check_log_std_bounds, target_entropy},
+    actor_critic::{ActorCritic, Nets, Sizes},
+    deterministic::cloning,
+    transition::Transition,
+    value::soft_value,
+};
+use backcast_core::{
+    ANY, Algorithm, Batch, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Problem, Real, SHARE,
+    Spec, acts_as, hyperparameters,
+};
+use backcast_nn::{HIDDEN, Precision, state};
 
 hyperparameters! {
     /// One field per symbol; defaults of arXiv:1812.05905, table 1, where it says nothing else.
@@ -38,7 +44,7 @@ hyperparameters! {
         /// Learning rate of ln α; 0 keeps α as it is.
         alpha_lr: Real = 3e-4, NON_NEGATIVE;
         /// Entropy H̄ that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
-        target_entropy: Option<Real> = None;
+        target_entropy: Option<Real> = None, ANY.unit("nats");
         /// Bounds of ln σ, low and high; none is those of the algorithm: [`LOG_STD_BOUNDS`] in SAC, MOPO, MOReL and MBPO,
         /// [`NARROW_LOG_STD_BOUNDS`] in RAMBO.
         log_std_bounds: Option<[Real; 2]> = None;
@@ -53,7 +59,7 @@ hyperparameters! {
         /// Learning rate of Q.
         critic_lr: Real = 3e-4, POSITIVE;
         /// Updates over which the rates of π and Q fall to zero on a half cosine; 0, as in the paper, keeps them constant.
-        decay: u64 = 0;
+        lr_decay_steps: u64 = 0;
         /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
         layer_norm: bool = false;
         /// Units of the hidden layers.
@@ -61,187 +67,44 @@ hyperparameters! {
         /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
         precision: Precision = Precision::F32;
     }
-}
-
-/// Bounds of ln σ in the code of SAC's authors, of MOPO, of OSR and of CORL's CQL: −20 is no bound in practice.
-pub const LOG_STD_BOUNDS: [Real; 2] = [-20.0, 2.0];
-
-/// Bounds of ln σ in the code of CQL (and so of ROMI), of EDAC and SAC-N, and in OfflineRL-Kit, for COMBO, MOBILE, RAMBO and MCQ:
-/// no action is ever surer than σ = e⁻⁵.
-pub const NARROW_LOG_STD_BOUNDS: [Real; 2] = [-5.0, 2.0];
-
-/// The check of bounds of ln σ.
-pub(crate) fn check_log_std_bounds([low, high]: [Real; 2]) -> Result<(), ConfigError> {
-    let sound = low <= high && low.is_finite() && high.is_finite();
-    ConfigError::unless(sound, "log_std_bounds", format!("are {low} and {high}; give two numbers, the lower first"))
-}
-
-/// The checks of what SAC and those who extend it learn the temperature with.
-pub(crate) fn check_temperature(alpha: Real, rate: Real, target_entropy: Option<Real>) -> Result<(), ConfigError> {
-    let sound = alpha > 0.0 && alpha.is_finite();
-    ConfigError::unless(sound, "alpha", format!("is {alpha}; a temperature is positive"))?;
-    check_weight("alpha_lr", rate)?;
-    let entropy = target_entropy.unwrap_or(0.0);
-    ConfigError::unless(entropy.is_finite(), "target_entropy", format!("is {entropy}; give a number of nats"))
+    together(config) {
+        check_log_std_bounds(config.log_std_bounds)
+    }
 }
 
 impl Algorithm for Config {
-    const NAME: &'static str = "sac";
-    const PAPER: &'static str = "Haarnoja et al., Soft actor-critic algorithms and applications, arXiv:1812.05905";
+    const NAME: &str = "sac";
+    const PAPER: &str = "Haarnoja et al., Soft actor-critic algorithms and applications, arXiv:1812.05905";
+    const SOURCE: &str = include_str!("sac.rs");
     type Learner = Sac;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
-        check_temperature(self.alpha, self.alpha_lr, self.target_entropy)?;
-        check_log_std_bounds(self.log_std_bounds(LOG_STD_BOUNDS))?;
-        check_weight("cloning", self.cloning.unwrap_or(0.0))?;
-        check_hidden("hidden", &self.hidden)
-    }
-
-    fn build(&self, spec: Spec, key: Key) -> Result<Sac, ConfigError> {
-        self.build_within(LOG_STD_BOUNDS, spec, key)
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Sac, ConfigError> {
+        self.build_within(LOG_STD_BOUNDS, problem.into().spec, key)
     }
 }
 
 impl Config {
-    /// Bounds of ln σ, `default` where none are asked for.
-    pub fn log_std_bounds(&self, default: [Real; 2]) -> [Real; 2] {
-        self.log_std_bounds.unwrap_or(default)
-    }
-
     /// The learner, with bounds of ln σ for those who have others than SAC.
     pub(crate) fn build_within(&self, bounds: [Real; 2], spec: Spec, key: Key) -> Result<Sac, ConfigError> {
         self.check()?;
-        let mut store = Store::in_precision(self.precision);
-        let actor = Actor::new(&mut store, spec, &self.hidden, self.log_std_bounds(bounds), key);
-        let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let critic = Mlp::new(&mut store, "critic", &dims, 2, Activation::Relu, Init::FanIn, key);
-        let critic = critic.with_layer_norm(self.layer_norm);
-        let critic_target = critic.duplicate(&mut store, "critic_target");
-        let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_lr);
-        let actor_adam = Adam::new(actor.net.range(), self.actor_lr);
-        let critic_adam = Adam::new(critic.range(), self.critic_lr);
-        let nets = Nets { actor, critic, critic_target };
-        Ok(Sac { spec, config: self.clone(), store, nets, temperature, actor_adam, critic_adam })
+        let sizes = Sizes {
+            hidden: &self.hidden,
+            critics: 2,
+            layer_norm: self.layer_norm,
+            log_std_bounds: self.log_std_bounds.unwrap_or(bounds),
+            precision: self.precision,
+        };
+        let core = ActorCritic::new(spec, sizes, key, |_, _, _| {});
+        let mut core = core.with_temperature(self.alpha, self.alpha_lr);
+        core.set_rates(self.actor_lr, self.critic_lr, 0);
+        Ok(Sac { config: self.clone(), core })
     }
-}
-
-// ANCHOR: actor
-/// (1)  π(a∣s): a = limit·tanh(u),   u ~ N(μ(s), σ(s)²): one net for μ and ln σ
-#[derive(Clone, Copy)]
-pub(crate) struct Actor {
-    pub(crate) net: Mlp,
-    pub(crate) limit: Real,
-    /// Bounds of ln σ, low and high.
-    pub(crate) log_std_bounds: [Real; 2],
-}
-
-impl Actor {
-    pub(crate) fn new(store: &mut Store, spec: Spec, hidden: &[usize], log_std_bounds: [Real; 2], key: Key) -> Self {
-        let dims = sizes(spec.obs, hidden, 2 * spec.act);
-        let net = Mlp::new(store, "actor", &dims, 1, Activation::Relu, Init::FanIn, key);
-        Self { net, limit: spec.act_limit, log_std_bounds }
-    }
-
-    /// The distribution of a/limit.
-    pub(crate) fn at<'t>(&self, s: Var<'t>) -> TanhGaussian<'t> {
-        let [low, high] = self.log_std_bounds;
-        TanhGaussian { base: Gaussian::from_columns(self.net.forward(s), low, high) }
-    }
-
-    /// Writes tanh μ for each of `obs`, or a sample if there is a key.
-    pub(crate) fn act(
-        &self,
-        store: &mut Store,
-        obs: ArrayView2<'_, Real>,
-        key: Option<Key>,
-        act: ArrayViewMut2<'_, Real>,
-    ) {
-        store.in_tiles(act, |tape, tile| {
-            let pi = self.at(tape.input(obs.slice_axis(Axis(0), Slice::from(tile.clone()))));
-            let a = key.map_or_else(|| pi.mode(), |key| pi.base.sample_from(key, tile.start).tanh());
-            a * self.limit
-        });
-    }
-}
-// ANCHOR_END: actor
-
-// ANCHOR: soft_value
-/// (4)  min_j Q′_j(s′,a′) − α ln π(a′∣s′),   a′ ~ π(·∣s′)
-pub(crate) fn soft_value<'t>(actor: Actor, target: Mlp, s2: Var<'t>, ln_alpha: Real, key: Key) -> Var<'t> {
-    let (a2, log_pi) = actor.at(s2).sample(key);
-    let value = target.forward(s2.cat(a2 * actor.limit)).min_members();
-    value - s2.tape().scalar(ln_alpha).exp() * log_pi
-}
-// ANCHOR_END: soft_value
-
-/// H̄, −|A| where nothing else is asked for.
-pub(crate) fn target_entropy(asked: Option<Real>, spec: Spec) -> Real {
-    asked.unwrap_or(-(spec.act as Real))
-}
-
-/// A positive number learnt through its logarithm, in a store of its own: gradients of the nets never reach it.
-pub(crate) struct Multiplier {
-    store: Store,
-    adam: Adam,
-}
-
-impl Multiplier {
-    pub(crate) fn new(name: &str, start: Real, rate: Real) -> Self {
-        let mut store = Store::default();
-        let at = store.tensor(name, Shape::SCALAR, |x| x[0] = start.ln());
-        Self { store, adam: Adam::new(at..at + 1, rate) }
-    }
-
-    /// ln α.
-    pub(crate) fn log(&self) -> Real {
-        self.store.params()[0]
-    }
-
-    // ANCHOR: steer
-    /// (2)  one step down −ln α·E[ ln π(ã∣s) + H̄ ]: the new α, on the tape of `log_pi`, and the entropy E[ −ln π(ã∣s) ]
-    pub(crate) fn update_temperature<'t>(&mut self, log_pi: Var<'t>, target_entropy: Real) -> (Var<'t>, Real) {
-        let entropy = -log_pi.mean().item();
-        self.minimise(|ln_alpha| ln_alpha * (entropy - target_entropy));
-        (log_pi.tape().scalar(self.log()).exp(), entropy)
-    }
-    // ANCHOR_END: steer
-
-    /// Holds ln α in `[low, high]`.
-    pub(crate) fn clamp(&mut self, low: Real, high: Real) {
-        self.store.params_mut()[0] = self.log().clamp(low, high);
-    }
-
-    /// One step of Adam down a loss that is a function of ln α.
-    pub(crate) fn minimise(&mut self, loss: impl for<'t> FnOnce(Var<'t>) -> Var<'t>) {
-        self.adam.minimise(&mut self.store, |tape| loss(tape.parameter(0, Shape::SCALAR)));
-    }
-}
-
-impl State for Multiplier {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.store.visit(f);
-        under("adam", &mut self.adam, f);
-    }
-}
-
-/// Handles of every net.
-#[derive(Clone, Copy)]
-struct Nets {
-    actor: Actor,
-    critic: Mlp,
-    critic_target: Mlp,
 }
 
 /// A stochastic policy and two critics that count its entropy as reward.
 pub struct Sac {
-    spec: Spec,
     config: Config,
-    store: Store,
-    nets: Nets,
-    temperature: Multiplier,
-    actor_adam: Adam,
-    critic_adam: Adam,
+    core: ActorCritic,
 }
 
 impl Sac {
@@ -250,22 +113,21 @@ impl Sac {
     /// (3)  L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ]
     /// (3′) L_π(φ) = E[ α ln π(ã∣s) − λ min_j Q_j(s,ã) ] + E[ ‖limit·tanh μ(s) − a‖² ],   λ = w / E[ |min_j Q_j(s,ã)| ]
     fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
-        let (nets, temperature, limit) = (self.nets, &mut self.temperature, self.spec.act_limit);
-        let target_entropy = target_entropy(self.config.target_entropy, self.spec);
-        let weight = self.config.cloning;
+        let ActorCritic { spec, store, nets, temperature, actor_adam, .. } = &mut self.core;
+        let entropy = target_entropy(self.config.target_entropy, *spec);
         let cloned = if self.config.clone_real { batch.real } else { batch.len() };
-        self.actor_adam.anneal(self.config.actor_lr, self.config.decay);
-        self.actor_adam.minimise_with(&mut self.store, |tape| {
+        actor_adam.minimise_with(store, |tape| {
             let Transition { s, a, .. } = Transition::on(tape, batch);
             let pi = nets.actor.at(s);
             let (sampled, log_pi) = pi.sample(key);
-            let (alpha, entropy) = temperature.update_temperature(log_pi, target_entropy);
-            let q = nets.critic.forward(s.cat(sampled * limit)).min_members();
-            let loss = match weight {
+            let (alpha, entropy) = temperature.update_temperature(log_pi, entropy);
+            let q = nets.critic.forward(s.cat(sampled * spec.act_limit)).min_members();
+            let loss = match self.config.cloning {
                 None => (alpha * log_pi - q).mean(),
                 Some(weight) => {
                     let lambda = q.detach().abs().mean().recip() * weight;
-                    (alpha * log_pi - lambda * q).mean() + cloning(pi.mode() * limit, a, cloned)
+                    let gain = (alpha * log_pi - lambda * q).mean();
+                    gain + cloning(pi.mode() * spec.act_limit, a, cloned)
                 }
             };
             (loss, entropy)
@@ -277,12 +139,11 @@ impl Sac {
     /// (4)  y = r + γ(1−d)(min_j Q′_j(s′,a′) − α ln π(a′∣s′)),   a′ ~ π(·∣s′)
     /// (5)  L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ]
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
-        let (nets, gamma) = (self.nets, self.config.gamma);
-        let ln_alpha = self.temperature.log();
-        self.critic_adam.anneal(self.config.critic_lr, self.config.decay);
-        self.critic_adam.minimise_with(&mut self.store, |tape| {
+        let ActorCritic { store, nets, temperature, critic_adam, .. } = &mut self.core;
+        critic_adam.minimise_with(store, |tape| {
             let Transition { s, a, r, s2, alive } = Transition::on(tape, batch);
-            let y = r + alive * soft_value(nets.actor, nets.critic_target, s2, ln_alpha, key) * gamma;
+            let value = soft_value(nets.actor, nets.critic_target, s2, temperature.log(), key);
+            let y = r + alive * value * self.config.gamma;
             let q = nets.critic.forward(s.cat(a));
             ((q - y).square().mean() * 2.0, q.mean().item())
         })
@@ -292,21 +153,20 @@ impl Sac {
     // ANCHOR: advantage
     /// r + γ(1−d) min_j Q_j(s′,π̄(s′)) − min_j Q_j(s,a) of each row, π̄ the deterministic action, for those who build on SAC.
     pub(crate) fn advantage(&mut self, batch: Batch<'_>, out: &mut Vec<Real>) {
-        let (nets, gamma, limit) = (self.nets, self.config.gamma, self.spec.act_limit);
-        let Transition { s, a, r, s2, alive } = Transition::on(self.store.tape(), batch);
-        let now = nets.critic.forward(s.cat(a)).min_members();
-        let after = nets.critic.forward(s2.cat(nets.actor.at(s2).mode() * limit)).min_members();
-        out.clear();
-        (r + alive * after * gamma - now).read(|x| out.extend_from_slice(x));
+        let ActorCritic { spec, store, nets: Nets { actor, critic, .. }, .. } = &mut self.core;
+        let Transition { s, a, r, s2, alive } = Transition::on(store.tape(), batch);
+        let now = critic.forward(s.cat(a)).min_members();
+        let after = critic.forward(s2.cat(actor.at(s2).mode() * spec.act_limit)).min_members();
+        (r + alive * after * self.config.gamma - now).copy_into(out);
     }
     // ANCHOR_END: advantage
 
     /// One step of the actor down −E[ ln π(a∣s) ], for those who begin as a clone. Returns the loss.
     pub(crate) fn cloning_step(&mut self, batch: Batch<'_>) -> Real {
-        let (actor, limit) = (self.nets.actor, self.spec.act_limit);
-        self.actor_adam.minimise(&mut self.store, |tape| {
+        let ActorCritic { spec, store, nets, actor_adam, .. } = &mut self.core;
+        actor_adam.minimise(store, |tape| {
             let Transition { s, a, .. } = Transition::on(tape, batch);
-            -actor.at(s).log_prob(a * limit.recip()).mean()
+            -nets.actor.at(s).log_prob(a * spec.act_limit.recip()).mean()
         })
     }
 }
@@ -314,48 +174,20 @@ impl Sac {
 impl Learner for Sac {
     // ANCHOR: update
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
+        let &Config { actor_lr, critic_lr, lr_decay_steps, tau, .. } = &self.config;
+        self.core.set_rates(actor_lr, critic_lr, lr_decay_steps);
         let (actor_loss, entropy) = self.actor_step(batch, key.name("actor"));
         let (critic_loss, q) = self.critic_step(batch, key.name("target"));
-        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
-        let ln_alpha = self.temperature.log();
-        [
-            ("actor_loss", actor_loss),
-            ("critic_loss", critic_loss),
-            ("q", q),
-            ("entropy", entropy),
-            ("ln_alpha", ln_alpha),
-        ]
-        .into()
+        self.core.update_targets(tau);
+        let ln_alpha = self.core.temperature.log();
+        let losses = [("actor_loss", actor_loss), ("critic_loss", critic_loss), ("q", q)];
+        *Metrics::from(losses).put("entropy", entropy).put("ln_alpha", ln_alpha)
     }
     // ANCHOR_END: update
 }
 
-/// Acts with tanh μ, or, given a key, with a sample.
-impl Policy for Sac {
-    fn spec(&self) -> Spec {
-        self.spec
-    }
-
-    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
-        let actor = self.nets.actor;
-        actor.act(&mut self.store, obs, key, act);
-    }
-}
-
-impl State for Sac {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.store.visit(f);
-        under("temperature", &mut self.temperature, f);
-        under("actor_adam", &mut self.actor_adam, f);
-        under("critic_adam", &mut self.critic_adam, f);
-    }
-}
-
-impl crate::parity::Replayed for Sac {
-    fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.store.arena_mut()
-    }
-}
+acts_as!(Sac: core);
+state!(Sac: core);
 
 #[cfg(test)]
 mod tests {

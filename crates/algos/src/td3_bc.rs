@@ -10,11 +10,16 @@
 //! Update order: (1), (2); every second update (3), then both targets by Polyak, as in the authors' code.
 //! The authors standardise observations (mean, deviation + 1e-3); here the normaliser outside does.
 
-use crate::transition::{Transition, check_hidden, check_shared, check_weight, sizes};
-use backcast_core::*;
-use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, Var, polyak};
+use crate::blocks::{
+    deterministic::{cloning, policy, smoothed},
+    transition::{Transition, sizes},
+};
+use backcast_core::{
+    Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy, Problem,
+    Real, SHARE, Spec, hyperparameters,
+};
+use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, polyak, state};
 use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Serialize};
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' code.
@@ -45,22 +50,14 @@ hyperparameters! {
 }
 
 impl Algorithm for Config {
-    const NAME: &'static str = "td3_bc";
-    const PAPER: &'static str =
-        "Fujimoto & Gu, A minimalist approach to offline reinforcement learning, arXiv:2106.06860";
+    const NAME: &str = "td3_bc";
+    const PAPER: &str = "Fujimoto & Gu, A minimalist approach to offline reinforcement learning, arXiv:2106.06860";
+    const SOURCE: &str = include_str!("td3_bc.rs");
     type Learner = Td3Bc;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
-        check_weight("alpha", self.alpha)?;
-        check_weight("policy_noise", self.policy_noise)?;
-        check_weight("noise_clip", self.noise_clip)?;
-        ConfigError::unless(self.policy_period > 0, "policy_period", "is 0; the actor would never learn")?;
-        check_hidden("hidden", &self.hidden)
-    }
-
-    fn build(&self, spec: Spec, key: Key) -> Result<Td3Bc, ConfigError> {
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Td3Bc, ConfigError> {
         self.check()?;
+        let spec = problem.into().spec;
         let mut store = Store::in_precision(self.precision);
         let actor_dims = sizes(spec.obs, &self.hidden, spec.act);
         let critic_dims = sizes(spec.obs + spec.act, &self.hidden, 1);
@@ -148,28 +145,6 @@ impl Td3Bc {
     }
 }
 
-/// (3)  E[ ‖π(s) − a‖² ] over the first `rows`; 0 over none
-pub(crate) fn cloning<'t>(action: Var<'t>, a: Var<'t>, rows: usize) -> Var<'t> {
-    match rows {
-        0 => action.tape().scalar(0.0),
-        rows if rows == a.shape().rows => (action - a).square().mean(),
-        rows => (action - a).rows(0, rows).square().mean(),
-    }
-}
-
-// ANCHOR: smoothed
-/// (1)  clip(a + clip(ε, ±c), ±limit),   ε ~ N(0, noise²), both in units of the limit
-pub(crate) fn smoothed(a: Var<'_>, noise: Real, clip: Real, limit: Real, key: Key) -> Var<'_> {
-    let noise = a.tape().normal(a.shape(), key) * (noise * limit);
-    (a + noise.clamp(-clip * limit, clip * limit)).clamp(-limit, limit)
-}
-// ANCHOR_END: smoothed
-
-/// π(s) = limit·tanh(net(s))
-pub(crate) fn policy<'t>(actor: Mlp, limit: Real, s: Var<'t>) -> Var<'t> {
-    actor.forward(s) * limit
-}
-
 impl Learner for Td3Bc {
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
         let (critic_loss, q) = self.critic_step(batch, key.name("target noise"));
@@ -195,20 +170,7 @@ impl Policy for Td3Bc {
     }
 }
 
-impl State for Td3Bc {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.store.visit(f);
-        under("actor_adam", &mut self.actor_adam, f);
-        under("critic_adam", &mut self.critic_adam, f);
-        f("updates", Slot::Count(&mut self.updates));
-    }
-}
-
-impl crate::parity::Replayed for Td3Bc {
-    fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.store.arena_mut()
-    }
-}
+state!(Td3Bc: store, actor_adam, critic_adam, updates);
 
 #[cfg(test)]
 mod tests {

@@ -125,6 +125,16 @@ pub trait Value {
     /// Its form in a file.
     fn kind() -> Kind;
 
+    /// The number it is.
+    fn number(&self) -> Option<f64> {
+        None
+    }
+
+    /// The first number called `name` within it, if it is a table.
+    fn find(&self, _name: &str) -> Option<f64> {
+        None
+    }
+
     /// Whether it is in `domain`; the complaint names `field`.
     fn check_in(&self, _domain: Domain, _field: &'static str) -> Result<(), ConfigError> {
         Ok(())
@@ -132,7 +142,7 @@ pub trait Value {
 }
 
 /// A struct that [`hyperparameters!`](crate::hyperparameters) declared.
-pub trait Hyperparameters: Default {
+pub trait Hyperparameters: Default + Value {
     /// Every hyperparameter, in order.
     const DECLARED: &'static [Hyperparameter];
 
@@ -148,6 +158,11 @@ impl Value for Real {
         Kind::Number
     }
 
+    #[allow(clippy::unnecessary_cast, reason = "single precision is the rule")]
+    fn number(&self) -> Option<f64> {
+        Some(*self as f64)
+    }
+
     fn check_in(&self, domain: Domain, field: &'static str) -> Result<(), ConfigError> {
         #[allow(clippy::unnecessary_cast, reason = "single precision is the rule")]
         domain.check(field, *self as f64, self)
@@ -159,6 +174,10 @@ macro_rules! integers {
         impl Value for $Integer {
             fn kind() -> Kind {
                 Kind::Integer
+            }
+
+            fn number(&self) -> Option<f64> {
+                Some(*self as f64)
             }
 
             fn check_in(&self, domain: Domain, field: &'static str) -> Result<(), ConfigError> {
@@ -271,6 +290,16 @@ macro_rules! hyperparameters {
             }
         }
 
+        impl $Name {
+            /// Whether every value is in its range, and values go together.
+            ///
+            /// # Errors
+            /// The first field that makes no sense, and what it must be instead.
+            $vis fn check(&self) -> Result<(), $crate::ConfigError> {
+                $crate::Hyperparameters::check(self)
+            }
+        }
+
         impl $crate::Hyperparameters for $Name {
             const DECLARED: &'static [$crate::Hyperparameter] = &[$(
                 $crate::Hyperparameter {
@@ -300,6 +329,19 @@ macro_rules! hyperparameters {
         impl $crate::Value for $Name {
             fn kind() -> $crate::Kind {
                 $crate::Kind::Table(<Self as $crate::Hyperparameters>::DECLARED)
+            }
+
+            fn find(&self, name: &str) -> Option<f64> {
+                $(
+                    let found = match name == stringify!($field) {
+                        true => $crate::Value::number(&self.$field),
+                        false => $crate::Value::find(&self.$field, name),
+                    };
+                    if found.is_some() {
+                        return found;
+                    }
+                )*
+                None
             }
 
             fn check_in(&self, _: $crate::Domain, _: &'static str) -> Result<(), $crate::ConfigError> {

@@ -11,6 +11,27 @@ pub trait Policy {
     fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>);
 }
 
+/// Lets a learner act as a part of itself does: `acts_as!(Combo: cql);`.
+#[macro_export]
+macro_rules! acts_as {
+    ($Learner:ty: $part:ident) => {
+        impl $crate::Policy for $Learner {
+            fn spec(&self) -> $crate::Spec {
+                self.$part.spec()
+            }
+
+            fn act(
+                &mut self,
+                obs: ::ndarray::ArrayView2<'_, $crate::Real>,
+                key: Option<$crate::Key>,
+                act: ::ndarray::ArrayViewMut2<'_, $crate::Real>,
+            ) {
+                self.$part.act(obs, key, act);
+            }
+        }
+    };
+}
+
 // ANCHOR: learner
 /// A policy that improves itself from batches. It does no I/O: progress leaves it as [`Metrics`].
 pub trait Learner: State + Policy + Send {
@@ -59,7 +80,9 @@ pub trait Algorithm: Hyperparameters + Clone + Serialize + DeserializeOwned {
     fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Self::Learner, ConfigError>;
 
     /// Its discount γ, if it has one.
-    fn discount(&self) -> Option<Real>;
+    fn discount(&self) -> Option<f64> {
+        self.find("gamma")
+    }
 
     /// Whether its batches must bring the action recorded at the next state: rows that have none are then left out.
     fn needs_next_actions(&self) -> bool {

@@ -59,12 +59,17 @@ pub struct Prediction<'a> {
 }
 
 /// A learned model of transitions in one direction.
-pub trait Dynamics: State + std::any::Any + Send {
+pub trait Dynamics: State + Send {
     /// Widths of the transitions it was made for.
     fn spec(&self) -> Spec;
 
     /// What it is given and what it predicts.
     fn direction(&self) -> Direction;
+
+    /// Itself, for whoever needs more than this trait says and knows which type to look for; nothing where there is no more.
+    fn as_any_mut(&mut self) -> Option<&mut dyn std::any::Any> {
+        None
+    }
 
     /// The members that imagination may draw from, best first.
     fn elites(&self) -> &[usize];

@@ -2,7 +2,6 @@
 
 use crate::{COUNT, SHARE};
 use crate::{Transitions, ConfigError, Dynamics, Real, Spec, Termination, choices, hyperparameters};
-use std::any::Any;
 
 /// What a learner may know before it begins.
 #[derive(Debug)]
@@ -33,7 +32,7 @@ impl std::fmt::Debug for WorldModel {
 
 impl WorldModel {
     /// A model whose learner sees observations in the dataset's units.
-    pub fn new(dynamics: impl Dynamics, termination: Termination) -> Self {
+    pub fn new(dynamics: impl Dynamics + 'static, termination: Termination) -> Self {
         let scaler = ObsScaler::identity(dynamics.spec().obs);
         Self { dynamics: Box::new(dynamics), termination, scaler }
     }
@@ -41,18 +40,6 @@ impl WorldModel {
     /// The same, whose learner sees what `scaler` makes of observations.
     pub fn with_scaler(self, scaler: ObsScaler) -> Self {
         Self { scaler, ..self }
-    }
-
-    /// The dynamics as a `D`, for algorithms that need more of a model than [`Dynamics`] says, such as its gradients.
-    ///
-    /// # Errors
-    /// If they are something else.
-    pub fn dynamics<D: Dynamics>(dynamics: Box<dyn Dynamics>) -> Result<Box<D>, ConfigError> {
-        let any: Box<dyn Any> = dynamics;
-        any.downcast().map_err(|_| ConfigError {
-            field: "name",
-            why: format!("needs a model that is a {}", std::any::type_name::<D>()),
-        })
     }
 }
 

@@ -1,4 +1,4 @@
-use backcast_core::{ConfigError, Real};
+use backcast_core::{ConfigError, Domain, Kind, Real, Value};
 use backcast_nn::{MAX_LAYERS, Precision};
 use serde::{Deserialize, Serialize};
 
@@ -128,5 +128,15 @@ impl EnsembleConfig {
         unless((0.0..1.0).contains(&self.improvement), "improvement", "must lie in [0, 1)")?;
         unless(self.max_epochs != Some(0), "max_epochs", "must be at least 1 where given")?;
         unless(self.epoch_rows != Some(0), "epoch_rows", "must be at least 1 where given")
+    }
+}
+
+impl Value for EnsembleConfig {
+    fn kind() -> Kind {
+        Kind::Other
+    }
+
+    fn check_in(&self, _: Domain, _: &'static str) -> Result<(), ConfigError> {
+        self.check()
     }
 }

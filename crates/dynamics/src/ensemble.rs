@@ -380,6 +380,10 @@ pub(crate) fn with_arena<R>(arenas: &[Mutex<RefCell<Arena>>], f: impl FnOnce(&Re
 }
 
 impl Dynamics for Ensemble {
+    fn as_any_mut(&mut self) -> Option<&mut dyn std::any::Any> {
+        Some(self)
+    }
+
     fn spec(&self) -> Spec {
         self.spec
     }

@@ -1,4 +1,4 @@
-use backcast_core::{Batch, ConfigError, Key, Metrics, Real, Slot, Spec, State, under};
+use backcast_core::{Batch, ConfigError, Domain, Key, Kind, Metrics, Real, Slot, Spec, State, Value, under};
 use backcast_nn::{Activation, Adam, Gaussian, Init, LATENT_BOUND, Mlp, Shape, Store, Tape, Var};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
@@ -241,6 +241,16 @@ impl State for InverseVae {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         self.store.visit(f);
         under("adam", &mut self.adam, f);
+    }
+}
+
+impl Value for InverseVaeConfig {
+    fn kind() -> Kind {
+        Kind::Other
+    }
+
+    fn check_in(&self, _: Domain, _: &'static str) -> Result<(), ConfigError> {
+        self.check()
     }
 }
 

@@ -1,4 +1,4 @@
-use backcast_core::{Batch, Column, ConfigError, Key, Metrics, Real, Slot, Spec, State, Transitions, under};
+use backcast_core::{Batch, Column, ConfigError, Domain, Key, Kind, Metrics, Real, Slot, Spec, State, Transitions, Value, under};
 use backcast_nn::{Activation, Adam, Gaussian, Init, LATENT_BOUND, Mlp, Shape, Store, Tape, Var};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
@@ -204,6 +204,16 @@ impl State for TransitionVae {
         under("net", &mut self.store, f);
         under("net_adam", &mut self.adam, f);
         f("scale", Slot::Tensor(&[1, 1, self.spec.obs], &mut self.scale));
+    }
+}
+
+impl Value for TransitionVaeConfig {
+    fn kind() -> Kind {
+        Kind::Other
+    }
+
+    fn check_in(&self, _: Domain, _: &'static str) -> Result<(), ConfigError> {
+        self.check()
     }
 }
 

@@ -1,6 +1,6 @@
 use crate::CycleCheck;
 use backcast_core::{
-    COUNT, Column, Transitions, ConfigError, Direction, Domain, Dynamics, Hyperparameters, Imagined, Key, Kind,
+    COUNT, Column, Transitions, ConfigError, Direction, Domain, Dynamics, Imagined, Key, Kind,
     NON_NEGATIVE, POSITIVE, Policy, Real, RolloutSummary, Sampling, Sink, Source, Spec, Termination, Value, choices,
     hyperparameters,
 };

@@ -74,10 +74,12 @@ pub use disk::{Disk, Irregular, Local, NewFile, UNFINISHED, is_disk_full, is_unf
 pub use heads::{Gaussian, TanhGaussian, clipped_normal, expectile_loss, soft_clamp};
 pub use init::Init;
 pub use kernels::{Burst, Isa, Precision, amx_available, isa, multiply_adds};
-pub use mlp::{Activation, Linear, MAX_LAYERS, Mlp, polyak};
+pub use mlp::{Activation, HIDDEN, Linear, MAX_LAYERS, Mlp, polyak};
 pub use recorded_draws::{Draw, RecordedDraws, ReplayError};
 pub use shape::Shape;
-pub use store::Store;
+pub use store::{Parameterised, Store};
+#[doc(hidden)]
+pub use backcast_core::{Slot, State, under};
 pub use tape::{Tape, Var};
 pub use tiles::TILE_ROWS;
 pub use vae::{LATENT_BOUND, Vae, VaeOutput};

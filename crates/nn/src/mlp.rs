@@ -1,5 +1,5 @@
 use crate::{Init, Real, Shape, Store, Tape, Var};
-use backcast_core::Key;
+use backcast_core::{Domain, Key};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -88,6 +88,9 @@ impl Linear {
 
 /// The most layers one [`Mlp`] can have: handles are `Copy`, so their size is fixed.
 pub const MAX_LAYERS: usize = 8;
+
+/// What the units of a net's hidden layers may be.
+pub const HIDDEN: Domain = Domain::layers(MAX_LAYERS - 1);
 
 /// `members` independent multi-layer perceptrons, evaluated as one stacked product per layer: a `Copy` handle into a [`Store`].
 ///

@@ -134,3 +134,46 @@ impl State for Store {
         }
     }
 }
+
+/// Something whose nets live in one store.
+pub trait Parameterised {
+    /// That store.
+    fn store_mut(&mut self) -> &mut Store;
+}
+
+impl Parameterised for Store {
+    fn store_mut(&mut self) -> &mut Store {
+        self
+    }
+}
+
+/// Says what the state of a learner is: a part whose names stand for themselves, its store or a learner that it builds on, then parts
+/// whose names begin with the field's. It is all that a checkpoint holds.
+///
+/// ```
+/// use backcast_nn::{Adam, Store, state};
+///
+/// struct Bc {
+///     store: Store,
+///     actor_adam: Adam,
+///     updates: u64,
+/// }
+/// state!(Bc: store, actor_adam, updates);
+/// ```
+#[macro_export]
+macro_rules! state {
+    ($Learner:ty: $whole:ident $(, $part:ident)* $(,)?) => {
+        impl $crate::State for $Learner {
+            fn visit(&mut self, f: &mut dyn FnMut(&str, $crate::Slot<'_>)) {
+                self.$whole.visit(f);
+                $($crate::under(stringify!($part), &mut self.$part, f);)*
+            }
+        }
+
+        impl $crate::Parameterised for $Learner {
+            fn store_mut(&mut self) -> &mut $crate::Store {
+                $crate::Parameterised::store_mut(&mut self.$whole)
+            }
+        }
+    };
+}

@@ -2,45 +2,45 @@ use crate::{
     DimensionWise, EnsembleStd, LeaveOneOutKl, LogLikelihoodVariance, MaxAleatoric, MaxDeviation, MaxPairwise, Mixture,
     NoPenalty, Penalty,
 };
-use serde::{Deserialize, Serialize};
+use backcast_core::choices;
 
-/// A penalty by name, for files: `"max_aleatoric"`.
-///
-/// ```
-/// use backcast_penalties::{Penalty, PenaltyConfig};
-///
-/// let config: PenaltyConfig = serde_json::from_str("\"ensemble_std\"")?;
-/// assert_eq!((config, config.name()), (PenaltyConfig::EnsembleStd, "ensemble_std"));
-/// let penalty: Box<dyn Penalty> = config.build();
-/// assert!(!penalty.is_zero());
-/// # Ok::<(), serde_json::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PenaltyConfig {
-    /// [`NoPenalty`].
-    None,
-    /// [`MaxAleatoric`].
-    #[default]
-    MaxAleatoric,
-    /// [`MaxPairwise`] over all columns.
-    MaxPairwise,
-    /// [`MaxPairwise`] over states alone, as in MOReL.
-    MaxPairwiseStates,
-    /// [`MaxDeviation`].
-    MaxDeviation,
-    /// [`EnsembleStd`].
-    EnsembleStd,
-    /// [`Mixture::Std`].
-    MixtureStd,
-    /// [`Mixture::Variance`].
-    MixtureVariance,
-    /// [`DimensionWise`].
-    DimensionWise,
-    /// [`LogLikelihoodVariance`].
-    LogLikelihoodVariance,
-    /// [`LeaveOneOutKl`].
-    LeaveOneOutKl,
+choices! {
+    /// A penalty by name, for files: `"max_aleatoric"`.
+    ///
+    /// ```
+    /// use backcast_penalties::{Penalty, PenaltyConfig};
+    ///
+    /// let config: PenaltyConfig = serde_json::from_str("\"ensemble_std\"")?;
+    /// assert_eq!((config, config.name()), (PenaltyConfig::EnsembleStd, "ensemble_std"));
+    /// let penalty: Box<dyn Penalty> = config.build();
+    /// assert!(!penalty.is_zero());
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub enum PenaltyConfig {
+        /// [`NoPenalty`].
+        None,
+        /// [`MaxAleatoric`].
+        #[default]
+        MaxAleatoric,
+        /// [`MaxPairwise`] over all columns.
+        MaxPairwise,
+        /// [`MaxPairwise`] over states alone, as in MOReL.
+        MaxPairwiseStates,
+        /// [`MaxDeviation`].
+        MaxDeviation,
+        /// [`EnsembleStd`].
+        EnsembleStd,
+        /// [`Mixture::Std`].
+        MixtureStd,
+        /// [`Mixture::Variance`].
+        MixtureVariance,
+        /// [`DimensionWise`].
+        DimensionWise,
+        /// [`LogLikelihoodVariance`].
+        LogLikelihoodVariance,
+        /// [`LeaveOneOutKl`].
+        LeaveOneOutKl,
+    }
 }
 
 impl PenaltyConfig {

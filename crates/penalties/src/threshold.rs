@@ -1,7 +1,7 @@
 //! Where uncertainty becomes ignorance: the detector of MOReL's pessimistic MDP, set from data.
 
 use crate::Penalty;
-use backcast_core::{Column, ConfigError, Direction, Dynamics, Key, Policy, Real, Transitions};
+use backcast_core::{Column, ConfigError, Direction, Domain, Dynamics, Key, Kind, Policy, Real, Transitions, Value};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,16 @@ pub enum ThresholdRule {
 impl Default for ThresholdRule {
     fn default() -> Self {
         Self::Quantile(0.99)
+    }
+}
+
+impl Value for ThresholdRule {
+    fn kind() -> Kind {
+        Kind::Other
+    }
+
+    fn check_in(&self, _: Domain, _: &'static str) -> Result<(), ConfigError> {
+        self.check()
     }
 }
 

@@ -7,7 +7,7 @@ use ndarray::ArrayView2;
 
 // ANCHOR: perturbed
 /// ŝ = s + β·ε, ε ~ N(0, 1), a state that the log does not have, `[1, rows, obs]`
-pub(crate) fn perturbed<'t>(s: Var<'t>, beta: Real, key: Key) -> Var<'t> {
+pub fn perturbed<'t>(s: Var<'t>, beta: Real, key: Key) -> Var<'t> {
     s + s.tape().normal(s.shape(), key) * beta
 }
 // ANCHOR_END: perturbed
@@ -17,7 +17,7 @@ pub(crate) fn perturbed<'t>(s: Var<'t>, beta: Real, key: Key) -> Var<'t> {
 ///
 /// A gradient never crosses a store. The model's tape says what the number is and which way it falls with the action; here
 /// `value + ⟨slope, a − a₀⟩`, where a₀ is what `a` is now, has both, and its gradient in the policy's parameters is the chain rule's.
-pub(crate) fn with_slope<'t>(a: Var<'t>, slope: &[Real], value: Real) -> Var<'t> {
+pub fn with_slope<'t>(a: Var<'t>, slope: &[Real], value: Real) -> Var<'t> {
     let slope = a.tape().fill(a.shape(), |out| out.copy_from_slice(slope));
     let along = (a * slope).sum();
     along - along.detach() + value
@@ -28,7 +28,7 @@ pub(crate) fn with_slope<'t>(a: Var<'t>, slope: &[Real], value: Real) -> Var<'t>
 ///
 /// # Panics
 /// If they are not whole rows.
-pub(crate) fn rows_of(values: &[Real], cols: usize) -> ArrayView2<'_, Real> {
+pub fn rows_of(values: &[Real], cols: usize) -> ArrayView2<'_, Real> {
     ArrayView2::from_shape((values.len() / cols, cols), values).expect("whole rows")
 }
 

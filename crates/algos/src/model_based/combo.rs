@@ -26,15 +26,17 @@
 //! has no end: its gap is 0, and neither β nor α′ does anything.
 
 use crate::{
-    cql::{self, Cql, candidates, soft_maximum},
-    imagines::{Imagination, Imagines, ModelBased, Rollouts, WorldModel},
+    blocks::conservative::{candidates, side_by_side, uniform},
+    cql,
+    cql::{Cql, Objective, Plain},
+    model_based::imagination::Imagination,
 };
-use backcast_core::*;
-use backcast_imagination::{ImagineConfig, Sink, Summary, Uniform};
-use backcast_nn::{Gaussian, Shape, TanhGaussian, Var};
+use backcast_core::{Algorithm, Batch, ConfigError, Key, Learner, Metrics, Problem, RolloutSummary, Rollouts, Sink, Source, acts_as, choices, hyperparameters};
+use backcast_imagination::{ImagineConfig, Uniform};
+use backcast_nn::{TanhGaussian, Var, state};
 use backcast_penalties::NoPenalty;
-use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Deserializer;
+use std::ops::Range;
 
 choices! {
     /// The states in which values are lowered.
@@ -60,67 +62,45 @@ choices! {
     }
 }
 
-// ANCHOR: lowered
-/// In which states values are lowered, and of which actions: in CQL in all of them, by a soft maximum. What is lifted are the
-/// actions of the rows of the log.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Lowered {
-    pub(crate) rho: Rho,
-    pub(crate) mu: Mu,
+// ANCHOR: objective
+/// Where values are pushed down, and of which actions, instead of CQL's everywhere and by a soft maximum.
+#[derive(Clone, Copy)]
+struct Pushed {
+    rho: Rho,
+    mu: Mu,
 }
 
-impl Lowered {
-    /// The first row in whose state values are lowered; as in all after it. Rows of the log come first in a batch. If there is
-    /// none of them nothing is lifted, and so nothing lowered; if there are no others they are all there is.
-    pub(crate) fn first(self, batch: Batch<'_>) -> usize {
+impl Objective for Pushed {
+    /// (4)  s ~ ρ: the whole batch, or its imagined rows, where there are some
+    fn rho(&self, batch: Batch<'_>) -> Range<usize> {
         match self.rho {
-            _ if batch.real == 0 => batch.len(),
-            Rho::Model if batch.real < batch.len() => batch.real,
-            _ => 0,
+            _ if batch.real == 0 => 0..0,
+            Rho::Model if batch.real < batch.len() => batch.real..batch.len(),
+            _ => 0..batch.len(),
         }
     }
 
-    /// Actions tried in such a state.
-    pub(crate) fn actions(self, n: usize) -> usize {
-        if self.mu == Mu::SoftMaximum { 3 * n } else { n }
-    }
-
-    /// Those actions in the states from row `first` on, `[1, states, k·act]`, and ln p of each, `[1, states, k]`; `policies` are π(·∣s) and
-    /// π(·∣s′) of the whole batch.
-    pub(crate) fn draw<'t>(
-        self,
-        policies: [TanhGaussian<'t>; 2],
-        first: usize,
-        n: usize,
-        key: Key,
-    ) -> (Var<'t>, Var<'t>) {
-        let [pi, pi2] = policies.map(|TanhGaussian { base: Gaussian { mean, log_std } }| {
-            let states = mean.shape().rows - first;
-            TanhGaussian { base: Gaussian { mean: mean.rows(first, states), log_std: log_std.rows(first, states) } }
-        });
-        let Shape { rows, cols: act, .. } = pi.base.mean.shape();
-        let (actions, log_density) = match self.mu {
-            Mu::SoftMaximum => return candidates(pi, pi2, n, key),
-            Mu::Policy => pi.repeat_rows(n).sample(key.name("here")),
-            Mu::Uniform => uniform(pi.base.mean, n, key),
+    /// (4)  CQL's candidates;   (4′)  a ~ μ
+    fn actions<'t>(&self, pi: [TanhGaussian<'t>; 2], n: usize, key: Key) -> (Var<'t>, Var<'t>) {
+        let mean = pi[0].base.mean;
+        let (actions, log_p) = match self.mu {
+            Mu::SoftMaximum => return candidates(pi[0], pi[1], n, key),
+            Mu::Policy => pi[0].repeat_rows(n).sample(key.name("here")),
+            Mu::Uniform => uniform(mean, n, key),
         };
-        (actions.reshape(Shape::new(1, rows, n * act)), log_density.reshape(Shape::new(1, rows, n)))
+        let rows = mean.shape().rows;
+        (side_by_side(actions, rows), side_by_side(log_p, rows))
     }
 
-    /// What is lowered: a soft maximum over `width` actions at a time, or each value by itself.
-    pub(crate) fn value<'t>(self, q: Var<'t>, log_density: impl FnOnce() -> Var<'t>, width: usize) -> Var<'t> {
-        if self.mu == Mu::SoftMaximum { soft_maximum(q, log_density(), width) } else { q }
+    /// (4)  LSE_j(s);   (4′)  Q_j(s,a)
+    fn lowered<'t>(&self, q: Var<'t>, log_density: Var<'t>, three_way: bool) -> Var<'t> {
+        match self.mu {
+            Mu::SoftMaximum => Plain.lowered(q, log_density, three_way),
+            _ => q,
+        }
     }
 }
-// ANCHOR_END: lowered
-
-/// `n` actions from the uniform distribution for every row of `like`, `[1, rows, act]`, in units of their limit, and ln p of each.
-pub(crate) fn uniform<'t>(like: Var<'t>, n: usize, key: Key) -> (Var<'t>, Var<'t>) {
-    let (tape, Shape { rows, cols: act, .. }) = (like.tape(), like.shape());
-    let log_half = -std::f64::consts::LN_2 as Real;
-    let log_density = tape.fill(Shape::new(1, rows * n, 1), |out| out.fill(act as Real * log_half));
-    (tape.uniform(Shape::new(1, rows * n, act), -1.0, 1.0, key.name("uniform")), log_density)
-}
+// ANCHOR_END: objective
 
 hyperparameters! {
     /// One field per symbol; the defaults are OfflineRL-Kit's.
@@ -133,9 +113,17 @@ hyperparameters! {
         uniform_rollout: bool = false;
         /// How actions are rolled out, and the share f of real rows; f = 0.5, the paper's other one is 0.8.
         #[serde(deserialize_with = "rollouts")]
-        rollouts: Rollouts = Rollouts { real: 0.5, ..Default::default() };
+        rollouts: Rollouts = Rollouts { real: 0.5, ..Rollouts::default() };
         /// The learner. β is its `weight`: 0.5, 1 or 5 in the paper's grid. There is no warm start unless it asks for one.
         cql: cql::Config = cql::Config::default();
+    }
+    together(config) {
+        let real = config.rollouts.real > 0.0;
+        let why = "is 0; without rows of the dataset nothing is pushed up";
+        ConfigError::unless(real, "real", why)?;
+        let three = config.cql.three_way && config.mu != Mu::SoftMaximum;
+        let why = "is about a soft maximum, and `mu` asks for none";
+        ConfigError::unless(!three, "three_way", why)
     }
 }
 
@@ -144,50 +132,52 @@ fn rollouts<'de, D: Deserializer<'de>>(from: D) -> Result<Rollouts, D::Error> {
     Rollouts::read_over(Config::default().rollouts, from)
 }
 
-impl ModelBased for Config {
-    const NAME: &'static str = "combo";
-    const PAPER: &'static str =
-        "Yu et al., COMBO: conservative offline model-based policy optimization, arXiv:2102.08363";
+impl Algorithm for Config {
+    const NAME: &str = "combo";
+    const PAPER: &str = "Yu et al., COMBO: conservative offline model-based policy optimization, arXiv:2102.08363";
+    const SOURCE: &str = include_str!("combo.rs");
+    const USES_MODEL: bool = true;
     type Learner = Combo;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        self.rollouts.check()?;
-        ConfigError::unless(
-            self.rollouts.real > 0.0,
-            "real",
-            "is 0; without rows of the log there is nothing to lift",
-        )?;
-        let three = self.cql.three_way && self.mu != Mu::SoftMaximum;
-        ConfigError::unless(!three, "three_way", "is about a soft maximum, and `mu` asks for none")?;
-        self.cql.check()
-    }
-
-    fn build_on(&self, world_model: WorldModel, key: Key) -> Result<Combo, ConfigError> {
-        ModelBased::check(self)?;
-        let spec = world_model.model.spec();
-        let cql = self.cql.lowering(Lowered { rho: self.rho, mu: self.mu }, spec, key)?;
-        let uniform = self.uniform_rollout.then_some(Uniform(spec));
-        let imagination = Imagination::new(world_model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
-        Ok(Combo { rollouts: self.rollouts.clone(), uniform, cql, imagination })
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Combo, ConfigError> {
+        self.check()?;
+        let mut problem = problem.into();
+        let config = ImagineConfig::default();
+        let model = problem.take_model()?;
+        Ok(Combo {
+            cql: self.cql.build_base(problem.spec, key)?,
+            pushed: Pushed { rho: self.rho, mu: self.mu },
+            uniform: self.uniform_rollout.then_some(Uniform(problem.spec)),
+            imagination: Imagination::new(model, &self.rollouts, config, Box::new(NoPenalty))?,
+            rollouts: self.rollouts.clone(),
+        })
     }
 }
 
-/// CQL that lowers values in states of a model and lifts those of the log's actions.
+/// CQL that pushes values down in states of a model and up for the dataset's actions.
 pub struct Combo {
     rollouts: Rollouts,
     uniform: Option<Uniform>,
+    pushed: Pushed,
     cql: Cql,
     imagination: Imagination,
 }
 
-impl Imagines for Combo {
+impl Learner for Combo {
+    // ANCHOR: update
+    /// (2)–(4), as CQL
+    fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
+        self.cql.update_by(batch, key, &mut self.pushed)
+    }
+    // ANCHOR_END: update
+
     fn rollouts(&self) -> Option<&Rollouts> {
         Some(&self.rollouts)
     }
 
     // ANCHOR: imagine
-    /// (1)  h steps of π, or of uniform actions, from states of the log, rewarded as the model says
-    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+    /// (1)  h steps of π, or of uniform actions, from states of the dataset, rewarded as the model says
+    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> RolloutSummary {
         match &mut self.uniform {
             Some(uniform) => self.imagination.roll(uniform, dataset, key, sink),
             None => self.imagination.roll(&mut self.cql, dataset, key, sink),
@@ -196,35 +186,9 @@ impl Imagines for Combo {
     // ANCHOR_END: imagine
 }
 
-impl Learner for Combo {
-    /// (2)–(4), as CQL
-    fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
-        self.cql.update(batch, key)
-    }
-}
-
-impl Policy for Combo {
-    fn spec(&self) -> Spec {
-        self.cql.spec()
-    }
-
-    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
-        self.cql.act(obs, key, act);
-    }
-}
-
-/// The model is not part of it: it never changes.
-impl State for Combo {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.cql.visit(f);
-    }
-}
-
-impl crate::parity::Replayed for Combo {
-    fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.cql.arena()
-    }
-}
+acts_as!(Combo: cql);
+// The model is not part of it: it never changes.
+state!(Combo: cql);
 
 #[cfg(test)]
 mod tests {

@@ -6,8 +6,8 @@
 //! | equation | code |
 //! |---|---|
 //! | (1) D_model ← roll-outs of π, h steps long, from states of the log, rewarded as the model says | [`Mobile::imagine`](Imagines::imagine) |
-//! | (2) V_i(s,a) = (1/K) Σ_k min_j Q′_j(s′_ik, a′_ik), s′_ik ~ p_i(·∣s,a), a′_ik ~ π(·∣s′_ik) | [`value_of`], `Mobile::doubt` |
-//! | (3) 𝒰(s,a) = std_{i∈elites} V_i(s,a); 0 for rows of the log | [`ValueInconsistency`], `Mobile::doubt` |
+//! | (2) V_i(s,a) = (1/K) Σ_k min_j Q′_j(s′_ik, a′_ik), s′_ik ~ p_i(·∣s,a), a′_ik ~ π(·∣s′_ik) | [`value_of`], `Mobile::uncertainty` |
+//! | (3) 𝒰(s,a) = std_{i∈elites} V_i(s,a); 0 for rows of the log | [`ValueInconsistency`], `Mobile::uncertainty` |
 //! | (4) y = r − c·𝒰(s,a) + γ(1−d)(min_j Q′_j(s′,a′) − α ln π(a′∣s′)), a′ ~ π(·∣s′); then y ← max(y, 0) | [`Mobile::critic_step`] |
 //! | (5) L_Q(θ) = (1/N) Σ_j E[ (Q_j(s,a) − y)² ] | [`Mobile::critic_step`] |
 //! | (6) L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ], ã ~ π(·∣s) | [`Mobile::actor_step`] |
@@ -25,17 +25,23 @@
 //! [`Config::decay`] says so, of both rates, not of the policy's alone.
 
 use crate::{
-    cql::{Backup, ROWS_AT_ONCE, keep, next_value},
-    imagines::{Imagination, Imagines, ModelBased, Rollouts, WorldModel},
-    sac::{Actor, Multiplier, NARROW_LOG_STD_BOUNDS, check_log_std_bounds, check_temperature, target_entropy},
-    transition::{Transition, check_hidden, check_shared, check_weight, sizes},
+    blocks::{
+        actor::{NARROW_LOG_STD_BOUNDS, check_log_std_bounds, target_entropy},
+        actor_critic::{ActorCritic, Nets, Sizes},
+        perturbed::rows_of,
+        transition::Transition,
+        value::{Backup, next_value},
+    },
+    model_based::imagination::{Imagination, ensemble},
 };
-use backcast_core::*;
-use backcast_imagination::{ImagineConfig, Sink, Summary};
-use backcast_nn::{Activation, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, Var, polyak};
+use backcast_core::{
+    ANY, Algorithm, Batch, COUNT, ConfigError, Dynamics, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE,
+    Problem, Real, RolloutSummary, Rollouts, SHARE, Sink, Source, Spec, acts_as, hyperparameters,
+};
+use backcast_imagination::ImagineConfig;
+use backcast_nn::{BLOCK_ROWS, Gaussian, HIDDEN, Precision, Shape, Var, state};
 use backcast_penalties::{NoPenalty, ValueInconsistency};
-use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, Axis, Slice};
-use serde::{Deserialize, Serialize};
+use ndarray::{ArrayView2, ArrayView3, Axis, Slice};
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' code, but for h, which is 5 in most of its configurations.
@@ -43,7 +49,7 @@ hyperparameters! {
         /// Discount γ.
         gamma: Real = 0.99, SHARE;
         /// Price c of a unit of 𝒰: 0.1 to 5 in the authors' configurations. At 0 the model is asked nothing in an update.
-        weight: Real = 1.0, NON_NEGATIVE;
+        penalty_coef: Real = 1.0, NON_NEGATIVE;
         /// Next states K of each elite in (2).
         samples: usize = 10, COUNT;
         /// Critics N. 10 on Adroit.
@@ -59,7 +65,7 @@ hyperparameters! {
         /// Learning rate of ln α; 0 keeps α as it is.
         alpha_lr: Real = 1e-4, NON_NEGATIVE;
         /// Entropy that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
-        target_entropy: Option<Real> = None;
+        target_entropy: Option<Real> = None, ANY.unit("nats");
         /// Bounds of ln σ, low and high: [`NARROW_LOG_STD_BOUNDS`] unless asked.
         log_std_bounds: [Real; 2] = NARROW_LOG_STD_BOUNDS;
         /// Polyak rate of the target critics.
@@ -69,7 +75,7 @@ hyperparameters! {
         /// Learning rate of Q.
         critic_lr: Real = 3e-4, POSITIVE;
         /// Updates over which the rates of π and Q fall to zero on a half cosine; 0 keeps them constant.
-        decay: u64 = 0;
+        lr_decay_steps: u64 = 0;
         /// Whether critics have layer normalisation between sums and activations; ours, off in the paper.
         layer_norm: bool = false;
         /// Units of the hidden layers.
@@ -79,65 +85,50 @@ hyperparameters! {
         /// How the policy is rolled out, and the share of real rows, 0.05.
         rollouts: Rollouts = Rollouts::default();
     }
+    together(config) {
+        check_log_std_bounds(Some(config.log_std_bounds))?;
+        let both = config.max_backup && config.entropy_backup;
+        let why = "does not go with `max_backup`, whose best action has no density";
+        ConfigError::unless(!both, "entropy_backup", why)
+    }
 }
 
-impl ModelBased for Config {
-    const NAME: &'static str = "mobile";
-    const PAPER: &'static str =
+impl Algorithm for Config {
+    const NAME: &str = "mobile";
+    const PAPER: &str =
         "Sun et al., Model-Bellman inconsistency for model-based offline reinforcement learning, ICML 2023";
+    const SOURCE: &str = include_str!("mobile.rs");
+    const USES_MODEL: bool = true;
     type Learner = Mobile;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
-        check_temperature(self.alpha, self.alpha_lr, self.target_entropy)?;
-        check_log_std_bounds(self.log_std_bounds)?;
-        check_weight("weight", self.weight)?;
-        ConfigError::unless(self.samples > 0, "samples", "is 0; a mean needs some")?;
-        ConfigError::unless(self.critics > 0, "critics", "is 0; a minimum needs one")?;
-        let both = self.max_backup && self.entropy_backup;
-        let why = "does not go with `max_backup`, whose best action has no density";
-        ConfigError::unless(!both, "entropy_backup", why)?;
-        self.rollouts.check()?;
-        check_hidden("hidden", &self.hidden)
-    }
-
-    fn build_on(&self, world_model: WorldModel, key: Key) -> Result<Mobile, ConfigError> {
-        ModelBased::check(self)?;
-        let spec = world_model.model.spec();
-        let mut store = Store::in_precision(self.precision);
-        let actor = Actor::new(&mut store, spec, &self.hidden, self.log_std_bounds, key);
-        let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Activation::Relu, Init::FanIn, key);
-        let critic = critic.with_layer_norm(self.layer_norm);
-        let critic_target = critic.duplicate(&mut store, "critic_target");
-        let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_lr);
-        let actor_adam = Adam::new(actor.net.range(), self.actor_lr);
-        let critic_adam = Adam::new(critic.range(), self.critic_lr);
-        let nets = Nets { actor, critic, critic_target };
-        let work = Work { elites: (0..world_model.model.elites().len()).collect(), ..Work::default() };
-        let imagination = Imagination::new(world_model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
-        let inconsistency = ValueInconsistency::new(self.samples);
-        let config = self.clone();
-        Ok(Mobile { config, store, nets, temperature, actor_adam, critic_adam, imagination, inconsistency, work })
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Mobile, ConfigError> {
+        self.check()?;
+        let mut problem = problem.into();
+        let mut model = problem.take_model()?;
+        let elites = ensemble(&mut *model.dynamics)?.elites().len();
+        let sizes = Sizes {
+            hidden: &self.hidden,
+            critics: self.critics,
+            layer_norm: self.layer_norm,
+            log_std_bounds: self.log_std_bounds,
+            precision: self.precision,
+        };
+        let core = ActorCritic::new(problem.spec, sizes, key, |_, _, _| {});
+        let (how, penalty) = (ImagineConfig::default(), Box::new(NoPenalty));
+        Ok(Mobile {
+            config: self.clone(),
+            core: core.with_temperature(self.alpha, self.alpha_lr),
+            imagination: Imagination::new(model, &self.rollouts, how, penalty)?,
+            inconsistency: ValueInconsistency::new(self.samples),
+            work: Work { elites: (0..elites).collect(), ..Work::default() },
+        })
     }
 }
 
-/// Handles of every net.
-#[derive(Clone, Copy)]
-struct Nets {
-    actor: Actor,
-    critic: Mlp,
-    critic_target: Mlp,
-}
-
-/// SAC in a world of its own that distrusts what its members would value differently.
+/// SAC in a model of its own, with a penalty where the members would value what comes next differently.
 pub struct Mobile {
     config: Config,
-    store: Store,
-    nets: Nets,
-    temperature: Multiplier,
-    actor_adam: Adam,
-    critic_adam: Adam,
+    core: ActorCritic,
     imagination: Imagination,
     inconsistency: ValueInconsistency,
     work: Work,
@@ -170,72 +161,75 @@ fn value_of<'t>(nets: Nets, s2: Var<'t>, epsilon: Var<'t>) -> Var<'t> {
 // ANCHOR_END: value_of
 
 impl Mobile {
-    // ANCHOR: doubt
+    // ANCHOR: uncertainty
     /// (2)  V_i(s,a) = (1/K) Σ_k min_j Q′_j(s′_ik, a′_ik),   s′_ik ~ p_i(·∣s,a), a′_ik ~ π(·∣s′_ik)
     /// (3)  𝒰(s,a) = std_{i∈elites} V_i(s,a) of the imagined rows; returns its mean over them
     fn uncertainty(&mut self, batch: Batch<'_>, key: Key) -> Real {
-        let (nets, Spec { obs, act, .. }, rows) = (self.nets, batch.spec, batch.len() - batch.real);
+        let (Spec { obs, act, .. }, rows) = (batch.spec, batch.len() - batch.real);
+        let ActorCritic { store, nets, .. } = &mut self.core;
         let Work { u, states, z, epsilon, elites, .. } = &mut self.work;
         u.clear();
         u.resize(rows, 0.0);
-        if rows == 0 || self.config.weight == 0.0 {
+        if rows == 0 || self.config.penalty_coef == 0.0 {
             return 0.0;
         }
-        let (store, Imagination { model, obs_scaler, .. }) = (&mut self.store, &mut self.imagination);
         let many = rows * self.config.samples;
         let tape = store.tape_without_history();
-        keep(tape.normal(Shape::new(elites.len(), many, obs), key.name("states")), z);
-        keep(tape.normal(Shape::new(elites.len(), many, act), key.name("actions")), epsilon);
+        let normal = |cols, key| tape.normal(Shape::new(elites.len(), many, cols), key);
+        normal(obs, key.name("states")).copy_into(z);
+        normal(act, key.name("actions")).copy_into(epsilon);
 
-        let [s, a] = [batch.obs, batch.act].map(|x| x.slice_axis_move(Axis(0), Slice::from(batch.real..)));
+        let imagined = Slice::from(batch.real..);
+        let [s, a] = [batch.obs, batch.act].map(|x| x.slice_axis_move(Axis(0), imagined));
         states.clear();
         states.extend(s.iter());
-        obs_scaler.to_model(states);
-        let p = model.predict_elites([ArrayView2::from_shape((rows, obs), states).expect("dense"), a]);
+        let Imagination { dynamics, scaler, .. } = &mut self.imagination;
+        scaler.to_model(states);
+        let model = ensemble(&mut **dynamics).expect("checked when it was built");
+        let p = model.predict_elites([rows_of(states, obs), a]);
 
         let mut epsilon = epsilon.chunks_exact(many * act);
         let mut value = |s2: ArrayView2<'_, Real>, out: &mut [Real]| {
-            let (s2, epsilon) = (s2.to_slice().expect("dense"), epsilon.next().expect("one for each elite"));
-            let parts = s2.chunks(ROWS_AT_ONCE * obs).zip(epsilon.chunks(ROWS_AT_ONCE * act));
-            for ((s2, epsilon), out) in parts.zip(out.chunks_mut(ROWS_AT_ONCE)) {
+            let s2 = s2.to_slice().expect("dense").chunks(BLOCK_ROWS * obs);
+            let epsilon = epsilon.next().expect("one for each elite").chunks(BLOCK_ROWS * act);
+            for ((s2, epsilon), out) in s2.zip(epsilon).zip(out.chunks_mut(BLOCK_ROWS)) {
                 let tape = store.tape_without_history();
                 let s2 = tape.fill(Shape::new(1, out.len(), obs), |x| {
                     x.copy_from_slice(s2);
-                    obs_scaler.to_learner(x);
+                    scaler.to_learner(x);
                 });
-                let epsilon = tape.fill(Shape::new(1, out.len(), act), |x| x.copy_from_slice(epsilon));
-                value_of(nets, s2, epsilon).read(|v| out.copy_from_slice(v));
+                value_of(*nets, s2, tape.input(rows_of(epsilon, act))).read(|v| out.copy_from_slice(v));
             }
         };
         let z = ArrayView3::from_shape((elites.len(), many, obs), z).expect("dense");
         self.inconsistency.penalty_with(p, elites, z, &mut value, u);
         u.iter().sum::<Real>() / rows as Real
     }
-    // ANCHOR_END: doubt
+    // ANCHOR_END: uncertainty
 
     // ANCHOR: critic_step
     /// (4)  y = r − c·𝒰(s,a) + γ(1−d)(min_j Q′_j(s′,a′) − α ln π(a′∣s′)),   a′ ~ π(·∣s′);   then y ← max(y, 0)
     /// (5)  L_Q(θ) = (1/N) Σ_j E[ (Q_j(s,a) − y)² ]
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, [Real; 2]) {
         let uncertainty = self.uncertainty(batch, key.name("doubt"));
-        let (nets, config, Work { y, u, .. }) = (self.nets, &self.config, &mut self.work);
+        let (config, Work { y, u, .. }) = (&self.config, &mut self.work);
+        let ActorCritic { store, nets, temperature, critic_adam, .. } = &mut self.core;
         let backup = Backup {
             best_of: config.max_backup.then_some(config.samples),
-            ln_alpha: config.entropy_backup.then_some(self.temperature.log()),
+            ln_alpha: config.entropy_backup.then_some(temperature.log()),
         };
-        let tape = self.store.tape_without_history();
+        let tape = store.tape_without_history();
         let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
-        let (pi2, limit) = (nets.actor.at(s2), nets.actor.limit);
-        let value = next_value(backup, nets.critic_target, s2, pi2, limit, key.name("target"));
-        keep(r + alive * value * config.gamma, y);
-        // Rows of the log come first.
-        y[batch.real..].iter_mut().zip(u).for_each(|(y, u)| *y -= config.weight * *u);
+        let (pi2, limit, key) = (nets.actor.at(s2), nets.actor.limit, key.name("target"));
+        let value = next_value(backup, nets.critic_target, s2, pi2, limit, key);
+        (r + alive * value * config.gamma).copy_into(y);
+        // Rows of the dataset come first.
+        y[batch.real..].iter_mut().zip(u).for_each(|(y, u)| *y -= config.penalty_coef * *u);
         if config.non_negative {
             // A comparison, which NaN survives.
             y.iter_mut().filter(|y| **y < 0.0).for_each(|y| *y = 0.0);
         }
-        self.critic_adam.anneal(self.config.critic_lr, self.config.decay);
-        let (loss, q) = self.critic_adam.minimise_with(&mut self.store, |tape| {
+        let (loss, q) = critic_adam.minimise_with(store, |tape| {
             let q = nets.critic.forward(tape.input(batch.obs).cat(tape.input(batch.act)));
             ((q - tape.column(y)).square().mean(), q.mean().item())
         });
@@ -246,13 +240,12 @@ impl Mobile {
     // ANCHOR: actor_step
     /// (6)  L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ],   ã ~ π(·∣s);   the temperature as in SAC (2)
     fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
-        let (nets, temperature) = (self.nets, &mut self.temperature);
-        let target_entropy = target_entropy(self.config.target_entropy, batch.spec);
-        self.actor_adam.anneal(self.config.actor_lr, self.config.decay);
-        self.actor_adam.minimise_with(&mut self.store, |tape| {
+        let ActorCritic { spec, store, nets, temperature, actor_adam, .. } = &mut self.core;
+        let entropy = target_entropy(self.config.target_entropy, *spec);
+        actor_adam.minimise_with(store, |tape| {
             let s = tape.input(batch.obs);
             let (sampled, log_pi) = nets.actor.at(s).sample(key);
-            let (alpha, entropy) = temperature.update_temperature(log_pi, target_entropy);
+            let (alpha, entropy) = temperature.update_temperature(log_pi, entropy);
             let q = nets.critic.forward(s.cat(sampled * nets.actor.limit)).min_members();
             ((alpha * log_pi - q).mean(), entropy)
         })
@@ -260,77 +253,36 @@ impl Mobile {
     // ANCHOR_END: actor_step
 }
 
-impl Imagines for Mobile {
+impl Learner for Mobile {
+    // ANCHOR: update
+    fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
+        let &Config { actor_lr, critic_lr, lr_decay_steps, tau, .. } = &self.config;
+        self.core.set_rates(actor_lr, critic_lr, lr_decay_steps);
+        let (critic_loss, [q, penalty]) = self.critic_step(batch, key.name("critic"));
+        let (actor_loss, entropy) = self.actor_step(batch, key.name("actor"));
+        self.core.update_targets(tau);
+        let losses = [("critic_loss", critic_loss), ("actor_loss", actor_loss), ("q", q)];
+        let mut metrics = Metrics::from(losses);
+        metrics.put("penalty", penalty).put("entropy", entropy);
+        *metrics.put("ln_alpha", self.core.temperature.log())
+    }
+    // ANCHOR_END: update
+
     fn rollouts(&self) -> Option<&Rollouts> {
         Some(&self.config.rollouts)
     }
 
     // ANCHOR: imagine
-    /// (1)  h steps of π from states of the log, rewarded as the model says
-    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
-        let Self { store, nets, imagination, .. } = self;
-        let mut policy = Acting { spec: imagination.model.spec(), store, actor: nets.actor };
-        imagination.roll(&mut policy, dataset, key, sink)
+    /// (1)  h steps of π from states of the dataset, rewarded as the model says
+    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> RolloutSummary {
+        self.imagination.roll(&mut self.core, dataset, key, sink)
     }
     // ANCHOR_END: imagine
 }
 
-impl Learner for Mobile {
-    // ANCHOR: update
-    fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
-        let (critic_loss, [q, penalty]) = self.critic_step(batch, key.name("critic"));
-        let (actor_loss, entropy) = self.actor_step(batch, key.name("actor"));
-        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
-        let mut metrics = Metrics::from([("critic_loss", critic_loss), ("actor_loss", actor_loss), ("q", q)]);
-        metrics.put("penalty", penalty).put("entropy", entropy).put("ln_alpha", self.temperature.log());
-        metrics
-    }
-    // ANCHOR_END: update
-}
-
-/// The policy alone, apart from the model that it is rolled through.
-struct Acting<'a> {
-    spec: Spec,
-    store: &'a mut Store,
-    actor: Actor,
-}
-
-impl Policy for Acting<'_> {
-    fn spec(&self) -> Spec {
-        self.spec
-    }
-
-    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
-        self.actor.act(self.store, obs, key, act);
-    }
-}
-
-/// Acts with tanh μ, or, given a key, with a sample.
-impl Policy for Mobile {
-    fn spec(&self) -> Spec {
-        self.imagination.model.spec()
-    }
-
-    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
-        Acting { spec: self.spec(), store: &mut self.store, actor: self.nets.actor }.act(obs, key, act);
-    }
-}
-
-/// The model is not part of it: it never changes.
-impl State for Mobile {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.store.visit(f);
-        under("temperature", &mut self.temperature, f);
-        under("actor_adam", &mut self.actor_adam, f);
-        under("critic_adam", &mut self.critic_adam, f);
-    }
-}
-
-impl crate::parity::Replayed for Mobile {
-    fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.store.arena_mut()
-    }
-}
+acts_as!(Mobile: core);
+// The model is not part of it: it never changes.
+state!(Mobile: core);
 
 #[cfg(test)]
 mod tests {

@@ -15,16 +15,14 @@
 //! [`sac::Config::target_entropy`] says otherwise (theirs is −3 for every task); the order of SAC's steps (ours: actor, then
 //! critics); no ½ before the squared error of the critics, which under Adam changes nothing but its ε.
 
-use crate::{
-    imagines::{Imagination, Imagines, ModelBased, Rollouts, WorldModel},
-    sac,
-    transition::check_weight,
+use crate::{model_based::imagination::Imagination, sac};
+use backcast_core::{
+    Algorithm, Batch, ConfigError, Key, Learner, Metrics, NON_NEGATIVE, Problem, Real, RolloutSummary, Rollouts, Sink,
+    Source, acts_as, hyperparameters,
 };
-use backcast_core::*;
-use backcast_imagination::{ImagineConfig, Sink, Summary};
+use backcast_imagination::ImagineConfig;
+use backcast_nn::state;
 use backcast_penalties::PenaltyConfig;
-use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Serialize};
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' code, but for H̄, which is SAC's own.
@@ -40,23 +38,23 @@ hyperparameters! {
     }
 }
 
-impl ModelBased for Config {
-    const NAME: &'static str = "mopo";
-    const PAPER: &'static str = "Yu et al., MOPO: model-based offline policy optimization, arXiv:2005.13239";
+impl Algorithm for Config {
+    const NAME: &str = "mopo";
+    const PAPER: &str = "Yu et al., MOPO: model-based offline policy optimization, arXiv:2005.13239";
+    const SOURCE: &str = include_str!("mopo.rs");
+    const USES_MODEL: bool = true;
     type Learner = Mopo;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        check_weight("lambda", self.lambda)?;
-        self.rollouts.check()?;
-        self.sac.check()
-    }
-
-    fn build_on(&self, world_model: WorldModel, key: Key) -> Result<Mopo, ConfigError> {
-        ModelBased::check(self)?;
-        let sac = self.sac.build(world_model.model.spec(), key)?;
-        let doubting = ImagineConfig { penalty_weight: self.lambda, ..Default::default() };
-        let imagination = Imagination::new(world_model, &self.rollouts, doubting, self.penalty.build())?;
-        Ok(Mopo { rollouts: self.rollouts.clone(), sac, imagination })
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Mopo, ConfigError> {
+        self.check()?;
+        let mut problem = problem.into();
+        let penalised = ImagineConfig { penalty_weight: self.lambda, ..Default::default() };
+        let (model, penalty) = (problem.take_model()?, self.penalty.build());
+        Ok(Mopo {
+            sac: self.sac.build(problem, key)?,
+            imagination: Imagination::new(model, &self.rollouts, penalised, penalty)?,
+            rollouts: self.rollouts.clone(),
+        })
     }
 }
 
@@ -67,20 +65,18 @@ pub struct Mopo {
     imagination: Imagination,
 }
 
-impl Imagines for Mopo {
+impl Learner for Mopo {
     fn rollouts(&self) -> Option<&Rollouts> {
         Some(&self.rollouts)
     }
 
     // ANCHOR: imagine
     /// (2)  h steps of π from states of the log, rewarded by r̃ = r̂ − λ·u
-    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> RolloutSummary {
         self.imagination.roll(&mut self.sac, dataset, key, sink)
     }
     // ANCHOR_END: imagine
-}
 
-impl Learner for Mopo {
     // ANCHOR: update
     /// (3)
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
@@ -89,19 +85,7 @@ impl Learner for Mopo {
     // ANCHOR_END: update
 }
 
-impl Policy for Mopo {
-    fn spec(&self) -> Spec {
-        self.sac.spec()
-    }
+acts_as!(Mopo: sac);
 
-    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
-        self.sac.act(obs, key, act);
-    }
-}
-
-/// The model is not part of it: it never changes.
-impl State for Mopo {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.sac.visit(f);
-    }
-}
+// The model is not part of it: it never changes.
+state!(Mopo: sac);

@@ -26,16 +26,14 @@
 //!
 //! [`npg::Config::absorbing`]: crate::npg::Config::absorbing
 
-use crate::{
-    imagines::{Imagination, Imagines, ModelBased, Rollouts, WorldModel},
-    sac,
-    transition::check_weight,
+use crate::{model_based::imagination::Imagination, sac};
+use backcast_core::{
+    Algorithm, Batch, ConfigError, DatasetStats, Dynamics, Key, Learner, Metrics, NON_NEGATIVE, Problem, Real,
+    RolloutSummary, Rollouts, Sink, Slot, Source, State, acts_as, choices, hyperparameters,
 };
-use backcast_core::*;
-use backcast_imagination::{Halt, ImagineConfig, Sink, Summary};
+use backcast_imagination::{Halt, ImagineConfig};
+use backcast_nn::{Parameterised, Store};
 use backcast_penalties::{PenaltyConfig, ThresholdRule, measure};
-use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Serialize};
 
 choices! {
     /// How often HALT pays −κ.
@@ -62,36 +60,34 @@ hyperparameters! {
         /// How often −κ is paid.
         pay: Pay = Pay::default();
     }
+    together(config) {
+        let measured = config.penalty != PenaltyConfig::None;
+        let why = "is `none`; something must tell the unknown from the known";
+        ConfigError::unless(measured, "penalty", why)
+    }
 }
 
 impl Pessimism {
-    /// Whether every field makes sense.
-    ///
-    /// # Errors
-    /// The first field that does not, and what it must be instead.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        let measured = self.penalty != PenaltyConfig::None;
-        ConfigError::unless(measured, "penalty", "is `none`; something must tell the unknown from the known")?;
-        self.threshold.check()?;
-        let kappa = self.kappa.unwrap_or(0.0);
-        ConfigError::unless(kappa.is_finite(), "kappa", format!("is {kappa}; give a number"))?;
-        check_weight("margin", self.margin)
-    }
-
     // ANCHOR: halt
     /// (2)  τ from u of the held-out rows
     /// (3)  −κ = min r − margin,   HALT is worth −κ/(1 − γ), or −κ if it pays once
     ///
     /// # Errors
-    /// If the [`DatasetStats`](crate::imagines::DatasetStats) it needs is not there, the model's doubt of a row is no number, or HALT
+    /// If the [`DatasetStats`] it needs is not there, the model's doubt of a row is no number, or HALT
     /// is worth no number.
-    pub fn halt(&self, world_model: &mut WorldModel, gamma: Real, key: Key) -> Result<Halt, ConfigError> {
+    pub fn halt(
+        &self,
+        dynamics: &mut dyn Dynamics,
+        stats: &DatasetStats,
+        gamma: Real,
+        key: Key,
+    ) -> Result<Halt, ConfigError> {
         let lacking = |field, why: &str| ConfigError { field, why: why.into() };
-        let holdout = world_model.dataset_stats.holdout.as_ref();
+        let holdout = stats.holdout.as_ref();
         let none = || lacking("threshold", "needs rows the model was not fitted to; give `Evidence::holdout`");
-        let u = measure(&mut world_model.model, self.penalty.build().as_mut(), holdout.ok_or_else(none)?, key);
+        let u = measure(dynamics, self.penalty.build().as_mut(), holdout.ok_or_else(none)?, key);
         let threshold = self.threshold.threshold(&u).map_err(|e| lacking("threshold", &e.to_string()))?;
-        let least = || world_model.dataset_stats.least_reward.map(|least| self.margin - least);
+        let least = || stats.least_reward.map(|least| self.margin - least);
         let none = || lacking("kappa", "is not given; give it, or `Evidence::least_reward` to find it from");
         let kappa = self.kappa.or_else(least).ok_or_else(none)?;
         let reward = match self.pay {
@@ -112,29 +108,29 @@ hyperparameters! {
         pessimism: Pessimism = Pessimism::default();
         /// How the policy is rolled out, and the share f of real rows. Chains of at least 5 steps: shorter ones never get to where
         /// it is unknown. unifloral has 5 steps and 1 % real rows.
-        rollouts: Rollouts = rollouts;
+        rollouts: Rollouts = Rollouts { horizon: 5, real: 0.05, ..Rollouts::default() };
         /// The learner.
         sac: sac::Config = sac::Config::default();
     }
 }
 
-impl ModelBased for Config {
-    const NAME: &'static str = "morel";
-    const PAPER: &'static str = "Kidambi et al., MOReL: model-based offline reinforcement learning, arXiv:2005.05951";
+impl Algorithm for Config {
+    const NAME: &str = "morel";
+    const PAPER: &str = "Kidambi et al., MOReL: model-based offline reinforcement learning, arXiv:2005.05951";
+    const SOURCE: &str = include_str!("morel.rs");
+    const USES_MODEL: bool = true;
     type Learner = Morel;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        self.pessimism.check()?;
-        self.rollouts.check()?;
-        self.sac.check()
-    }
-
-    fn build_on(&self, mut world_model: WorldModel, key: Key) -> Result<Morel, ConfigError> {
-        ModelBased::check(self)?;
-        let sac = self.sac.build(world_model.model.spec(), key)?;
-        let halt = self.pessimism.halt(&mut world_model, self.sac.gamma, key.name("threshold"))?;
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Morel, ConfigError> {
+        self.check()?;
+        let mut problem = problem.into();
+        let sac = self.sac.build(problem.spec, key)?;
+        let mut model = problem.take_model()?;
+        let (dynamics, key) = (&mut *model.dynamics, key.name("threshold"));
+        let halt = self.pessimism.halt(dynamics, &problem.dataset, self.sac.gamma, key)?;
         let halting = ImagineConfig { halt: Some(halt), ..Default::default() };
-        let imagination = Imagination::new(world_model, &self.rollouts, halting, self.pessimism.penalty.build())?;
+        let penalty = self.pessimism.penalty.build();
+        let imagination = Imagination::new(model, &self.rollouts, halting, penalty)?;
         Ok(Morel { rollouts: self.rollouts.clone(), sac, imagination })
     }
 }
@@ -157,20 +153,18 @@ fn halt_of(imagination: &mut Imagination) -> &mut Halt {
     imagination.config_mut().halt.as_mut().expect("built with one")
 }
 
-impl Imagines for Morel {
+impl Learner for Morel {
     fn rollouts(&self) -> Option<&Rollouts> {
         Some(&self.rollouts)
     }
 
     // ANCHOR: imagine
     /// (4)  h steps of π in the p-MDP from states of the log
-    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> RolloutSummary {
         self.imagination.roll(&mut self.sac, dataset, key, sink)
     }
     // ANCHOR_END: imagine
-}
 
-impl Learner for Morel {
     // ANCHOR: update
     /// (5)
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
@@ -179,21 +173,19 @@ impl Learner for Morel {
     // ANCHOR_END: update
 }
 
-impl Policy for Morel {
-    fn spec(&self) -> Spec {
-        self.sac.spec()
-    }
-
-    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
-        self.sac.act(obs, key, act);
-    }
-}
+acts_as!(Morel: sac);
 
 /// The model is not part of it, which never changes; what was found from it is.
 impl State for Morel {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         self.sac.visit(f);
         visit_halt(halt_of(&mut self.imagination), f);
+    }
+}
+
+impl Parameterised for Morel {
+    fn store_mut(&mut self) -> &mut Store {
+        self.sac.store_mut()
     }
 }
 

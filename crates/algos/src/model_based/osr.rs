@@ -1,5 +1,5 @@
 //! OSR, out-of-sample situation recovery (Jiang, Yao & Tan, *Recovering from out-of-sample states via inverse dynamics in offline
-//! reinforcement learning*, NeurIPS 2023), and OSR-v: [`cql`] whose policy, or whose critics, know what to do a little beside the log.
+//! reinforcement learning*, NeurIPS 2023), and OSR-v: [`cql`] whose policy, or whose critics, know what to do a little outside the dataset.
 //! Read that file first; here is what differs.
 //!
 //! | equation | code |
@@ -7,7 +7,7 @@
 //! | (1) L(ω) = E[ MSE(D(s,s′,z), a) ] + ½ KL(E(s,s′,a) ∥ N(0, 1)), before all else | [`InverseVae`] |
 //! | (2) ŝ = s + β·ε, ε ~ N(0, 1); I(·∣ŝ,s′): u ~ N(m, σ²), a = tanh u | `perturbed`, [`Osr::recover`] |
 //! | (3) L_π(φ) = E[ α ln π(ã∣x) − min_j Q_j(x,ã) ] + λ·mean KL(I(u∣ŝ,s′) ∥ π(u∣ŝ)), x = ŝ | [`Osr::actor_step`] |
-//! | (4) OSR-v: L_Q(θ) += λ Σ_j E[ ln Σ_k exp Q_j(ŝ,a_k) − Q_j(ŝ,ã) ], a_k uniform or ~ π(·∣ŝ), n of each, ã ~ I(·∣ŝ,s′) | [`Osr::press`], `Pressed` |
+//! | (4) OSR-v: L_Q(θ) += λ Σ_j E[ ln Σ_k exp Q_j(ŝ,a_k) − Q_j(ŝ,ã) ], a_k uniform or ~ π(·∣ŝ), n of each, ã ~ I(·∣ŝ,s′) | [`Osr::draw_actions`], [`Beside`] |
 //!
 //! Update order: in the first [`Config::warm_up`] updates a step of (1), and then one of CQL as it is. From then on I rests:
 //! (2), the temperature, (3) with it, CQL's critics, with (4) in OSR-v, then the targets. So the batches I learns from are those of the
@@ -26,24 +26,29 @@
 //! gradient of the critics is 3 % off (`tests/authors.rs`). The file as it was released imports neither `Normal` nor `kl_divergence`,
 //! and cannot have been run as it is.
 //!
-//! **(4) is a reconstruction.** No code of OSR-v was released; the paper describes a term like CQL's that presses down the values
-//! of the policy's actions in perturbed states and lifts those of I's. It is added to CQL's own, which `cql.weight = 0` and
-//! `cql.samples = 0` leave out. OSR-10 is `cql.critics = 10`; that its critics are SAC's, without CQL's term, is from memory.
+//! **(4) is a reconstruction.** No code of OSR-v was released; the paper describes a term like CQL's that pushes down the values
+//! of the policy's actions in perturbed states and pushes up those of I's. It is added to CQL's own, which `cql.cql_alpha = 0` and
+//! `cql.n_action_samples = 0` leave out. OSR-10 is `cql.critics = 10`; that its critics are SAC's, without CQL's term, is from memory.
 //!
-//! An objection of later surveys: where the world is deterministic I(ŝ,s′) is nearly the behaviour's action, so that (3) is nearly SAC+BC
+//! An objection of later surveys: where the environment is deterministic I(ŝ,s′) is nearly the behaviour's action, so that (3) is nearly SAC+BC
 //! ([`sac`](crate::sac)) with a learnt model of the behaviour. Compare with that.
 
 use crate::{
-    cql::{self, Cql, Pressed, keep},
-    perturbed::{perturbed, rows_of},
-    sac::LOG_STD_BOUNDS,
-    transition::check_weight,
+    blocks::{
+        actor::LOG_STD_BOUNDS,
+        conservative::{gap, side_by_side},
+        perturbed::{perturbed, rows_of},
+    },
+    cql,
+    cql::{Cql, Objective, Plain},
 };
-use backcast_core::*;
+use backcast_core::{
+    Algorithm, Batch, COUNT, ConfigError, Key, Learner, Metrics, NON_NEGATIVE, Problem, Real, Spec, acts_as, choices,
+    hyperparameters,
+};
 use backcast_dynamics::{InverseVae, InverseVaeConfig};
-use backcast_nn::{Gaussian, Shape};
-use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Serialize};
+use backcast_nn::{Descent, Gaussian, Mlp, Shape, state};
+use ndarray::ArrayView2;
 
 choices! {
     /// What knows about states beside the log.
@@ -81,7 +86,7 @@ hyperparameters! {
         /// Whether value and entropy in (3) are those at ŝ, as in the paper, or at s, as in the released code.
         at_perturbed: bool = true;
         /// Actions n of each kind in (4).
-        samples: usize = 10, COUNT;
+        n_action_samples: usize = 10, COUNT;
         /// Updates in which I is fitted, on the batches of CQL; the code's number of steps on batches of 256.
         warm_up: u64 = 7812;
         /// I.
@@ -92,22 +97,17 @@ hyperparameters! {
 }
 
 impl Algorithm for Config {
-    const NAME: &'static str = "osr";
-    const PAPER: &'static str = "Jiang, Yao & Tan, Recovering from out-of-sample states via inverse dynamics in offline reinforcement learning, NeurIPS 2023";
+    const NAME: &str = "osr";
+    const PAPER: &str = "Jiang, Yao & Tan, Recovering from out-of-sample states via inverse dynamics in offline reinforcement \
+                         learning, NeurIPS 2023";
+    const SOURCE: &str = include_str!("osr.rs");
     type Learner = Osr;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        check_weight("lambda", self.lambda)?;
-        check_weight("beta", self.beta)?;
-        ConfigError::unless(self.samples > 0, "samples", "is 0; the sum over actions needs some")?;
-        self.inverse.check()?;
-        self.cql.check()
-    }
-
-    fn build(&self, spec: Spec, key: Key) -> Result<Osr, ConfigError> {
-        Algorithm::check(self)?;
-        let bounds = Some(self.cql.log_std_bounds(LOG_STD_BOUNDS));
-        let cql = cql::Config { log_std_bounds: bounds, ..self.cql.clone() }.lowering(Default::default(), spec, key)?;
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Osr, ConfigError> {
+        self.check()?;
+        let spec = problem.into().spec;
+        let log_std_bounds = self.cql.log_std_bounds.or(Some(LOG_STD_BOUNDS));
+        let cql = cql::Config { log_std_bounds, ..self.cql.clone() }.build_base(spec, key)?;
         let inverse = InverseVae::new(self.inverse.clone(), spec, key.name("inverse"))?;
         Ok(Osr { config: self.clone(), spec, cql, inverse, work: Work::default() })
     }
@@ -133,18 +133,44 @@ struct Work {
     /// m and ln σ of I at (ŝ, s′), `[rows, act]`.
     mean: Vec<Real>,
     log_std: Vec<Real>,
-    /// ã, then the actions that are lowered, `[rows, 1 + 2n, act]`.
+    /// ã, then the actions that are pushed down, `[rows, 1 + 2n, act]`.
     actions: Vec<Real>,
 }
+
+// ANCHOR: pressed
+/// (4)  λ Σ_j E[ ln Σ_k exp Q_j(ŝ,a_k) − Q_j(ŝ,ã) ], beside CQL's own loss
+struct Beside<'a> {
+    /// ŝ, `[rows, obs]`.
+    states: ArrayView2<'a, Real>,
+    /// ã, then a_k, `[rows, (1 + 2n)·act]`.
+    actions: ArrayView2<'a, Real>,
+    lambda: Real,
+    /// The mean of the gap, summed over critics.
+    gap: Real,
+}
+
+impl Objective for Beside<'_> {
+    fn more(&mut self, down: &mut Descent<'_>, critic: Mlp) {
+        let (states, actions, lambda) = (self.states, self.actions, self.lambda);
+        let (all, act) = (0..states.nrows(), critic.inputs() - states.ncols());
+        let [_, gap] = down.over([(&all, actions.ncols() / act)], |rows| {
+            let gap = rows.mean(&all, gap(critic.values(rows.of(states), rows.of(actions))));
+            [gap * lambda, gap]
+        });
+        self.gap = gap;
+    }
+}
+// ANCHOR_END: pressed
 
 impl Osr {
     // ANCHOR: inverse_step
     /// (1)  L(ω) = E[ MSE(D(s,s′,z), a) ] + ½ KL(E(s,s′,a) ∥ N(0, 1))
     fn inverse_step(&mut self, batch: Batch<'_>, key: Key) -> Real {
         let Work { latent, noise, .. } = &mut self.work;
-        let tape = self.cql.store.tape_without_history();
-        keep(tape.normal(Shape::new(1, batch.len(), self.config.inverse.latent), key.name("latent")), latent);
-        keep(tape.normal(Shape::new(1, batch.len(), self.spec.act), key.name("action")), noise);
+        let tape = self.cql.core.store.tape_without_history();
+        let normal = |cols, key| tape.normal(Shape::new(1, batch.len(), cols), key);
+        normal(self.config.inverse.latent, key.name("latent")).copy_into(latent);
+        normal(self.spec.act, key.name("action")).copy_into(noise);
         self.inverse.update_with(batch, latent, noise)
     }
     // ANCHOR_END: inverse_step
@@ -153,10 +179,13 @@ impl Osr {
     /// (2)  ŝ = s + β·ε, and what leads from there to s′: m and ln σ of I(·∣ŝ,s′)
     fn recover(&mut self, batch: Batch<'_>, key: Key) {
         let Work { beside, latent, mean, log_std, .. } = &mut self.work;
-        let tape = self.cql.store.tape_without_history();
-        keep(perturbed(tape.input(batch.obs), self.config.beta, key.name("perturbation")), beside);
-        keep(tape.normal(Shape::new(1, batch.len(), self.config.inverse.latent), key.name("latent")), latent);
-        self.inverse.predict_with(rows_of(beside, self.spec.obs), batch.next_obs, latent, mean, log_std);
+        let tape = self.cql.core.store.tape_without_history();
+        let s = tape.input(batch.obs);
+        perturbed(s, self.config.beta, key.name("perturbation")).copy_into(beside);
+        let z = Shape::new(1, batch.len(), self.config.inverse.latent);
+        tape.normal(z, key.name("latent")).copy_into(latent);
+        let beside = rows_of(beside, self.spec.obs);
+        self.inverse.predict_with(beside, batch.next_obs, latent, mean, log_std);
     }
     // ANCHOR_END: recover
 
@@ -166,8 +195,9 @@ impl Osr {
         let Work { beside, mean, log_std, .. } = &self.work;
         let &Config { lambda, divergence, at_perturbed, .. } = &self.config;
         let beside = rows_of(beside, self.spec.obs);
-        let (states, mut kl) = (if at_perturbed { beside } else { batch.obs }, 0.0);
-        let stepped = self.cql.actor_step_with(batch, states, key, |actor, pi| {
+        let mut kl = 0.0;
+        let states = at_perturbed.then_some(beside);
+        let stepped = self.cql.actor_step(batch, states, key, |actor, pi| {
             let tape = pi.base.mean.tape();
             let pi = if at_perturbed { pi.base } else { actor.at(tape.input(beside)).base };
             let given = |x: &[Real]| tape.fill(pi.mean.shape(), |out| out.copy_from_slice(x));
@@ -186,18 +216,20 @@ impl Osr {
 
     // ANCHOR: press
     /// (4)  ã ~ I(·∣ŝ,s′), then a_k, n uniform and n of π(·∣ŝ), for every row
-    fn press(&mut self, key: Key) {
-        let (Spec { obs, act, act_limit: limit }, n, actor) = (self.spec, self.config.samples, self.cql.nets.actor);
+    fn draw_actions(&mut self, key: Key) {
+        let (Spec { obs, act, act_limit: limit }, n) = (self.spec, self.config.n_action_samples);
         let Work { beside, mean, log_std, actions, .. } = &mut self.work;
-        let tape = self.cql.store.tape_without_history();
+        let tape = self.cql.core.store.tape_without_history();
         let s = tape.input(rows_of(beside, obs));
         let [mean, log_std] = [mean, log_std].map(|x| tape.input(rows_of(x, act)));
         let recovered = Gaussian { mean, log_std }.sample(key.name("recovered")).tanh();
         let rows = s.shape().rows;
-        let uniform = tape.uniform(Shape::new(1, rows * n, act), -1.0, 1.0, key.name("uniform"));
-        let (own, _) = actor.at(s).repeat_rows(n).sample(key.name("own"));
-        let lowered = [uniform, own].map(|a| a.reshape(Shape::new(1, rows, n * act)));
-        keep(recovered.cat(lowered[0]).cat(lowered[1]) * limit, actions);
+        let shape = Shape::new(1, rows * n, act);
+        let uniform = tape.uniform(shape, -1.0, 1.0, key.name("uniform"));
+        let pi = self.cql.core.nets.actor.at(s);
+        let (own, _) = pi.repeat_rows(n).sample(key.name("own"));
+        let [uniform, own] = [uniform, own].map(|a| side_by_side(a, rows));
+        (recovered.cat(uniform).cat(own) * limit).copy_into(actions);
     }
     // ANCHOR_END: press
 }
@@ -205,62 +237,40 @@ impl Osr {
 impl Learner for Osr {
     // ANCHOR: update
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
-        if self.cql.updates() < self.config.warm_up {
+        if self.cql.updates < self.config.warm_up {
             let inverse_loss = self.inverse_step(batch, key.name("inverse"));
-            let mut metrics = self.cql.update(batch, key);
-            metrics.put("inverse_loss", inverse_loss);
-            return metrics;
+            return *self.cql.update(batch, key).put("inverse_loss", inverse_loss);
         }
         if self.cql.is_cloning() {
             return self.cql.update(batch, key);
         }
+        self.cql.set_rates();
         self.recover(batch, key.name("recover"));
         let (actor, critic) = (key.name("actor"), key.name("critic"));
         match self.config.variant {
             Variant::Osr => {
                 let (actor, kl) = self.actor_step(batch, actor);
-                let critics = self.cql.critic_step(batch, critic, None);
-                let mut metrics = self.cql.finish_update(actor, critics);
-                metrics.put("kl", kl);
-                metrics
+                let critics = self.cql.critic_step(batch, critic, &mut Plain);
+                *self.cql.finish_update(actor, critics).put("kl", kl)
             }
             Variant::OsrV => {
-                let actor = self.cql.actor_step(batch, actor);
-                self.press(key.name("press"));
-                let Work { beside: states, actions, .. } = &self.work;
-                let (tried, weight) = (1 + 2 * self.config.samples, self.config.lambda);
-                let critics = self.cql.critic_step(batch, critic, Some(Pressed { states, actions, tried, weight }));
-                let mut metrics = self.cql.finish_update(actor, critics);
-                metrics.put("gap_beside", critics.pressed);
-                metrics
+                let actor = self.cql.actor_step(batch, None, actor, |_, _| None);
+                self.draw_actions(key.name("press"));
+                let states = rows_of(&self.work.beside, self.spec.obs);
+                let tried = 1 + 2 * self.config.n_action_samples;
+                let actions = rows_of(&self.work.actions, tried * self.spec.act);
+                let mut beside = Beside { states, actions, lambda: self.config.lambda, gap: 0.0 };
+                let critics = self.cql.critic_step(batch, critic, &mut beside);
+                let gap = beside.gap * (self.config.cql.critics as Real).recip();
+                *self.cql.finish_update(actor, critics).put("gap_beside", gap)
             }
         }
     }
     // ANCHOR_END: update
 }
 
-impl Policy for Osr {
-    fn spec(&self) -> Spec {
-        self.spec
-    }
-
-    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
-        self.cql.act(obs, key, act);
-    }
-}
-
-impl State for Osr {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.cql.visit(f);
-        under("inverse", &mut self.inverse, f);
-    }
-}
-
-impl crate::parity::Replayed for Osr {
-    fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.cql.arena()
-    }
-}
+acts_as!(Osr: cql);
+state!(Osr: cql, inverse);
 
 #[cfg(test)]
 mod tests {

@@ -25,16 +25,16 @@
 //! the model was fitted with, 0.01, where theirs is 0.001 (`model.bound_coefficient`). The gradient of (3) is derived at [`Adversary`].
 
 use crate::{
-    imagines::{Imagination, Imagines, ModelBased, Rollouts, WorldModel},
+    blocks::actor::NARROW_LOG_STD_BOUNDS,
+    model_based::imagination::{Imagination, ensemble},
     sac,
-    transition::check_weight,
 };
-use backcast_core::*;
+use backcast_core::{Algorithm, Batch, COUNT, Column, ConfigError, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy, Problem, Real, RolloutSummary, Rollouts, Sink, Slot, Source, Spec, State, Transitions, acts_as, hyperparameters, under};
 use backcast_dynamics::Adversary;
-use backcast_imagination::{ImagineConfig, Imaginer, Sink, StopRule, Summary, Uniform};
+use backcast_imagination::{ImagineConfig, Imaginer, StopRule, Uniform};
+use backcast_nn::{Parameterised, Store};
 use backcast_penalties::NoPenalty;
-use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Deserializer;
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' configuration for locomotion. What the model is fitted with is its own.
@@ -65,27 +65,19 @@ fn rollouts<'de, D: Deserializer<'de>>(from: D) -> Result<Rollouts, D::Error> {
     Rollouts::read_over(Config::default().rollouts, from)
 }
 
-impl ModelBased for Config {
-    const NAME: &'static str = "rambo";
-    const PAPER: &'static str = "Rigter et al., RAMBO-RL: robust adversarial model-based offline RL, arXiv:2204.12581";
+impl Algorithm for Config {
+    const NAME: &str = "rambo";
+    const PAPER: &str = "Rigter et al., RAMBO-RL: robust adversarial model-based offline RL, arXiv:2204.12581";
+    const SOURCE: &str = include_str!("rambo.rs");
+    const USES_MODEL: bool = true;
     type Learner = Rambo;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        check_weight("lambda", self.lambda)?;
-        let rate = self.model_lr;
-        let sound = rate > 0.0 && rate.is_finite();
-        ConfigError::unless(sound, "model_lr", format!("is {rate}; give a positive rate"))?;
-        ConfigError::unless(self.model_steps > 0, "model_steps", "is 0; with lambda = 0 the model rests")?;
-        ConfigError::unless(self.model_batch > 0, "model_batch", "is 0; give a number of rows")?;
-        self.rollouts.check()?;
-        self.sac.check()
-    }
-
-    fn build_on(&self, world_model: WorldModel, key: Key) -> Result<Rambo, ConfigError> {
-        ModelBased::check(self)?;
-        let spec = world_model.model.spec();
-        let sac = self.sac.build_within(sac::NARROW_LOG_STD_BOUNDS, spec, key)?;
-        let adversary = Adversary::new(&world_model.model, self.model_lr);
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Rambo, ConfigError> {
+        self.check()?;
+        let mut problem = problem.into();
+        let (spec, mut model) = (problem.spec, problem.take_model()?);
+        let sac = self.sac.build_within(NARROW_LOG_STD_BOUNDS, spec, key)?;
+        let adversary = Adversary::new(ensemble(&mut *model.dynamics)?, self.model_lr);
         let one = ImagineConfig {
             horizon: 1,
             starts_per_call: self.model_batch,
@@ -93,8 +85,8 @@ impl ModelBased for Config {
             stop: StopRule::Never,
             ..Default::default()
         };
-        let step = Imaginer::new(one, world_model.termination, NoPenalty)?;
-        let imagination = Imagination::new(world_model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
+        let step = Imaginer::new(one, model.termination, NoPenalty)?;
+        let imagination = Imagination::new(model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
         let [at, played, seen, dataset] = std::array::from_fn(|_| Transitions::new(spec));
         let work = Work { step, at, played, seen, dataset, rows: Vec::new(), advantage: Vec::new() };
         Ok(Rambo { config: self.clone(), sac, imagination, adversary, epochs: 0, said: [0.0; 3], work })
@@ -139,7 +131,7 @@ impl Rambo {
         for update in 0..updates as u64 {
             work.seen.clear();
             dataset.sample_into(key.fold(update), config.model_batch, &mut work.seen);
-            imagination.obs_scaler.to_learner(work.seen.values_mut(Column::Obs));
+            imagination.scaler.to_learner(work.seen.values_mut(Column::Obs));
             sac.cloning_step(work.seen.batch());
         }
     }
@@ -152,7 +144,7 @@ impl Rambo {
         seen.clear();
         (0..played.len()).for_each(|row| seen.push_row(played, row));
         for states in [Column::Obs, Column::NextObs] {
-            imagination.obs_scaler.to_learner(seen.values_mut(states));
+            imagination.scaler.to_learner(seen.values_mut(states));
         }
         sac.advantage(seen.batch(), advantage);
         standardise(advantage);
@@ -165,7 +157,7 @@ impl Rambo {
     pub(crate) fn oppose(&mut self, dataset: &Transitions, played: &Transitions) {
         self.advantages(played);
         let Self { config, imagination, adversary, work, .. } = self;
-        let model = &mut imagination.model;
+        let model = ensemble(&mut *imagination.dynamics).expect("checked when it was built");
         let share = dataset.len() / model.members();
         work.rows.clear();
         work.rows.extend(0..dataset.len());
@@ -179,7 +171,10 @@ impl Rambo {
     /// An epoch of (3), along roll-outs of the policy in the model as it changes.
     fn turn_model(&mut self, dataset: &dyn Source, key: Key) {
         let Config { model_steps, model_batch, .. } = self.config;
-        let (horizon, members) = (self.config.rollouts.horizon as u64, self.imagination.model.members());
+        let (horizon, members) = (
+            self.config.rollouts.horizon as u64,
+            ensemble(&mut *self.imagination.dynamics).expect("checked").members(),
+        );
         let [mut at, mut played, mut rows] = {
             let Work { at, played, dataset, .. } = &mut self.work;
             [at, played, dataset].map(|columns| std::mem::replace(columns, Transitions::new(columns.spec())))
@@ -241,16 +236,16 @@ impl Source for InOrder<'_> {
     }
 }
 
-impl Imagines for Rambo {
+impl Learner for Rambo {
     fn rollouts(&self) -> Option<&Rollouts> {
         Some(&self.config.rollouts)
     }
 
     // ANCHOR: imagine
     /// (1) at first, an epoch of (3) from then on, and (4): h steps of π, or of uniform actions, from states of the log
-    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> RolloutSummary {
         if dataset.is_empty() {
-            return Summary::default();
+            return RolloutSummary::default();
         }
         if self.epochs == 0 {
             self.clone_dataset(dataset, key.name("clone"));
@@ -265,9 +260,7 @@ impl Imagines for Rambo {
         }
     }
     // ANCHOR_END: imagine
-}
 
-impl Learner for Rambo {
     // ANCHOR: update
     /// (5)
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
@@ -280,30 +273,22 @@ impl Learner for Rambo {
     // ANCHOR_END: update
 }
 
-impl Policy for Rambo {
-    fn spec(&self) -> Spec {
-        self.sac.spec()
-    }
-
-    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
-        self.sac.act(obs, key, act);
-    }
-}
-
-impl crate::parity::Replayed for Rambo {
-    fn arena(&mut self) -> &mut backcast_nn::Arena {
-        crate::parity::Replayed::arena(&mut self.sac)
-    }
-}
+acts_as!(Rambo: sac);
 
 /// The model is part of it: it changes.
 impl State for Rambo {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         self.sac.visit(f);
-        under("model", &mut self.imagination.model, f);
+        under("model", &mut *self.imagination.dynamics, f);
         under("adversary", &mut self.adversary, f);
         f("epochs", Slot::Count(&mut self.epochs));
         f("said", Slot::Tensor(&[3], &mut self.said));
+    }
+}
+
+impl Parameterised for Rambo {
+    fn store_mut(&mut self) -> &mut Store {
+        self.sac.store_mut()
     }
 }
 

@@ -21,10 +21,12 @@
 //! The learner matters. It must fit its notion of the known to the *mixed* batch and choose among its actions, as BCQ does
 //! with its VAE; a learner that clones the mixture (TD3+BC) is pulled towards the uniform reverse policy.
 
-use backcast_core::*;
-use backcast_imagination::{CycleCheck, ImagineConfig, Imaginer, Summary, Uniform};
+use backcast_core::{
+    COUNT, ConfigError, Dynamics, Key, POSITIVE, Policy, Real, RolloutSummary, SHARE, Source, Spec, Termination,
+    Transitions, choices, hyperparameters,
+};
+use backcast_imagination::{CycleCheck, ImagineConfig, Imaginer, Uniform};
 use backcast_penalties::{Penalty, PenaltyConfig, measure};
-use serde::{Deserialize, Serialize};
 
 choices! {
     /// π̂, the policy that chooses the actions of imagined chains.
@@ -57,7 +59,7 @@ hyperparameters! {
     /// One field per symbol; the defaults are those of maze2d-umaze in the authors' code.
     pub struct Config {
         /// Length L of a chain.
-        horizon: usize = 5, COUNT;
+        horizon: usize = 5, COUNT.unit("steps");
         /// Share η of imagined rows in a batch.
         ratio: Real = 0.7, SHARE;
         /// Imagined transitions in the buffer (4,000,000 in the authors' code).
@@ -71,14 +73,19 @@ hyperparameters! {
         /// What [`Starts::Goal`] takes for a good state: a reward above this.
         goal_reward: Real = 0.0;
         /// Updates after which the whole buffer is imagined anew; none is the authors' frozen one.
-        refresh_every: Option<u64> = None;
+        refresh_every: Option<u64> = None, COUNT.unit("updates");
         /// Asks a model of the other direction about every imagined transition, and keeps those it finds no stranger than this
         /// share of the recorded ones.
-        agreement: Option<Real> = None;
+        agreement: Option<Real> = None, SHARE;
         /// The doubt that ends a chain, in units of its median over recorded transitions: an uncertainty-weighted horizon.
-        uncertainty_budget: Option<Real> = None;
+        uncertainty_budget: Option<Real> = None, POSITIVE;
         /// What is doubted where there is a budget.
         uncertainty: PenaltyConfig = PenaltyConfig::EnsembleStd;
+    }
+    together(config) {
+        let measured = config.uncertainty != PenaltyConfig::None;
+        let why = "is none; a budget of uncertainty needs a measure of it";
+        ConfigError::unless(config.uncertainty_budget.is_none() || measured, "uncertainty", why)
     }
 }
 
@@ -97,24 +104,6 @@ impl Config {
         ];
         let (_, horizon, ratio, policy, starts) = table.into_iter().find(|row| task.starts_with(row.0))?;
         Some(Self { horizon, ratio, policy, starts, ..Self::default() })
-    }
-
-    /// Whether every field makes sense.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        ConfigError::unless(self.horizon > 0, "horizon", "is 0; a chain has a step")?;
-        let ratio = self.ratio;
-        ConfigError::unless((0.0..=1.0).contains(&ratio), "ratio", format!("is {ratio}; a share lies in [0, 1]"))?;
-        ConfigError::unless(self.goal_reward.is_finite(), "goal_reward", "is not a number")?;
-        ConfigError::unless(self.rows > 0, "rows", "is 0; imagine at least one transition")?;
-        ConfigError::unless(self.starts_per_call > 0, "starts_per_call", "is 0; start at least one chain")?;
-        ConfigError::unless(self.refresh_every != Some(0), "refresh_every", "is 0; give a number of updates")?;
-        let share = self.agreement.unwrap_or(1.0);
-        ConfigError::unless((0.0..=1.0).contains(&share), "agreement", format!("is {share}; a share lies in [0, 1]"))?;
-        let budget = self.uncertainty_budget.unwrap_or(1.0);
-        let sound = budget > 0.0 && budget.is_finite();
-        ConfigError::unless(sound, "doubt_budget", format!("is {budget}; a budget is positive"))?;
-        let measured = self.uncertainty_budget.is_none() || self.uncertainty != PenaltyConfig::None;
-        ConfigError::unless(measured, "doubt", "is none; a budget of doubt needs a measure of it")
     }
 
     /// The loop for `model`, with all that is asked for: a check by `other`, a model of the other direction, if there is to be
@@ -166,7 +155,7 @@ impl Config {
         let mut buffer = Transitions::with_capacity(model.spec(), self.rows + self.starts_per_call * self.horizon);
         let (mut call, mut barren) = (0, 0);
         while buffer.len() < self.rows && barren < BARREN_CALLS && watch(buffer.len()) {
-            let Summary { stored, .. } = imaginer.imagine(model, starts, policy, key.fold(call), &mut buffer);
+            let RolloutSummary { stored, .. } = imaginer.imagine(model, starts, policy, key.fold(call), &mut buffer);
             (call, barren) = (call + 1, if stored == 0 { barren + 1 } else { 0 });
         }
         buffer.truncate(self.rows);

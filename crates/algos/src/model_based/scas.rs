@@ -27,17 +27,19 @@
 //! copy a million numbers into every checkpoint.
 
 use crate::{
-    cql::keep,
-    imagines::{Imagines, ModelBased, ObsScaler, WorldModel},
-    perturbed::{perturbed, rows_of, with_slope},
-    td3_bc::{policy, smoothed},
-    transition::{Transition, check_hidden, check_shared, check_weight, sizes},
+    blocks::{
+        deterministic::{policy, smoothed},
+        perturbed::{perturbed, rows_of, with_slope},
+        transition::{Transition, sizes},
+    },
+    model_based::imagination::{ensemble, seen_by_learner, seen_by_model},
 };
-use backcast_core::*;
-use backcast_dynamics::Ensemble;
-use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, polyak};
+use backcast_core::{
+    Algorithm, Batch, COUNT, ConfigError, Dynamics, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, ObsScaler, POSITIVE,
+    Policy, Problem, Real, SHARE, Spec, WorldModel, hyperparameters,
+};
+use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, polyak, state};
 use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Serialize};
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' code.
@@ -51,7 +53,7 @@ hyperparameters! {
         /// Inverse temperature T of the weights.
         sharpness: Real = 5.0, NON_NEGATIVE;
         /// Bound of the weights.
-        weight_bound: Real = 50.0;
+        weight_bound: Real = 50.0, POSITIVE;
         /// Elites whose means M is the mean of, the best first; the authors have one model.
         elites: usize = 1, COUNT;
         /// Critics.
@@ -79,31 +81,18 @@ hyperparameters! {
     }
 }
 
-impl ModelBased for Config {
-    const NAME: &'static str = "scas";
-    const PAPER: &'static str = "Mao et al., Offline reinforcement learning with OOD state correction and OOD action suppression, arXiv:2410.19400";
+impl Algorithm for Config {
+    const NAME: &str = "scas";
+    const PAPER: &str = "Mao et al., Offline reinforcement learning with OOD state correction and OOD action suppression, arXiv:2410.19400";
+    const SOURCE: &str = include_str!("scas.rs");
+    const USES_MODEL: bool = true;
     type Learner = Scas;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
-        let (lambda, bound) = (self.lambda, self.weight_bound);
-        ConfigError::unless((0.0..=1.0).contains(&lambda), "lambda", format!("is {lambda}; it weighs in [0, 1]"))?;
-        check_weight("beta", self.beta)?;
-        check_weight("sharpness", self.sharpness)?;
-        let sound = bound > 0.0 && bound.is_finite();
-        ConfigError::unless(sound, "weight_bound", format!("is {bound}; a bound is a positive number"))?;
-        ConfigError::unless(self.elites > 0, "elites", "is 0; a model has a member")?;
-        ConfigError::unless(self.critics > 0, "critics", "is 0; a value needs a critic")?;
-        check_weight("policy_noise", self.policy_noise)?;
-        check_weight("noise_clip", self.noise_clip)?;
-        ConfigError::unless(self.policy_period > 0, "policy_period", "is 0; the actor would never learn")?;
-        check_hidden("hidden", &self.hidden)
-    }
-
-    fn build_on(&self, world_model: WorldModel, key: Key) -> Result<Scas, ConfigError> {
-        ModelBased::check(self)?;
-        let (spec, WorldModel { model, obs_scaler, .. }) = (world_model.model.spec(), world_model);
-        let (asked, there) = (self.elites, model.elites().len());
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Scas, ConfigError> {
+        self.check()?;
+        let mut problem = problem.into();
+        let (spec, WorldModel { mut dynamics, scaler, .. }) = (problem.spec, problem.take_model()?);
+        let (asked, there) = (self.elites, ensemble(&mut *dynamics)?.elites().len());
         ConfigError::unless(asked <= there, "elites", format!("is {asked}, and the model has {there}"))?;
         let mut store = Store::in_precision(self.precision);
         let (state, pair) = (sizes(spec.obs, &self.hidden, spec.act), sizes(spec.obs + spec.act, &self.hidden, 1));
@@ -116,7 +105,7 @@ impl ModelBased for Config {
         let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let nets = Nets { actor, critic, actor_target, critic_target };
         let (config, work) = (self.clone(), Work::default());
-        Ok(Scas { spec, config, store, nets, actor_adam, critic_adam, model, obs_scaler, updates: 0, work })
+        Ok(Scas { spec, config, store, nets, actor_adam, critic_adam, dynamics, scaler, updates: 0, work })
     }
 }
 
@@ -137,8 +126,8 @@ pub struct Scas {
     nets: Nets,
     actor_adam: Adam,
     critic_adam: Adam,
-    model: Ensemble,
-    obs_scaler: ObsScaler,
+    dynamics: Box<dyn Dynamics>,
+    scaler: ObsScaler,
     updates: u64,
     work: Work,
 }
@@ -182,28 +171,27 @@ impl Scas {
     /// (4)  w(s,s′) = min(exp(T(V̄(s′) − V̄(s))), 50),   V̄(x) = mean_j Q_j(x, π(x))
     /// (5)  R(φ) = E[ w(s,s′)·mean_d (M(ŝ, π(s)) − s′)² ]: the number; its slope in π(s) is left in `work`
     fn correction(&mut self, batch: Batch<'_>, key: Key) -> Real {
-        let (nets, limit, obs_scaler, Spec { obs, act, .. }) =
-            (self.nets, self.spec.act_limit, &self.obs_scaler, self.spec);
+        let (nets, limit, scaler, Spec { obs, act, .. }) = (self.nets, self.spec.act_limit, &self.scaler, self.spec);
         let &Config { beta, sharpness, weight_bound, elites, .. } = &self.config;
         let Work { beside, actions, weight, slope } = &mut self.work;
         let tape = self.store.tape_without_history();
         let Transition { s, s2, .. } = Transition::on(tape, batch);
         let [a, a2] = [s, s2].map(|x| policy(nets.actor, limit, x));
         let [value, value2] = [(s, a), (s2, a2)].map(|(x, a)| nets.critic.forward(x.cat(a)).mean_members());
-        keep(perturbed(s, beta, key), beside);
-        keep(a, actions);
+        perturbed(s, beta, key).copy_into(beside);
+        a.copy_into(actions);
         // Bounded before the exponential, which would otherwise overflow.
-        keep(((value2 - value) * sharpness).clamp(Real::MIN, weight_bound.ln()).exp(), weight);
+        ((value2 - value) * sharpness).clamp(Real::MIN, weight_bound.ln()).exp().copy_into(weight);
 
-        self.model.frozen(|model| {
+        ensemble(&mut *self.dynamics).expect("checked when it was built").frozen(|model| {
             let tape = model.tape();
             let (s, a) =
-                (obs_scaler.seen_by_model(tape.input(rows_of(beside, obs))), tape.input(rows_of(actions, act)).watch());
+                (seen_by_model(scaler, tape.input(rows_of(beside, obs))), tape.input(rows_of(actions, act)).watch());
             let asked = model.elites()[..elites].iter().map(|&member| model.next_state(member, s, a).mean);
             let mean = asked.reduce(|sum, next| sum + next).expect("at least one") * (elites as Real).recip();
-            let off = (obs_scaler.seen_by_learner(mean) - tape.input(batch.next_obs)).square().mean_cols();
+            let off = (seen_by_learner(scaler, mean) - tape.input(batch.next_obs)).square().mean_cols();
             let correction = (off * tape.column(weight)).mean();
-            keep(tape.grad(correction, a), slope);
+            tape.grad(correction, a).copy_into(slope);
             correction.item()
         })
     }
@@ -225,9 +213,6 @@ impl Scas {
     }
     // ANCHOR_END: actor_step
 }
-
-/// It asks its model in its updates, and imagines nothing.
-impl Imagines for Scas {}
 
 impl Learner for Scas {
     // ANCHOR: update
@@ -258,21 +243,8 @@ impl Policy for Scas {
     }
 }
 
-/// The model is not part of it: it never changes.
-impl State for Scas {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.store.visit(f);
-        under("actor_adam", &mut self.actor_adam, f);
-        under("critic_adam", &mut self.critic_adam, f);
-        f("updates", Slot::Count(&mut self.updates));
-    }
-}
-
-impl crate::parity::Replayed for Scas {
-    fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.store.arena_mut()
-    }
-}
+// The model is not part of it: it never changes.
+state!(Scas: store, actor_adam, critic_adam, updates);
 
 #[cfg(test)]
 mod tests {

@@ -33,18 +33,21 @@
 //! same actions on the actor's tape.
 
 use crate::{
-    bear::{Kernel, mmd},
-    cql::{self, Cql, keep},
-    imagines::{Imagines, ModelBased, ObsScaler, WorldModel},
-    perturbed::{perturbed, rows_of, with_slope},
-    sac::Multiplier,
-    transition::check_weight,
+    blocks::{
+        mmd::{Kernel, mmd},
+        perturbed::{perturbed, rows_of, with_slope},
+        temperature::Multiplier,
+    },
+    cql,
+    cql::{Cql, Plain},
+    model_based::imagination::{ensemble, seen_by_learner, seen_by_model},
 };
-use backcast_core::*;
-use backcast_dynamics::{Ensemble, TransitionVae, TransitionVaeConfig};
-use backcast_nn::{Shape, TanhGaussian, Var};
-use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Serialize};
+use backcast_core::{
+    Algorithm, Batch, COUNT, Column, ConfigError, Dynamics, Key, Learner, Metrics, NON_NEGATIVE, ObsScaler, POSITIVE,
+    Problem, Real, SHARE, Slot, Spec, State, Transitions, WorldModel, acts_as, hyperparameters, under,
+};
+use backcast_dynamics::{TransitionVae, TransitionVaeConfig};
+use backcast_nn::{Parameterised, Shape, Store, TanhGaussian, Var};
 
 hyperparameters! {
     /// One field per symbol. Every number is a proposal of ours.
@@ -54,7 +57,7 @@ hyperparameters! {
         /// k.
         kernel: Kernel = Kernel::Gaussian;
         /// Width σ of the kernel; none is the median of the log's.
-        width: Option<Real> = None;
+        width: Option<Real> = None, POSITIVE;
         /// Next states m of each distribution that are compared in a state.
         mmd_samples: usize = 5, COUNT;
         /// Threshold η of the distance; none calibrates itself, by (7).
@@ -64,9 +67,9 @@ hyperparameters! {
         /// Updates after the warm-up over which (7) is averaged.
         calibration: u64 = 1000, COUNT;
         /// Multiplier α at the start.
-        alpha: Real = 1.0;
+        alpha: Real = 1.0, POSITIVE;
         /// Learning rate of ln α.
-        alpha_lr: Real = 1e-3, POSITIVE;
+        alpha_lr: Real = 1e-3, NON_NEGATIVE;
         /// Updates in which U is fitted, on the batches of CQL.
         warm_up: u64 = 20_000;
         /// U.
@@ -76,46 +79,37 @@ hyperparameters! {
     }
 }
 
-impl ModelBased for Config {
-    const NAME: &'static str = "sdc";
-    const PAPER: &'static str =
-        "Zhang et al., State deviation correction for offline reinforcement learning, AAAI 2022";
+impl Algorithm for Config {
+    const NAME: &str = "sdc";
+    const PAPER: &str = "Zhang et al., State deviation correction for offline reinforcement learning, AAAI 2022";
+    const SOURCE: &str = include_str!("sdc.rs");
+    const USES_MODEL: bool = true;
     type Learner = Sdc;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        check_weight("beta", self.beta)?;
-        let positive = |field, x: Real| {
-            ConfigError::unless(x > 0.0 && x.is_finite(), field, format!("is {x}; give a positive number"))
-        };
-        positive("width", self.width.unwrap_or(1.0))?;
-        positive("alpha", self.alpha)?;
-        ConfigError::unless(self.mmd_samples > 0, "mmd_samples", "is 0; a distance needs samples")?;
-        check_weight("threshold", self.threshold.unwrap_or(0.0))?;
-        let quantile = self.quantile;
-        let inside = (0.0..=1.0).contains(&quantile);
-        ConfigError::unless(inside, "quantile", format!("is {quantile}; a share lies in [0, 1]"))?;
-        ConfigError::unless(self.calibration > 0, "calibration", "is 0; with a threshold there is none to find")?;
-        check_weight("alpha_lr", self.alpha_lr)?;
-        self.transition.check()?;
-        self.cql.check()
-    }
-
-    fn build_on(&self, world_model: WorldModel, key: Key) -> Result<Sdc, ConfigError> {
-        ModelBased::check(self)?;
-        let WorldModel { model, obs_scaler, dataset_stats, .. } = world_model;
-        let spec = model.spec();
-        let mut seen = dataset_stats.holdout.unwrap_or_else(|| Transitions::new(spec));
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Sdc, ConfigError> {
+        self.check()?;
+        let mut problem = problem.into();
+        let (spec, WorldModel { mut dynamics, scaler, .. }) = (problem.spec, problem.take_model()?);
+        ensemble(&mut *dynamics)?;
+        let mut seen = problem.dataset.holdout.unwrap_or_else(|| Transitions::new(spec));
         for states in [Column::Obs, Column::NextObs] {
-            obs_scaler.to_learner(seen.values_mut(states));
+            scaler.to_learner(seen.values_mut(states));
         }
-        let cql = self.cql.lowering(Default::default(), spec, key)?;
-        let mut transition = TransitionVae::new(self.transition.clone(), spec, key.name("transition"))?;
+        let config = self.transition.clone();
+        let mut transition = TransitionVae::new(config, spec, key.name("transition"))?;
         transition.set_scale(&seen);
-        let multiplier = Multiplier::new("ln_alpha", self.alpha, self.alpha_lr);
-        let width = self.width.unwrap_or_else(|| median_width(&seen, self.kernel));
-        let eta = self.threshold.unwrap_or(0.0);
-        let config = self.clone();
-        Ok(Sdc { config, spec, cql, transition, multiplier, model, obs_scaler, width, eta, work: Work::default() })
+        Ok(Sdc {
+            config: self.clone(),
+            spec,
+            cql: self.cql.build_base(spec, key)?,
+            transition,
+            correction: Multiplier::new("ln_alpha", self.alpha, self.alpha_lr),
+            dynamics,
+            scaler,
+            width: self.width.unwrap_or_else(|| median_width(&seen, self.kernel)),
+            eta: self.threshold.unwrap_or(0.0),
+            work: Work::default(),
+        })
     }
 }
 
@@ -146,15 +140,16 @@ fn median_width(rows: &Transitions, kernel: Kernel) -> Real {
 }
 // ANCHOR_END: width
 
-/// CQL whose policy leads back to the log.
+/// CQL whose policy leads back to the dataset.
 pub struct Sdc {
     config: Config,
     spec: Spec,
     cql: Cql,
     transition: TransitionVae,
-    multiplier: Multiplier,
-    model: Ensemble,
-    obs_scaler: ObsScaler,
+    /// α.
+    correction: Multiplier,
+    dynamics: Box<dyn Dynamics>,
+    scaler: ObsScaler,
     /// σ.
     width: Real,
     /// η.
@@ -175,7 +170,7 @@ struct Work {
     chance: Vec<Real>,
     /// a_k, `[rows, m, act]`.
     actions: Vec<Real>,
-    /// The log's own action m times, `[rows, m, act]`.
+    /// The dataset's own action m times, `[rows, m, act]`.
     recorded: Vec<Real>,
     /// v_k, `[rows, m, obs]`.
     next: Vec<Real>,
@@ -198,7 +193,7 @@ impl Sdc {
     fn transition_step(&mut self, batch: Batch<'_>, key: Key) -> Real {
         let latent = &mut self.work.latent;
         let shape = Shape::new(1, batch.len(), self.transition.latent());
-        keep(self.cql.store.tape_without_history().normal(shape, key), latent);
+        self.cql.core.store.tape_without_history().normal(shape, key).copy_into(latent);
         self.transition.update_with(batch, latent)
     }
     // ANCHOR_END: transition_step
@@ -206,17 +201,18 @@ impl Sdc {
     // ANCHOR: draw
     /// (2) and what is random in (3): ŝ, a_k, the noise of x_k and its elites, and v_k
     fn draw(&mut self, batch: Batch<'_>, key: Key) {
-        let (actor, m, Spec { obs, act, act_limit: limit }) = (self.cql.nets.actor, self.config.mmd_samples, self.spec);
+        let (actor, m, Spec { obs, act, act_limit: limit }) =
+            (self.cql.core.nets.actor, self.config.mmd_samples, self.spec);
         let Work { beside, epsilon, noise, latent, chance, actions, next, .. } = &mut self.work;
-        let tape = self.cql.store.tape_without_history();
+        let tape = self.cql.core.store.tape_without_history();
         let normal = |cols, key| tape.normal(Shape::new(1, batch.len() * m, cols), key);
         let s = perturbed(tape.input(batch.obs), self.config.beta, key.name("perturbation"));
-        keep(s, beside);
-        keep(normal(act, key.name("actions")), epsilon);
-        keep(normal(obs, key.name("states")), noise);
-        keep(tape.uniform(Shape::new(1, 1, m), 0.0, 1.0, key.name("elites")), chance);
-        keep(normal(self.transition.latent(), key.name("latent")), latent);
-        keep(acted(actor.at(s), epsilon, m, limit), actions);
+        s.copy_into(beside);
+        normal(act, key.name("actions")).copy_into(epsilon);
+        normal(obs, key.name("states")).copy_into(noise);
+        tape.uniform(Shape::new(1, 1, m), 0.0, 1.0, key.name("elites")).copy_into(chance);
+        normal(self.transition.latent(), key.name("latent")).copy_into(latent);
+        acted(actor.at(s), epsilon, m, limit).copy_into(actions);
         self.transition.sample_with(batch.obs, m, latent, next);
     }
     // ANCHOR_END: draw
@@ -225,13 +221,12 @@ impl Sdc {
     /// (3)  x_k = μ_e(ŝ,a_k) + σ_e(ŝ,a_k)·ε_k against v_k ~ U(·∣s)
     /// (4)  d(s) = MMD(x, v), left in `work`, and its mean, whose slope in a_k is left there too
     fn deviation(&mut self, actions: &[Real]) -> Real {
-        let (obs_scaler, m, kernel, width) =
-            (&self.obs_scaler, self.config.mmd_samples, self.config.kernel, self.width);
+        let (scaler, m, kernel, width) = (&self.scaler, self.config.mmd_samples, self.config.kernel, self.width);
         let Spec { obs, act, .. } = self.spec;
         let Work { beside, noise, chance, next, slope, distances, .. } = &mut self.work;
-        self.model.frozen(|model| {
+        ensemble(&mut *self.dynamics).expect("checked when it was built").frozen(|model| {
             let tape = model.tape();
-            let s = obs_scaler.seen_by_model(tape.input(rows_of(beside, obs)));
+            let s = seen_by_model(scaler, tape.input(rows_of(beside, obs)));
             // The m of a state side by side, each through an elite of its own.
             let all = tape.input(rows_of(actions, m * act)).watch();
             let noise = tape.input(rows_of(noise, m * obs));
@@ -239,25 +234,25 @@ impl Sdc {
                 let elites = model.elites();
                 let elite = elites[((chance * elites.len() as Real) as usize).min(elites.len() - 1)];
                 let p = model.next_state(elite, s, all.cols(k * act, act));
-                obs_scaler.seen_by_learner(p.mean + p.log_std.exp() * noise.cols(k * obs, obs))
+                seen_by_learner(scaler, p.mean + p.log_std.exp() * noise.cols(k * obs, obs))
             });
             let x = sampled.reduce(|x, y| x.cat(y)).expect("at least one sample");
             let x = x.reshape(Shape::new(1, x.shape().rows * m, obs));
             let d = mmd(x, tape.input(rows_of(next, obs)), m, kernel, width);
-            keep(d, distances);
+            d.copy_into(distances);
             let deviation = d.mean();
-            keep(tape.grad(deviation, all), slope);
+            tape.grad(deviation, all).copy_into(slope);
             deviation.item()
         })
     }
     // ANCHOR_END: deviation
 
     // ANCHOR: calibrate
-    /// (7)  η ← the mean so far of the batches' quantiles of d(s), the log's own action in the place of a_k
+    /// (7)  η ← the mean so far of the batches' quantiles of d(s), the dataset's own action in the place of a_k
     fn calibrate(&mut self, batch: Batch<'_>) {
         // Its own warm start comes first.
         let begin = self.config.warm_up.max(self.config.cql.warm_start.unwrap_or(0));
-        let before = self.cql.updates() - begin;
+        let before = self.cql.updates - begin;
         if self.config.threshold.is_some() || before >= self.config.calibration {
             return;
         }
@@ -283,70 +278,58 @@ impl Sdc {
         let actions = std::mem::take(&mut self.work.actions);
         let deviation = self.deviation(&actions);
         self.work.actions = actions;
-        let (m, limit, alpha) = (self.config.mmd_samples, self.spec.act_limit, self.multiplier.log().exp());
+        let (m, limit, alpha) = (self.config.mmd_samples, self.spec.act_limit, self.correction.log().exp());
         let Work { beside, epsilon, slope, .. } = &self.work;
         let beside = rows_of(beside, self.spec.obs);
-        let stepped = self.cql.actor_step_with(batch, batch.obs, key, |actor, pi| {
+        let stepped = self.cql.actor_step(batch, None, key, |actor, pi| {
             let s = pi.base.mean.tape().input(beside);
             Some(with_slope(acted(actor.at(s), epsilon, m, limit), slope, deviation) * alpha)
         });
         let excess = deviation - self.eta;
-        self.multiplier.minimise(|ln_alpha| ln_alpha.exp() * -excess);
-        self.multiplier.clamp(LN_ALPHA.0, LN_ALPHA.1);
+        self.correction.minimise(|ln_alpha| ln_alpha.exp() * -excess);
+        self.correction.clamp(LN_ALPHA.0, LN_ALPHA.1);
         (stepped, deviation)
     }
     // ANCHOR_END: actor_step
 }
 
-/// It asks its model in its updates, and imagines nothing.
-impl Imagines for Sdc {}
-
 impl Learner for Sdc {
     // ANCHOR: update
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
-        if self.cql.updates() < self.config.warm_up {
+        if self.cql.updates < self.config.warm_up {
             let transition_loss = self.transition_step(batch, key.name("transition"));
-            let mut metrics = self.cql.update(batch, key);
-            metrics.put("transition_loss", transition_loss);
-            return metrics;
+            return *self.cql.update(batch, key).put("transition_loss", transition_loss);
         }
         if self.cql.is_cloning() {
             return self.cql.update(batch, key);
         }
+        self.cql.set_rates();
         self.draw(batch, key.name("deviation"));
         self.calibrate(batch);
         let (actor, deviation) = self.actor_step(batch, key.name("actor"));
-        let critics = self.cql.critic_step(batch, key.name("critic"), None);
+        let critics = self.cql.critic_step(batch, key.name("critic"), &mut Plain);
         let mut metrics = self.cql.finish_update(actor, critics);
-        metrics.put("mmd", deviation).put("ln_correction", self.multiplier.log()).put("threshold", self.eta);
-        metrics
+        metrics.put("mmd", deviation).put("ln_correction", self.correction.log());
+        *metrics.put("threshold", self.eta)
     }
     // ANCHOR_END: update
 }
 
-impl Policy for Sdc {
-    fn spec(&self) -> Spec {
-        self.spec
-    }
-
-    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
-        self.cql.act(obs, key, act);
-    }
-}
+acts_as!(Sdc: cql);
 
 /// The model is not part of it: it never changes.
 impl State for Sdc {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         self.cql.visit(f);
         under("transition", &mut self.transition, f);
-        under("correction", &mut self.multiplier, f);
+        under("correction", &mut self.correction, f);
         f("threshold", Slot::Tensor(&[1, 1, 1], std::slice::from_mut(&mut self.eta)));
     }
 }
 
-impl crate::parity::Replayed for Sdc {
-    fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.cql.arena()
+impl Parameterised for Sdc {
+    fn store_mut(&mut self) -> &mut Store {
+        self.cql.store_mut()
     }
 }
 

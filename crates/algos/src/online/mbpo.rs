@@ -20,7 +20,7 @@
 //!
 //! ```
 //! use backcast_algos::mbpo::{Config, learn};
-//! use backcast_core::{Env, Key, Spec, Step, never};
+//! use backcast_core::{Algorithm, Env, Key, Learner, Policy, Spec, Step, never};
 //!
 //! /// A point that is to stay at 0.
 //! struct Point(f32);
@@ -50,12 +50,15 @@
 //! ```
 
 use crate::{
-    imagines::{Imagination, Rollouts, WorldModel},
+    model_based::imagination::{Imagination, ensemble},
     sac,
 };
-use backcast_core::*;
+use backcast_core::{
+    Algorithm, COUNT, ConfigError, Direction, Domain, Dynamics, Env, Key, Kind, Learner, Policy, Real, RolloutSummary,
+    Rollouts, SHARE, Source, Spec, Step, Termination, Transitions, Value, WorldModel, hyperparameters,
+};
 use backcast_dynamics::{Ensemble, EnsembleConfig, FitError};
-use backcast_imagination::{ImagineConfig, Summary};
+use backcast_imagination::ImagineConfig;
 use backcast_penalties::NoPenalty;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
@@ -74,6 +77,12 @@ pub struct Horizon {
     pub begin: usize,
     /// b, the step of the world where it has changed.
     pub end: usize,
+}
+
+impl Value for Horizon {
+    fn kind() -> Kind {
+        Kind::Other
+    }
 }
 
 impl Horizon {
@@ -101,50 +110,35 @@ hyperparameters! {
         /// Steps of the world in all.
         steps: usize = 125_000, COUNT;
         /// Of these, how many by uniform actions before anything is learnt.
-        explore: usize = 5000;
+        explore: usize = 5000, Domain::within(2.0, f64::INFINITY);
         /// Steps of the world between two fits of the model, and between two roll-outs.
-        every: usize = 250;
+        every: usize = 250, COUNT;
         /// Real states that chains branch off at a roll-out.
-        starts: usize = 100_000;
+        starts: usize = 100_000, COUNT;
         /// k, steps of a chain.
         horizon: Horizon = Horizon { from: 1, to: 15, begin: 20_000, end: 100_000 };
         /// Roll-outs that are kept.
-        keep: usize = 4;
+        keep: usize = 4, COUNT;
         /// G, updates of the learner for a step of the world.
         updates: usize = 20, COUNT;
         /// Rows of a batch.
         batch: usize = 256, COUNT;
         /// The share of them that is real.
-        real: Real = 0.05;
+        real: Real = 0.05, SHARE;
         /// The model.
         model: EnsembleConfig = EnsembleConfig::default();
         /// The learner.
         sac: sac::Config = sac::Config::default();
     }
+    together(config) {
+        let Horizon { from, to, begin, end } = config.horizon;
+        let grows = from > 0 && to > 0 && begin < end;
+        let why = "must go from at least 1 to at least 1, and `begin` before it ends";
+        ConfigError::unless(grows, "horizon", why)
+    }
 }
 
 impl Config {
-    /// Whether every field makes sense.
-    ///
-    /// # Errors
-    /// The first field that does not, and what it must be instead.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        let Horizon { from, to, begin, end } = self.horizon;
-        ConfigError::unless(self.steps > 0, "steps", "is 0; nothing would be learnt")?;
-        ConfigError::unless(
-            self.explore >= 2,
-            "explore",
-            "must be at least 2; a model is fitted to what was explored",
-        )?;
-        ConfigError::unless(self.updates > 0, "updates", "is 0; nothing would be learnt")?;
-        ConfigError::unless(self.batch > 0, "batch", "is 0; an update needs a row")?;
-        let grows = from > 0 && to > 0 && begin < end;
-        ConfigError::unless(grows, "horizon", "must go from at least 1 to at least 1, and `begin` before it ends")?;
-        self.rollouts().check()?;
-        self.model.check()?;
-        self.sac.check()
-    }
-
     fn rollouts(&self) -> Rollouts {
         let (every, horizon) = (self.every as u64, self.horizon.from);
         Rollouts { every, starts: self.starts, horizon, keep: self.keep, real: self.real, ..Rollouts::default() }
@@ -190,7 +184,7 @@ pub struct Learnt {
     /// The policy.
     pub policy: sac::Sac,
     /// The model.
-    pub model: Ensemble,
+    pub dynamics: Box<dyn Dynamics>,
     /// Everything that happened, in order: a log for learners without a world.
     pub dataset: Transitions,
 }
@@ -237,7 +231,7 @@ pub fn learn(
             }
         }
     }
-    Ok(Learnt { policy: mbpo.sac, model: mbpo.imagination.model, dataset: mbpo.real })
+    Ok(Learnt { policy: mbpo.sac, dynamics: mbpo.imagination.dynamics, dataset: mbpo.real })
 }
 
 /// What the loop works with.
@@ -273,8 +267,8 @@ impl<'a> Mbpo<'a> {
 
     // ANCHOR: refit
     /// Train p_θ on D_env, from where it was.
-    fn refit(&mut self, key: Key) -> Result<(), FitError> {
-        let report = self.imagination.model.fit(&self.real, key, &mut |_| true)?;
+    fn refit(&mut self, key: Key) -> Result<(), MbpoError> {
+        let report = ensemble(&mut *self.imagination.dynamics)?.fit(&self.real, key, &mut |_| true)?;
         self.holdout_mse = report.holdout_mse.into_iter().reduce(Real::min);
         Ok(())
     }
@@ -285,7 +279,7 @@ impl<'a> Mbpo<'a> {
     fn branch(&mut self, step: usize, key: Key) -> Result<(), MbpoError> {
         self.imagination.config_mut().horizon = self.config.horizon.at(step);
         let into = self.imagined.next();
-        let Summary { not_finite, .. } = self.imagination.roll(&mut self.sac, &self.real, key, into);
+        let RolloutSummary { not_finite, .. } = self.imagination.roll(&mut self.sac, &self.real, key, into);
         match self.imagined.is_empty() {
             true => Err(MbpoError::NothingImagined { step, not_finite }),
             false => Ok(()),

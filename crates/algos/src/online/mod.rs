@@ -14,7 +14,7 @@
 //!
 //! ```
 //! use backcast_algos::{online, sac};
-//! use backcast_core::{Algorithm, Env, Key, Spec, Step};
+//! use backcast_core::{Algorithm, Env, Key, Source, Spec, Step};
 //!
 //! /// A point that is to stay at 0.
 //! struct Point(f32);
@@ -40,9 +40,14 @@
 //! # Ok::<(), backcast_core::ConfigError>(())
 //! ```
 
-use backcast_core::*;
+use backcast_core::{
+    COUNT, ConfigError, Env, Key, Learner, NON_NEGATIVE, Real, Source, Spec, Transitions, hyperparameters,
+};
 use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Serialize};
+
+#[cfg(feature = "model-based")]
+pub mod mbpo;
+pub mod td3;
 
 hyperparameters! {
     /// One field per symbol.
@@ -56,22 +61,7 @@ hyperparameters! {
         /// Rows of a batch.
         batch: usize = 256, COUNT;
         /// σ, in units of the action limit: 0 for a policy that draws its own actions, 0.1 for TD3.
-        noise: Real = 0.0;
-    }
-}
-
-impl Config {
-    /// Whether every field makes sense.
-    ///
-    /// # Errors
-    /// The first field that does not, and what it must be instead.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        ConfigError::unless(self.steps > 0, "steps", "is 0; nothing would be learnt")?;
-        ConfigError::unless(self.explore > 0, "explore", "is 0; a batch is drawn from what was explored")?;
-        ConfigError::unless(self.updates > 0, "updates", "is 0; nothing would be learnt")?;
-        ConfigError::unless(self.batch > 0, "batch", "is 0; an update needs a row")?;
-        let sound = self.noise >= 0.0 && self.noise.is_finite();
-        ConfigError::unless(sound, "noise", format!("is {}; a deviation is at least 0", self.noise))
+        noise: Real = 0.0, NON_NEGATIVE;
     }
 }
 
@@ -260,8 +250,15 @@ mod tests {
         for name in ["sac", "td3"] {
             let (mut learner, mut replay) = (learner(name), Replay::new(Spec::new(1, 1).with_act_limit(0.5)));
             let mut world_model = Point { x: 0.0, steps: 0 };
-            learn::<dyn Learner>(&config(name), &mut *learner, &mut world_model, &mut replay, Key::new(4), &mut |_, _| true)
-                .unwrap();
+            learn::<dyn Learner>(
+                &config(name),
+                &mut *learner,
+                &mut world_model,
+                &mut replay,
+                Key::new(4),
+                &mut |_, _| true,
+            )
+            .unwrap();
             assert_eq!((replay.rows().len(), replay.ends().last()), (900, Some(&900)));
             let returns = returns(&replay);
             let random = replay.ends().iter().take_while(|&&end| end <= 200).count();

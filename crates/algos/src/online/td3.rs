@@ -11,12 +11,16 @@
 //! Update order: (1), (2); every second update (3), then both targets by Polyak, as in the authors' code. It draws no action of its
 //! own: noise is added by whoever acts.
 
-use crate::td3_bc::{policy, smoothed};
-use crate::transition::{Transition, check_hidden, check_shared, check_weight, sizes};
-use backcast_core::*;
-use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, polyak};
+use crate::blocks::{
+    deterministic::{policy, smoothed},
+    transition::{Transition, sizes},
+};
+use backcast_core::{
+    Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy, Problem,
+    Real, SHARE, Spec, hyperparameters,
+};
+use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, polyak, state};
 use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Serialize};
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' code.
@@ -43,21 +47,15 @@ hyperparameters! {
 }
 
 impl Algorithm for Config {
-    const NAME: &'static str = "td3";
-    const PAPER: &'static str =
+    const NAME: &str = "td3";
+    const PAPER: &str =
         "Fujimoto, van Hoof & Meger, Addressing function approximation error in actor-critic methods, arXiv:1802.09477";
+    const SOURCE: &str = include_str!("td3.rs");
     type Learner = Td3;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
-        check_weight("policy_noise", self.policy_noise)?;
-        check_weight("noise_clip", self.noise_clip)?;
-        ConfigError::unless(self.policy_period > 0, "policy_period", "is 0; the actor would never learn")?;
-        check_hidden("hidden", &self.hidden)
-    }
-
-    fn build(&self, spec: Spec, key: Key) -> Result<Td3, ConfigError> {
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Td3, ConfigError> {
         self.check()?;
+        let spec = problem.into().spec;
         let mut store = Store::in_precision(self.precision);
         let actor_dims = sizes(spec.obs, &self.hidden, spec.act);
         let critic_dims = sizes(spec.obs + spec.act, &self.hidden, 1);
@@ -150,17 +148,4 @@ impl Policy for Td3 {
     }
 }
 
-impl State for Td3 {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.store.visit(f);
-        under("actor_adam", &mut self.actor_adam, f);
-        under("critic_adam", &mut self.critic_adam, f);
-        f("updates", Slot::Count(&mut self.updates));
-    }
-}
-
-impl crate::parity::Replayed for Td3 {
-    fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.store.arena_mut()
-    }
-}
+state!(Td3: store, actor_adam, critic_adam, updates);

@@ -1,12 +1,13 @@
 //! Every algorithm of the crate in a small size, as tables that a test can change before it builds.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-use backcast_algos::imagines::{DatasetStats, Imagines, ModelBased, WorldModel};
 use backcast_algos::{
     awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, osr, rambo, rebrac, sac, scas, sdc,
     sdm_gan, td3, td3_bc,
 };
-use backcast_core::*;
+use backcast_core::{
+    Algorithm, Batch, Column, ConfigError, DatasetStats, Direction, Key, Learner, Problem, Source, Spec, Transitions, WorldModel, never,
+};
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 use toml::{Table, Value};
 
@@ -14,21 +15,18 @@ pub(crate) const SPEC: Spec = Spec::new(3, 2);
 
 type Built = Result<Box<dyn Learner>, String>;
 
-type Imagining = fn(&Table, Key) -> Box<dyn Imagines>;
-
 /// An algorithm's configuration as a table.
 #[derive(Clone)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) config: Table,
+    pub(crate) uses_model: bool,
     build: fn(&Table, Key) -> Built,
     check: fn(&Table) -> Result<Result<(), ConfigError>, String>,
-    /// For an algorithm that is built on a model.
-    imagining: Option<Imagining>,
 }
 
 impl Case {
-    /// The algorithm `A` with `settings` in the place of its defaults.
+    /// The algorithm `A` with `settings` in the place of its defaults; where it needs a model, a small one, which knows nothing.
     fn new<A: Algorithm>(settings: &str) -> Self
     where
         A::Learner: 'static,
@@ -36,34 +34,12 @@ impl Case {
         let case = Self {
             name: A::NAME,
             config: settled::<A>(settings),
-            build: |config, key| match parse::<A>(config)?.build(SPEC, key) {
+            uses_model: A::USES_MODEL,
+            build: |config, key| match parse::<A>(config)?.build(problem(A::USES_MODEL), key) {
                 Ok(learner) => Ok(Box::new(learner)),
                 Err(error) => Err(error.to_string()),
             },
             check: |config| Ok(parse::<A>(config)?.check()),
-            imagining: None,
-        };
-        assert_eq!(case.check(), Ok(Ok(())), "{}", case.name);
-        case
-    }
-
-    /// The same for an algorithm that is built on a model: a small one, which knows nothing.
-    fn on_model<A: ModelBased>(settings: &str) -> Self
-    where
-        A::Learner: 'static,
-    {
-        let case = Self {
-            name: A::NAME,
-            config: settled::<A>(settings),
-            build: |config, key| match parse::<A>(config)?.build_on(world_model(), key) {
-                Ok(learner) => Ok(Box::new(learner)),
-                Err(error) => Err(error.to_string()),
-            },
-            check: |config| Ok(parse::<A>(config)?.check()),
-            imagining: Some(|config, key| {
-                let config = parse::<A>(config).expect("a sound configuration");
-                Box::new(config.build_on(world_model(), key).expect("a sound configuration"))
-            }),
         };
         assert_eq!(case.check(), Ok(Ok(())), "{}", case.name);
         case
@@ -109,11 +85,6 @@ impl Case {
         (self.build)(&self.config, key).expect("a sound configuration")
     }
 
-    /// The algorithm as one that imagines, if it is.
-    pub(crate) fn imagining(&self, key: Key) -> Option<Box<dyn Imagines>> {
-        self.imagining.map(|build| build(&self.config, key))
-    }
-
     /// The outer error is of the file's form, the inner one of a value.
     pub(crate) fn check(&self) -> Result<Result<(), ConfigError>, String> {
         (self.check)(&self.config)
@@ -154,15 +125,16 @@ pub(crate) fn model() -> Ensemble {
 }
 
 /// A world model on this model, with everything of the dataset that an algorithm may ask for.
-fn world_model() -> WorldModel {
-    let dataset_stats = DatasetStats {
+/// What a learner may know before it begins.
+fn problem(with_model: bool) -> Problem {
+    let problem = Problem::new(SPEC).with_stats(DatasetStats {
         holdout: Some(dataset(50)),
         initial: Some(dataset(20)),
         least_reward: Some(-1.0),
         greatest_reward: Some(2.0),
         reward_std: Some(10.0),
-    };
-    WorldModel::new(model(), never).with_dataset_stats(dataset_stats)
+    });
+    if with_model { problem.with_model(WorldModel::new(model(), never)) } else { problem }
 }
 
 /// Small versions of every algorithm, and of every branch that one has.
@@ -176,7 +148,7 @@ pub(crate) fn every() -> Vec<Case> {
         Case::new::<td3_bc::Config>(&nets("clone_real = true")),
         Case::new::<bcq::Config>(&with_vae("act_samples = 5")),
         Case::new::<bcq::Config>(&with_vae("act_samples = 5\nlayer_norm = true")),
-        Case::new::<bear::Config>(&with_vae("act_samples = 5\nwarm_start = 3\nalpha_rate = 1e-2")),
+        Case::new::<bear::Config>(&with_vae("act_samples = 5\nwarm_start = 3\nalpha_lr = 1e-2")),
         Case::new::<bear::Config>(&with_vae(
             "act_samples = 5\nwarm_start = 0\ntarget_actor = false\nkernel = 'gaussian'\nsigma = 20.0\ncritics = 3\nalpha = 1.0",
         )),
@@ -185,79 +157,79 @@ pub(crate) fn every() -> Vec<Case> {
         Case::new::<iql::Config>(&nets("deterministic = true\ndropout = 0.1")),
         Case::new::<sac::Config>(&nets("")),
         Case::new::<sac::Config>(&nets("layer_norm = true\ncloning = 2.5\nclone_real = true")),
-        Case::new::<cql::Config>(&nets("warm_start = 3\nactor_rate = 3e-4")),
+        Case::new::<cql::Config>(&nets("warm_start = 3\nactor_lr = 3e-4")),
         Case::new::<cql::Config>(&nets(
-            "warm_start = 0\nsamples = 4\nthree_way = true\nentropy_backup = true\nlayer_norm = true\nactor_rate = 3e-4",
+            "warm_start = 0\nn_action_samples = 4\nthree_way = true\nentropy_backup = true\nlayer_norm = true\nactor_lr = 3e-4",
         )),
         Case::new::<cql::Config>(&nets(
-            "warm_start = 0\nsamples = 4\nmax_backup = true\nlagrange = 10.0\nactor_rate = 3e-4",
+            "warm_start = 0\nn_action_samples = 4\nmax_backup = true\ntarget_action_gap = 10.0\nactor_lr = 3e-4",
         )),
         Case::new::<edac::Config>(&nets("critics = 4\neta = 0.0\nlayer_norm = true")),
         Case::new::<edac::Config>(&nets("critics = 3\neta = 1.0")),
         Case::new::<edac::Config>(&nets("critics = 2\neta = 0.5\nentropy_backup = false\nalpha = 0.1")),
         Case::new::<rebrac::Config>(&nets("")),
         Case::new::<awac::Config>(&nets("")),
-        Case::new::<mcq::Config>(&with_vae("samples = 4\npolicy_samples = 3")),
+        Case::new::<mcq::Config>(&with_vae("n_action_samples = 4\npolicy_samples = 3")),
         Case::new::<mcq::Config>(&with_vae(
-            "samples = 4\npolicy_samples = 1\ntarget_pseudo = true\nfloor = 0.0\none_sided = true",
+            "n_action_samples = 4\npolicy_samples = 1\ntarget_pseudo = true\nfloor = 0.0\none_sided = true",
         )),
         Case::new::<osr::Config>(&osr_with("warm_up = 3")),
         Case::new::<osr::Config>(&osr_with(
             "warm_up = 0\ndivergence = 'policy_to_inverse'\nat_perturbed = false\nbeta = 0.1\nlambda = 0.01\n\
-             [inverse]\nencode_action = false\nlog_std_of_mean = true\n[cql]\ncritics = 4\nweight = 0.0\nsamples = 0\nentropy_backup = true",
+             [inverse]\nencode_action = false\nlog_std_of_mean = true\n[cql]\ncritics = 4\ncql_alpha = 0.0\nn_action_samples = 0\nentropy_backup = true",
         )),
-        Case::new::<osr::Config>(&osr_with("warm_up = 2\nvariant = 'osr_v'\nsamples = 3\nlambda = 0.2\nbeta = 0.1")),
-        Case::on_model::<mopo::Config>("[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3"),
-        Case::on_model::<rambo::Config>(
+        Case::new::<osr::Config>(&osr_with("warm_up = 2\nvariant = 'osr_v'\nn_action_samples = 3\nlambda = 0.2\nbeta = 0.1")),
+        Case::new::<mopo::Config>("[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3"),
+        Case::new::<rambo::Config>(
             "model_steps = 5\nmodel_batch = 16\ncloning_epochs = 2\n[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),
-        Case::on_model::<rambo::Config>(
+        Case::new::<rambo::Config>(
             "lambda = 0.3\nuniform = true\nmodel_steps = 4\nmodel_batch = 16\ncloning_epochs = 0\n[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),
-        Case::on_model::<morel::Config>("[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 5"),
-        Case::on_model::<npg::Config>(&nets("warm_start = 1000000\npaths = 4\nvalue_hidden = [8]")),
-        Case::on_model::<mobile::Config>(
+        Case::new::<morel::Config>("[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 5"),
+        Case::new::<npg::Config>(&nets("warm_start = 1000000\npaths = 4\nvalue_hidden = [8]")),
+        Case::new::<mobile::Config>(
             "hidden = [16, 16]\nnon_negative = false\nsamples = 4\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),
-        Case::on_model::<mobile::Config>(
+        Case::new::<mobile::Config>(
             "hidden = [16, 16]\nnon_negative = false\nsamples = 4\ncritics = 4\nmax_backup = true\nentropy_backup = false\n\
-             layer_norm = true\nalpha = 0.2\nalpha_rate = 0.0\n[rollouts]\nstarts = 20\nhorizon = 3",
+             layer_norm = true\nalpha = 0.2\nalpha_lr = 0.0\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),
-        Case::on_model::<sdm_gan::Config>(
+        Case::new::<sdm_gan::Config>(
             "hidden = [16, 16]\ntarget_samples = 5\nact_samples = 5\nepoch = 10\nwarm_start = 0\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),
-        Case::on_model::<sdm_gan::Config>(
+        Case::new::<sdm_gan::Config>(
             "hidden = [16, 16]\ndivergence = 'wasserstein'\ntarget_samples = 1\nact_samples = 5\nepoch = 10\nwarm_start = 0\n\
              policy_period = 1\nnoise_dim = 4\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),
-        Case::on_model::<sdm_gan::Config>(
+        Case::new::<sdm_gan::Config>(
             "hidden = [16, 16]\ndivergence = 'mmd'\nmmd_samples = 4\ntarget_samples = 40\nact_samples = 5\nepoch = 20\n\
              warm_start = 2\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),
-        Case::on_model::<sdc::Config>(
-            "warm_up = 2\nmmd_samples = 3\ntransition = { hidden = [8] }\n[cql]\nhidden = [16, 16]\nsamples = 4\nactor_rate = 3e-4",
+        Case::new::<sdc::Config>(
+            "warm_up = 2\nmmd_samples = 3\ntransition = { hidden = [8] }\n[cql]\nhidden = [16, 16]\nn_action_samples = 4\nactor_lr = 3e-4",
         ),
-        Case::on_model::<sdc::Config>(
+        Case::new::<sdc::Config>(
             "warm_up = 0\nmmd_samples = 2\nkernel = 'laplacian'\nwidth = 2.0\nthreshold = 0.1\nbeta = 0.1\nalpha = 0.1\n\
-             transition = { hidden = [8], latent = 2 }\n[cql]\nhidden = [16, 16]\nsamples = 2\nactor_rate = 3e-4\ncritics = 3",
+             transition = { hidden = [8], latent = 2 }\n[cql]\nhidden = [16, 16]\nn_action_samples = 2\nactor_lr = 3e-4\ncritics = 3",
         ),
-        Case::on_model::<scas::Config>(&nets("")),
-        Case::on_model::<scas::Config>(&nets(
-            "mean_target = true\ncritics = 3\nelites = 2\nbeta = 0.1\nactor_decay = 0",
+        Case::new::<scas::Config>(&nets("")),
+        Case::new::<scas::Config>(&nets(
+            "mean_target = true\ncritics = 3\nelites = 2\nbeta = 0.1\nactor_lr_decay_steps = 0",
         )),
-        Case::on_model::<combo::Config>(
-            "[cql]\nhidden = [16, 16]\nactor_rate = 3e-4\n[rollouts]\nstarts = 20\nhorizon = 3",
+        Case::new::<combo::Config>(
+            "[cql]\nhidden = [16, 16]\nactor_lr = 3e-4\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),
-        Case::on_model::<combo::Config>(
-            "rho = 'model'\nuniform_rollout = true\n[cql]\nhidden = [16, 16]\nsamples = 4\nlagrange = 10.0\nthree_way = true\n\
-             entropy_backup = true\nlayer_norm = true\nactor_rate = 3e-4\n[rollouts]\nstarts = 20\nhorizon = 3",
+        Case::new::<combo::Config>(
+            "rho = 'model'\nuniform_rollout = true\n[cql]\nhidden = [16, 16]\nn_action_samples = 4\ntarget_action_gap = 10.0\nthree_way = true\n\
+             entropy_backup = true\nlayer_norm = true\nactor_lr = 3e-4\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),
-        Case::on_model::<combo::Config>(
-            "rho = 'model'\nmu = 'policy'\n[cql]\nhidden = [16, 16]\nsamples = 4\nactor_rate = 3e-4\nweight = 1.0\nwarm_start = 3\n\
+        Case::new::<combo::Config>(
+            "rho = 'model'\nmu = 'policy'\n[cql]\nhidden = [16, 16]\nn_action_samples = 4\nactor_lr = 3e-4\ncql_alpha = 1.0\nwarm_start = 3\n\
              [rollouts]\nstarts = 20\nhorizon = 3",
         ),
-        Case::on_model::<combo::Config>(
-            "mu = 'uniform'\n[cql]\nhidden = [16, 16]\nsamples = 4\nmax_backup = true\nactor_rate = 3e-4\nweight = 1.0\n\
+        Case::new::<combo::Config>(
+            "mu = 'uniform'\n[cql]\nhidden = [16, 16]\nn_action_samples = 4\nmax_backup = true\nactor_lr = 3e-4\ncql_alpha = 1.0\n\
              [rollouts]\nstarts = 20\nhorizon = 3",
         ),
     ]
@@ -265,7 +237,7 @@ pub(crate) fn every() -> Vec<Case> {
 
 /// `settings` over OSR with small nets.
 fn osr_with(settings: &str) -> String {
-    let mut small: Table = "[inverse]\nencoder_hidden = [8]\ndecoder_hidden = [8, 8]\nlatent = 3\n[cql]\nhidden = [16, 16]\nsamples = 4\nactor_rate = 3e-4"
+    let mut small: Table = "[inverse]\nencoder_hidden = [8]\ndecoder_hidden = [8, 8]\nlatent = 3\n[cql]\nhidden = [16, 16]\nn_action_samples = 4\nactor_lr = 3e-4"
         .parse()
         .expect("a table");
     lay(&mut small, settings.parse().expect("a table"));

@@ -15,6 +15,7 @@ use crate::Real;
 pub use ceiling::{Burst, multiply_adds};
 pub(crate) use elementwise::*;
 pub(crate) use gemm::{Bias, Epilogue, Matrix, Product, Start};
+use backcast_core::{Kind, Value};
 use serde::{Deserialize, Serialize};
 
 /// The instruction sets a product can run on.
@@ -60,6 +61,13 @@ pub enum Precision {
     Split,
     /// One bf16 product: 8 bits. Each aᵢbᵢ is off by 2⁻⁷ = 7.8e-3 at most.
     Bf16,
+}
+
+impl Value for Precision {
+    fn kind() -> Kind {
+        let words = [("f32", "24 bits"), ("split", "about 16 bits"), ("bf16", "8 bits")];
+        Kind::Choice(words.map(|(word, about)| (word.to_owned(), about)).into())
+    }
 }
 
 /// Whether this machine has bf16 tile products (Intel AMX, on Linux) and this process may use them: without, and in double

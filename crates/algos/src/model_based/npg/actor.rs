@@ -1,7 +1,7 @@
 //! The policy of NPG, and how it moves with its parameters.
 
 use super::Config;
-use crate::transition::sizes;
+use crate::blocks::transition::sizes;
 use backcast_core::{Key, Real, Spec};
 use backcast_nn::{Activation, Gaussian, Init, Mlp, Shape, Store, Var};
 use std::ops::Range;

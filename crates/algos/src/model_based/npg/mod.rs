@@ -28,27 +28,27 @@
 //! the size of a reward; members are probabilistic, and their means are taken ([`Config::sampling`]); HALT is absorbing
 //! ([`Config::absorbing`]); nothing picks a policy by its return in the environment. Actions are in units of their limit.
 
-mod actor;
-mod conjugate;
-mod paths;
-#[cfg(test)]
-mod tests;
-
 use crate::{
-    imagines::{Imagines, ModelBased, ObsScaler, Rollouts, WorldModel},
-    morel::{Pessimism, visit_halt},
-    transition::{check_hidden, check_rate, check_weight, sizes},
+    blocks::transition::sizes,
+    model_based::imagination::ensemble,
+    model_based::morel::{Pessimism, visit_halt},
 };
 use actor::Actor;
-use backcast_core::*;
-use backcast_dynamics::Ensemble;
-use backcast_imagination::{Halt, ImagineConfig, Imagined, Imaginer, Sampling, Sink, Summary};
-use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Shape, Store};
+use backcast_core::{
+    Algorithm, Batch, COUNT, Column, ConfigError, Dynamics, Imagined, Key, Learner, Metrics, NON_NEGATIVE, ObsScaler,
+    POSITIVE, Policy, Problem, Real, RolloutSummary, Rollouts, SHARE, Sampling, Sink, Slot, Source, Spec, State,
+    Transitions, WorldModel, choices, hyperparameters, under,
+};
+use backcast_imagination::{Halt, ImagineConfig, Imaginer};
+use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Parameterised, Precision, Shape, Store};
 use backcast_penalties::{Penalty, is_unknown};
 use conjugate::{conjugate_gradients, dot};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use paths::{Paths, SingleMember, Starts};
-use serde::{Deserialize, Serialize};
+
+mod actor;
+mod conjugate;
+mod paths;
 
 /// Rows differentiated at once. Fixed, so that bits do not depend on anything else.
 const TILE: usize = 4096;
@@ -73,28 +73,28 @@ hyperparameters! {
         /// (but not before its fourth), that step earns what the model says, and the value goes on behind the cut.
         absorbing: bool = true;
         /// Paths for each member and iteration.
-        paths: usize = 50;
+        paths: usize = 50, COUNT;
         /// Steps of a path.
-        horizon: usize = 700;
+        horizon: usize = 700, COUNT.unit("steps");
         /// In which members.
         members: Members = Members::Every;
         /// The share of paths that start from random states of the log; the others start where its episodes did.
-        random_starts: Real = 0.0;
+        random_starts: Real = 0.0, SHARE;
         /// What is taken from a member's Gaussian. The authors' members are deterministic.
         sampling: Sampling = Sampling::Mean;
         /// Discount γ, below 1.
         gamma: Real = 0.999, SHARE;
         /// λ of GAE.
-        lambda: Real = 0.97;
+        lambda: Real = 0.97, SHARE;
         /// δ, the size of a step: gᵀx·α² = δ, about twice the KL divergence between two policies.
-        step: Real = 0.02;
+        step: Real = 0.02, POSITIVE;
         /// The most that KL(π_old ∥ π) may be: α is halved until it is no more, as in TRPO (Schulman et al., arXiv:1502.05477). None, as
         /// in the authors' code, takes the step as it is. Where paths are few, one step in ten goes a hundred times too far.
-        kl_bound: Option<Real> = None;
+        kl_bound: Option<Real> = None, POSITIVE;
         /// Iterations of conjugate gradients.
-        iterations: usize = 25;
+        iterations: usize = 25, COUNT;
         /// What is added to the diagonal of F.
-        damping: Real = 1e-3;
+        damping: Real = 1e-3, POSITIVE;
         /// ln σ at the start, σ in units of the action limit.
         log_std: Real = -0.25;
         /// The least ln σ; −2 in the configuration for hopper-v3.
@@ -112,56 +112,33 @@ hyperparameters! {
         /// Coefficient of ½‖W‖² in V's loss.
         value_weight: Real = 1e-3, NON_NEGATIVE;
         /// Rows of a step of V.
-        value_batch: usize = 256;
+        value_batch: usize = 256, COUNT;
         /// Passes over the paths for V in an iteration.
-        value_epochs: usize = 1;
+        value_epochs: usize = 1, COUNT;
         /// How large products are computed. Everything is `F32` unless asked; see [`Precision`].
         precision: Precision = Precision::F32;
     }
+    together(config) {
+        ConfigError::unless(config.gamma < 1.0, "gamma", "is 1; a path has no end, and its value no bound")
+    }
 }
 
-impl ModelBased for Config {
-    const NAME: &'static str = "npg";
-    const PAPER: &'static str = "Kidambi et al., MOReL: model-based offline reinforcement learning, arXiv:2005.05951";
+impl Algorithm for Config {
+    const NAME: &str = "npg";
+    const PAPER: &str = "Kidambi et al., MOReL: model-based offline reinforcement learning, arXiv:2005.05951";
+    const SOURCE: &str = include_str!("mod.rs");
+    const USES_MODEL: bool = true;
     type Learner = Npg;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        self.pessimism.check()?;
-        let counts = [
-            ("paths", self.paths),
-            ("horizon", self.horizon),
-            ("iterations", self.iterations),
-            ("value_batch", self.value_batch),
-            ("value_epochs", self.value_epochs),
-        ];
-        for (field, count) in counts {
-            ConfigError::unless(count > 0, field, "is 0; it must be at least 1")?;
-        }
-        for (field, share) in [("random_starts", self.random_starts), ("lambda", self.lambda)] {
-            ConfigError::unless((0.0..=1.0).contains(&share), field, format!("is {share}; it must lie in [0, 1]"))?;
-        }
-        let gamma = self.gamma;
-        ConfigError::unless((0.0..1.0).contains(&gamma), "gamma", format!("is {gamma}; it must lie in [0, 1)"))?;
-        for (field, x) in [("step", self.step), ("damping", self.damping), ("kl_bound", self.kl_bound.unwrap_or(1.0))] {
-            ConfigError::unless(x > 0.0 && x.is_finite(), field, format!("is {x}; it must be positive"))?;
-        }
-        for (field, x) in [("log_std", self.log_std), ("min_log_std", self.min_log_std)] {
-            ConfigError::unless(x.is_finite(), field, format!("is {x}; give a logarithm"))?;
-        }
-        check_hidden("hidden", &self.hidden)?;
-        check_hidden("value_hidden", &self.value_hidden)?;
-        check_rate("actor_lr", self.actor_lr)?;
-        check_rate("value_lr", self.value_lr)?;
-        check_weight("value_weight", self.value_weight)
-    }
-
-    fn build_on(&self, mut world_model: WorldModel, key: Key) -> Result<Npg, ConfigError> {
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Npg, ConfigError> {
         self.check()?;
-        let initial = world_model.dataset_stats.initial.take().filter(|rows| !rows.is_empty());
+        let mut problem = problem.into();
+        let WorldModel { mut dynamics, termination, scaler } = problem.take_model()?;
+        let initial = problem.dataset.initial.take().filter(|rows| !rows.is_empty());
         let why = "leaves paths that start where episodes do; give `Evidence::initial`, or 1 to start anywhere";
         ConfigError::unless(initial.is_some() || self.random_starts == 1.0, "random_starts", why)?;
-        let halt = self.pessimism.halt(&mut world_model, self.gamma, key.name("threshold"))?;
-        let spec = world_model.model.spec();
+        let halt = self.pessimism.halt(&mut *dynamics, &problem.dataset, self.gamma, key.name("threshold"))?;
+        let (spec, model) = (problem.spec, ensemble(&mut *dynamics)?);
         let mut store = Store::in_precision(self.precision);
         let actor = Actor::new(&mut store, spec, self, key);
         let dims = sizes(spec.obs, &self.value_hidden, 1);
@@ -170,8 +147,8 @@ impl ModelBased for Config {
         let value_adam = Adam::new(value.range(), self.value_lr);
         let value_adam = value.layers().fold(value_adam, |adam, layer| adam.with_l2(layer, self.value_weight));
         let members = match self.members {
-            Members::Every => (0..world_model.model.members()).collect(),
-            Members::Elites => world_model.model.elites().to_vec(),
+            Members::Every => (0..model.members()).collect(),
+            Members::Elites => model.elites().to_vec(),
         };
         // Where the cut is not absorbing doubt is measured all the same, but the model is followed.
         let halting = if self.absorbing { halt } else { Halt { threshold: Real::MAX, ..halt } };
@@ -182,12 +159,11 @@ impl ModelBased for Config {
             halt: Some(halting),
             ..ImagineConfig::default()
         };
-        let imaginer = Imaginer::new(config, world_model.termination, self.pessimism.penalty.build())?;
+        let imaginer = Imaginer::new(config, termination, self.pessimism.penalty.build())?;
         let chains = self.paths * members.len();
         let (horizon, sampling) = (self.horizon, self.sampling);
         let after = Rollouts { every: 1, starts: chains, horizon, keep: 1, real: 1.0, sampling };
         let cloning = Rollouts { every: self.warm_start.max(1), horizon: 1, ..after.clone() };
-        let WorldModel { model, obs_scaler, .. } = world_model;
         Ok(Npg {
             config: self.clone(),
             store,
@@ -199,8 +175,8 @@ impl ModelBased for Config {
             halt,
             rollouts: [cloning, after],
             rollout_state: RolloutState {
-                model,
-                obs_scaler,
+                dynamics,
+                scaler,
                 imaginer,
                 initial,
                 members,
@@ -216,8 +192,8 @@ impl ModelBased for Config {
 
 /// The p-MDP and what it takes to ask it.
 struct RolloutState {
-    model: Ensemble,
-    obs_scaler: ObsScaler,
+    dynamics: Box<dyn Dynamics>,
+    scaler: ObsScaler,
     imaginer: Imaginer<Box<dyn Penalty>>,
     initial: Option<Transitions>,
     members: Vec<usize>,
@@ -284,48 +260,6 @@ impl Policy for Sampler<'_> {
         let u = key.map_or(pi.mean, |key| pi.sample(key));
         (u * self.actor.limit).write_to(act);
     }
-}
-
-impl Imagines for Npg {
-    fn rollouts(&self) -> Option<&Rollouts> {
-        Some(&self.rollouts[self.is_warm() as usize])
-    }
-
-    // ANCHOR: imagine
-    /// (1)  Paths of π in the p-MDP of every member. While it clones, one step of each.
-    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
-        let (horizon, limit) = (self.rollouts[self.is_warm() as usize].horizon, self.actor.limit);
-        let Self { store, actor, rollout_state, paths, config, halt, .. } = self;
-        let RolloutState { model, obs_scaler, imaginer, initial, members, seen, clipped, act } = rollout_state;
-        imaginer.config.horizon = horizon;
-        let starts = Starts { initial: initial.as_ref(), dataset, random: config.random_starts };
-        let mut total = Summary::default();
-        paths.clear();
-        for (i, &member) in members.iter().enumerate() {
-            let mut policy = Sampler { spec: model.spec(), actor, store, obs_scaler, seen };
-            let mut world_model = SingleMember { model, member: [member], clipped };
-            let mut stored = Summary::default();
-            let mut take = |t: Imagined<'_>| {
-                let unknown = is_unknown(t.penalty, halt.threshold);
-                if paths.take(t, i * config.paths + t.chain, unknown, obs_scaler) {
-                    stored.stored += 1;
-                    stored.terminal += t.terminal as usize;
-                    stored.halted += unknown as usize;
-                    act.clear();
-                    act.extend(t.act.iter().map(|a| a.clamp(-limit, limit)));
-                    sink.take(Imagined { act: act.as_slice(), ..t });
-                }
-            };
-            let own = imaginer.imagine(&mut world_model, &starts, &mut policy, key.fold(member as u64), &mut take);
-            total.started += own.started;
-            total.not_finite += own.not_finite;
-            total.stored += stored.stored;
-            total.terminal += stored.terminal;
-            total.halted += stored.halted;
-        }
-        total
-    }
-    // ANCHOR_END: imagine
 }
 
 impl Npg {
@@ -513,6 +447,46 @@ impl Npg {
 }
 
 impl Learner for Npg {
+    fn rollouts(&self) -> Option<&Rollouts> {
+        Some(&self.rollouts[self.is_warm() as usize])
+    }
+
+    // ANCHOR: imagine
+    /// (1)  Paths of π in the p-MDP of every member. While it clones, one step of each.
+    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> RolloutSummary {
+        let (horizon, limit) = (self.rollouts[self.is_warm() as usize].horizon, self.actor.limit);
+        let Self { store, actor, rollout_state, paths, config, halt, .. } = self;
+        let RolloutState { dynamics, scaler, imaginer, initial, members, seen, clipped, act } = rollout_state;
+        imaginer.config.horizon = horizon;
+        let starts = Starts { initial: initial.as_ref(), dataset, random: config.random_starts };
+        let mut total = RolloutSummary::default();
+        paths.clear();
+        for (i, &member) in members.iter().enumerate() {
+            let mut policy = Sampler { spec: dynamics.spec(), actor, store, obs_scaler: scaler, seen };
+            let mut world_model = SingleMember { model: &mut **dynamics, member: [member], clipped };
+            let mut stored = RolloutSummary::default();
+            let mut take = |t: Imagined<'_>| {
+                let unknown = is_unknown(t.penalty, halt.threshold);
+                if paths.take(t, i * config.paths + t.chain, unknown, scaler) {
+                    stored.stored += 1;
+                    stored.terminal += t.terminal as usize;
+                    stored.halted += unknown as usize;
+                    act.clear();
+                    act.extend(t.act.iter().map(|a| a.clamp(-limit, limit)));
+                    sink.take(Imagined { act: act.as_slice(), ..t });
+                }
+            };
+            let own = imaginer.imagine(&mut world_model, &starts, &mut policy, key.fold(member as u64), &mut take);
+            total.started += own.started;
+            total.not_finite += own.not_finite;
+            total.stored += stored.stored;
+            total.terminal += stored.terminal;
+            total.halted += stored.halted;
+        }
+        total
+    }
+    // ANCHOR_END: imagine
+
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
         let mut metrics = Metrics::default();
         if !self.is_warm() {
@@ -555,7 +529,16 @@ impl State for Npg {
     }
 }
 
+impl Parameterised for Npg {
+    fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
+    }
+}
+
 /// (first row, rows) of each tile of `rows`.
 fn tiles(rows: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..rows).step_by(TILE).map(move |first| (first, TILE.min(rows - first)))
 }
+
+#[cfg(test)]
+mod tests;

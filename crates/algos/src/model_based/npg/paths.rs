@@ -1,14 +1,13 @@
 //! Whole trajectories of a policy in the pessimistic MDP of a model.
 
-use crate::imagines::ObsScaler;
-use backcast_core::*;
-use backcast_dynamics::Ensemble;
-use backcast_imagination::Imagined;
+use backcast_core::{
+    Column, Direction, Dynamics, Imagined, Key, ObsScaler, Prediction, Real, Slot, Source, Spec, State, Transitions,
+};
 use ndarray::ArrayView2;
 
 /// One member of a model, and a world that clips actions: what the others say is asked only where it is doubted.
 pub(super) struct SingleMember<'a> {
-    pub(super) model: &'a mut Ensemble,
+    pub(super) model: &'a mut dyn Dynamics,
     pub(super) member: [usize; 1],
     pub(super) clipped: &'a mut Vec<Real>,
 }

@@ -1,14 +1,13 @@
 use super::{BETA1, Divergence, Guard, Implicit, Nets, SdmGan, Work};
 use crate::{
-    bear::Kernel,
-    imagines::{Imagination, ModelBased, Rollouts, WorldModel},
-    transition::{check_hidden, check_rate, check_shared, check_weight, sizes},
+    blocks::{mmd::Kernel, transition::sizes},
+    model_based::imagination::{Imagination, ensemble},
 };
-use backcast_core::*;
+use backcast_core::{Algorithm, COUNT, ConfigError, FRACTION, Key, NON_NEGATIVE, POSITIVE, Problem, Real, Rollouts, SHARE, hyperparameters};
 use backcast_imagination::ImagineConfig;
-use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store};
+use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store};
 use backcast_penalties::NoPenalty;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Deserializer;
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' code, those of the MMD ours.
@@ -16,44 +15,44 @@ hyperparameters! {
         /// Discount γ.
         gamma: Real = 0.99, SHARE;
         /// Weight α of the value, in units of its own size, against resemblance. The authors' flag is called `log_lagrange`, and is α.
-        alpha: Real = 10.0;
+        alpha: Real = 10.0, NON_NEGATIVE;
         /// What F and the log are compared by.
         divergence: Divergence = Divergence::JensenShannon;
         /// The lowest label of rows of the log, for Jensen–Shannon.
-        label: Real = 0.8;
+        label: Real = 0.8, FRACTION;
         /// Weight of the gradient penalty, for Wasserstein.
-        gradient_penalty: Real = 10.0;
+        gradient_penalty: Real = 10.0, NON_NEGATIVE;
         /// k, for the MMD.
         kernel: Kernel = Kernel::Gaussian;
         /// Width of k, of the size of a squared (Gaussian) or plain (Laplacian) distance of two pairs *(s, u)*.
-        sigma: Real = 20.0;
+        sigma: Real = 20.0, POSITIVE;
         /// Pairs that are compared with one another: an MMD is taken of so many of each, and is averaged over the groups of a batch.
         mmd_samples: usize = 32, COUNT;
         /// Columns of ε; none is min(10, ⌊obs/2⌋), at least 1. The authors have 50 for about half of the datasets.
-        noise_dim: Option<usize> = None;
+        noise_dim: Option<usize> = None, COUNT;
         /// Deviation of the noise ξ of states.
-        state_noise: Real = 3e-4;
+        state_noise: Real = 3e-4, NON_NEGATIVE;
         /// Bound of ξ.
-        noise_clip: Real = 0.05;
+        noise_clip: Real = 0.05, NON_NEGATIVE;
         /// Actions K at s′ in (2), each at its own s′ + ξ.
         target_samples: usize = 50, COUNT;
         /// Weight λ of the smaller target critic against the larger.
         lambda: Real = 0.75, SHARE;
         /// Rewards are held so many deviations beyond the log's smallest and greatest; they stay as they are where nobody gave
         /// these as [`DatasetStats`](crate::imagines::DatasetStats).
-        reward_margin: Real = 3.0;
+        reward_margin: Real = 3.0, NON_NEGATIVE;
         /// The size from which on a next value counts as 0.
-        value_bound: Real = 2000.0;
+        value_bound: Real = 2000.0, POSITIVE;
         /// The error from which on (3) grows no more than linearly.
-        huber: Real = 500.0;
+        huber: Real = 500.0, POSITIVE;
         /// ϑ at first.
-        threshold: Real = 1000.0;
+        threshold: Real = 1000.0, NON_NEGATIVE;
         /// Updates of an epoch.
         epoch: u64 = 1000, COUNT;
         /// Epochs w in which the critics rest and the policy only comes to resemble.
         warm_start: u64 = 40;
         /// By how much the share of real rows falls at a time, from 1 to [`Rollouts::real`].
-        real_step: Real = 0.1;
+        real_step: Real = 0.1, NON_NEGATIVE;
         /// Epochs after which it falls.
         real_epochs: u64 = 5, COUNT;
         /// Updates of the discriminator per update of the policy.
@@ -94,45 +93,19 @@ impl Config {
     // ANCHOR_END: real_share
 }
 
-impl ModelBased for Config {
-    const NAME: &'static str = "sdm_gan";
-    const PAPER: &'static str = "Yang et al., Regularizing a model-based policy stationary distribution to stabilize offline reinforcement learning, arXiv:2206.07166";
+impl Algorithm for Config {
+    const NAME: &str = "sdm_gan";
+    const PAPER: &str = "Yang et al., Regularizing a model-based policy stationary distribution to stabilize offline reinforcement learning, arXiv:2206.07166";
+    const SOURCE: &str = include_str!("mod.rs");
+    const USES_MODEL: bool = true;
+    const ACTS_BY_CANDIDATES: bool = true;
     type Learner = SdmGan;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        check_shared(self.gamma, self.tau, &[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
-        check_rate("discriminator_lr", self.discriminator_lr)?;
-        for (field, weight) in [
-            ("alpha", self.alpha),
-            ("gradient_penalty", self.gradient_penalty),
-            ("state_noise", self.state_noise),
-            ("noise_clip", self.noise_clip),
-            ("reward_margin", self.reward_margin),
-            ("threshold", self.threshold),
-            ("real_step", self.real_step),
-        ] {
-            check_weight(field, weight)?;
-        }
-        let (label, lambda) = (self.label, self.lambda);
-        ConfigError::unless(label > 0.0 && label <= 1.0, "label", format!("is {label}; a label lies in (0, 1]"))?;
-        ConfigError::unless((0.0..=1.0).contains(&lambda), "lambda", format!("is {lambda}; it weighs in [0, 1]"))?;
-        for (field, x) in [("sigma", self.sigma), ("value_bound", self.value_bound), ("huber", self.huber)] {
-            ConfigError::unless(x > 0.0 && x.is_finite(), field, format!("is {x}; give a positive number"))?;
-        }
-        ConfigError::unless(self.noise_dim != Some(0), "noise_dim", "is 0; without noise there is one action")?;
-        ConfigError::unless(self.mmd_samples > 0, "mmd_samples", "is 0; a distance needs samples")?;
-        ConfigError::unless(self.target_samples > 0, "target_samples", "is 0; a mean needs some")?;
-        ConfigError::unless(self.act_samples > 0, "act_samples", "is 0; acting needs a candidate")?;
-        ConfigError::unless(self.epoch > 0, "epoch", "is 0; give a number of updates")?;
-        ConfigError::unless(self.real_epochs > 0, "real_epochs", "is 0; give a number of epochs")?;
-        ConfigError::unless(self.policy_period > 0, "policy_period", "is 0; the policy would never learn")?;
-        self.rollouts.check()?;
-        check_hidden("hidden", &self.hidden)
-    }
-
-    fn build_on(&self, world_model: WorldModel, key: Key) -> Result<SdmGan, ConfigError> {
-        ModelBased::check(self)?;
-        let spec = world_model.model.spec();
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<SdmGan, ConfigError> {
+        self.check()?;
+        let mut problem = problem.into();
+        let (spec, mut model) = (problem.spec, problem.take_model()?);
+        ensemble(&mut *model.dynamics)?;
         let mut store = Store::in_precision(self.precision);
         let noise = self.noise_dim.unwrap_or((spec.obs / 2).clamp(1, 10));
         let mut net = |name: &str, inputs, members, outputs| {
@@ -149,15 +122,15 @@ impl ModelBased for Config {
         let actor_adam = slow(actor.net, self.actor_lr);
         let discriminator_adam = discriminator.map(|net| slow(net, self.discriminator_lr));
         let critic_adam = Adam::new(critic.range(), self.critic_lr);
-        let known = &world_model.dataset_stats;
+        let known = &problem.dataset;
         let rewards = match (known.least_reward, known.greatest_reward, known.reward_std) {
             (Some(least), Some(greatest), Some(std)) => {
                 (least - self.reward_margin * std, greatest + self.reward_margin * std)
             }
             _ => (Real::NEG_INFINITY, Real::INFINITY),
         };
-        let termination = world_model.termination;
-        let imagination = Imagination::new(world_model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
+        let termination = model.termination;
+        let imagination = Imagination::new(model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
         Ok(SdmGan {
             config: self.clone(),
             store,

@@ -1,10 +1,9 @@
 //! Three distances between two samples of pairs *(s, u)*, one of the log and one of the policy: how each is learnt, and what the
 //! policy does to make it small. Weights of rows of *F* are those of a mean: none is negative, and they add up to 1.
 
-use crate::bear::{Kernel, beside, kernels};
-use backcast_core::{Key, Real};
+use crate::blocks::mmd::{Kernel, beside, kernels};
+use backcast_core::{Key, Real, choices};
 use backcast_nn::{Mlp, Shape, Var};
-use serde::{Deserialize, Serialize};
 
 choices! {
     /// The distance between the occupancy of the log and that of the policy.

@@ -1,4 +1,4 @@
-use crate::candidates::normal;
+use crate::blocks::candidates::normal;
 use backcast_core::{Key, Policy, Real, Spec};
 use backcast_nn::{Mlp, Shape, Store, Var, clipped_normal};
 use ndarray::{ArrayView2, ArrayViewMut2};

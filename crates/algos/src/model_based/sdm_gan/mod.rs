@@ -39,32 +39,31 @@
 //! errors in the wrong order, so that what it calls `holdout_errors` are likelihoods and what it chooses by are the errors. As in their
 //! code, nothing is charged for what the model doubts in (9), and nothing cut.
 
-mod config;
-mod divergence;
-mod guard;
-mod implicit;
-mod played;
-mod rows;
-#[cfg(test)]
-mod tests;
-
-pub use config::Config;
-pub use divergence::Divergence;
-
 use crate::{
-    candidates::{self, best, normal},
-    cql::{ROWS_AT_ONCE, keep},
-    imagines::{Imagination, Imagines, Rollouts},
+    blocks::candidates::{ROWS_AT_ONCE, best, normal},
+    model_based::imagination::{Imagination, ensemble},
 };
-use backcast_core::*;
-use backcast_imagination::{Sink, Summary};
-use backcast_nn::{Adam, Mlp, Shape, Store, Tape, Var, polyak};
+use backcast_core::{
+    Batch, Key, Learner, Metrics, Policy, Real, RolloutSummary, Rollouts, Sink, Slot, Source, Spec, State, Termination,
+    under,
+};
+use backcast_nn::{Adam, BLOCK_ROWS, Mlp, Parameterised, Shape, Store, Tape, Var, polyak};
 use divergence::{Compared, climb, discrepancy, fool, jensen_shannon, wasserstein};
 use guard::Guard;
 use implicit::{Acting, Implicit, NOISE_BOUND};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use played::{Order, Played};
 use rows::{Parts, Rows};
+
+mod config;
+mod divergence;
+mod guard;
+mod implicit;
+mod played;
+mod rows;
+
+pub use config::Config;
+pub use divergence::Divergence;
 
 /// β₁ of the optimisers of π and D: two that chase each other should not have long memories.
 const BETA1: Real = 0.4;
@@ -148,10 +147,10 @@ impl SdmGan {
         let &Config { gamma, lambda, target_samples: k, state_noise, noise_clip, value_bound, .. } = &self.config;
         let Work { shifts, epsilon, y, .. } = &mut self.work;
         let tape = self.store.tape_without_history();
-        keep(tape.normal(Shape::new(1, rows.len() * (k - 1), obs), key.name("states")), shifts);
-        keep(tape.normal(Shape::new(1, rows.len() * k, actor_target.noise), key.name("actions")), epsilon);
+        tape.normal(Shape::new(1, rows.len() * (k - 1), obs), key.name("states")).copy_into(shifts);
+        tape.normal(Shape::new(1, rows.len() * k, actor_target.noise), key.name("actions")).copy_into(epsilon);
         y.clear();
-        let (at_once, mut left) = ((ROWS_AT_ONCE / k).max(1), rows.iter());
+        let (at_once, mut left) = ((BLOCK_ROWS / k).max(1), rows.iter());
         while y.len() < rows.len() {
             let states = at_once.min(rows.len() - y.len());
             let tape = self.store.tape_without_history();
@@ -215,16 +214,17 @@ impl SdmGan {
         let u = actor.before_tanh(s, noise);
         [(s, &mut *states), (noise, epsilon), (u, actions), (actor.bounded(u), taken)]
             .into_iter()
-            .for_each(|(x, out)| keep(x, out));
-        keep(tape.uniform(Shape::new(1, n, 1), 0.0, 1.0, key.name("elite")), elite);
-        keep(tape.normal(Shape::new(1, n, obs), key.name("state")), z);
+            .for_each(|(x, out)| x.copy_into(out));
+        tape.uniform(Shape::new(1, n, 1), 0.0, 1.0, key.name("elite")).copy_into(elite);
+        tape.normal(Shape::new(1, n, obs), key.name("state")).copy_into(z);
         weights.clear();
         weights.extend(rows.iter().map(|row| 1.0 - batch.terminal[[row, 0]]));
 
-        let Imagination { model, obs_scaler, .. } = &mut self.imagination;
+        let Imagination { dynamics, scaler, .. } = &mut self.imagination;
+        let model = ensemble(&mut **dynamics).expect("checked when it was built");
         asked.clear();
         asked.extend_from_slice(states);
-        obs_scaler.to_model(asked);
+        scaler.to_model(asked);
         let view = |x| ArrayView2::from_shape((n, x_width(x, n)), x).expect("dense");
         let said = model.predict_elites([view(asked), view(taken)]);
         let elites = said.mean.len_of(Axis(0));
@@ -242,7 +242,7 @@ impl SdmGan {
             let ends = (self.termination)(s, a, s2);
             weights.push(if ends { 0.0 } else { weights[row] });
         }
-        obs_scaler.to_learner(&mut states[n * obs..]);
+        scaler.to_learner(&mut states[n * obs..]);
         let total = weights.iter().sum::<Real>();
         weights.iter_mut().filter(|w| **w > 0.0).for_each(|w| *w /= total);
 
@@ -269,7 +269,7 @@ impl SdmGan {
     /// (7)  L_π(φ) = L_G − α/Q̂·E[ min_j Q_j(s, π(s,ε)) ]; at first L_G alone. Where no step is due Q̂ moves all the same.
     fn policy_step(&mut self, batch: &Batch<'_>, parts: &Parts, key: Key) -> Option<Real> {
         let (nets, Spec { obs, .. }, warming_up) = (self.nets, batch.spec, self.warming_up());
-        let &Config { alpha, divergence, kernel, sigma, tau: tau, .. } = &self.config;
+        let &Config { alpha, divergence, kernel, sigma, tau, .. } = &self.config;
         let (order, comparable) = (self.order(parts.truth.len()), self.comparable(parts));
         let Played { states, epsilon, weights, .. } = &self.work.played;
         let scale = |size: Real, mean: Real| if size == 0.0 { mean } else { size }.max(1e-6);
@@ -343,26 +343,24 @@ fn x_width(x: &[Real], rows: usize) -> usize {
     x.len() / rows.max(1)
 }
 
-impl Imagines for SdmGan {
+impl Learner for SdmGan {
     fn rollouts(&self) -> Option<&Rollouts> {
         Some(&self.config.rollouts)
     }
 
-    fn real_share(&self) -> Real {
-        (1.0 + self.config.real_share(self.updates)) / 2.0
+    fn real_share(&self) -> Option<Real> {
+        Some((1.0 + self.config.real_share(self.updates)) / 2.0)
     }
 
     // ANCHOR: imagine
     /// (9)  h steps of π from states of the log, rewarded as the model says
-    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
+    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> RolloutSummary {
         let Self { store, nets, imagination, .. } = self;
-        let mut policy = Acting { spec: imagination.model.spec(), store, actor: nets.actor };
+        let mut policy = Acting { spec: imagination.dynamics.spec(), store, actor: nets.actor };
         imagination.roll(&mut policy, dataset, key, sink)
     }
     // ANCHOR_END: imagine
-}
 
-impl Learner for SdmGan {
     // ANCHOR: update
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
         let parts = Parts::of(&batch);
@@ -389,12 +387,12 @@ impl Learner for SdmGan {
 /// Acts with the best by Q₁ of some draws.
 impl Policy for SdmGan {
     fn spec(&self) -> Spec {
-        self.imagination.model.spec()
+        self.imagination.dynamics.spec()
     }
 
     fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, mut act: ArrayViewMut2<'_, Real>) {
         let (Nets { actor, critic, .. }, n) = (self.nets, self.config.act_samples);
-        let size = candidates::ROWS_AT_ONCE;
+        let size = ROWS_AT_ONCE;
         let blocks = obs.axis_chunks_iter(Axis(0), size).zip(act.axis_chunks_iter_mut(Axis(0), size));
         for (block, (obs, act)) in blocks.enumerate() {
             let tape = self.store.tape_without_history();
@@ -422,12 +420,11 @@ impl State for SdmGan {
     }
 }
 
-impl crate::parity::Replayed for SdmGan {
-    fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.store.arena_mut()
-    }
-
-    fn beta1(&self, optimiser: &str) -> Real {
-        if optimiser == "critic" { 0.9 } else { BETA1 }
+impl Parameterised for SdmGan {
+    fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
     }
 }
+
+#[cfg(test)]
+mod tests;

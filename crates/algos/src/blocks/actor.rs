@@ -1,0 +1,105 @@
+//! A policy whose action is a squashed sample: SAC's, and that of everything built on it.
+
+use crate::blocks::transition::sizes;
+use backcast_core::{ConfigError, Key, Real, Spec};
+use backcast_nn::{Activation, Gaussian, Init, Mlp, Shape, Store, TanhGaussian, Var};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
+use std::ops::Range;
+
+/// Bounds of ln σ in the code of SAC's authors, of MOPO, of OSR and of CORL's CQL: −20 is no bound in practice.
+pub const LOG_STD_BOUNDS: [Real; 2] = [-20.0, 2.0];
+
+/// Bounds of ln σ in the code of CQL (and so of ROMI), of EDAC and SAC-N, and in OfflineRL-Kit, for COMBO, MOBILE, RAMBO and MCQ:
+/// no action is ever surer than σ = e⁻⁵.
+pub const NARROW_LOG_STD_BOUNDS: [Real; 2] = [-5.0, 2.0];
+
+/// Whether bounds of ln σ are in order.
+///
+/// # Errors
+/// If the first is the larger.
+pub fn check_log_std_bounds(bounds: Option<[Real; 2]>) -> Result<(), ConfigError> {
+    let [low, high] = bounds.unwrap_or(LOG_STD_BOUNDS);
+    let why = format!("are {low} and {high}; give two numbers, the lower first");
+    ConfigError::unless(low <= high, "log_std_bounds", why)
+}
+
+// ANCHOR: actor
+/// π(a∣s): a = limit·tanh(u),   u ~ N(μ(s), σ(s)²): one net for μ and ln σ
+#[derive(Clone, Copy, Debug)]
+pub struct Actor {
+    /// The net, from observations to μ and ln σ.
+    pub net: Mlp,
+    /// Bound of actions.
+    pub limit: Real,
+    /// Bounds of ln σ, low and high.
+    pub log_std_bounds: [Real; 2],
+}
+
+impl Actor {
+    /// A net called `actor` in `store`.
+    pub fn new(store: &mut Store, spec: Spec, hidden: &[usize], log_std_bounds: [Real; 2], key: Key) -> Self {
+        let dims = sizes(spec.obs, hidden, 2 * spec.act);
+        let net = Mlp::new(store, "actor", &dims, 1, Activation::Relu, Init::FanIn, key);
+        Self { net, limit: spec.act_limit, log_std_bounds }
+    }
+
+    /// The distribution of a/limit in the states `s`, `[1, rows, obs]`.
+    pub fn at<'t>(&self, s: Var<'t>) -> TanhGaussian<'t> {
+        let [low, high] = self.log_std_bounds;
+        TanhGaussian { base: Gaussian::from_columns(self.net.forward(s), low, high) }
+    }
+
+    /// Writes limit·tanh μ for each of `obs`, or a sample if there is a key.
+    pub fn act(&self, store: &mut Store, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+        store.in_tiles(act, |tape, tile| {
+            let rows = obs.slice_axis(Axis(0), Slice::from(tile.clone()));
+            let pi = self.at(tape.input(rows));
+            let sample = |key| pi.base.sample_from(key, tile.start).tanh();
+            key.map_or_else(|| pi.mode(), sample) * self.limit
+        });
+    }
+}
+// ANCHOR_END: actor
+
+/// π(a∣s) = N(limit·tanh(μ(s)), σ²), σ the same in every state.
+#[derive(Clone, Copy, Debug)]
+pub struct GaussianActor {
+    mean: Mlp,
+    log_std: usize,
+    limit: Real,
+}
+
+impl GaussianActor {
+    /// A net called `actor` in `store`, and ln σ = 0 beside it.
+    pub fn new(store: &mut Store, spec: Spec, hidden: &[usize], init: Init, key: Key) -> Self {
+        let dims = sizes(spec.obs, hidden, spec.act);
+        let mean = Mlp::new(store, "actor", &dims, 1, Activation::Relu, init, key).with_output(Activation::Tanh);
+        let log_std = store.tensor("actor.log_std", Shape::new(1, 1, spec.act), |x| x.fill(0.0));
+        Self { mean, log_std, limit: spec.act_limit }
+    }
+
+    /// Where its parameters are in the store.
+    pub fn range(&self) -> Range<usize> {
+        self.mean.range().start..self.log_std + self.mean.outputs()
+    }
+
+    /// The distribution of a in the states `s`, `[1, rows, obs]`.
+    pub fn at<'t>(&self, s: Var<'t>) -> Gaussian<'t> {
+        self.with_mean(self.mean.forward(s))
+    }
+
+    /// The same with a share of the hidden units dropped.
+    pub fn dropping<'t>(&self, s: Var<'t>, share: Real, key: Key) -> Gaussian<'t> {
+        self.with_mean(self.mean.forward_dropping(s, share, key))
+    }
+
+    fn with_mean<'t>(&self, mean: Var<'t>) -> Gaussian<'t> {
+        let log_std = mean.tape().parameter(self.log_std, Shape::new(1, 1, mean.shape().cols)).clamp(-5.0, 2.0);
+        Gaussian { mean: mean * self.limit, log_std }
+    }
+}
+
+/// H̄, the entropy that a temperature holds a policy to: −|A| where nothing else is asked for.
+pub fn target_entropy(asked: Option<Real>, spec: Spec) -> Real {
+    asked.unwrap_or(-(spec.act as Real))
+}

@@ -156,6 +156,7 @@ state!(Awac: store, actor_adam, critic_adam);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::Transitions;
     use ndarray::Array2;
 
     /// Two habits in one state: −0.8 pays 0, +0.8 pays 1. The mean of the policy that weighs them by e⁰ and e^(1/λ).

@@ -91,6 +91,7 @@ state!(Bc: store, actor_adam);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::{Source, Transitions};
 
     #[test]
     fn it_clones_a_smooth_policy() {

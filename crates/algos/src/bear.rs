@@ -247,6 +247,7 @@ state!(Bear: store, multiplier, vae_adam, actor_adam, critic_adam, updates);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::{Source, Transitions};
     use ndarray::Array2;
 
     /// Two samples against two, summed pair by pair in double precision.

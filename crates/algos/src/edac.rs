@@ -210,6 +210,8 @@ state!(Edac: core);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::{Slot, Spec, State, Transitions, fingerprint, restore, snapshot};
+    use backcast_nn::{Activation, Init};
 
     fn rows() -> Transitions {
         let mut rows = Transitions::new(Spec::new(2, 3));
@@ -242,9 +244,9 @@ mod tests {
         let rows = rows();
         let config = Config { critics: 3, hidden: vec![6], eta: 1.0, ..Default::default() };
         let mut edac = config.build(rows.spec(), Key::new(3)).expect("a sound configuration");
-        let (critic, batch) = (edac.nets.critic, rows.batch());
+        let (critic, batch) = (edac.core.nets.critic, rows.batch());
         // Smooth units, and layers of ordinary size: a difference of a kink says nothing.
-        let net = Mlp::new(&mut edac.store, "smooth", &[5, 6, 1], 3, Activation::Tanh, Init::FanIn, Key::new(4));
+        let net = Mlp::new(&mut edac.core.store, "smooth", &[5, 6, 1], 3, Activation::Tanh, Init::FanIn, Key::new(4));
         assert_eq!(net.members(), critic.members());
         let loss = |store: &mut Store, out: Option<&mut [Real]>| {
             let tape = store.tape();
@@ -255,17 +257,17 @@ mod tests {
             loss.item()
         };
         let mut gradient = vec![0.0; net.range().len()];
-        loss(&mut edac.store, Some(&mut gradient));
+        loss(&mut edac.core.store, Some(&mut gradient));
         // Along the gradient itself, where the difference is largest.
         let size = gradient.iter().map(|g| g * g).sum::<Real>().sqrt();
         assert!(size > 1e-2, "the gradient is {size}");
         let step = 1e-2 / size;
         let mut at = |sign: Real| {
-            for (p, g) in edac.store.params_mut()[net.range()].iter_mut().zip(&gradient) {
+            for (p, g) in edac.core.store.params_mut()[net.range()].iter_mut().zip(&gradient) {
                 *p += sign * step * g;
             }
-            let value = loss(&mut edac.store, None);
-            for (p, g) in edac.store.params_mut()[net.range()].iter_mut().zip(&gradient) {
+            let value = loss(&mut edac.core.store, None);
+            for (p, g) in edac.core.store.params_mut()[net.range()].iter_mut().zip(&gradient) {
                 *p -= sign * step * g;
             }
             value

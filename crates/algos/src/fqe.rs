@@ -23,6 +23,9 @@ use backcast_core::{
 use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, polyak, state};
 use ndarray::{Array2, ArrayView2};
 
+/// The text of this file, whose head says what it computes.
+pub const SOURCE: &str = include_str!("fqe.rs");
+
 hyperparameters! {
     /// One field per symbol; the nets are those of the learners.
     pub struct Config {
@@ -128,6 +131,7 @@ state!(Fqe: store, critic_adam);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::{Algorithm, Learner, Slot, Source, State, Transitions, fingerprint, restore, snapshot};
     use ndarray::{ArrayViewMut2, array};
 
     /// Two states, 0 and 1. The sign of the action chooses the next one; state 1 pays 1. Optionally entering 0 from 1 ends.

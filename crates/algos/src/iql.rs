@@ -34,7 +34,7 @@ hyperparameters! {
         /// Discount γ.
         gamma: Real = 0.99, SHARE;
         /// Expectile κ of V over the actions of the batch (τ in the paper): ½ is the mean, towards 1 the maximum.
-        expectile: Real = 0.7;
+        expectile: Real = 0.7, SHARE;
         /// Inverse temperature β of the weights.
         beta: Real = 3.0, NON_NEGATIVE;
         /// Bound of the weights.
@@ -50,7 +50,7 @@ hyperparameters! {
         /// Updates over which the actor's rate falls to zero on a half cosine; 0 keeps it constant.
         actor_lr_decay_steps: u64 = 1_000_000;
         /// Share of the policy's hidden units that are dropped while it learns; 0.1 in the paper for kitchen and adroit.
-        dropout: Real = 0.0;
+        dropout: Real = 0.0, SHARE;
         /// Whether the policy is deterministic and clones by least squares; CORL has it on for hopper-medium and
         /// hopper-medium-replay. Its ln σ then stays where it is.
         deterministic: bool = false;

@@ -231,6 +231,7 @@ state!(Mcq: store, temperature, vae_adam, actor_adam, critic_adam);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::{Source, Transitions};
     use ndarray::{Array2, array};
 
     fn small() -> Config {

@@ -188,6 +188,7 @@ state!(ReBrac: store, actor_adam, critic_adam, updates);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::Transitions;
     use ndarray::{Array2, array};
 
     fn small() -> Config {

@@ -192,6 +192,7 @@ state!(Sac: core);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::{Policy, Source, Transitions};
     use ndarray::Array2;
 
     fn rows() -> Transitions {

@@ -175,6 +175,7 @@ state!(Td3Bc: store, actor_adam, critic_adam, updates);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::{Slot, State, Transitions};
     use ndarray::{Array2, array};
 
     /// Imagined rows do something else than recorded ones; who clones real rows alone does not follow them.

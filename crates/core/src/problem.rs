@@ -1,7 +1,7 @@
 //! What a learner is built for, and what it imagines: plain values, so that whoever trains a learner need not know which it is.
 
 use crate::{COUNT, SHARE};
-use crate::{Transitions, ConfigError, Dynamics, Real, Spec, Termination, choices, hyperparameters};
+use crate::{ConfigError, Dynamics, Real, Spec, Termination, Transitions, choices, hyperparameters};
 
 /// What a learner may know before it begins.
 #[derive(Debug)]
@@ -82,6 +82,13 @@ impl Problem {
         self.model
             .take()
             .ok_or_else(|| ConfigError { field: "name", why: "asks for a model, and there is none".into() })
+    }
+}
+
+/// Transitions as the model has them.
+impl From<WorldModel> for Problem {
+    fn from(model: WorldModel) -> Self {
+        Self::new(model.dynamics.spec()).with_model(model)
     }
 }
 
@@ -262,7 +269,6 @@ impl ObsScaler {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Hyperparameters;
 
     #[test]
     fn every_bad_value_is_named() {

@@ -1,8 +1,8 @@
 //! The rollout loop on an environment that is known exactly: s′ = s + M·a on the plane, r = s₀ + a₀, two members of which one lies.
 
 use backcast_core::{
-    Column, Transitions, Direction, Dynamics, Hyperparameters, Imagined, Key, Policy, Prediction, Real, RolloutSummary,
-    Sampling, Sink, Slot, Source, Spec, State, never,
+    Column, Direction, Dynamics, Imagined, Key, Policy, Prediction, Real, RolloutSummary, Sampling, Sink, Slot, Source,
+    Spec, State, Transitions, never,
 };
 use backcast_dynamics::{BinnedClone, BinnedConfig, Factors};
 use backcast_imagination::{
@@ -266,7 +266,8 @@ fn a_chain_goes_as_far_as_its_uncertainty_budget_allows() {
         penalties.push(t.penalty);
         Sink::take(&mut trace, t);
     };
-    let summary = imaginer.imagine(&mut ExactModel::new(Direction::Forward), &dataset(40), &mut Eighths, Key::new(6), &mut sink);
+    let summary =
+        imaginer.imagine(&mut ExactModel::new(Direction::Forward), &dataset(40), &mut Eighths, Key::new(6), &mut sink);
     assert!(summary.uncertain > 0 && summary.stored < 6 * summary.started);
     for chain in trace.chains() {
         let spent: Real = chain.iter().map(|&row| penalties[row]).sum();

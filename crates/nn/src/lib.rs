@@ -67,6 +67,8 @@ mod vjp;
 pub use adam::Adam;
 pub use arena::Arena;
 pub use backcast_core::Real;
+#[doc(hidden)]
+pub use backcast_core::{Slot, State, under};
 pub use checkpoint::{CheckpointError, load, load_from, save, save_on};
 pub use descent::{BLOCK_ROWS, Block, Descent, Kept, Rows};
 pub use disk::{Disk, Irregular, Local, NewFile, UNFINISHED, is_disk_full, is_unfinished, replace};
@@ -77,8 +79,6 @@ pub use mlp::{Activation, HIDDEN, Linear, MAX_LAYERS, Mlp, polyak};
 pub use recorded_draws::{Draw, RecordedDraws, ReplayError};
 pub use shape::Shape;
 pub use store::{Parameterised, Store};
-#[doc(hidden)]
-pub use backcast_core::{Slot, State, under};
 pub use tape::{Tape, Var};
 pub use tiles::TILE_ROWS;
 pub use vae::{LATENT_BOUND, Vae, VaeOutput};

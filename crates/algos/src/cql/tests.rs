@@ -1,6 +1,8 @@
 use super::*;
-use crate::combo::{Mu, Rho};
+use crate::model_based::combo::{Mu, Pushed, Rho};
+use backcast_core::{Policy, Transitions};
 use backcast_nn::Gaussian;
+use backcast_nn::{Shape, Store};
 use ndarray::Array2;
 
 fn rows(limit: Real) -> Transitions {
@@ -73,12 +75,13 @@ fn the_stacked_evaluation_is_the_plain_one() {
         (0..real).for_each(|i| rows.push_row(&dataset, i));
         rows.begin_imagined();
         (real..64).for_each(|i| rows.push_row(&dataset, i));
-        let (batch, key, lowered) = (rows.batch(), Key::new(6), Lowered { rho, mu });
-        let config = Config { samples: 1, ..small() };
-        let mut cql = config.lowering(lowered, rows.spec(), Key::new(5)).expect("a sound configuration");
-        cql.actor_step(batch, key.name("first"));
-        let nets = cql.nets;
-        let tape = cql.store.tape();
+        let (batch, key, mut pushed) = (rows.batch(), Key::new(6), Pushed { rho, mu });
+        let config = Config { n_action_samples: 1, ..small() };
+        let mut cql = config.build_base(rows.spec(), Key::new(5)).expect("a sound configuration");
+        cql.set_rates();
+        cql.actor_step(batch, None, key.name("first"), |_, _| None);
+        let nets = cql.core.nets;
+        let tape = cql.core.store.tape();
         let Transition { s, a, r, s2, alive } = Transition::on(tape, batch);
         let first = if rho == Model { real } else { 0 };
         let [pi, pi2] = [s, s2].map(|s| nets.actor.at(s.rows(first, 64 - first)));
@@ -96,10 +99,12 @@ fn the_stacked_evaluation_is_the_plain_one() {
             Policy => nets.critic.forward(below.cat(actions.cols(2, 2) * 2.0)),
         };
         let q = nets.critic.forward(s.cat(a));
-        let next = next_value(config.backup(0.0), nets.critic_target, s2, nets.actor.at(s2), 2.0, key.name("target"));
+        let backup = Backup { best_of: None, ln_alpha: None };
+        let next = next_value(backup, nets.critic_target, s2, nets.actor.at(s2), 2.0, key.name("target"));
         let error = (q - (r + alive * next * 0.99)).square().mean().item() * 2.0;
         let want = [q.mean().item(), (high.mean() - q.rows(0, real).mean()).item()];
-        let Stepped { loss, q, gap, .. } = cql.critic_step(batch, key, None);
+        let metrics = cql.critic_step(batch, key, &mut pushed);
+        let [loss, q, gap] = ["critic_loss", "q", "gap"].map(|name| metrics.get(name).expect("a metric"));
         let close = |x: Real, y: Real| (x - y).abs() < 1e-5 * y.abs().max(1.0);
         assert!(close(q, want[0]) && close(gap, want[1]), "{real} {rho:?} {mu:?}: {q} {gap} are not {want:?}");
         assert!(close(loss, error + 10.0 * want[1]), "{real} {rho:?} {mu:?}: {loss}");
@@ -109,7 +114,7 @@ fn the_stacked_evaluation_is_the_plain_one() {
 #[test]
 fn the_multiplier_rises_where_the_gap_exceeds_its_threshold() {
     let at = |threshold| {
-        let config = Config { lagrange: Some(threshold), critic_lr: 1e-2, ..small() };
+        let config = Config { target_action_gap: Some(threshold), critic_lr: 1e-2, ..small() };
         let learnt = run(config, 20).get("ln_multiplier").expect("a metric");
         assert_eq!(run(small(), 1).get("ln_multiplier"), None);
         learnt
@@ -125,7 +130,7 @@ fn the_penalty_closes_the_gap() {
     let mut rows = Transitions::new(Spec::new(1, 1));
     (0..64).for_each(|_| rows.push(&[0.0], &[0.5], 1.0, &[0.0], true));
     let gap = |weight| {
-        let config = Config { weight, critic_lr: 3e-3, ..small() };
+        let config = Config { cql_alpha: weight, critic_lr: 3e-3, ..small() };
         let mut cql = config.build(rows.spec(), Key::new(7)).expect("a sound configuration");
         let metrics = (0..300).map(|step| cql.update(rows.batch(), Key::new(10).fold(step))).last();
         metrics.expect("an update").get("gap").expect("a metric")
@@ -137,7 +142,9 @@ fn the_penalty_closes_the_gap() {
 /// Over triples the constant in the gap is ln 3, not ln 3n; with one candidate of each kind there is no difference.
 #[test]
 fn three_at_a_time_differ_by_their_number() {
-    let gap = |samples, three_way| run(Config { samples, three_way, ..small() }, 1).get("gap").expect("a metric");
+    let gap = |samples, three_way| {
+        run(Config { n_action_samples: samples, three_way, ..small() }, 1).get("gap").expect("a metric")
+    };
     assert_eq!(gap(1, true), gap(1, false));
     let difference = gap(10, false) - gap(10, true);
     // Jensen: a logarithm of few is smaller still.

@@ -287,7 +287,7 @@ state!(Mobile: core);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imagines::ObsScaler;
+    use backcast_core::{Column, Direction, ObsScaler, Transitions, WorldModel, fingerprint, never};
     use backcast_dynamics::{Ensemble, EnsembleConfig};
     use ndarray::Array2;
 
@@ -312,7 +312,7 @@ mod tests {
         let small =
             EnsembleConfig { members: 4, elites: 3, hidden: vec![6], weight_decay: vec![0.0; 2], ..Default::default() };
         let model = Ensemble::new(small, SPEC, Direction::Forward, Key::new(2)).expect("a sound configuration");
-        WorldModel { obs_scaler: ObsScaler::new(&[0.5, -1.0], &[2.0, 0.25]), ..WorldModel::new(model, never) }
+        WorldModel::new(model, never).with_scaler(ObsScaler::new(&[0.5, -1.0], &[2.0, 0.25]))
     }
 
     fn small() -> Config {
@@ -320,7 +320,7 @@ mod tests {
     }
 
     fn build(config: Config) -> Mobile {
-        config.build_on(world_model(), Key::new(3)).expect("a sound configuration")
+        config.build(world_model(), Key::new(3)).expect("a sound configuration")
     }
 
     /// (2) and (3) one state at a time, the model and the nets asked the plain way, from the same draws. There are more samples
@@ -333,27 +333,27 @@ mod tests {
         let mean = mobile.uncertainty(rows.batch(), key);
         let mut plain = world_model();
         let (imagined, many) = (ROWS - real, (ROWS - real) * k);
-        assert!(many > ROWS_AT_ONCE);
+        assert!(many > BLOCK_ROWS);
         let draws = |mobile: &mut Mobile, width, name| {
-            let tape = mobile.store.tape();
+            let tape = mobile.core.store.tape();
             tape.normal(Shape::new(3, many, width), key.name(name)).read(|x| x.to_vec())
         };
         let (z, epsilon) = (draws(&mut mobile, 2, "states"), draws(&mut mobile, 2, "actions"));
-        let elites = plain.model.elites().to_vec();
+        let elites = plain.dynamics.elites().to_vec();
         for row in [0, 7, imagined - 1] {
             let mut s = rows.row(Column::Obs, real + row).to_vec();
-            plain.obs_scaler.to_model(&mut s);
+            plain.scaler.to_model(&mut s);
             let s = Array2::from_shape_vec((1, 2), s).expect("a row");
             let a = Array2::from_shape_vec((1, 2), rows.row(Column::Act, real + row).to_vec()).expect("a row");
-            let p = plain.model.predict([s.view(), a.view()]);
+            let p = plain.dynamics.predict([s.view(), a.view()]);
             let means = elites.iter().enumerate().map(|(place, &member)| {
                 let values = (0..k).map(|k_th| {
                     let at = (place * many + row * k + k_th) * 2;
                     let mut s2: Vec<Real> =
                         (0..2).map(|c| p.mean[[member, 0, 1 + c]] + p.std[[member, 0, 1 + c]] * z[at + c]).collect();
-                    plain.obs_scaler.to_learner(&mut s2);
-                    let nets = mobile.nets;
-                    let tape = mobile.store.tape();
+                    plain.scaler.to_learner(&mut s2);
+                    let nets = mobile.core.nets;
+                    let tape = mobile.core.store.tape();
                     let s2 = tape.fill(Shape::new(1, 1, 2), |x| x.copy_from_slice(&s2));
                     let e = tape.fill(Shape::new(1, 1, 2), |x| x.copy_from_slice(&epsilon[at..at + 2]));
                     let pi = nets.actor.at(s2).base;
@@ -378,7 +378,7 @@ mod tests {
     fn imagined_rows_pay_and_targets_are_held() {
         let (real, rows) = (25, rows(25));
         let targets = |weight, non_negative| {
-            let mut mobile = build(Config { weight, non_negative, ..small() });
+            let mut mobile = build(Config { penalty_coef: weight, non_negative, ..small() });
             mobile.critic_step(rows.batch(), Key::new(5));
             (mobile.work.y, mobile.work.u)
         };
@@ -396,7 +396,7 @@ mod tests {
     #[test]
     fn rows_of_the_dataset_ask_the_model_nothing() {
         let run = |weight| {
-            let mut mobile = build(Config { weight, ..small() });
+            let mut mobile = build(Config { penalty_coef: weight, ..small() });
             let rows = rows(ROWS);
             let last = (0..5).map(|step| mobile.update(rows.batch(), Key::new(6).fold(step))).last();
             assert_eq!(last.expect("an update").get("penalty"), Some(0.0));
@@ -417,6 +417,6 @@ mod tests {
         };
         assert!(mean(true) > mean(false) + 1e-3, "{} and {}", mean(true), mean(false));
         let both = Config { max_backup: true, ..small() };
-        assert_eq!(ModelBased::check(&both).expect_err("both").field, "entropy_backup");
+        assert_eq!(both.check().expect_err("both").field, "entropy_backup");
     }
 }

@@ -198,13 +198,13 @@ pub(crate) fn visit_halt(halt: &mut Halt, f: &mut dyn FnMut(&str, Slot<'_>)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imagines::DatasetStats;
+    use backcast_core::{Column, Direction, Spec, Transitions, WorldModel, never};
     use backcast_dynamics::{Ensemble, EnsembleConfig};
 
     const SPEC: Spec = Spec::new(1, 1);
 
     /// A model of x′ = x + a/10, rewarded by −1 everywhere, from a log with |x| < 1; rows it was not fitted to.
-    fn world_model() -> (Transitions, WorldModel) {
+    fn problem() -> (Transitions, Problem) {
         let mut dataset = Transitions::new(SPEC);
         for i in 0..1500 {
             let mut x = [0.0; 2];
@@ -223,7 +223,7 @@ mod tests {
         let holdout = Some(model.holdout(&dataset, Key::new(3)));
         let dataset_stats =
             DatasetStats { holdout, initial: None, least_reward: Some(-1.0), ..DatasetStats::default() };
-        (dataset, WorldModel::new(model, never).with_dataset_stats(dataset_stats))
+        (dataset, Problem::from(WorldModel::new(model, never)).with_stats(dataset_stats))
     }
 
     fn config() -> Config {
@@ -236,8 +236,8 @@ mod tests {
     /// Chains that begin far from the log halt at once, with HALT's worth as their reward; those in its midst hardly ever.
     #[test]
     fn chains_halt_where_the_dataset_has_never_been() {
-        let (dataset, world_model) = world_model();
-        let mut morel = config().build_on(world_model, Key::new(4)).expect("sound");
+        let (dataset, problem) = problem();
+        let mut morel = config().build(problem, Key::new(4)).expect("sound");
         assert_eq!(morel.halt().reward, -2.0, "−κ = −1 − 1");
         let mut rows = Transitions::new(SPEC);
         let known = morel.imagine(&dataset, Key::new(5), &mut rows);
@@ -254,25 +254,28 @@ mod tests {
 
     #[test]
     fn halt_costs_what_the_configuration_says() {
-        let (_, mut world_model) = world_model();
-        let mut worth =
-            |pessimism: Pessimism| pessimism.halt(&mut world_model, 0.9, Key::new(6)).expect("sound").reward;
+        let (_, mut problem) = problem();
+        let (mut model, stats) = (problem.take_model().expect("a model"), problem.dataset);
+        let mut worth = |pessimism: Pessimism| {
+            pessimism.halt(&mut *model.dynamics, &stats, 0.9, Key::new(6)).expect("sound").reward
+        };
         let plain = Pessimism::default();
         assert_eq!(worth(plain.clone()), -2.0);
         assert_eq!(worth(Pessimism { margin: 0.0, ..plain.clone() }), -1.0);
         assert_eq!(worth(Pessimism { kappa: Some(7.0), ..plain.clone() }), -7.0);
         let forever = Pessimism { pay: Pay::Forever, ..plain };
         assert!((worth(forever.clone()) + 20.0).abs() < 1e-4);
-        let undiscounted = forever.halt(&mut world_model, 1.0, Key::new(6)).expect_err("a value without bound");
+        let undiscounted =
+            forever.halt(&mut *model.dynamics, &stats, 1.0, Key::new(6)).expect_err("a value without bound");
         assert_eq!(undiscounted.field, "kappa");
     }
 
     #[test]
     fn a_model_without_dataset_stats_is_refused_by_what_it_lacks() {
         let refused = |config: Config, change: fn(&mut DatasetStats)| {
-            let (_, mut world_model) = world_model();
-            change(&mut world_model.dataset_stats);
-            config.build_on(world_model, Key::new(7)).map(drop)
+            let (_, mut problem) = problem();
+            change(&mut problem.dataset);
+            config.build(problem, Key::new(7)).map(drop)
         };
         let why = refused(config(), |e| e.holdout = None).expect_err("no rows");
         assert!(why.field == "threshold" && why.why.contains("holdout"), "{why}");

@@ -275,6 +275,7 @@ state!(Osr: cql, inverse);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::{Policy, Source, Transitions, fingerprint};
     use ndarray::Array2;
 
     const SPEC: Spec = Spec::new(1, 1).with_act_limit(2.0);
@@ -292,7 +293,13 @@ mod tests {
 
     fn small() -> Config {
         // SAC: nothing but what is to be tested holds it to the log.
-        let cql = cql::Config { hidden: vec![32], actor_lr: 3e-3, weight: 0.0, samples: 0, ..cql::Config::default() };
+        let cql = cql::Config {
+            hidden: vec![32],
+            actor_lr: 3e-3,
+            cql_alpha: 0.0,
+            n_action_samples: 0,
+            ..cql::Config::default()
+        };
         let inverse = InverseVaeConfig {
             encoder_hidden: vec![16],
             decoder_hidden: vec![32],

@@ -29,7 +29,10 @@ use crate::{
     model_based::imagination::{Imagination, ensemble},
     sac,
 };
-use backcast_core::{Algorithm, Batch, COUNT, Column, ConfigError, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy, Problem, Real, RolloutSummary, Rollouts, Sink, Slot, Source, Spec, State, Transitions, acts_as, hyperparameters, under};
+use backcast_core::{
+    Algorithm, Batch, COUNT, Column, ConfigError, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy, Problem, Real,
+    RolloutSummary, Rollouts, Sink, Slot, Source, Spec, State, Transitions, acts_as, hyperparameters, under,
+};
 use backcast_dynamics::Adversary;
 use backcast_imagination::{ImagineConfig, Imaginer, StopRule, Uniform};
 use backcast_nn::{Parameterised, Store};
@@ -295,7 +298,7 @@ impl Parameterised for Rambo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imagines::ObsScaler;
+    use backcast_core::{Direction, ObsScaler, WorldModel, fingerprint, never};
     use backcast_dynamics::{Ensemble, EnsembleConfig};
 
     /// What pays is the action, of which the log has the worse half.
@@ -346,8 +349,8 @@ mod tests {
         let dataset = dataset();
         for (lambda, moves) in [(3e-4, true), (0.0, false)] {
             let world_model = WorldModel::new(model(&dataset), never);
-            let mut rambo = Config { lambda, ..small() }.build_on(world_model, Key::new(4)).unwrap();
-            let model = |rambo: &mut Rambo| fingerprint(&mut rambo.imagination.model);
+            let mut rambo = Config { lambda, ..small() }.build(world_model, Key::new(4)).unwrap();
+            let model = |rambo: &mut Rambo| fingerprint(&mut *rambo.imagination.dynamics);
             let first = model(&mut rambo);
             imagined(&mut rambo, &dataset, 0);
             assert_eq!(model(&mut rambo), first, "{lambda}");
@@ -363,9 +366,8 @@ mod tests {
     fn advantages_are_of_what_the_learner_sees() {
         let dataset = dataset();
         let (mean, std) = ([-0.4], [0.7]);
-        let world_model =
-            WorldModel { obs_scaler: ObsScaler::new(&mean, &std), ..WorldModel::new(model(&dataset), never) };
-        let mut rambo = small().build_on(world_model, Key::new(4)).unwrap();
+        let world_model = WorldModel::new(model(&dataset), never).with_scaler(ObsScaler::new(&mean, &std));
+        let mut rambo = small().build(world_model, Key::new(4)).unwrap();
         let mut seen = dataset.clone();
         for states in [Column::Obs, Column::NextObs] {
             seen.values_mut(states).iter_mut().for_each(|x| *x = (*x - mean[0]) / std[0]);
@@ -389,7 +391,7 @@ mod tests {
         (0..64).for_each(|i| dataset.push(&[i as Real / 64.0], &[-1.4], 0.0, &[0.0], false));
         let config = Config { cloning_epochs: 200, ..small() };
         let config = Config { sac: sac::Config { actor_lr: 3e-3, ..config.sac }, ..config };
-        let mut rambo = config.build_on(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
+        let mut rambo = config.build(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
         let rows = imagined(&mut rambo, &dataset, 0);
         let off = rows.values(Column::Act).iter().map(|a| (a + 1.4).abs()).sum::<Real>() / rows.len() as Real;
         assert!(off < 0.2, "{off}");
@@ -404,7 +406,7 @@ mod tests {
             let config = Config { sac: sac::Config { actor_lr: 1e-2, ..config.sac }, ..config };
             let mut narrow = Transitions::new(dataset.spec());
             dataset.values(Column::Obs).iter().for_each(|&s| narrow.push(&[s], &[-0.5], 0.0, &[s], false));
-            let mut rambo = config.build_on(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
+            let mut rambo = config.build(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
             imagined(&mut rambo, &narrow, 0).batch().act.std(0.0)
         };
         let (policy, uniform) = (spread(false), spread(true));
@@ -420,7 +422,7 @@ mod tests {
             let config = Config { lambda, model_lr: 3e-3, ..small() };
             let sac = sac::Config { actor_lr: 3e-3, critic_lr: 3e-3, alpha: 0.05, gamma: 0.5, ..config.sac };
             let config = Config { sac, ..config };
-            let mut rambo = config.build_on(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
+            let mut rambo = config.build(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
             let mut staging = Transitions::new(dataset.spec());
             for call in 0..12 {
                 let rows = imagined(&mut rambo, &dataset, call);
@@ -437,7 +439,7 @@ mod tests {
                 let (s, a) = (ndarray::arr2(&[[-0.5]]), ndarray::arr2(&[[act]]));
                 rambo
                     .imagination
-                    .model
+                    .dynamics
                     .predict([s.view(), a.view()])
                     .mean
                     .index_axis(ndarray::Axis(2), 0)

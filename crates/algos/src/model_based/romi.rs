@@ -55,6 +55,9 @@ choices! {
     }
 }
 
+/// The text of this file, whose head says what it computes.
+pub const SOURCE: &str = include_str!("romi.rs");
+
 hyperparameters! {
     /// One field per symbol; the defaults are those of maze2d-umaze in the authors' code.
     pub struct Config {

@@ -249,7 +249,8 @@ state!(Scas: store, actor_adam, critic_adam, updates);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backcast_dynamics::EnsembleConfig;
+    use backcast_core::{Column, Direction, Slot, Source, State, Transitions, never};
+    use backcast_dynamics::{Ensemble, EnsembleConfig};
     use ndarray::array;
 
     /// On a line, where an action is a step; in every state the log has steps uniform in ±0.8.
@@ -277,9 +278,9 @@ mod tests {
     /// Where the policy has come to lead from 0, with critics whose values grow by `worth` for each unit of the state.
     fn leads_to(sharpness: Real, worth: Real, obs_scaler: ObsScaler) -> Real {
         let (mut dataset, mut world_model) = world_model();
-        world_model.obs_scaler = obs_scaler;
+        world_model.scaler = obs_scaler;
         for states in [Column::Obs, Column::NextObs] {
-            world_model.obs_scaler.to_learner(dataset.values_mut(states));
+            world_model.scaler.to_learner(dataset.values_mut(states));
         }
         let config = Config {
             lambda: 1.0,
@@ -292,7 +293,7 @@ mod tests {
             tau: 1e-30,
             ..Config::default()
         };
-        let mut scas = config.build_on(world_model, Key::new(4)).expect("a sound configuration");
+        let mut scas = config.build(world_model, Key::new(4)).expect("a sound configuration");
         // A net of which nothing is left but worth·relu(s + 8), and so for both critics.
         scas.visit(&mut |name, slot| {
             let Slot::Tensor(_, values) = slot else { return };
@@ -316,7 +317,7 @@ mod tests {
         }
         let mut act = array![[0.0]];
         let mut start = [0.0];
-        scas.obs_scaler.to_learner(&mut start);
+        scas.scaler.to_learner(&mut start);
         scas.act(array![start].view(), None, act.view_mut());
         act[[0, 0]]
     }
@@ -344,7 +345,7 @@ mod tests {
     #[test]
     fn more_elites_than_there_are_are_refused() {
         let error =
-            Config { elites: 3, ..Config::default() }.build_on(world_model().1, Key::new(1)).err().expect("refused");
+            Config { elites: 3, ..Config::default() }.build(world_model().1, Key::new(1)).err().expect("refused");
         assert!(error.field == "elites" && error.to_string().contains("the model has 2"), "{error}");
     }
 }

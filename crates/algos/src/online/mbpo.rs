@@ -104,6 +104,9 @@ impl Horizon {
     }
 }
 
+/// The text of this file, whose head says what it computes.
+pub const SOURCE: &str = include_str!("mbpo.rs");
+
 hyperparameters! {
     /// One field per symbol.
     pub struct Config {
@@ -369,6 +372,7 @@ impl Source for Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::{Column, fingerprint};
 
     /// A point pushed about on a line, paid for being near 0; it falls off at ±2.
     struct Point {

@@ -186,7 +186,7 @@ pub fn learn<L: Learner + ?Sized>(
 mod tests {
     use super::*;
     use crate::{sac, td3};
-    use backcast_core::snapshot;
+    use backcast_core::{Algorithm, Column, Step, snapshot};
 
     /// A point pushed about on a line, paid for being near 0; it falls off at ±2.
     struct Point {

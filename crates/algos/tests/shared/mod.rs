@@ -6,7 +6,8 @@ use backcast_algos::{
     sdm_gan, td3, td3_bc,
 };
 use backcast_core::{
-    Algorithm, Batch, Column, ConfigError, DatasetStats, Direction, Key, Learner, Problem, Source, Spec, Transitions, WorldModel, never,
+    Algorithm, Column, ConfigError, DatasetStats, Direction, Key, Learner, Problem, Source, Spec, Transitions,
+    WorldModel, never,
 };
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 use toml::{Table, Value};
@@ -178,7 +179,9 @@ pub(crate) fn every() -> Vec<Case> {
             "warm_up = 0\ndivergence = 'policy_to_inverse'\nat_perturbed = false\nbeta = 0.1\nlambda = 0.01\n\
              [inverse]\nencode_action = false\nlog_std_of_mean = true\n[cql]\ncritics = 4\ncql_alpha = 0.0\nn_action_samples = 0\nentropy_backup = true",
         )),
-        Case::new::<osr::Config>(&osr_with("warm_up = 2\nvariant = 'osr_v'\nn_action_samples = 3\nlambda = 0.2\nbeta = 0.1")),
+        Case::new::<osr::Config>(&osr_with(
+            "warm_up = 2\nvariant = 'osr_v'\nn_action_samples = 3\nlambda = 0.2\nbeta = 0.1",
+        )),
         Case::new::<mopo::Config>("[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3"),
         Case::new::<rambo::Config>(
             "model_steps = 5\nmodel_batch = 16\ncloning_epochs = 2\n[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3",
@@ -217,9 +220,7 @@ pub(crate) fn every() -> Vec<Case> {
         Case::new::<scas::Config>(&nets(
             "mean_target = true\ncritics = 3\nelites = 2\nbeta = 0.1\nactor_lr_decay_steps = 0",
         )),
-        Case::new::<combo::Config>(
-            "[cql]\nhidden = [16, 16]\nactor_lr = 3e-4\n[rollouts]\nstarts = 20\nhorizon = 3",
-        ),
+        Case::new::<combo::Config>("[cql]\nhidden = [16, 16]\nactor_lr = 3e-4\n[rollouts]\nstarts = 20\nhorizon = 3"),
         Case::new::<combo::Config>(
             "rho = 'model'\nuniform_rollout = true\n[cql]\nhidden = [16, 16]\nn_action_samples = 4\ntarget_action_gap = 10.0\nthree_way = true\n\
              entropy_backup = true\nlayer_norm = true\nactor_lr = 3e-4\n[rollouts]\nstarts = 20\nhorizon = 3",

@@ -37,13 +37,8 @@ pub struct SelectionConfig {
 /// A short fit: a target that moves by 2 % passes a reward on some sixty times in 3000 updates: as far as γ = 0.97 sees.
 impl Default for SelectionConfig {
     fn default() -> Self {
-        let fqe = fqe::Config {
-            gamma: 0.97,
-            tau: 0.02,
-            critic_lr: 1e-3,
-            hidden: vec![64, 64],
-            ..fqe::Config::default()
-        };
+        let fqe =
+            fqe::Config { gamma: 0.97, tau: 0.02, critic_lr: 1e-3, hidden: vec![64, 64], ..fqe::Config::default() };
         Self { fqe, updates: 3_000, batch: 256, seed: 0 }
     }
 }

@@ -43,8 +43,7 @@ impl Method for Config {
 
 impl Algorithm for Config {
     const NAME: &str = "matd3";
-    const PAPER: &str =
-        "Ackermann et al., Reducing overestimation bias in multi-agent domains, arXiv:1910.01465";
+    const PAPER: &str = "Ackermann et al., Reducing overestimation bias in multi-agent domains, arXiv:1910.01465";
     const SOURCE: &str = include_str!("matd3.rs");
     type Learner = Team<Self>;
 

@@ -46,8 +46,7 @@ impl Method for Config {
 
 impl Algorithm for Config {
     const NAME: &str = "ma_td3_bc";
-    const PAPER: &str =
-        "Fujimoto & Gu, A minimalist approach to offline reinforcement learning, arXiv:2106.06860";
+    const PAPER: &str = "Fujimoto & Gu, A minimalist approach to offline reinforcement learning, arXiv:2106.06860";
     const SOURCE: &str = include_str!("td3_bc.rs");
     type Learner = Team<Self>;
 

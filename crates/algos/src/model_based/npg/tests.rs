@@ -1,6 +1,8 @@
 use super::*;
-use crate::{imagines::DatasetStats, morel::Pay};
-use backcast_dynamics::EnsembleConfig;
+use crate::morel::Pay;
+use backcast_core::{DatasetStats, WorldModel};
+use backcast_core::{Direction, Stored, fingerprint, never, restore, snapshot};
+use backcast_dynamics::{Ensemble, EnsembleConfig};
 use backcast_nn::Gaussian;
 use backcast_penalties::ThresholdRule;
 use ndarray::Array2;
@@ -9,7 +11,7 @@ use safetensors::SafeTensors;
 const POINT: Spec = Spec::new(1, 1).with_act_limit(2.0);
 
 /// A point that goes where it is pushed, x′ = x + a/10, and is paid for being near 0; a log of random pushes about it; a model of it.
-fn world_model(spread: Real) -> (Transitions, WorldModel) {
+fn world_model(spread: Real) -> (Transitions, Problem) {
     let mut dataset = Transitions::new(POINT);
     for i in 0..2000 {
         let mut x = [0.0; 2];
@@ -32,7 +34,7 @@ fn world_model(spread: Real) -> (Transitions, WorldModel) {
     let holdout = Some(model.holdout(&dataset, Key::new(3)));
     let dataset_stats =
         DatasetStats { holdout, initial: Some(dataset.clone()), least_reward: Some(0.0), ..DatasetStats::default() };
-    (dataset, WorldModel::new(model, never).with_dataset_stats(dataset_stats))
+    (dataset, Problem::from(WorldModel::new(model, never)).with_stats(dataset_stats))
 }
 
 fn small() -> Config {
@@ -65,7 +67,7 @@ fn iterate(npg: &mut Npg, dataset: &Transitions, from: u64, to: u64) -> Vec<Metr
 fn tiny() -> (Npg, Vec<Real>) {
     let (_, world_model) = world_model(1.0);
     let config = Config { hidden: vec![4, 3], ..small() };
-    let mut npg = config.build_on(world_model, Key::new(4)).expect("sound");
+    let mut npg = config.build(world_model, Key::new(4)).expect("sound");
     let mut x = vec![0.0; 3 * 37];
     Key::new(6).normal(&mut x);
     for (i, x) in x.chunks(3).enumerate() {
@@ -187,8 +189,9 @@ fn an_iteration_is_that_of_a_second_implementation() {
         value_batch: 1000,
         ..small()
     };
-    let mut npg =
-        config.build_on(WorldModel::new(model, never).with_dataset_stats(dataset_stats), Key::new(2)).expect("sound");
+    let mut npg = config
+        .build(Problem::from(WorldModel::new(model, never)).with_stats(dataset_stats), Key::new(2))
+        .expect("sound");
     npg.store.visit(&mut |name, slot| {
         let Slot::Tensor(_, values) = slot else { panic!("{name} is a tensor") };
         values.copy_from_slice(&tensor(&format!("params/{name}")));
@@ -223,7 +226,7 @@ fn it_climbs_in_imagination() {
     for key in 4..8 {
         let (dataset, world_model) = world_model(1.0);
         let config = Config { paths: 40, log_std: -1.0, min_log_std: -2.0, kl_bound: Some(0.03), ..small() };
-        let mut npg = config.build_on(world_model, Key::new(key)).expect("sound");
+        let mut npg = config.build(world_model, Key::new(key)).expect("sound");
         let metrics = iterate(&mut npg, &dataset, 0, 30);
         let of = |name: &str, i: usize| metrics[i].get(name).expect("a metric");
         let kl: Vec<Real> = (0..30).map(|i| of("kl", i)).collect();
@@ -247,10 +250,10 @@ fn a_key_gives_the_same_bits_on_any_threads_and_after_a_restart() {
         pool.install(|| {
             let (dataset, own) = world_model(1.0);
             let config = Config { warm_start: 2, ..small() };
-            let mut npg = config.build_on(own, Key::new(key)).expect("sound");
+            let mut npg = config.build(own, Key::new(key)).expect("sound");
             iterate(&mut npg, &dataset, 0, 3);
             if restart {
-                let mut other = config.build_on(world_model(1.0).1, Key::new(99)).expect("sound");
+                let mut other = config.build(world_model(1.0).1, Key::new(99)).expect("sound");
                 restore(&mut other, &snapshot(&mut npg)).expect("the same tensors");
                 npg = other;
             }
@@ -271,7 +274,7 @@ fn paths_end_in_the_unknown_absorbed_or_cut() {
         let (dataset, world_model) = world_model(0.3);
         let mut config = Config { absorbing, horizon: 40, ..small() };
         (config.pessimism.pay, config.pessimism.kappa) = (Pay::Once, Some(77.0));
-        let mut npg = config.build_on(world_model, Key::new(4)).expect("sound");
+        let mut npg = config.build(world_model, Key::new(4)).expect("sound");
         // Always to the right, far out of the box.
         let bias = npg.actor.net.range().end - 1;
         npg.store.params_mut()[bias] = 5.0;
@@ -298,10 +301,10 @@ fn paths_end_in_the_unknown_absorbed_or_cut() {
 #[test]
 fn paths_start_where_episodes_do_or_anywhere() {
     let starts = |random_starts, initial: Option<Transitions>| {
-        let (dataset, mut world_model) = world_model(1.0);
-        world_model.dataset_stats.initial = initial;
+        let (dataset, mut problem) = world_model(1.0);
+        problem.dataset.initial = initial;
         let config = Config { random_starts, horizon: 1, paths: 40, ..small() };
-        let mut npg = config.build_on(world_model, Key::new(4))?;
+        let mut npg = config.build(problem, Key::new(4))?;
         let mut rows = Transitions::new(POINT);
         npg.imagine(&dataset, Key::new(9), &mut rows);
         Ok::<_, ConfigError>(rows.values(Column::Obs).iter().filter(|x| **x == 0.123).count())
@@ -325,7 +328,7 @@ fn cloning_comes_first() {
         dataset.push(&[x], &[1.6 * x], 0.0, &[0.0], false);
     }
     let config = Config { warm_start: 400, actor_lr: 1e-2, ..small() };
-    let mut npg = config.build_on(world_model, Key::new(4)).expect("sound");
+    let mut npg = config.build(world_model, Key::new(4)).expect("sound");
     assert_eq!(npg.rollouts().map(|how| (how.every, how.horizon)), Some((400, 1)));
     let mut loss = Vec::new();
     for step in 0..400 {

@@ -3,7 +3,10 @@ use crate::{
     blocks::{mmd::Kernel, transition::sizes},
     model_based::imagination::{Imagination, ensemble},
 };
-use backcast_core::{Algorithm, COUNT, ConfigError, FRACTION, Key, NON_NEGATIVE, POSITIVE, Problem, Real, Rollouts, SHARE, hyperparameters};
+use backcast_core::{
+    Algorithm, COUNT, ConfigError, FRACTION, Key, NON_NEGATIVE, POSITIVE, Problem, Real, Rollouts, SHARE,
+    hyperparameters,
+};
 use backcast_imagination::ImagineConfig;
 use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store};
 use backcast_penalties::NoPenalty;

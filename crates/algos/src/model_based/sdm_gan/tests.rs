@@ -1,8 +1,7 @@
 use super::*;
-use crate::{
-    bear::Kernel,
-    imagines::{DatasetStats, ModelBased, ObsScaler, WorldModel},
-};
+use crate::blocks::mmd::Kernel;
+use backcast_core::{Algorithm, DatasetStats, Dynamics, ObsScaler, Problem, WorldModel};
+use backcast_core::{Column, Direction, Transitions, first_non_finite, never};
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 use backcast_nn::{Activation, Init};
 use ndarray::Array2;
@@ -32,7 +31,7 @@ fn model(spec: Spec) -> Ensemble {
 
 /// A world in which the learner sees other numbers than the model.
 fn world_model() -> WorldModel {
-    WorldModel { obs_scaler: ObsScaler::new(&[0.5, -1.0], &[2.0, 0.25]), ..WorldModel::new(model(SPEC), never) }
+    WorldModel::new(model(SPEC), never).with_scaler(ObsScaler::new(&[0.5, -1.0], &[2.0, 0.25]))
 }
 
 fn small() -> Config {
@@ -40,7 +39,7 @@ fn small() -> Config {
 }
 
 fn build(config: Config) -> SdmGan {
-    config.build_on(world_model(), Key::new(3)).expect("a sound configuration")
+    config.build(world_model(), Key::new(3)).expect("a sound configuration")
 }
 
 /// The share of real rows in each epoch of the authors' schedule, epochs counted from 1.
@@ -64,7 +63,7 @@ fn a_learner_asks_for_more_of_what_it_imagines_as_it_goes_on() {
     let mut sdm_gan = build(Config { epoch: 2, warm_start: 1, real_epochs: 1, real_step: 0.2, ..small() });
     let mut shares = vec![];
     for step in 0..10 {
-        shares.push((sdm_gan.real_share() * 100.0).round() as u32);
+        shares.push((sdm_gan.real_share().expect("it imagines") * 100.0).round() as u32);
         sdm_gan.update(rows().batch(), Key::new(4).fold(step));
     }
     assert_eq!(shares, [100, 100, 100, 100, 90, 90, 80, 80, 75, 75]);
@@ -75,7 +74,7 @@ fn noise_has_half_the_columns_of_the_state_and_ten_at_most() {
     for (obs, noise_dim, want) in [(1, None, 1), (3, None, 1), (11, None, 5), (45, None, 10), (11, Some(50), 50)] {
         let spec = Spec::new(obs, 1);
         let config = Config { noise_dim, hidden: vec![4], ..Default::default() };
-        let learner = config.build_on(WorldModel::new(model(spec), never), Key::new(5)).expect("a sound configuration");
+        let learner = config.build(WorldModel::new(model(spec), never), Key::new(5)).expect("a sound configuration");
         assert_eq!(learner.nets.actor.net.inputs(), obs + want, "{obs} columns, {noise_dim:?} asked for");
     }
 }
@@ -90,8 +89,9 @@ fn targets_are_means_over_noisy_next_states() {
         ..DatasetStats::default()
     };
     let config = Config { target_samples: ROWS_AT_ONCE + 1, reward_margin: 2.0, value_bound: 0.3, ..small() };
-    let mut sdm_gan =
-        config.build_on(world_model().with_dataset_stats(dataset_stats), Key::new(3)).expect("a sound configuration");
+    let mut sdm_gan = config
+        .build(Problem::from(world_model()).with_stats(dataset_stats), Key::new(3))
+        .expect("a sound configuration");
     // Values of some size.
     sdm_gan.visit(&mut |name, slot| match slot {
         Slot::Tensor(_, x) if name.starts_with("critic_target.2.weight") => x.iter_mut().for_each(|x| *x *= 10.0),
@@ -175,7 +175,7 @@ fn pairs_go_one_step_further_and_end_where_episodes_do() {
     }
     let config = Config { state_noise: 0.1, ..small() };
     let world_model = WorldModel { termination: far, ..world_model() };
-    let mut sdm_gan = config.build_on(world_model, Key::new(3)).expect("a sound configuration");
+    let mut sdm_gan = config.build(world_model, Key::new(3)).expect("a sound configuration");
     let (rows, mut plain) = (rows(), model(SPEC));
     let starts = Parts::of(&rows.batch()).starts;
     sdm_gan.play(&rows.batch(), &starts, Key::new(10));
@@ -218,11 +218,11 @@ fn pairs_go_one_step_further_and_end_where_episodes_do() {
 #[test]
 fn a_prediction_that_is_no_number_is_no_change() {
     let mut world_model = WorldModel::new(model(SPEC), never);
-    world_model.model.visit(&mut |name, slot| match slot {
+    world_model.dynamics.visit(&mut |name, slot| match slot {
         Slot::Tensor(_, x) if name.ends_with("net.1.bias") => x[1] = Real::NAN,
         _ => {}
     });
-    let mut sdm_gan = small().build_on(world_model, Key::new(3)).expect("a sound configuration");
+    let mut sdm_gan = small().build(world_model, Key::new(3)).expect("a sound configuration");
     let rows = rows();
     let metrics = sdm_gan.update(rows.batch(), Key::new(11));
     assert!(metrics.iter().all(|(_, x)| x.is_finite()), "{metrics:?}");
@@ -385,7 +385,7 @@ fn a_policy_of_noise_has_both_modes_of_the_dataset() {
             ..Default::default()
         };
         let mut sdm_gan =
-            config.build_on(WorldModel::new(model(spec), ends), Key::new(21)).expect("a sound configuration");
+            config.build(WorldModel::new(model(spec), ends), Key::new(21)).expect("a sound configuration");
         let mut staging = Transitions::new(spec);
         for step in 0..updates {
             let key = Key::new(22).fold(step);

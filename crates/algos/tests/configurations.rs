@@ -34,7 +34,8 @@ const OPTIONAL: &[(&str, &str, f64)] = &[
 ];
 
 /// Numbers that may be below zero.
-const SIGNED: &[&str] = &["target_entropy", "floor", "target_action_gap", "kappa", "log_std", "min_log_std"];
+const SIGNED: &[&str] =
+    &["target_entropy", "floor", "target_action_gap", "kappa", "log_std", "min_log_std"];
 
 /// Numbers of which there may be none: counts of updates that are a phase, weights, thresholds and rates that may be off.
 const MAY_BE_ZERO: &[&str] = &[
@@ -76,7 +77,11 @@ const MAY_BE_ZERO: &[&str] = &[
 fn cases() -> Vec<Case> {
     let mut cases = every();
     for &(name, field, value) in OPTIONAL {
-        let case = cases.iter().find(|c| c.name == name).expect("an algorithm of that name").with(field, value);
+        let case = cases
+            .iter()
+            .find(|c| c.name == name)
+            .expect("an algorithm of that name")
+            .with(field, value);
         assert_eq!(case.check(), Ok(Ok(())), "{name}.{field}");
         cases.push(case);
     }
@@ -120,14 +125,22 @@ fn every_number_is_refused_where_it_makes_no_sense() {
                 Value::Integer(_) => {
                     refused(&case, &field, Value::Integer(-1));
                     // CQL needs no candidates where their term weighs nothing.
-                    let weight = case.value(&field.replace("n_action_samples", "cql_alpha")).and_then(|w| w.as_float());
+                    let weight = case
+                        .value(&field.replace("n_action_samples", "cql_alpha"))
+                        .and_then(|w| w.as_float());
                     let needless = name == "n_action_samples" && weight == Some(0.0);
                     if !MAY_BE_ZERO.contains(&name) && !needless {
                         refused(&case, &field, Value::Integer(0));
                     }
                 }
                 Value::Array(_) if name == "log_std_bounds" => {
-                    for bad in [vec![], vec![1.0], vec![2.0, -20.0], vec![f64::NAN, 2.0], vec![-20.0, f64::INFINITY]] {
+                    for bad in [
+                        vec![],
+                        vec![1.0],
+                        vec![2.0, -20.0],
+                        vec![f64::NAN, 2.0],
+                        vec![-20.0, f64::INFINITY],
+                    ] {
                         refused(&case, &field, Value::from(bad));
                     }
                 }
@@ -147,8 +160,10 @@ fn every_number_is_refused_where_it_makes_no_sense() {
 /// Zero is a value where the list above says so, or the list is wrong.
 #[test]
 fn what_may_be_zero_is_accepted_somewhere() {
-    let fields: Vec<(Case, String, Value)> =
-        cases().iter().flat_map(|case| case.fields().into_iter().map(|(f, v)| (case.clone(), f, v))).collect();
+    let fields: Vec<(Case, String, Value)> = cases()
+        .iter()
+        .flat_map(|case| case.fields().into_iter().map(|(f, v)| (case.clone(), f, v)))
+        .collect();
     for &name in MAY_BE_ZERO {
         let mut named = fields.iter().filter(|(_, field, _)| leaf(field) == name).peekable();
         let zero = |(case, field, value): &(Case, String, Value)| {
@@ -169,7 +184,8 @@ fn unknown_fields_are_refused_by_name() {
 
 #[test]
 fn settings_that_contradict_each_other_are_refused() {
-    let refused = |error: backcast_core::ConfigError, field| assert_eq!(error.field, field, "{error}");
+    let refused =
+        |error: backcast_core::ConfigError, field| assert_eq!(error.field, field, "{error}");
     let both = cql::Config { max_backup: true, entropy_backup: true, ..Default::default() };
     refused(both.check().expect_err("both"), "entropy_backup");
     for change in [

@@ -22,7 +22,10 @@ fn small() -> Config {
 fn run(config: Config, updates: u64) -> Metrics {
     let rows = rows(2.0);
     let mut cql = config.build(rows.spec(), Key::new(2)).expect("a sound configuration");
-    (0..updates).map(|step| cql.update(rows.batch(), Key::new(3).fold(step))).last().expect("an update")
+    (0..updates)
+        .map(|step| cql.update(rows.batch(), Key::new(3).fold(step)))
+        .last()
+        .expect("an update")
 }
 
 /// Q(a) = Σ c_d a_d has ∫ exp Q da = Π 2 sinh(c_d)/c_d over the box, and each of 3n samples estimates it, whatever the
@@ -31,7 +34,9 @@ fn run(config: Config, updates: u64) -> Metrics {
 fn the_sum_over_candidates_estimates_the_integral() {
     let n = 40_000;
     for (trial, (c, means)) in
-        [([1.5, -0.7], [0.0, 0.3]), ([0.2, 3.0], [-0.2, 0.1]), ([-2.0, 0.5], [0.4, 0.0])].into_iter().enumerate()
+        [([1.5, -0.7], [0.0, 0.3]), ([0.2, 3.0], [-0.2, 0.1]), ([-2.0, 0.5], [0.4, 0.0])]
+            .into_iter()
+            .enumerate()
     {
         let mut store = Store::default();
         let tape = store.tape();
@@ -42,17 +47,26 @@ fn the_sum_over_candidates_estimates_the_integral() {
         let (pi, pi2) = (policy(means[0], 0.1), policy(means[1], 0.0));
         let (actions, log_density) = candidates(pi, pi2, n, Key::new(4).fold(trial as u64));
         let slope = tape.fill(Shape::new(1, 1, 2), |out| out.copy_from_slice(&c));
-        let q = (actions.reshape(Shape::new(1, 3 * n, 2)) * slope).sum_cols().reshape(Shape::new(1, 1, 3 * n));
-        let exact: f64 = c.iter().map(|&c| 2.0 * (c as f64).sinh() / c as f64).product::<f64>().ln();
+        let q = (actions.reshape(Shape::new(1, 3 * n, 2)) * slope).sum_cols().reshape(Shape::new(
+            1,
+            1,
+            3 * n,
+        ));
+        let exact: f64 =
+            c.iter().map(|&c| 2.0 * (c as f64).sinh() / c as f64).product::<f64>().ln();
         let lse = soft_maximum(q, log_density, 3 * n).item() as f64;
         let error = lse - (3.0 * n as f64).ln() - exact;
         // The terms' own spread tells how far off their sum may be.
         let deviation = (q - log_density).exp().read(|x| {
             let mean = x.iter().map(|&x| x as f64).sum::<f64>() / x.len() as f64;
-            (x.iter().map(|&x| (x as f64 / mean - 1.0).powi(2)).sum::<f64>()).sqrt() / x.len() as f64
+            (x.iter().map(|&x| (x as f64 / mean - 1.0).powi(2)).sum::<f64>()).sqrt()
+                / x.len() as f64
         });
         assert!(deviation < 0.02, "trial {trial}: weights spread too far to tell: {deviation}");
-        assert!(error.abs() < 5.0 * deviation, "trial {trial}: {error} against a deviation of {deviation}");
+        assert!(
+            error.abs() < 5.0 * deviation,
+            "trial {trial}: {error} against a deviation of {deviation}"
+        );
     }
 }
 
@@ -100,13 +114,18 @@ fn the_stacked_evaluation_is_the_plain_one() {
         };
         let q = nets.critic.forward(s.cat(a));
         let backup = Backup { best_of: None, ln_alpha: None };
-        let next = next_value(backup, nets.critic_target, s2, nets.actor.at(s2), 2.0, key.name("target"));
+        let next =
+            next_value(backup, nets.critic_target, s2, nets.actor.at(s2), 2.0, key.name("target"));
         let error = (q - (r + alive * next * 0.99)).square().mean().item() * 2.0;
         let want = [q.mean().item(), (high.mean() - q.rows(0, real).mean()).item()];
         let metrics = cql.critic_step(batch, key, &mut pushed);
-        let [loss, q, gap] = ["critic_loss", "q", "gap"].map(|name| metrics.get(name).expect("a metric"));
+        let [loss, q, gap] =
+            ["critic_loss", "q", "gap"].map(|name| metrics.get(name).expect("a metric"));
         let close = |x: Real, y: Real| (x - y).abs() < 1e-5 * y.abs().max(1.0);
-        assert!(close(q, want[0]) && close(gap, want[1]), "{real} {rho:?} {mu:?}: {q} {gap} are not {want:?}");
+        assert!(
+            close(q, want[0]) && close(gap, want[1]),
+            "{real} {rho:?} {mu:?}: {q} {gap} are not {want:?}"
+        );
         assert!(close(loss, error + 10.0 * want[1]), "{real} {rho:?} {mu:?}: {loss}");
     }
 }
@@ -143,7 +162,9 @@ fn the_penalty_closes_the_gap() {
 #[test]
 fn three_at_a_time_differ_by_their_number() {
     let gap = |samples, three_way| {
-        run(Config { n_action_samples: samples, three_way, ..small() }, 1).get("gap").expect("a metric")
+        run(Config { n_action_samples: samples, three_way, ..small() }, 1)
+            .get("gap")
+            .expect("a metric")
     };
     assert_eq!(gap(1, true), gap(1, false));
     let difference = gap(10, false) - gap(10, true);

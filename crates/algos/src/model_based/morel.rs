@@ -28,8 +28,9 @@
 
 use crate::{model_based::imagination::Imagination, sac};
 use backcast_core::{
-    Algorithm, Batch, ConfigError, DatasetStats, Dynamics, Key, Learner, Metrics, NON_NEGATIVE, Problem, Real,
-    RolloutSummary, Rollouts, Sink, Slot, Source, State, acts_as, choices, hyperparameters,
+    Algorithm, Batch, ConfigError, DatasetStats, Dynamics, Key, Learner, Metrics, NON_NEGATIVE,
+    Problem, Real, RolloutSummary, Rollouts, Sink, Slot, Source, State, acts_as, choices,
+    hyperparameters,
 };
 use backcast_imagination::{Halt, ImagineConfig};
 use backcast_nn::{Parameterised, Store};
@@ -84,17 +85,24 @@ impl Pessimism {
     ) -> Result<Halt, ConfigError> {
         let lacking = |field, why: &str| ConfigError { field, why: why.into() };
         let holdout = stats.holdout.as_ref();
-        let none = || lacking("threshold", "needs rows the model was not fitted to; give `Evidence::holdout`");
+        let none = || {
+            lacking("threshold", "needs rows the model was not fitted to; give `Evidence::holdout`")
+        };
         let u = measure(dynamics, self.penalty.build().as_mut(), holdout.ok_or_else(none)?, key);
-        let threshold = self.threshold.threshold(&u).map_err(|e| lacking("threshold", &e.to_string()))?;
+        let threshold =
+            self.threshold.threshold(&u).map_err(|e| lacking("threshold", &e.to_string()))?;
         let least = || stats.least_reward.map(|least| self.margin - least);
-        let none = || lacking("kappa", "is not given; give it, or `Evidence::least_reward` to find it from");
+        let none = || {
+            lacking("kappa", "is not given; give it, or `Evidence::least_reward` to find it from")
+        };
         let kappa = self.kappa.or_else(least).ok_or_else(none)?;
         let reward = match self.pay {
             Pay::Once => -kappa,
             Pay::Forever => -kappa / (1.0 - gamma),
         };
-        let why = format!("is {kappa}, and pays `forever` {reward} with a discount of {gamma}; let it pay `once`");
+        let why = format!(
+            "is {kappa}, and pays `forever` {reward} with a discount of {gamma}; let it pay `once`"
+        );
         ConfigError::unless(reward.is_finite(), "kappa", why)?;
         Ok(Halt { threshold, reward })
     }
@@ -116,7 +124,8 @@ hyperparameters! {
 
 impl Algorithm for Config {
     const NAME: &str = "morel";
-    const PAPER: &str = "Kidambi et al., MOReL: model-based offline reinforcement learning, arXiv:2005.05951";
+    const PAPER: &str =
+        "Kidambi et al., MOReL: model-based offline reinforcement learning, arXiv:2005.05951";
     const SOURCE: &str = include_str!("morel.rs");
     const USES_MODEL: bool = true;
     type Learner = Morel;
@@ -218,11 +227,16 @@ mod tests {
             max_epochs: Some(15),
             ..Default::default()
         };
-        let mut model = Ensemble::new(config, SPEC, Direction::Forward, Key::new(2)).expect("sound");
+        let mut model =
+            Ensemble::new(config, SPEC, Direction::Forward, Key::new(2)).expect("sound");
         model.fit(&dataset, Key::new(3), &mut |_| true).expect("finite rows");
         let holdout = Some(model.holdout(&dataset, Key::new(3)));
-        let dataset_stats =
-            DatasetStats { holdout, initial: None, least_reward: Some(-1.0), ..DatasetStats::default() };
+        let dataset_stats = DatasetStats {
+            holdout,
+            initial: None,
+            least_reward: Some(-1.0),
+            ..DatasetStats::default()
+        };
         (dataset, Problem::from(WorldModel::new(model, never)).with_stats(dataset_stats))
     }
 
@@ -265,8 +279,9 @@ mod tests {
         assert_eq!(worth(Pessimism { kappa: Some(7.0), ..plain.clone() }), -7.0);
         let forever = Pessimism { pay: Pay::Forever, ..plain };
         assert!((worth(forever.clone()) + 20.0).abs() < 1e-4);
-        let undiscounted =
-            forever.halt(&mut *model.dynamics, &stats, 1.0, Key::new(6)).expect_err("a value without bound");
+        let undiscounted = forever
+            .halt(&mut *model.dynamics, &stats, 1.0, Key::new(6))
+            .expect_err("a value without bound");
         assert_eq!(undiscounted.field, "kappa");
     }
 
@@ -279,7 +294,8 @@ mod tests {
         };
         let why = refused(config(), |e| e.holdout = None).expect_err("no rows");
         assert!(why.field == "threshold" && why.why.contains("holdout"), "{why}");
-        let why = refused(config(), |e| e.holdout = Some(Transitions::new(SPEC))).expect_err("no rows");
+        let why =
+            refused(config(), |e| e.holdout = Some(Transitions::new(SPEC))).expect_err("no rows");
         assert_eq!(why.field, "threshold");
         let why = refused(config(), |e| e.least_reward = None).expect_err("no reward");
         assert!(why.field == "kappa" && why.why.contains("least_reward"), "{why}");

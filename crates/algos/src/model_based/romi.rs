@@ -22,8 +22,8 @@
 //! with its VAE; a learner that clones the mixture (TD3+BC) is pulled towards the uniform reverse policy.
 
 use backcast_core::{
-    COUNT, ConfigError, Dynamics, Key, POSITIVE, Policy, Real, RolloutSummary, SHARE, Source, Spec, Termination,
-    Transitions, choices, hyperparameters,
+    COUNT, ConfigError, Dynamics, Key, POSITIVE, Policy, Real, RolloutSummary, SHARE, Source, Spec,
+    Termination, Transitions, choices, hyperparameters,
 };
 use backcast_imagination::{CycleCheck, ImagineConfig, Imaginer, Uniform};
 use backcast_penalties::{Penalty, PenaltyConfig, measure};
@@ -105,7 +105,8 @@ impl Config {
             ("halfcheetah", 1, 0.1, P::Vae, S::ReturnPrioritised),
             ("walker2d", 1, 0.1, P::Vae, S::ReturnPrioritised),
         ];
-        let (_, horizon, ratio, policy, starts) = table.into_iter().find(|row| task.starts_with(row.0))?;
+        let (_, horizon, ratio, policy, starts) =
+            table.into_iter().find(|row| task.starts_with(row.0))?;
         Some(Self { horizon, ratio, policy, starts, ..Self::default() })
     }
 
@@ -125,13 +126,18 @@ impl Config {
         let (mut penalty, mut uncertainty_budget) = (PenaltyConfig::None.build(), None);
         if let Some(budget) = self.uncertainty_budget {
             penalty = self.uncertainty.build();
-            let mut u =
-                measure(model, penalty.as_mut(), &every_few(dataset, MEASURED), Key::new(0).name("typical doubt"));
+            let mut u = measure(
+                model,
+                penalty.as_mut(),
+                &every_few(dataset, MEASURED),
+                Key::new(0).name("typical doubt"),
+            );
             u.sort_unstable_by(Real::total_cmp);
             uncertainty_budget = Some(budget * u[u.len() / 2]);
         }
         let (horizon, starts_per_call) = (self.horizon, self.starts_per_call);
-        let config = ImagineConfig { horizon, starts_per_call, uncertainty_budget, ..Default::default() };
+        let config =
+            ImagineConfig { horizon, starts_per_call, uncertainty_budget, ..Default::default() };
         let imaginer = Imaginer::new(config, termination, penalty)?;
         let Some(share) = self.agreement else { return Ok(imaginer) };
         let other = other.ok_or_else(|| ConfigError {
@@ -155,10 +161,14 @@ impl Config {
         key: Key,
         watch: &mut dyn FnMut(usize) -> bool,
     ) -> Transitions {
-        let mut buffer = Transitions::with_capacity(model.spec(), self.rows + self.starts_per_call * self.horizon);
+        let mut buffer = Transitions::with_capacity(
+            model.spec(),
+            self.rows + self.starts_per_call * self.horizon,
+        );
         let (mut call, mut barren) = (0, 0);
         while buffer.len() < self.rows && barren < BARREN_CALLS && watch(buffer.len()) {
-            let RolloutSummary { stored, .. } = imaginer.imagine(model, starts, policy, key.fold(call), &mut buffer);
+            let RolloutSummary { stored, .. } =
+                imaginer.imagine(model, starts, policy, key.fold(call), &mut buffer);
             (call, barren) = (call + 1, if stored == 0 { barren + 1 } else { 0 });
         }
         buffer.truncate(self.rows);
@@ -179,7 +189,9 @@ const MEASURED: usize = 20_000;
 /// At most about `most` rows, spread over the whole log.
 fn every_few(dataset: &Transitions, most: usize) -> Transitions {
     let mut few = Transitions::with_capacity(dataset.spec(), most);
-    (0..dataset.len()).step_by(dataset.len().div_ceil(most).max(1)).for_each(|row| few.push_row(dataset, row));
+    (0..dataset.len())
+        .step_by(dataset.len().div_ceil(most).max(1))
+        .for_each(|row| few.push_row(dataset, row));
     few
 }
 

@@ -29,7 +29,8 @@ fn problem() -> Problem {
         ..Default::default()
     };
     let steps = dataset(true);
-    let mut model = Ensemble::new(config, steps.spec(), Direction::Forward, Key::new(2)).expect("sound");
+    let mut model =
+        Ensemble::new(config, steps.spec(), Direction::Forward, Key::new(2)).expect("sound");
     model.fit(&steps, Key::new(3), &mut |_| true).expect("a fit");
     Problem::from(WorldModel::new(model, never))
         .with_stats(DatasetStats { holdout: Some(dataset(false)), ..DatasetStats::default() })
@@ -37,14 +38,29 @@ fn problem() -> Problem {
 
 /// SAC: nothing but what is to be tested holds the policy to the log.
 fn small() -> Config {
-    let cql =
-        cql::Config { hidden: vec![32], actor_lr: 3e-3, cql_alpha: 0.0, n_action_samples: 0, ..cql::Config::default() };
-    let transition = TransitionVaeConfig { hidden: vec![16], lr: 3e-3, ..TransitionVaeConfig::default() };
-    Config { beta: 0.3, width: Some(0.1), mmd_samples: 4, warm_up: 300, transition, cql, ..Config::default() }
+    let cql = cql::Config {
+        hidden: vec![32],
+        actor_lr: 3e-3,
+        cql_alpha: 0.0,
+        n_action_samples: 0,
+        ..cql::Config::default()
+    };
+    let transition =
+        TransitionVaeConfig { hidden: vec![16], lr: 3e-3, ..TransitionVaeConfig::default() };
+    Config {
+        beta: 0.3,
+        width: Some(0.1),
+        mmd_samples: 4,
+        warm_up: 300,
+        transition,
+        cql,
+        ..Config::default()
+    }
 }
 
 fn trained(config: &Config, updates: u64) -> (Sdc, Metrics) {
-    let (dataset, mut staging) = (dataset(false), Transitions::new(Spec::new(1, 1).with_act_limit(2.0)));
+    let (dataset, mut staging) =
+        (dataset(false), Transitions::new(Spec::new(1, 1).with_act_limit(2.0)));
     let mut sdc = config.build(problem(), Key::new(4)).expect("a sound configuration");
     let mut metrics = Metrics::default();
     for step in 0..updates {
@@ -63,7 +79,11 @@ fn the_distance_of_equal_samples_is_nothing_and_grows_as_they_part() {
             let x = tape.normal(Shape::new(1, 7 * 5, 3), key);
             let of = |apart: Real| mmd(x, x + apart, 5, kernel, 2.0).read(<[Real]>::to_vec);
             // The root of 10⁻⁶.
-            assert!(of(0.0).iter().all(|d| (d - 1e-3).abs() < 2e-4), "{kernel:?}, trial {trial}: {:?}", of(0.0));
+            assert!(
+                of(0.0).iter().all(|d| (d - 1e-3).abs() < 2e-4),
+                "{kernel:?}, trial {trial}: {:?}",
+                of(0.0)
+            );
             let all = [0.1, 0.5, 2.0, 8.0].map(of);
             for (near, far) in all.iter().zip(&all[1..]) {
                 let grows = near.iter().zip(far).all(|(near, far)| *near > 2e-3 && far > near);
@@ -103,7 +123,10 @@ fn the_slope_in_the_actions_is_that_of_finite_differences() {
         });
         actions[i] = here;
         let want = (above - below) / (2.0 * h);
-        assert!((slope - want).abs() < 2e-2 * want.abs().max(0.05), "{i}: {slope} where differences say {want}");
+        assert!(
+            (slope - want).abs() < 2e-2 * want.abs().max(0.05),
+            "{i}: {slope} where differences say {want}"
+        );
     }
     assert!(slope.iter().any(|g| g.abs() > 1e-2), "a slope of nothing: {slope:?}");
 }
@@ -117,7 +140,10 @@ fn the_multiplier_rises_where_the_distance_exceeds_its_threshold() {
         (metrics.get("ln_correction").expect("a metric"), metrics.get("mmd").expect("a metric"))
     };
     let ((above, mmd), (below, _)) = (learnt(0.0), learnt(3.0));
-    assert!(mmd > 0.0 && above > 0.15 && below < -0.15, "{above} above the threshold, {below} below");
+    assert!(
+        mmd > 0.0 && above > 0.15 && below < -0.15,
+        "{above} above the threshold, {below} below"
+    );
 }
 
 /// Beyond where the log has been, at ±0.9, the policy goes back; before the correction begins it does not know.
@@ -194,7 +220,8 @@ fn the_width_is_the_median_of_pairs() {
         normal.push(&x, &[0.0], 0.0, &x, false);
     }
     for kernel in [Kernel::Gaussian, Kernel::Laplacian] {
-        let ratio = median_width(&normal, kernel) / median_width(&Transitions::new(normal.spec()), kernel);
+        let ratio =
+            median_width(&normal, kernel) / median_width(&Transitions::new(normal.spec()), kernel);
         assert!((0.85..1.02).contains(&ratio), "{kernel:?}: {ratio}");
     }
 }

@@ -1,6 +1,6 @@
 //! What a learner is built for, and what it imagines: plain values, so that whoever trains a learner need not know which it is.
 
-use crate::{COUNT, SHARE};
+use crate::{Column, COUNT, SHARE};
 use crate::{ConfigError, Dynamics, Real, Spec, Termination, Transitions, choices, hyperparameters};
 
 /// What a learner may know before it begins.
@@ -203,6 +203,23 @@ pub struct Imagined<'a> {
     pub step: usize,
     /// The member of the ensemble that was drawn.
     pub member: usize,
+}
+
+impl<'a> Imagined<'a> {
+    /// Row `row` of transitions that were imagined before and have forgotten how.
+    pub fn recorded(of: &'a Transitions, row: usize) -> Self {
+        Self {
+            obs: of.row(Column::Obs, row),
+            act: of.row(Column::Act, row),
+            reward: of.row(Column::Reward, row)[0],
+            next_obs: of.row(Column::NextObs, row),
+            terminal: of.row(Column::Terminal, row)[0] != 0.0,
+            penalty: 0.0,
+            chain: row,
+            step: 0,
+            member: 0,
+        }
+    }
 }
 
 /// What one call of imagination made.

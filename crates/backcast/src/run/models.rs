@@ -1,6 +1,7 @@
 use super::{Context, files};
 use crate::Error;
-use backcast_algos::romi::{ReversePolicy, uniform};
+use backcast_algos::model_based::generator::uniform;
+use backcast_algos::romi::ReversePolicy;
 use backcast_core::{
     Column, DatasetStats, Direction, Dynamics, Key, Policy, Problem, Real, State, Transitions, WorldModel,
 };

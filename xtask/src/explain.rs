@@ -71,6 +71,12 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Prints the JSON schema of experiment files.
+pub(crate) fn schema() -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(&backcast::schema()).context("plain values")?;
+    Ok(writeln!(std::io::stdout().lock(), "{text}")?)
+}
+
 /// The head of an algorithm's source, then every hyperparameter with its default, its range and its unit.
 fn explain(name: &str) -> anyhow::Result<String> {
     let subjects = subjects()?;

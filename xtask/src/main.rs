@@ -1,4 +1,4 @@
-//! The runner: `run`, `sweep`, `watch`, `report`, `export`, `select`, `explain`, `doctor`, `bands`, `data`, `bench`, `calibrate`, `parity`, `mujoco`, `games`, `cooperation`, `test`, `fuzz`, `tidy`, `docs`.
+//! The runner: `run`, `sweep`, `watch`, `report`, `export`, `select`, `explain`, `schema`, `doctor`, `bands`, `data`, `bench`, `calibrate`, `parity`, `mujoco`, `games`, `cooperation`, `test`, `fuzz`, `tidy`, `docs`.
 //!
 //! `cargo xtask` is an alias (see `.cargo/config.toml`) for running this program. It is the only place in the workspace
 //! that prints.
@@ -69,6 +69,8 @@ enum Command {
     Export(export::Args),
     /// Say what an algorithm does: its equations, and its hyperparameters with their defaults
     Explain(explain::Args),
+    /// Print the JSON schema of experiment files, for editors
+    Schema,
     /// Say what this machine has, and what that means
     Doctor,
     /// Order the trained policies of runs by the dataset alone (FQE), and compare with the order of their scores
@@ -140,6 +142,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Command::Watch(args) => watch::main(args),
         Command::Export(args) => export::main(args),
         Command::Explain(args) => explain::main(args),
+        Command::Schema => explain::schema(),
         Command::Doctor => doctor::main(),
         Command::Data(args) => return data::main(args),
         Command::Bands(args) => bands::main(args),

@@ -2,7 +2,7 @@ use crate::checks::{check_name, finite};
 use crate::data_config::MixOf;
 use crate::{AlgorithmConfig, DataConfig, RobustnessConfig, Sensitivity, preset};
 use backcast_algos::romi::Starts;
-use backcast_core::{ConfigError, Direction};
+use backcast_core::{COUNT, ConfigError, Direction, choices, hyperparameters};
 use backcast_dynamics::{ActionVaeConfig, EnsembleConfig, GaussianBcConfig};
 use serde::{Deserialize, Serialize};
 use std::{fmt, ops::Range};
@@ -88,35 +88,19 @@ impl From<Seeds> for String {
     }
 }
 
-/// How long to learn, and how often to look.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Training {
-    /// Updates of the algorithm.
-    pub updates: u64,
-    /// Rows of a batch.
-    pub batch: usize,
-    /// Updates between evaluations (and checkpoints).
-    pub eval_every: u64,
-    /// Episodes of an evaluation on the way.
-    pub eval_episodes: usize,
-    /// Episodes of the last evaluation, whose mean is the score.
-    pub final_episodes: usize,
-}
-
-impl Default for Training {
-    fn default() -> Self {
-        Self { updates: 100_000, batch: 100, eval_every: 5_000, eval_episodes: 20, final_episodes: 100 }
-    }
-}
-
-impl Training {
-    fn check(&self) -> Result<(), ConfigError> {
-        ConfigError::unless(self.updates > 0, "updates", "is 0; nothing would be learnt")?;
-        ConfigError::unless(self.batch > 0, "batch", "is 0; an update needs a row")?;
-        ConfigError::unless(self.eval_every > 0, "eval_every", "is 0; give a number of updates")?;
-        ConfigError::unless(self.eval_episodes > 0, "eval_episodes", "is 0; a score needs an episode")?;
-        ConfigError::unless(self.final_episodes > 0, "final_episodes", "is 0; a score needs an episode")
+hyperparameters! {
+    /// How long to learn, and how often to look.
+    pub struct Training {
+        /// Updates of the algorithm.
+        updates: u64 = 100_000, COUNT.unit("updates");
+        /// Rows of a batch.
+        batch: usize = 100, COUNT.unit("rows");
+        /// Updates between evaluations (and checkpoints).
+        eval_every: u64 = 5_000, COUNT.unit("updates");
+        /// Episodes of an evaluation on the way.
+        eval_episodes: usize = 20, COUNT.unit("episodes");
+        /// Episodes of the last evaluation, whose mean is the score.
+        final_episodes: usize = 100, COUNT.unit("episodes");
     }
 }
 
@@ -138,17 +122,17 @@ pub struct Method {
     pub algorithm: toml::Table,
 }
 
-/// What an algorithm is given beside the dataset.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Imagine {
-    /// Nothing.
-    #[default]
-    Nothing,
-    /// Transitions imagined forwards.
-    Forward,
-    /// Transitions imagined backwards (ROMI).
-    Reverse,
+choices! {
+    /// What an algorithm is given beside the dataset.
+    pub enum Imagine {
+        /// Nothing.
+        #[default]
+        Nothing,
+        /// Transitions imagined forwards.
+        Forward,
+        /// Transitions imagined backwards (ROMI).
+        Reverse,
+    }
 }
 
 impl Imagine {
@@ -251,8 +235,7 @@ impl Experiment {
         self.training.check().map_err(section("training"))?;
         self.data.check().map_err(section("data"))?;
         if let Some(robustness) = &self.robustness {
-            robustness.check(&self.task).map_err(section("robustness"))?;
-            robustness.support.check().map_err(section("robustness.support"))?;
+            robustness.check_for(&self.task).map_err(section("robustness"))?;
         }
         let bad = |why: String| Err(ExperimentError(why));
         if self.methods.is_empty() {
@@ -295,7 +278,7 @@ impl Experiment {
         if weighted && data.best_episodes.is_some() {
             return bad("data: `best_episodes` does not go with starts by return, which weigh every episode");
         }
-        if weighted && data.mix.is_some_and(|mix| mix.of == MixOf::Rows) {
+        if weighted && data.mix.as_ref().is_some_and(|mix| mix.of == MixOf::Rows) {
             return bad(
                 "data: `mix` of rows does not go with starts by return: a row that was replaced has no episode",
             );

@@ -52,10 +52,11 @@ pub mod online;
 pub mod preset;
 mod robustness;
 pub mod run;
+mod schema;
 mod sensitivity;
 
 pub use agent::Agent;
-pub use algorithm::AlgorithmConfig;
+pub use algorithm::{About, AlgorithmConfig};
 pub use checks::check_name;
 pub use data_config::{DataConfig, Mix, MixOf};
 pub use error::Error;
@@ -63,6 +64,7 @@ pub use evaluate::evaluate;
 pub use experiment::{Experiment, ExperimentError, Imagine, Method, Published, Seeds, Training, slug};
 pub use inert::Inert;
 pub use robustness::{Perturbed, Pushes, RobustnessConfig, Wait, evaluate_perturbed};
+pub use schema::schema;
 pub use sensitivity::Sensitivity;
 
 #[cfg(doctest)]

@@ -1,37 +1,31 @@
 use crate::evaluate::{Moment, roll};
-use backcast_core::{ConfigError, Key, Policy};
+use backcast_core::{COUNT, ConfigError, Key, Policy, hyperparameters};
 use backcast_data::{Support, SupportConfig};
 use backcast_envs::push::{Level, Pushable};
 use serde::{Deserialize, Serialize};
 
-/// How trained policies are tried from perturbed states.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RobustnessConfig {
-    /// How hard the state is perturbed, from the least upwards.
-    pub levels: Vec<Level>,
-    /// Episodes at each level. They start, and are perturbed, alike for every algorithm; at level `none` they are those of the last
-    /// evaluation, if there are as many.
-    pub episodes: usize,
-    /// The steps after which the state is perturbed, in order.
-    pub at: Vec<usize>,
-    /// What counts as having come back.
-    pub support: SupportConfig,
-}
-
-impl Default for RobustnessConfig {
-    fn default() -> Self {
-        Self { levels: Level::ALL.into(), episodes: 50, at: vec![40], support: SupportConfig::default() }
+hyperparameters! {
+    /// How trained policies are tried from perturbed states.
+    pub struct RobustnessConfig {
+        /// How hard the state is perturbed, from the least upwards.
+        levels: Vec<Level> = Level::ALL.into();
+        /// Episodes at each level. They start, and are perturbed, alike for every algorithm; at level `none` they are those of the last
+        /// evaluation, if there are as many.
+        episodes: usize = 50, COUNT;
+        /// The steps after which the state is perturbed, in order.
+        at: Vec<usize> = vec![40], COUNT.unit("steps");
+        /// What counts as having come back.
+        support: SupportConfig = SupportConfig::default();
     }
 }
 
 impl RobustnessConfig {
     /// Whether every field makes sense, and pushes come before the end of an episode of `task` (if there is such a task).
-    pub fn check(&self, task: &str) -> Result<(), ConfigError> {
+    pub fn check_for(&self, task: &str) -> Result<(), ConfigError> {
+        self.check()?;
         let rising = self.levels.windows(2).all(|pair| pair[0] < pair[1]);
         let why = "is empty, or not in the order none, slight, moderate, large";
         ConfigError::unless(!self.levels.is_empty() && rising, "levels", why)?;
-        ConfigError::unless(self.episodes > 0, "episodes", "is 0; a score needs an episode")?;
         let rising = self.at.windows(2).all(|pair| pair[0] < pair[1]);
         let sound = rising && self.at.first().is_some_and(|&first| first > 0);
         ConfigError::unless(sound, "at", format!("is {:?}; give rising numbers of steps from 1 on", self.at))?;

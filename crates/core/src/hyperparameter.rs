@@ -169,6 +169,21 @@ impl Value for Real {
     }
 }
 
+#[cfg(not(feature = "f64"))]
+impl Value for f64 {
+    fn kind() -> Kind {
+        Kind::Number
+    }
+
+    fn number(&self) -> Option<f64> {
+        Some(*self)
+    }
+
+    fn check_in(&self, domain: Domain, field: &'static str) -> Result<(), ConfigError> {
+        domain.check(field, *self, self)
+    }
+}
+
 macro_rules! integers {
     ($($Integer:ty)*) => {$(
         impl Value for $Integer {
@@ -191,6 +206,12 @@ integers!(u64 usize);
 impl Value for bool {
     fn kind() -> Kind {
         Kind::Boolean
+    }
+}
+
+impl Value for std::path::PathBuf {
+    fn kind() -> Kind {
+        Kind::Text
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a learner is built for, and what it imagines: plain values, so that whoever trains a learner need not know which it is.
 
-use crate::{Column, COUNT, SHARE};
+use crate::{COUNT, Column, SHARE};
 use crate::{ConfigError, Dynamics, Real, Spec, Termination, Transitions, choices, hyperparameters};
 
 /// What a learner may know before it begins.

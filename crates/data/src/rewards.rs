@@ -1,5 +1,5 @@
 use crate::EpisodicTransitions;
-use backcast_core::{Column, ConfigError, Real, Transitions};
+use backcast_core::{Column, ConfigError, Kind, Real, Transitions, Value};
 use serde::{Deserialize, Serialize};
 
 /// What a dataset's rewards are turned into before anything learns from them: always r ↦ scale·r + shift.
@@ -24,6 +24,12 @@ pub enum Rewards {
         /// What is added after that.
         shift: Real,
     },
+}
+
+impl Value for Rewards {
+    fn kind() -> Kind {
+        Kind::Other
+    }
 }
 
 impl Rewards {

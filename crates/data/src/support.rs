@@ -1,31 +1,14 @@
 use crate::{Normaliser, Scale};
-use backcast_core::{ConfigError, Key, Real};
+use backcast_core::{ConfigError, Domain, FRACTION, Key, Real, hyperparameters};
 use ndarray::{ArrayView2, Axis};
-use serde::{Deserialize, Serialize};
 
-/// How the support of a dataset is drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SupportConfig {
-    /// Rows of the dataset that stand for all of it, drawn without replacement.
-    pub rows: usize,
-    /// The share of those rows that lie within the support of the others, in (0, 1].
-    pub quantile: f64,
-}
-
-impl Default for SupportConfig {
-    fn default() -> Self {
-        Self { rows: 20_000, quantile: 0.99 }
-    }
-}
-
-impl SupportConfig {
-    /// Whether every field makes sense.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        let rows = self.rows;
-        ConfigError::unless(rows >= 2, "rows", format!("is {rows}; a row needs another to be near to"))?;
-        let q = self.quantile;
-        ConfigError::unless(q > 0.0 && q <= 1.0, "quantile", format!("is {q}; a share lies in (0, 1]"))
+hyperparameters! {
+    /// How the support of a dataset is drawn.
+    pub struct SupportConfig {
+        /// Rows of the dataset that stand for all of it, drawn without replacement.
+        rows: usize = 20_000, Domain::within(2.0, f64::INFINITY);
+        /// The share of those rows that lie within the support of the others, in (0, 1].
+        quantile: f64 = 0.99, FRACTION;
     }
 }
 

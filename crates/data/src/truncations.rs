@@ -1,7 +1,7 @@
 //! Truncations found again, actions clipped: what a file gets wrong in a way that somebody has written down.
 
 use crate::Dataset;
-use backcast_core::Real;
+use backcast_core::{Kind, Real, Value};
 use serde::{Deserialize, Serialize};
 
 /// Where a dataset was truncated.
@@ -17,6 +17,12 @@ pub enum Truncations {
     /// Where the position jumps, whatever the file says: [`Dataset::truncate_at_jumps`] with the first two observation columns and a
     /// factor of 10, ROMI's rule for antmaze.
     Jumps,
+}
+
+impl Value for Truncations {
+    fn kind() -> Kind {
+        Kind::Other
+    }
 }
 
 /// The factor of ROMI's rule.

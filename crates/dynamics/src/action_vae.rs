@@ -1,22 +1,22 @@
 use backcast_core::{
-    Batch, Column, ConfigError, Key, Metrics, Policy, Real, Slot, Source, Spec, State, Transitions, under,
+    Batch, COUNT, Column, ConfigError, Key, Metrics, NON_NEGATIVE, POSITIVE, Policy, Real, Slot, Source, Spec, State,
+    Transitions, choices, hyperparameters, under,
 };
-use backcast_nn::{Adam, Shape, Store, Vae};
+use backcast_nn::{Adam, HIDDEN, Shape, Store, Vae};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
-use serde::{Deserialize, Serialize};
 
 /// Rows per forward pass of sampling. Fixed, so that memory does not grow with a call and each tile's noise has its own key.
 const TILE: usize = 1024;
 
-/// Which state actions are conditioned on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Condition {
-    /// *s′*: what may have led here, π(a ∣ s′), for reverse imagination.
-    #[default]
-    NextState,
-    /// *s*: what is done here, π(a ∣ s), for forward imagination.
-    State,
+choices! {
+    /// Which state actions are conditioned on.
+    pub enum Condition {
+        /// *s′*: what may have led here, π(a ∣ s′), for reverse imagination.
+        #[default]
+        NextState,
+        /// *s*: what is done here, π(a ∣ s), for forward imagination.
+        State,
+    }
 }
 
 impl Condition {
@@ -29,53 +29,23 @@ impl Condition {
     }
 }
 
-/// The CVAE of actions given a state, with the numbers of ROMI's code (arXiv:2110.00188, §3.2; the same class as BCQ's).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ActionVaeConfig {
-    /// Which state is the condition.
-    pub condition: Condition,
-    /// Sizes of the hidden layers of encoder and decoder.
-    pub hidden: Vec<usize>,
-    /// Columns of the latent; without a number, twice those of an action.
-    pub latent: Option<usize>,
-    /// Coefficient of the KL divergence, which is averaged over latent dimensions, not summed.
-    pub kl_weight: Real,
-    /// α of Adam.
-    pub lr: Real,
-    /// Rows per step.
-    pub batch: usize,
-    /// Steps of [`ActionVae::fit`].
-    pub steps: usize,
-}
-
-impl Default for ActionVaeConfig {
-    fn default() -> Self {
-        Self {
-            condition: Condition::NextState,
-            hidden: vec![750, 750],
-            latent: None,
-            kl_weight: 0.5,
-            lr: 1e-3,
-            batch: 100,
-            steps: 500_000,
-        }
-    }
-}
-
-impl ActionVaeConfig {
-    /// Whether every field makes sense.
-    ///
-    /// # Errors
-    /// The first field that does not, and what it must be instead.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        let unless = |holds, field, why: &str| ConfigError::unless(holds, field, why);
-        unless((1..=7).contains(&self.hidden.len()), "hidden", "must name 1 to 7 layers")?;
-        unless(self.hidden.iter().all(|&n| n > 0), "hidden", "must not have an empty layer")?;
-        unless(self.latent != Some(0), "latent", "must be at least 1 where given")?;
-        unless(self.kl_weight >= 0.0 && self.kl_weight.is_finite(), "kl_weight", "must not be negative")?;
-        unless(self.lr > 0.0 && self.lr.is_finite(), "lr", "must be positive")?;
-        unless(self.batch >= 1, "batch", "must be at least 1")
+hyperparameters! {
+    /// The CVAE of actions given a state, with the numbers of ROMI's code (arXiv:2110.00188, §3.2; the same class as BCQ's).
+    pub struct ActionVaeConfig {
+        /// Which state is the condition.
+        condition: Condition = Condition::NextState;
+        /// Sizes of the hidden layers of encoder and decoder.
+        hidden: Vec<usize> = vec![750, 750], HIDDEN;
+        /// Columns of the latent; without a number, twice those of an action.
+        latent: Option<usize> = None, COUNT;
+        /// Coefficient of the KL divergence, which is averaged over latent dimensions, not summed.
+        kl_weight: Real = 0.5, NON_NEGATIVE;
+        /// α of Adam.
+        lr: Real = 1e-3, POSITIVE;
+        /// Rows per step.
+        batch: usize = 100, COUNT;
+        /// Steps of [`ActionVae::fit`].
+        steps: usize = 500_000;
     }
 }
 

@@ -1,8 +1,10 @@
 use crate::Condition;
-use backcast_core::{Batch, ConfigError, Key, Metrics, Policy, Real, Slot, Source, Spec, State, Transitions, under};
-use backcast_nn::{Activation, Adam, Gaussian, Init, Mlp, Store, TanhGaussian, Var};
+use backcast_core::{
+    Batch, COUNT, ConfigError, Key, Metrics, NON_NEGATIVE, POSITIVE, Policy, Real, Slot, Source, Spec, State,
+    Transitions, hyperparameters, under,
+};
+use backcast_nn::{Activation, Adam, Gaussian, HIDDEN, Init, Mlp, Store, TanhGaussian, Var};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
-use serde::{Deserialize, Serialize};
 
 const TILE: usize = 1024;
 /// ln σ is held in this range, as SAC's code does.
@@ -10,57 +12,25 @@ const LOG_STD: (Real, Real) = (-5.0, 2.0);
 /// Recorded actions are held this far inside the box, where atanh is finite.
 const EDGE: Real = 1e-4;
 
-/// A tanh-Gaussian clone of the recorded actions, the alternative in ROMI's code to its CVAE.
-///
-/// Sizes and entropy weight are those of that code; learning rate, batch and steps are ours. That code makes the covariance of what
-/// is the deviation here, so that its σ is the root of ours, and takes the entropy of the Gaussian before the tanh; its published
-/// scripts use the CVAE.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct GaussianBcConfig {
-    /// Which state is the condition.
-    pub condition: Condition,
-    /// Sizes of the hidden layers, each followed by ReLU.
-    pub hidden: Vec<usize>,
-    /// Coefficient of the negative entropy E[ln π] beside the negative log-likelihood.
-    pub entropy_weight: Real,
-    /// α of Adam.
-    pub lr: Real,
-    /// Rows per step.
-    pub batch: usize,
-    /// Steps of [`GaussianBc::fit`].
-    pub steps: usize,
-}
-
-impl Default for GaussianBcConfig {
-    fn default() -> Self {
-        Self {
-            condition: Condition::NextState,
-            hidden: vec![256, 256],
-            entropy_weight: 0.5,
-            lr: 1e-3,
-            batch: 256,
-            steps: 100_000,
-        }
-    }
-}
-
-impl GaussianBcConfig {
-    /// Whether every field makes sense.
+hyperparameters! {
+    /// A tanh-Gaussian clone of the recorded actions, the alternative in ROMI's code to its CVAE.
     ///
-    /// # Errors
-    /// The first field that does not, and what it must be instead.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        let unless = |holds, field, why: &str| ConfigError::unless(holds, field, why);
-        unless((1..=7).contains(&self.hidden.len()), "hidden", "must name 1 to 7 layers")?;
-        unless(self.hidden.iter().all(|&n| n > 0), "hidden", "must not have an empty layer")?;
-        unless(
-            self.entropy_weight >= 0.0 && self.entropy_weight.is_finite(),
-            "entropy_weight",
-            "must not be negative",
-        )?;
-        unless(self.lr > 0.0 && self.lr.is_finite(), "lr", "must be positive")?;
-        unless(self.batch >= 1, "batch", "must be at least 1")
+    /// Sizes and entropy weight are those of that code; learning rate, batch and steps are ours. That code makes the covariance of what
+    /// is the deviation here, so that its σ is the root of ours, and takes the entropy of the Gaussian before the tanh; its published
+    /// scripts use the CVAE.
+    pub struct GaussianBcConfig {
+        /// Which state is the condition.
+        condition: Condition = Condition::NextState;
+        /// Sizes of the hidden layers, each followed by ReLU.
+        hidden: Vec<usize> = vec![256, 256], HIDDEN;
+        /// Coefficient of the negative entropy E[ln π] beside the negative log-likelihood.
+        entropy_weight: Real = 0.5, NON_NEGATIVE;
+        /// α of Adam.
+        lr: Real = 1e-3, POSITIVE;
+        /// Rows per step.
+        batch: usize = 256, COUNT;
+        /// Steps of [`GaussianBc::fit`].
+        steps: usize = 100_000;
     }
 }
 

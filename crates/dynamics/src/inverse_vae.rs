@@ -1,63 +1,33 @@
-use backcast_core::{Batch, ConfigError, Domain, Key, Kind, Metrics, Real, Slot, Spec, State, Value, under};
-use backcast_nn::{Activation, Adam, Gaussian, Init, LATENT_BOUND, Mlp, Shape, Store, Tape, Var};
+use backcast_core::{
+    Batch, COUNT, ConfigError, Key, Metrics, NON_NEGATIVE, POSITIVE, Real, Slot, Spec, State, hyperparameters, under,
+};
+use backcast_nn::{Activation, Adam, Gaussian, HIDDEN, Init, LATENT_BOUND, Mlp, Shape, Store, Tape, Var};
 use ndarray::ArrayView2;
-use serde::{Deserialize, Serialize};
 
 /// ln σ of actions is held in this range.
 const LOG_STD: (Real, Real) = (-5.0, 2.0);
 /// ln σ of the latent, as in BCQ's code.
 const LATENT_LOG_STD: (Real, Real) = (-4.0, 15.0);
 
-/// The conditional VAE of actions between two states, with the sizes of the code released for OSR (Jiang, Yao & Tan, NeurIPS 2023).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct InverseVaeConfig {
-    /// Sizes of the hidden layers of the encoder.
-    pub encoder_hidden: Vec<usize>,
-    /// Sizes of the hidden layers of the decoder.
-    pub decoder_hidden: Vec<usize>,
-    /// Columns of the latent.
-    pub latent: usize,
-    /// Coefficient of the KL divergence, which is averaged over latent dimensions, not summed.
-    pub kl_weight: Real,
-    /// α of Adam.
-    pub lr: Real,
-    /// Whether the encoder sees the action, q(z ∣ s, s′, a), as a VAE's does. Then z ~ N(0, 1), held in ±0.5, when it is asked. The
-    /// released code's does not: its encoder is asked for z too, and so is a part of the model, pulled towards N(0, 1).
-    pub encode_action: bool,
-    /// Whether ln σ = m − 1 of the action's own mean m: a slip of the released code, which takes the wrong half of the decoder's output
-    /// and its offset of −1. To compare with it, and for nothing else.
-    pub log_std_of_mean: bool,
-}
-
-impl Default for InverseVaeConfig {
-    fn default() -> Self {
-        Self {
-            encoder_hidden: vec![256; 3],
-            decoder_hidden: vec![256; 2],
-            latent: 32,
-            kl_weight: 0.5,
-            lr: 1e-4,
-            encode_action: true,
-            log_std_of_mean: false,
-        }
-    }
-}
-
-impl InverseVaeConfig {
-    /// Whether every field makes sense.
-    ///
-    /// # Errors
-    /// The first field that does not, and what it must be instead.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        let unless = |holds, field, why: &str| ConfigError::unless(holds, field, why);
-        for (field, hidden) in [("encoder_hidden", &self.encoder_hidden), ("decoder_hidden", &self.decoder_hidden)] {
-            unless((1..=7).contains(&hidden.len()), field, "must name 1 to 7 layers")?;
-            unless(hidden.iter().all(|&n| n > 0), field, "must not have an empty layer")?;
-        }
-        unless(self.latent >= 1, "latent", "must be at least 1")?;
-        unless(self.kl_weight >= 0.0 && self.kl_weight.is_finite(), "kl_weight", "must not be negative")?;
-        unless(self.lr > 0.0 && self.lr.is_finite(), "lr", "must be positive")
+hyperparameters! {
+    /// The conditional VAE of actions between two states, with the sizes of the code released for OSR (Jiang, Yao & Tan, NeurIPS 2023).
+    pub struct InverseVaeConfig {
+        /// Sizes of the hidden layers of the encoder.
+        encoder_hidden: Vec<usize> = vec![256; 3], HIDDEN;
+        /// Sizes of the hidden layers of the decoder.
+        decoder_hidden: Vec<usize> = vec![256; 2], HIDDEN;
+        /// Columns of the latent.
+        latent: usize = 32, COUNT;
+        /// Coefficient of the KL divergence, which is averaged over latent dimensions, not summed.
+        kl_weight: Real = 0.5, NON_NEGATIVE;
+        /// α of Adam.
+        lr: Real = 1e-4, POSITIVE;
+        /// Whether the encoder sees the action, q(z ∣ s, s′, a), as a VAE's does. Then z ~ N(0, 1), held in ±0.5, when it is asked. The
+        /// released code's does not: its encoder is asked for z too, and so is a part of the model, pulled towards N(0, 1).
+        encode_action: bool = true;
+        /// Whether ln σ = m − 1 of the action's own mean m: a slip of the released code, which takes the wrong half of the decoder's output
+        /// and its offset of −1. To compare with it, and for nothing else.
+        log_std_of_mean: bool = false;
     }
 }
 
@@ -241,16 +211,6 @@ impl State for InverseVae {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         self.store.visit(f);
         under("adam", &mut self.adam, f);
-    }
-}
-
-impl Value for InverseVaeConfig {
-    fn kind() -> Kind {
-        Kind::Other
-    }
-
-    fn check_in(&self, _: Domain, _: &'static str) -> Result<(), ConfigError> {
-        self.check()
     }
 }
 

@@ -1,45 +1,24 @@
 use backcast_core::{
-    Batch, Column, ConfigError, Domain, Key, Kind, Metrics, Real, Slot, Spec, State, Transitions, Value, under,
+    Batch, COUNT, Column, ConfigError, Key, Metrics, NON_NEGATIVE, POSITIVE, Real, Slot, Spec, State, Transitions,
+    hyperparameters, under,
 };
-use backcast_nn::{Activation, Adam, Gaussian, Init, LATENT_BOUND, Mlp, Shape, Store, Tape, Var};
+use backcast_nn::{Activation, Adam, Gaussian, HIDDEN, Init, LATENT_BOUND, Mlp, Shape, Store, Tape, Var};
 use ndarray::ArrayView2;
-use serde::{Deserialize, Serialize};
 
 /// ln σ of the latent, as in BCQ's code.
 const LATENT_LOG_STD: (Real, Real) = (-4.0, 15.0);
 
-/// The conditional VAE of next states. No code of SDC, which has one, is public: every number is ours, in the manner of BCQ's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TransitionVaeConfig {
-    /// Sizes of the hidden layers of encoder and decoder.
-    pub hidden: Vec<usize>,
-    /// Columns of the latent; without a number, as many as those of a state.
-    pub latent: Option<usize>,
-    /// Coefficient of the KL divergence, which is averaged over latent dimensions, not summed.
-    pub kl_weight: Real,
-    /// α of Adam.
-    pub lr: Real,
-}
-
-impl Default for TransitionVaeConfig {
-    fn default() -> Self {
-        Self { hidden: vec![256; 2], latent: None, kl_weight: 0.5, lr: 1e-3 }
-    }
-}
-
-impl TransitionVaeConfig {
-    /// Whether every field makes sense.
-    ///
-    /// # Errors
-    /// The first field that does not, and what it must be instead.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        let unless = |holds, field, why: &str| ConfigError::unless(holds, field, why);
-        unless((1..=7).contains(&self.hidden.len()), "hidden", "must name 1 to 7 layers")?;
-        unless(self.hidden.iter().all(|&n| n > 0), "hidden", "must not have an empty layer")?;
-        unless(self.latent != Some(0), "latent", "must be at least 1 where given")?;
-        unless(self.kl_weight >= 0.0 && self.kl_weight.is_finite(), "kl_weight", "must not be negative")?;
-        unless(self.lr > 0.0 && self.lr.is_finite(), "lr", "must be positive")
+hyperparameters! {
+    /// The conditional VAE of next states. No code of SDC, which has one, is public: every number is ours, in the manner of BCQ's.
+    pub struct TransitionVaeConfig {
+        /// Sizes of the hidden layers of encoder and decoder.
+        hidden: Vec<usize> = vec![256; 2], HIDDEN;
+        /// Columns of the latent; without a number, as many as those of a state.
+        latent: Option<usize> = None, COUNT;
+        /// Coefficient of the KL divergence, which is averaged over latent dimensions, not summed.
+        kl_weight: Real = 0.5, NON_NEGATIVE;
+        /// α of Adam.
+        lr: Real = 1e-3, POSITIVE;
     }
 }
 
@@ -206,16 +185,6 @@ impl State for TransitionVae {
         under("net", &mut self.store, f);
         under("net_adam", &mut self.adam, f);
         f("scale", Slot::Tensor(&[1, 1, self.spec.obs], &mut self.scale));
-    }
-}
-
-impl Value for TransitionVaeConfig {
-    fn kind() -> Kind {
-        Kind::Other
-    }
-
-    fn check_in(&self, _: Domain, _: &'static str) -> Result<(), ConfigError> {
-        self.check()
     }
 }
 

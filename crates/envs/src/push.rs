@@ -36,7 +36,7 @@ use crate::dmsd::{Dmsd, DmsdState};
 use crate::maze2d::Maze2d;
 use crate::maze2d::physics::{MAX_SPEED as MAZE_SPEED, PointState};
 use crate::pendulum::{MAX_SPEED as PENDULUM_SPEED, Pendulum, PendulumState};
-use backcast_core::{Env, Key, Real};
+use backcast_core::{Env, Key, Kind, Real, Value};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
 
@@ -52,6 +52,17 @@ pub enum Level {
     Moderate,
     /// Where few datasets have been.
     Large,
+}
+
+impl Value for Level {
+    fn kind() -> Kind {
+        Kind::Choice(vec![
+            ("none".to_owned(), "Not at all."),
+            ("slight".to_owned(), "Within what a careful policy meets anyway."),
+            ("moderate".to_owned(), "Off the road."),
+            ("large".to_owned(), "Where few datasets have been."),
+        ])
+    }
 }
 
 impl Level {

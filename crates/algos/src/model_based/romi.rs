@@ -24,8 +24,8 @@
 
 use crate::model_based::generator::Generator;
 use backcast_core::{
-    Batch, COUNT, ConfigError, Dynamics, Imagined, Key, Learner, Metrics, POSITIVE, Policy,
-    Real, RolloutSummary, Rollouts, SHARE, Sink, Slot, Source, Spec, State, Transitions, WorldModel,
+    Batch, COUNT, ConfigError, Dynamics, Imagined, Key, Learner, Metrics, POSITIVE, Policy, Real,
+    RolloutSummary, Rollouts, SHARE, Sink, Slot, Source, Spec, State, Transitions, WorldModel,
     choices, hyperparameters,
 };
 use backcast_penalties::PenaltyConfig;
@@ -186,12 +186,7 @@ impl<L: Learner> Learner for Romi<L> {
     }
 
     /// (3)
-    fn imagine(
-        &mut self,
-        dataset: &dyn Source,
-        key: Key,
-        sink: &mut dyn Sink,
-    ) -> RolloutSummary {
+    fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> RolloutSummary {
         let Self { config, generator, dynamics, policy, .. } = self;
         let mut go_on = |_| true;
         let rows =

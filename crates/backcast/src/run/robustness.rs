@@ -93,7 +93,7 @@ pub(crate) fn measure(
         }
         let support = supports[context.place_of(method)].get_or_init(|| {
             let obs = context.dataset_of(method).rows().batch().obs;
-            Support::of(obs, config.support, Key::new(0).name("support"))
+            Support::of(obs, config.support.clone(), Key::new(0).name("support"))
         });
         let unsound = |source: &ConfigError| Error::Config { section: "robustness.support", source: source.clone() };
         let support = support.as_ref().map_err(unsound)?;

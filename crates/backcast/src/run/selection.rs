@@ -10,7 +10,7 @@ use super::trained::{experiment_of, learner_folder, trained};
 use super::{DataSummary, LearnResult, Loaded, Observer, data, dataset, files, pool};
 use crate::{Agent, DataConfig, Error, Experiment};
 use backcast_algos::fqe;
-use backcast_core::{ConfigError, Key, Policy, Real, Source, Spec, Transitions, fingerprint};
+use backcast_core::{COUNT, Key, Policy, Real, Source, Spec, Transitions, fingerprint, hyperparameters};
 use backcast_data::{Normaliser, Scale};
 use backcast_nn::Local;
 use backcast_stats::{kendall, regret_at, spearman};
@@ -21,34 +21,17 @@ use std::{
     time::Instant,
 };
 
-/// How policies are judged.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SelectionConfig {
-    /// The evaluator. Whether it samples is not asked: each policy is judged as it is evaluated.
-    pub fqe: fqe::Config,
-    /// Its updates.
-    pub updates: u64,
-    /// Rows of a batch.
-    pub batch: usize,
-    /// The root of everything random.
-    pub seed: u64,
-}
-
-/// A short fit: a target that moves by 2 % passes a reward on some sixty times in 3000 updates: as far as γ = 0.97 sees.
-impl Default for SelectionConfig {
-    fn default() -> Self {
-        let fqe =
-            fqe::Config { gamma: 0.97, tau: 0.02, critic_lr: 1e-3, hidden: vec![64, 64], ..fqe::Config::default() };
-        Self { fqe, updates: 3_000, batch: 256, seed: 0 }
-    }
-}
-
-impl SelectionConfig {
-    /// Whether every value makes sense.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        self.fqe.check()?;
-        ConfigError::unless(self.updates > 0, "updates", "is 0; nothing would be learnt")?;
-        ConfigError::unless(self.batch > 0, "batch", "is 0; an update needs a row")
+hyperparameters! {
+    /// How policies are judged. The defaults are a short fit: a target that moves by 2 % passes a reward on some sixty times in 3000 updates: as far as γ = 0.97 sees.
+    pub struct SelectionConfig {
+        /// The evaluator. Whether it samples is not asked: each policy is judged as it is evaluated.
+        fqe: fqe::Config = fqe::Config { gamma: 0.97, tau: 0.02, critic_lr: 1e-3, hidden: vec![64, 64], ..fqe::Config::default() };
+        /// Its updates.
+        updates: u64 = 3_000, COUNT.unit("updates");
+        /// Rows of a batch.
+        batch: usize = 256, COUNT.unit("rows");
+        /// The root of everything random.
+        seed: u64 = 0;
     }
 }
 

@@ -3,21 +3,21 @@
 use super::controller::WaypointController;
 use super::physics::{PointState, advance};
 use super::{Layout, Reward, draw_place};
-use backcast_core::{Key, Real};
+use backcast_core::{Key, Real, choices};
 use serde::{Deserialize, Serialize};
 
-/// Whether a dataset has the oddities of the published generator.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Quirks {
-    /// As the published files:
-    /// - **stale observation**: after the step that ends a segment the observation is not refreshed. The next row repeats
-    ///   the old observation, its action is computed from it, and the transition from that row spans two steps;
-    /// - **late reward**: row *t* is paid for its own observation *s*ₜ, not for *s*ₜ₊₁ as the environment pays.
-    #[default]
-    Published,
-    /// As the simulator has it: every row's observation is fresh, and its reward is for the state it leads to.
-    Clean,
+choices! {
+    /// Whether a dataset has the oddities of the published generator.
+    pub enum Quirks {
+        /// As the published files:
+        /// - **stale observation**: after the step that ends a segment the observation is not refreshed. The next row repeats
+        ///   the old observation, its action is computed from it, and the transition from that row spans two steps;
+        /// - **late reward**: row *t* is paid for its own observation *s*ₜ, not for *s*ₜ₊₁ as the environment pays.
+        #[default]
+        Published,
+        /// As the simulator has it: every row's observation is fresh, and its reward is for the state it leads to.
+        Clean,
+    }
 }
 
 /// What to generate.

@@ -1,22 +1,22 @@
 //! Datasets of the pendulum at three levels of skill, from a controller that is written down, and mistakes that are counted.
 
 use super::{HORIZON, MAX_TORQUE, Pendulum, PendulumState};
-use backcast_core::{Env, Key, Real};
+use backcast_core::{Env, Key, Real, choices};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
-/// Who acts. Mean returns with a noise of 0.1: −750, −565, −250; of the bare controller about −150.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Quality {
-    /// What an algorithm leaves behind on its way: the share of random stretches falls from all of the first episode to none of
-    /// the last.
-    Replay,
-    /// Somebody half-way there: random three tenths of the time.
-    Medium,
-    /// The controller, random a twentieth of the time.
-    #[default]
-    Expert,
+choices! {
+    /// Who acts. Mean returns with a noise of 0.1: −750, −565, −250; of the bare controller about −150.
+    pub enum Quality {
+        /// What an algorithm leaves behind on its way: the share of random stretches falls from all of the first episode to none of
+        /// the last.
+        Replay,
+        /// Somebody half-way there: random three tenths of the time.
+        Medium,
+        /// The controller, random a twentieth of the time.
+        #[default]
+        Expert,
+    }
 }
 
 impl Quality {

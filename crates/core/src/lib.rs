@@ -35,7 +35,7 @@ pub use hyperparameter::{
     ANY, COUNT, Domain, FRACTION, Hyperparameter, Hyperparameters, Kind, NON_NEGATIVE, POSITIVE, SHARE, Value,
     snake_case,
 };
-pub use key::{Draws, Key};
+pub use key::{Draws, Key, Normal, Uniform};
 pub use learner::{Algorithm, ConfigError, Learner, Metrics, Policy};
 pub use model::{Direction, Dynamics, Prediction, Split};
 pub use problem::{DatasetStats, Imagined, ObsScaler, Problem, RolloutSummary, Rollouts, Sampling, Sink, WorldModel};

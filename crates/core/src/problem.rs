@@ -1,7 +1,7 @@
 //! What a learner is built for, and what it imagines: plain values, so that whoever trains a learner need not know which it is.
 
 use crate::{COUNT, SHARE};
-use crate::{Transitions, ConfigError, Dynamics, Real, Spec, Termination, choices, hyperparameters};
+use crate::{ConfigError, Dynamics, Real, Spec, Termination, Transitions, choices, hyperparameters};
 
 /// What a learner may know before it begins.
 #[derive(Debug)]

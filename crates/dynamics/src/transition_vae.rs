@@ -1,4 +1,6 @@
-use backcast_core::{Batch, Column, ConfigError, Domain, Key, Kind, Metrics, Real, Slot, Spec, State, Transitions, Value, under};
+use backcast_core::{
+    Batch, Column, ConfigError, Domain, Key, Kind, Metrics, Real, Slot, Spec, State, Transitions, Value, under,
+};
 use backcast_nn::{Activation, Adam, Gaussian, Init, LATENT_BOUND, Mlp, Shape, Store, Tape, Var};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};

@@ -212,6 +212,7 @@ impl State for JointFqe {
 mod tests {
     use super::*;
     use crate::games::every;
+    use approx::{abs_diff_eq, assert_abs_diff_eq};
     use ndarray::{Array1, Array2, Array3};
 
     const WIDTHS: Widths = Widths { parts: 2, actions: 3, obs: 1, state: 2 };
@@ -226,7 +227,7 @@ mod tests {
         for row in 0..4 {
             for (at, act) in every(3, 2).rows().into_iter().enumerate() {
                 let want: Real = act.iter().enumerate().map(|(part, &a)| policy[[part, row, a]]).product();
-                assert!((got[row * 8 + at] - want).abs() < 1e-6);
+                assert_abs_diff_eq!(got[row * 8 + at], want, epsilon = 1e-6);
                 assert_eq!(number(widths, act.iter().copied()), at);
             }
         }
@@ -268,7 +269,7 @@ mod tests {
             let p = third * third;
             let want = f64::from(gamma * p / (1.0 - gamma));
             for got in fqe.values(ndarray::array![[1.0, 0.0]].view(), policy(1).view()) {
-                assert!((got - want).abs() < 0.05 + 0.02 * want, "{third}: {got} and {want}");
+                assert!(abs_diff_eq!(got, want, epsilon = 0.05 + 0.02 * want), "{third}: {got} and {want}");
             }
         }
     }

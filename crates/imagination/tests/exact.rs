@@ -1,8 +1,9 @@
 //! The rollout loop on an environment that is known exactly: s′ = s + M·a on the plane, r = s₀ + a₀, two members of which one lies.
 
+use approx::{abs_diff_eq, assert_abs_diff_eq};
 use backcast_core::{
-    Column, Transitions, Direction, Dynamics, Hyperparameters, Imagined, Key, Policy, Prediction, Real, RolloutSummary,
-    Sampling, Sink, Slot, Source, Spec, State, never,
+    Column, Direction, Dynamics, Hyperparameters, Imagined, Key, Policy, Prediction, Real, RolloutSummary, Sampling,
+    Sink, Slot, Source, Spec, State, Transitions, never,
 };
 use backcast_dynamics::{BinnedClone, BinnedConfig, Factors};
 use backcast_imagination::{
@@ -266,7 +267,8 @@ fn a_chain_goes_as_far_as_its_uncertainty_budget_allows() {
         penalties.push(t.penalty);
         Sink::take(&mut trace, t);
     };
-    let summary = imaginer.imagine(&mut ExactModel::new(Direction::Forward), &dataset(40), &mut Eighths, Key::new(6), &mut sink);
+    let summary =
+        imaginer.imagine(&mut ExactModel::new(Direction::Forward), &dataset(40), &mut Eighths, Key::new(6), &mut sink);
     assert!(summary.uncertain > 0 && summary.stored < 6 * summary.started);
     for chain in trace.chains() {
         let spent: Real = chain.iter().map(|&row| penalties[row]).sum();
@@ -356,9 +358,9 @@ fn the_penalty_is_taken_off_the_reward() {
     let mut seen = 0;
     let mut sink = |t: Imagined<'_>| {
         // The liar is 3 off in each of three columns.
-        assert!((t.penalty - 27f32.sqrt() as Real).abs() < 1e-4, "{}", t.penalty);
+        assert_abs_diff_eq!(t.penalty, 27f32.sqrt() as Real, epsilon = 1e-4);
         let want = reward(t.obs, t.act) - 0.25 * t.penalty;
-        assert!((t.reward - want).abs() < 1e-4, "{} is not {want}", t.reward);
+        assert_abs_diff_eq!(t.reward, want, epsilon = 1e-4);
         seen += 1;
     };
     imaginer.imagine(&mut ExactModel::new(Direction::Reverse), &dataset, &mut Eighths, Key::new(7), &mut sink);
@@ -534,7 +536,7 @@ fn the_error_of_a_drifting_model_grows_as_it_should() {
         let drift = model_error(&mut model, &dataset, &runs, config, Key::new(1));
         for e in &drift {
             let want = e.horizon as Real * 18f32.sqrt() as Real;
-            assert!((e.median - want).abs() < 1e-4 && e.q25 <= e.median, "{direction:?}: {e:?}");
+            assert!(abs_diff_eq!(e.median, want, epsilon = 1e-4) && e.q25 <= e.median, "{direction:?}: {e:?}");
         }
         let few = HorizonConfig { max_chains: 7, ..config };
         assert!(model_error(&mut model, &dataset, &runs, few, Key::new(1)).iter().all(|e| e.chains == 7));

@@ -5,14 +5,11 @@
 //! an ensemble are one code path: every tensor is `[members, rows, cols]`.
 //!
 //! ```
-//! use backcast_core::Key;
+//! use backcast_core::{Key, Uniform};
 //! use backcast_nn::{Activation, Adam, Init, Mlp, Store};
-//! use ndarray::Array2;
 //!
 //! // Fit y = x₀·x₁ on a fixed batch.
-//! let mut points = vec![0.0; 512];
-//! Key::new(1).uniform(-1.0, 1.0, &mut points);
-//! let x = Array2::from_shape_vec((256, 2), points).unwrap();
+//! let x = Key::new(1).array((256, 2), Uniform::new(-1.0, 1.0));
 //! let y = x.map_axis(ndarray::Axis(1), |row| row[0] * row[1]).insert_axis(ndarray::Axis(1));
 //!
 //! let mut store = Store::default();
@@ -68,6 +65,8 @@ mod vjp;
 pub use adam::Adam;
 pub use arena::Arena;
 pub use backcast_core::Real;
+#[doc(hidden)]
+pub use backcast_core::{Slot, State, under};
 pub use checkpoint::{CheckpointError, load, load_from, save, save_on};
 pub use descent::{BLOCK_ROWS, Block, Descent, Kept, Rows};
 pub use disk::{Disk, Irregular, Local, NewFile, UNFINISHED, is_disk_full, is_unfinished, replace};
@@ -78,8 +77,6 @@ pub use mlp::{Activation, HIDDEN, Linear, MAX_LAYERS, Mlp, polyak};
 pub use recorded_draws::{Draw, RecordedDraws, ReplayError};
 pub use shape::Shape;
 pub use store::{Parameterised, Store};
-#[doc(hidden)]
-pub use backcast_core::{Slot, State, under};
 pub use tape::{Tape, Var};
 pub use tiles::TILE_ROWS;
 pub use vae::{LATENT_BOUND, Vae, VaeOutput};

@@ -196,6 +196,7 @@ fn survey(
 mod tests {
     use super::*;
     use crate::{LogLikelihoodVariance, MaxDeviation, MaxPairwise};
+    use approx::assert_abs_diff_eq;
     use backcast_core::{Prediction, Slot, Spec, State};
     use ndarray::Array3;
 
@@ -267,9 +268,9 @@ mod tests {
         assert_eq!((u.len(), model.largest), (100_001, TILE));
         assert!((0..u.len()).all(|row| u[row] == dataset.row(Column::Act, row)[0]));
         let threshold = ThresholdRule::Quantile(0.99).threshold(&u).unwrap();
-        assert!((threshold - 0.99).abs() < 1e-4, "{threshold}");
+        assert_abs_diff_eq!(threshold, 0.99, epsilon = 1e-4);
         let rate = halting_rate(&u, threshold);
-        assert!((rate - 0.01).abs() < 1e-4, "{rate}");
+        assert_abs_diff_eq!(rate, 0.01, epsilon = 1e-4);
     }
 
     #[test]

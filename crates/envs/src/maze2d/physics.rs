@@ -232,6 +232,7 @@ fn dot(a: [f64; 2], b: [f64; 2]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::{abs_diff_eq, assert_abs_diff_eq};
 
     #[test]
     fn free_flight_is_the_closed_form() {
@@ -241,8 +242,8 @@ mod tests {
         let next = advance(&open, state, action);
         for (i, a) in action.into_iter().enumerate() {
             let v = state.velocity[i] + 0.01 * (100.0 * a - state.velocity[i]) / (4.188_790_204_786_391 + 0.01);
-            assert!((next.velocity[i] - v).abs() < 1e-15);
-            assert!((next.position[i] - (state.position[i] + 0.01 * v)).abs() < 1e-15);
+            assert_abs_diff_eq!(next.velocity[i], v, epsilon = 1e-15);
+            assert_abs_diff_eq!(next.position[i], state.position[i] + 0.01 * v, epsilon = 1e-15);
         }
     }
 
@@ -262,8 +263,9 @@ mod tests {
         let mut state = PointState { position: [1.0, 1.0], velocity: [0.0, 0.0] };
         (0..500).for_each(|_| state = advance(&umaze, state, [-1.0, 0.0]));
         // The wall's face is at x = 0.3, the radius 0.1; full force leaves the soft contact 3 mm apart.
-        assert!((state.position[0] - 0.403).abs() < 5e-4, "{state:?}");
-        assert!(state.velocity[0].abs() < 1e-9 && (state.position[1] - 1.0).abs() < 1e-12);
+        assert!(abs_diff_eq!(state.position[0], 0.403, epsilon = 5e-4), "{state:?}");
+        assert_abs_diff_eq!(state.velocity[0], 0.0, epsilon = 1e-9);
+        assert_abs_diff_eq!(state.position[1], 1.0, epsilon = 1e-12);
     }
 
     #[test]
@@ -273,7 +275,7 @@ mod tests {
         // The only free cell, (2, 2), begins at 1.3 in both coordinates.
         let near = contacts(&all, [1.35, 1.35]);
         assert_eq!(near.len(), 3);
-        assert!(near.iter().any(|c| (c.normal[0] - c.normal[1]).abs() < 1e-12));
+        assert!(near.iter().any(|c| abs_diff_eq!(c.normal[0], c.normal[1], epsilon = 1e-12)));
     }
 
     #[test]

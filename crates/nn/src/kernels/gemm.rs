@@ -345,6 +345,7 @@ fn rows(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::abs_diff_eq;
     use backcast_core::Key;
 
     fn random(key: Key, n: usize) -> Vec<Real> {
@@ -431,7 +432,7 @@ mod tests {
                 let bound = size * roundings as f64 * Real::EPSILON as f64 + 1e-12;
                 let got = got as f64;
                 assert!(
-                    (got - sum).abs() <= bound,
+                    abs_diff_eq!(got, sum, epsilon = bound),
                     "{isa:?} {key:?} [{members}, {m}, {k}, {n}] ta {ta} tb {tb} ({e}, {i}, {j}): {got} is not {sum}"
                 );
             }

@@ -12,10 +12,10 @@ mod gemm;
 mod scalar;
 
 use crate::Real;
+use backcast_core::{Kind, Value};
 pub use ceiling::{Burst, multiply_adds};
 pub(crate) use elementwise::*;
 pub(crate) use gemm::{Bias, Epilogue, Matrix, Product, Start};
-use backcast_core::{Kind, Value};
 use serde::{Deserialize, Serialize};
 
 /// The instruction sets a product can run on.

@@ -4,11 +4,10 @@ use crate::{
     SHAPE,
     flops::{BATCH, BCQ_BATCH, IMAGINED, MEMBERS, SDM_GAN_BATCH},
 };
-use backcast::algos::imagines::{ModelBased, WorldModel};
 use backcast::algos::{
     awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, osr, rebrac, sac, scas, sdc, sdm_gan, td3_bc,
 };
-use backcast::core::{Algorithm, Batch, Direction, Key, Learner, Policy, Real, Source, Spec, Transitions, never};
+use backcast::core::{Algorithm, Batch, Direction, Key, Learner, Policy, Problem, Real, Source, Spec, Transitions, WorldModel, never};
 use backcast::dynamics::{Ensemble, EnsembleConfig, Fit};
 use backcast::imagination::{ImagineConfig, Imagined, Imaginer};
 use backcast::nn::{Activation, Gaussian, Init, Mlp, Precision, Store, TanhGaussian};
@@ -76,12 +75,13 @@ pub fn learner(workload: &str) -> Option<(Box<dyn Learner>, usize)> {
     {
         Some(Box::new(config.build(SHAPE, Key::new(1)).expect("default configurations are sound")))
     }
-    fn build_on<A: ModelBased>(config: A, precision: Precision) -> Option<Box<dyn Learner>>
+    fn build_on<A: Algorithm>(config: A, precision: Precision) -> Option<Box<dyn Learner>>
     where
         A::Learner: 'static,
     {
-        let world_model = WorldModel::new(ensemble(precision, STEPS, 1), never);
-        Some(Box::new(config.build_on(world_model, Key::new(1)).expect("default configurations are sound")))
+        let model = WorldModel::new(ensemble(precision, STEPS, 1), never);
+        let problem = Problem::new(SHAPE).with_model(model);
+        Some(Box::new(config.build(problem, Key::new(1)).expect("default configurations are sound")))
     }
     let built = match name {
         "bc" => build(bc::Config { precision, ..Default::default() }),

@@ -80,6 +80,19 @@ pub use model_based::{combo, mobile, mopo, morel, npg, osr, rambo, romi, scas, s
 pub use online::mbpo;
 pub use online::td3;
 
+/// Every algorithm that an experiment can name, said once: `$then!` is given the variant and the module of each. Whoever has a
+/// list of algorithms makes it of this one.
+#[cfg(feature = "model-based")]
+#[macro_export]
+macro_rules! algorithms {
+    ($then:ident) => {
+        $then! {
+            Bc bc  Td3Bc td3_bc  Bcq bcq  Bear bear  Rebrac rebrac  Awac awac  Iql iql  Sac sac  Cql cql  Edac edac  Mcq mcq
+            Osr osr  Mopo mopo  Rambo rambo  Morel morel  Npg npg  Combo combo  Mobile mobile  SdmGan sdm_gan  Sdc sdc  Scas scas
+        }
+    };
+}
+
 /// The README's example, compiled and run with the documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,113 +1,58 @@
 use crate::AlgorithmConfig;
-use backcast_algos::imagines::{Imagines, ObsScaler, Rollouts, WorldModel};
 use backcast_core::{
-    Batch, ConfigError, Dynamics, Key, Learner, Metrics, Policy, Real, Slot, Source, Spec, State, under,
+    Batch, ConfigError, Key, Learner, Metrics, ObsScaler, Policy, Problem, Real, RolloutSummary, Rollouts, Sink, Slot,
+    Source, Spec, State, under,
 };
 use backcast_data::Normaliser;
-use backcast_imagination::{Sink, Summary};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
 
-/// An algorithm with the normaliser it was trained behind: complete when saved, and given raw observations to act on.
+/// A learner with the normaliser it was trained behind: complete when saved, and given raw observations to act on.
 pub struct Agent {
     normaliser: Normaliser,
-    learner: Kind,
+    learner: Box<dyn Learner>,
     by_candidates: bool,
     normalised: Array2<Real>,
 }
 
-/// What an algorithm learns from.
-enum Kind {
-    /// Batches that somebody else fills.
-    Given(Box<dyn Learner>),
-    /// Batches of the dataset and of what it imagines itself.
-    Imagining(Box<dyn Imagines>),
-}
-
-impl Kind {
-    fn learner(&self) -> &dyn Learner {
-        match self {
-            Self::Given(learner) => learner.as_ref(),
-            Self::Imagining(learner) => learner.as_ref(),
-        }
-    }
-
-    fn learner_mut(&mut self) -> &mut dyn Learner {
-        match self {
-            Self::Given(learner) => learner.as_mut(),
-            Self::Imagining(learner) => learner.as_mut(),
-        }
-    }
-}
-
 impl Agent {
-    /// An algorithm for transitions of `spec` behind `normaliser` (or none).
+    /// The learner of `algorithm` for `problem`, in which observations are raw, behind `normaliser` (or none).
     ///
     /// # Errors
-    /// If the configuration makes no sense, or the algorithm is one that is built [on a model](Agent::on_model).
+    /// If the configuration makes no sense, or the problem has no model and the algorithm needs one.
     pub fn new(
         algorithm: &AlgorithmConfig,
         normaliser: Option<Normaliser>,
-        spec: Spec,
+        problem: impl Into<Problem>,
         key: Key,
     ) -> Result<Self, ConfigError> {
-        let normaliser = normaliser.unwrap_or_else(|| Normaliser::identity(spec.obs));
-        let why = || ConfigError { field: "name", why: format!("is `{}`, which needs a model", algorithm.name()) };
-        let learner = Kind::Given(algorithm.build(spec, key)?.ok_or_else(why)?);
-        Ok(Self::behind(normaliser, learner, algorithm.acts_by_candidates()))
-    }
-
-    /// An algorithm that imagines in `world_model`, which is of raw observations, behind `normaliser` (or none). Units are the
-    /// normaliser's.
-    ///
-    /// # Errors
-    /// If the configuration makes no sense, or the algorithm has no use for a model.
-    pub fn on_model(
-        algorithm: &AlgorithmConfig,
-        normaliser: Option<Normaliser>,
-        world_model: WorldModel,
-        key: Key,
-    ) -> Result<Self, ConfigError> {
-        let normaliser = normaliser.unwrap_or_else(|| Normaliser::identity(world_model.model.spec().obs));
-        let obs_scaler = ObsScaler::new(normaliser.mean(), normaliser.std());
-        let why =
-            || ConfigError { field: "name", why: format!("is `{}`, which has no use for a model", algorithm.name()) };
-        let learner = algorithm.build_on(WorldModel { obs_scaler, ..world_model }, key)?.ok_or_else(why)?;
-        Ok(Self::behind(normaliser, Kind::Imagining(learner), algorithm.acts_by_candidates()))
-    }
-
-    fn behind(normaliser: Normaliser, learner: Kind, by_candidates: bool) -> Self {
-        let normalised = Array2::zeros((0, learner.learner().spec().obs));
-        Self { normaliser, learner, by_candidates, normalised }
+        let mut problem = problem.into();
+        let normaliser = normaliser.unwrap_or_else(|| Normaliser::identity(problem.spec.obs));
+        if let Some(model) = &mut problem.model {
+            model.scaler = ObsScaler::new(normaliser.mean(), normaliser.std());
+        }
+        let normalised = Array2::zeros((0, problem.spec.obs));
+        let learner = algorithm.build(problem, key)?;
+        Ok(Self { normaliser, learner, by_candidates: algorithm.acts_by_candidates(), normalised })
     }
 
     /// One update on a batch whose observations are already normalised.
     pub fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
-        self.learner.learner_mut().update(batch, key)
+        self.learner.update(batch, key)
     }
 
-    /// How an algorithm on a model wants to imagine; none if it has no model, or only asks it.
+    /// How the learner wants to imagine; none if it has no model, or only asks it.
     pub fn rollouts(&self) -> Option<&Rollouts> {
-        match &self.learner {
-            Kind::Given(_) => None,
-            Kind::Imagining(learner) => learner.rollouts(),
-        }
+        self.learner.rollouts()
     }
 
-    /// The share of the next batch that an algorithm on a model wants from the dataset; none if it has no model.
+    /// The share of the next batch that the learner wants from the dataset; none if it imagines nothing.
     pub fn real_share(&self) -> Option<Real> {
-        match &self.learner {
-            Kind::Given(_) => None,
-            Kind::Imagining(learner) => Some(learner.real_share()),
-        }
+        self.learner.real_share()
     }
 
-    /// Lets an algorithm on a model roll its policy out from states of `dataset`; raw transitions go to `sink`. Nothing happens without
-    /// a model.
-    pub fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> Summary {
-        match &mut self.learner {
-            Kind::Given(_) => Summary::default(),
-            Kind::Imagining(learner) => learner.imagine(dataset, key, sink),
-        }
+    /// Lets the learner roll its policy out from states of `dataset`; raw transitions go to `sink`. Nothing happens without a model.
+    pub fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> RolloutSummary {
+        self.learner.imagine(dataset, key, sink)
     }
 
     /// The policy as it is evaluated: a stochastic one by its deterministic action, whatever key it is given; one that chooses
@@ -138,7 +83,7 @@ impl Policy for Evaluated<'_> {
 /// Acts on raw observations; with a key, as at random as the algorithm is.
 impl Policy for Agent {
     fn spec(&self) -> Spec {
-        self.learner.learner().spec()
+        self.learner.spec()
     }
 
     fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
@@ -149,14 +94,14 @@ impl Policy for Agent {
         own.slice_axis_inplace(Axis(0), Slice::from(..obs.nrows()));
         own.assign(&obs);
         self.normaliser.apply(own.view_mut());
-        self.learner.learner_mut().act(own.view(), key, act);
+        self.learner.act(own.view(), key, act);
     }
 }
 
 impl State for Agent {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         under("normaliser", &mut self.normaliser, f);
-        self.learner.learner_mut().visit(f);
+        self.learner.visit(f);
     }
 }
 
@@ -164,7 +109,7 @@ impl State for Agent {
 mod tests {
     use super::*;
     use crate::Experiment;
-    use backcast_core::{Direction, never};
+    use backcast_core::{Direction, WorldModel, never};
     use backcast_dynamics::{Ensemble, EnsembleConfig};
 
     /// Two keys give two actions to whoever asks for samples, and one to whoever evaluates, unless there are candidates.
@@ -191,12 +136,12 @@ mod tests {
             );
             let algorithm = Experiment::parse(&text).expect("a sound experiment").algorithm;
             let (spec, key) = (Spec::new(3, 2), Key::new(1));
-            let mut agent = if algorithm.needs_model() {
+            let mut problem = Problem::new(spec);
+            if algorithm.needs_model() {
                 let model = Ensemble::new(EnsembleConfig::default(), spec, Direction::Forward, key).expect("sound");
-                Agent::on_model(&algorithm, None, WorldModel::new(model, never), key).expect("sound")
-            } else {
-                Agent::new(&algorithm, None, spec, key).expect("sound")
-            };
+                problem = problem.with_model(WorldModel::new(model, never));
+            }
+            let mut agent = Agent::new(&algorithm, None, problem, key).expect("sound");
             let obs = Array2::from_elem((4, 3), 0.3);
             let acts = |policy: &mut dyn Policy| {
                 [1, 2].map(|key| {

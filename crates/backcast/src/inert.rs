@@ -75,7 +75,7 @@ fn rests(algorithm: &AlgorithmConfig, updates: u64) -> Vec<Rest> {
     match algorithm {
         A::Cql(c) => {
             let default = backcast_algos::cql::WARM_START;
-            vec![cloning("warm_start", c.warm_start, default), decay("decay", c.decay, 1)]
+            vec![cloning("warm_start", c.warm_start, default), decay("lr_decay_steps", c.lr_decay_steps, 1)]
         }
         A::Combo(c) => vec![cloning("cql.warm_start", c.cql.warm_start, 0), once(c.rollouts.every)],
         A::Osr(c) => vec![warm_up(c.warm_up), cloning("cql.warm_start", c.cql.warm_start, 0)],
@@ -88,15 +88,15 @@ fn rests(algorithm: &AlgorithmConfig, updates: u64) -> Vec<Rest> {
             let what = "the critics rest, and the policy only follows the discriminator";
             vec![("warm_start", what, c.warm_start.saturating_mul(c.epoch), WARM_START, true)]
         }
-        A::Rambo(c) => vec![once(c.rollouts.every), decay("sac.decay", c.sac.decay, 1)],
-        A::Mopo(c) => vec![once(c.rollouts.every), decay("sac.decay", c.sac.decay, 1)],
-        A::Morel(c) => vec![once(c.rollouts.every), decay("sac.decay", c.sac.decay, 1)],
-        A::Mobile(c) => vec![once(c.rollouts.every), decay("decay", c.decay, 1)],
-        A::Sac(c) => vec![decay("decay", c.decay, 1)],
-        A::Edac(c) => vec![decay("decay", c.decay, 1)],
-        A::Bcq(c) => vec![decay("decay", c.decay, 1)],
-        A::Iql(c) => vec![decay("actor_decay", c.actor_decay, 1)],
-        A::Scas(c) => vec![decay("actor_decay", c.actor_decay, c.policy_period)],
+        A::Rambo(c) => vec![once(c.rollouts.every), decay("sac.lr_decay_steps", c.sac.lr_decay_steps, 1)],
+        A::Mopo(c) => vec![once(c.rollouts.every), decay("sac.lr_decay_steps", c.sac.lr_decay_steps, 1)],
+        A::Morel(c) => vec![once(c.rollouts.every), decay("sac.lr_decay_steps", c.sac.lr_decay_steps, 1)],
+        A::Mobile(c) => vec![once(c.rollouts.every), decay("lr_decay_steps", c.lr_decay_steps, 1)],
+        A::Sac(c) => vec![decay("lr_decay_steps", c.lr_decay_steps, 1)],
+        A::Edac(c) => vec![decay("lr_decay_steps", c.lr_decay_steps, 1)],
+        A::Bcq(c) => vec![decay("lr_decay_steps", c.lr_decay_steps, 1)],
+        A::Iql(c) => vec![decay("actor_lr_decay_steps", c.actor_lr_decay_steps, 1)],
+        A::Scas(c) => vec![decay("actor_lr_decay_steps", c.actor_lr_decay_steps, c.policy_period)],
         A::Td3Bc(c) => vec![rare(c.policy_period)],
         A::Rebrac(c) => vec![rare(c.policy_period)],
         A::Bc(_) | A::Awac(_) | A::Mcq(_) | A::Npg(_) => vec![],

@@ -7,8 +7,7 @@
 #[path = "export/onnx.rs"]
 mod onnx;
 
-use backcast::algos::imagines::{DatasetStats, WorldModel};
-use backcast::core::{Direction, Key, Policy, Slot, Spec, State, Transitions, never};
+use backcast::core::{DatasetStats, Direction, Key, Policy, Problem, Slot, Spec, State, Transitions, WorldModel, never};
 use backcast::data::{Normaliser, Scale};
 use backcast::dynamics::{Ensemble, EnsembleConfig};
 use backcast::export::{ExportError, ExportedPolicy, OPSET};
@@ -53,7 +52,8 @@ fn agent(name: &str, options: &str) -> (Agent, AlgorithmConfig) {
     let mut obs = Array2::zeros((50, SPEC.obs));
     key.name("obs").normal(obs.as_slice_mut().expect("dense"));
     let normaliser = Normaliser::fit((obs * 3.0 + 1.0).view(), Scale::Plus(1e-3));
-    let mut agent = if algorithm.needs_model() {
+    let mut problem = Problem::new(SPEC);
+    if algorithm.needs_model() {
         let model = Ensemble::new(EnsembleConfig::default(), SPEC, Direction::Forward, key).expect("sound");
         let mut rows = Transitions::new(SPEC);
         (0..8).for_each(|i| rows.push(&[0.1 * i as f32 as backcast::core::Real; 3], &[0.0; 2], 0.0, &[0.0; 3], false));
@@ -63,15 +63,9 @@ fn agent(name: &str, options: &str) -> (Agent, AlgorithmConfig) {
             least_reward: Some(0.0),
             ..DatasetStats::default()
         };
-        Agent::on_model(
-            &algorithm,
-            Some(normaliser),
-            WorldModel::new(model, never).with_dataset_stats(dataset_stats),
-            key,
-        )
-    } else {
-        Agent::new(&algorithm, Some(normaliser), SPEC, key)
+        problem = problem.with_model(WorldModel::new(model, never)).with_stats(dataset_stats);
     }
+    let mut agent = Agent::new(&algorithm, Some(normaliser), problem, key)
     .unwrap_or_else(|e| panic!("{name}: {e}"));
     agent.visit(&mut |name, slot| {
         if let (true, Slot::Tensor(_, values)) = (name.starts_with("actor.") || name == "log_std", slot) {

@@ -9,7 +9,7 @@
 use crate::conservative::cloning;
 use crate::parts::{Utilities, Widths, greedy, one_hot};
 use backcast_core::*;
-use backcast_nn::{Adam, Arena, Store};
+use backcast_nn::{Adam, Parameterised, Store};
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3};
 use serde::{Deserialize, Serialize};
 
@@ -95,16 +95,17 @@ impl Cloned {
         let tape = self.store.tape_without_history();
         greedy(policy.all(tape.input3(obs)))
     }
-
-    /// What its tapes draw from.
-    pub(crate) fn arena(&mut self) -> &mut Arena {
-        self.store.arena_mut()
-    }
 }
 
 impl State for Cloned {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         self.store.visit(f);
         under("policy_adam", &mut self.adam, f);
+    }
+}
+
+impl Parameterised for Cloned {
+    fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
     }
 }

@@ -16,7 +16,7 @@
 use crate::games::MatrixGame;
 use crate::parts::{Utilities, Widths, greedy, one_hot};
 use backcast_core::*;
-use backcast_nn::{Activation, Adam, Arena, Init, Mlp, Shape, Store, Tape, Var};
+use backcast_nn::{Activation, Adam, Init, Mlp, Parameterised, Shape, Store, Tape, Var};
 use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, ArrayView3};
 use serde::{Deserialize, Serialize};
 
@@ -306,11 +306,6 @@ impl Coma {
         let shape = q.shape();
         q.read(|q| Array3::from_shape_vec((shape.members, shape.rows, shape.cols), q.to_vec()).expect("its shape"))
     }
-
-    /// What its tapes draw from.
-    pub(crate) fn arena(&mut self) -> &mut Arena {
-        self.store.arena_mut()
-    }
 }
 
 /// `share` for every row of every part, 0 at cuts, `[parts, rows, 1]`.
@@ -327,6 +322,12 @@ impl State for Coma {
         under("critic_adam", &mut self.critic_adam, f);
         under("policy_adam", &mut self.policy_adam, f);
         f("updates", Slot::Count(&mut self.updates));
+    }
+}
+
+impl Parameterised for Coma {
+    fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
     }
 }
 

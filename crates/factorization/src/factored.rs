@@ -21,7 +21,7 @@
 
 use crate::parts::one_hot;
 use backcast_core::*;
-use backcast_nn::{Activation, Adam, Arena, Init, Mlp, Real, Shape, Store, Tape, Var, expectile_loss};
+use backcast_nn::{Activation, Adam, Init, Mlp, Parameterised, Real, Shape, Store, Tape, Var, expectile_loss};
 use ndarray::{Array2, Array3, ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
@@ -268,11 +268,6 @@ impl Factored {
         metrics
     }
 
-    /// What its tapes draw from.
-    pub(crate) fn arena(&mut self) -> &mut Arena {
-        self.store.arena_mut()
-    }
-
     /// Q̄(s,a) of what was done, `[1, rows, 1]`.
     fn recorded<'t>(tape: Tape<'t>, nets: Nets, batch: FactoredBatch<'_>) -> Var<'t> {
         let taken = one_hot(tape, batch.act, nets.actions);
@@ -349,5 +344,11 @@ impl State for Factored {
         for (name, adam) in ["critic_adam", "value_adam", "policy_adam"].into_iter().zip(&mut self.adams) {
             under(name, adam, f);
         }
+    }
+}
+
+impl Parameterised for Factored {
+    fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
     }
 }

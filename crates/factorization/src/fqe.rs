@@ -15,7 +15,7 @@
 
 use crate::parts::Widths;
 use backcast_core::*;
-use backcast_nn::{Activation, Adam, Arena, Init, Mlp, Shape, Store, Tape, Var, polyak};
+use backcast_nn::{Activation, Adam, Init, Mlp, Parameterised, Shape, Store, Tape, Var, polyak};
 use ndarray::{ArrayView1, ArrayView2, ArrayView3};
 use serde::{Deserialize, Serialize};
 
@@ -182,11 +182,6 @@ impl JointFqe {
         let v = (critic.forward(tape.input(initial)) * product(tape, widths, policy)).sum_cols();
         v.read(|v| v.chunks_exact(rows).map(|v| v.iter().map(|&v| v as f64).sum::<f64>() / rows as f64).collect())
     }
-
-    /// What its tapes draw from.
-    pub(crate) fn arena(&mut self) -> &mut Arena {
-        self.store.arena_mut()
-    }
 }
 
 /// How often a dataset did, in the same state or a like one, is not asked here; how much of a policy is the dataset's own is: the mean probability
@@ -205,6 +200,12 @@ impl State for JointFqe {
     fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         self.store.visit(f);
         under("critic_adam", &mut self.adam, f);
+    }
+}
+
+impl Parameterised for JointFqe {
+    fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
     }
 }
 

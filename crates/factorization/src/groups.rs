@@ -17,7 +17,7 @@
 //! and no number of rows helps. One group of all columns is the algorithm without any decomposition.
 
 use backcast_core::*;
-use backcast_nn::{Activation, Adam, Arena, Init, Mlp, Shape, Store, Tape, Var, polyak};
+use backcast_nn::{Activation, Adam, Init, Mlp, Parameterised, Shape, Store, Tape, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -156,11 +156,6 @@ impl Groups {
             .member(0)
             .read(<[Real]>::to_vec)
     }
-
-    /// What its tapes draw from.
-    pub(crate) fn arena(&mut self) -> &mut Arena {
-        self.store.arena_mut()
-    }
 }
 
 impl Learner for Groups {
@@ -214,5 +209,11 @@ impl State for Groups {
         self.store.visit(f);
         under("critic_adam", &mut self.critic_adam, f);
         under("actor_adam", &mut self.actor_adam, f);
+    }
+}
+
+impl Parameterised for Groups {
+    fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
     }
 }

@@ -17,7 +17,7 @@ use crate::conservative::{self, Conservatism};
 use crate::mixer::{Mixer, MixerConfig, Unrestricted};
 use crate::parts::{Parts, Utilities, Widths, greedy, one_hot};
 use backcast_core::*;
-use backcast_nn::{Activation, Adam, Arena, Init, Mlp, Shape, Store, Tape, Var};
+use backcast_nn::{Activation, Adam, Init, Mlp, Parameterised, Shape, Store, Tape, Var};
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayView3};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -335,11 +335,6 @@ impl Joint {
         f(nets.utilities.all(tape.input3(obs)), nets)
     }
 
-    /// What its tapes draw from.
-    pub(crate) fn arena(&mut self) -> &mut Arena {
-        self.store.arena_mut()
-    }
-
     /// How wide things are.
     pub fn widths(&self) -> Widths {
         self.widths
@@ -394,5 +389,11 @@ impl State for Joint {
         under("online_adam", &mut self.adam, f);
         under("behaviour_adam", &mut self.cloning, f);
         f("updates", Slot::Count(&mut self.updates));
+    }
+}
+
+impl Parameterised for Joint {
+    fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
     }
 }

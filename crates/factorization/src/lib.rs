@@ -70,7 +70,6 @@ pub mod groups;
 pub mod learner;
 mod lesson;
 pub mod mixer;
-pub mod parity;
 pub mod parts;
 pub mod team;
 

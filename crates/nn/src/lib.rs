@@ -52,7 +52,6 @@ mod init;
 mod kernels;
 mod mlp;
 mod op;
-pub mod parity;
 mod recorded_draws;
 mod shape;
 mod store;

@@ -154,7 +154,7 @@ impl Rambo {
     // ANCHOR: oppose
     /// (3)  L(θ) = λ·E[ A · ln p_θ(s′,r∣s,a) ] + L_MLE(θ; log): one step of the model. `log` has the rows of each member after
     /// those of the one before; both are in the model's units.
-    pub(crate) fn oppose(&mut self, dataset: &Transitions, played: &Transitions) {
+    pub fn oppose(&mut self, dataset: &Transitions, played: &Transitions) {
         self.advantages(played);
         let Self { config, imagination, adversary, work, .. } = self;
         let model = ensemble(&mut *imagination.dynamics).expect("checked when it was built");

@@ -24,7 +24,7 @@
 mod onnx;
 
 use crate::{Agent, AlgorithmConfig};
-use backcast_algos::sac::{LOG_STD_BOUNDS, NARROW_LOG_STD_BOUNDS};
+use backcast_algos::blocks::actor::{LOG_STD_BOUNDS, NARROW_LOG_STD_BOUNDS};
 use backcast_algos::{combo, edac, mcq, mobile, mopo, morel, osr, rambo, sdc};
 use backcast_core::{Policy, Real, Spec, Stored, snapshot};
 use backcast_nn::Activation;
@@ -148,12 +148,12 @@ impl ExportedPolicy {
             | A::Mcq(mcq::Config { log_std_bounds, .. })
             | A::Mobile(mobile::Config { log_std_bounds, .. }) => Head::squashed(*log_std_bounds),
             A::Sac(sac) | A::Mopo(mopo::Config { sac, .. }) | A::Morel(morel::Config { sac, .. }) => {
-                Head::squashed(sac.log_std_bounds(LOG_STD_BOUNDS))
+                Head::squashed(sac.log_std_bounds.unwrap_or(LOG_STD_BOUNDS))
             }
-            A::Rambo(rambo::Config { sac, .. }) => Head::squashed(sac.log_std_bounds(NARROW_LOG_STD_BOUNDS)),
-            A::Osr(osr::Config { cql, .. }) => Head::squashed(cql.log_std_bounds(LOG_STD_BOUNDS)),
+            A::Rambo(rambo::Config { sac, .. }) => Head::squashed(sac.log_std_bounds.unwrap_or(NARROW_LOG_STD_BOUNDS)),
+            A::Osr(osr::Config { cql, .. }) => Head::squashed(cql.log_std_bounds.unwrap_or(LOG_STD_BOUNDS)),
             A::Cql(cql) | A::Combo(combo::Config { cql, .. }) | A::Sdc(sdc::Config { cql, .. }) => {
-                Head::squashed(cql.log_std_bounds(NARROW_LOG_STD_BOUNDS))
+                Head::squashed(cql.log_std_bounds.unwrap_or(NARROW_LOG_STD_BOUNDS))
             }
         };
         let act_limit = agent.spec().act_limit as f32;

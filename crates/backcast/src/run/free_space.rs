@@ -3,9 +3,8 @@
 use super::{Context, models};
 use crate::Error;
 use backcast_algos::romi;
-use backcast_core::{Column, Direction};
+use backcast_core::{Column, Direction, Imagined};
 use backcast_envs::maze2d::Maze2d;
-use backcast_imagination::Imagined;
 use serde::{Deserialize, Serialize};
 
 /// The share of imagined states that lie in a maze's free space, by steps from a recorded state.

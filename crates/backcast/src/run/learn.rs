@@ -2,10 +2,10 @@ use super::divergence::ReturnBounds;
 use super::trained::learner_folder;
 use super::{Context, far_outside, files, imagined, models, priorities};
 use crate::{Agent, AlgorithmConfig, Error, evaluate};
-use backcast_algos::imagines::WorldModel;
-use backcast_core::{Key, Slot, Source, Spec, State, Transitions, first_non_finite, under};
+use backcast_core::{
+    Imagined, Key, Problem, RolloutSummary, Slot, Source, State, Transitions, first_non_finite, under,
+};
 use backcast_data::{Mixture, Normaliser, ReplayBuffer, Scale};
-use backcast_imagination::{Imagined, Summary};
 use backcast_nn::{Disk, load_from, save_on};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -73,19 +73,15 @@ pub(super) struct Learning {
 }
 
 impl Learning {
-    /// The algorithm of `algorithm` before its first update, in `world_model` if it is one that needs a model.
+    /// The learner of `algorithm` before its first update.
     pub(super) fn new(
         algorithm: &AlgorithmConfig,
         normaliser: Option<Normaliser>,
-        world_model: Option<WorldModel>,
-        spec: Spec,
+        problem: Problem,
         init: Key,
     ) -> Result<Self, Error> {
-        let agent = match world_model {
-            Some(world_model) => Agent::on_model(algorithm, normaliser, world_model, init),
-            None => Agent::new(algorithm, normaliser, spec, init),
-        };
-        let agent = agent.map_err(|source| Error::Config { section: "algorithm", source })?;
+        let spec = problem.spec;
+        let agent = Agent::new(algorithm, normaliser, problem, init).map_err(|source| Error::Config { section: "algorithm", source })?;
         let own = agent.rollouts().map(|rollouts| ReplayBuffer::new(spec, rollouts.capacity()));
         Ok(Self { agent, own })
     }
@@ -108,7 +104,7 @@ impl Learning {
             (reward, penalty) = (reward + t.reward as f64, penalty + t.penalty as f64);
             buffer.push(t.obs, t.act, t.reward, t.next_obs, t.terminal);
         };
-        let Summary { started, stored, terminal, halted, not_finite, .. } =
+        let RolloutSummary { started, stored, terminal, halted, not_finite, .. } =
             self.agent.imagine(dataset, key, &mut store);
         if buffer.is_empty() {
             return Err(Error::Mismatch(format!(
@@ -146,8 +142,8 @@ fn blank(context: &Context<'_>, method: usize, seed: u64) -> Result<Learning, Er
     let normaliser = experiment.standardise.then(|| Normaliser::fit(dataset.batch().obs, Scale::Plus(1e-3)));
     let algorithm = experiment.algorithm_of(&experiment.methods[method]).map_err(|e| Error::Mismatch(e.to_string()))?;
     let init = context.key(seed).name("learner").name("init");
-    let world_model = algorithm.needs_model().then(|| models::world_model(context, seed)).transpose()?;
-    Learning::new(&algorithm, normaliser, world_model, dataset.spec(), init)
+    let problem = if algorithm.needs_model() { models::problem(context, seed)? } else { Problem::new(dataset.spec()) };
+    Learning::new(&algorithm, normaliser, problem, init)
 }
 
 /// The agent of a method as its last checkpoint has it.

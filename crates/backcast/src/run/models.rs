@@ -1,8 +1,7 @@
 use super::{Context, files};
 use crate::Error;
-use backcast_algos::imagines::{DatasetStats, WorldModel};
 use backcast_algos::romi::{ReversePolicy, uniform};
-use backcast_core::{Column, Direction, Dynamics, Key, Policy, Real, State, Transitions};
+use backcast_core::{Column, DatasetStats, Direction, Dynamics, Key, Policy, Problem, Real, State, Transitions, WorldModel};
 use backcast_dynamics::{ActionVae, ActionVaeConfig, Condition, Ensemble, Fit, GaussianBc, GaussianBcConfig};
 use backcast_imagination::{HorizonConfig, Trace, model_error};
 use backcast_nn::{load_from, save_on};
@@ -71,7 +70,7 @@ pub(crate) fn load(context: &Context<'_>, seed: u64, direction: Direction) -> Re
 }
 
 /// The model with what a method that learns in it may ask of the dataset.
-pub(crate) fn world_model(context: &Context<'_>, seed: u64) -> Result<WorldModel, Error> {
+pub(crate) fn problem(context: &Context<'_>, seed: u64) -> Result<Problem, Error> {
     let (dataset, direction) = (context.dataset, Direction::Forward);
     let model = load(context, seed, direction)?;
     let key = context.key(seed).name("model").name(direction.name()).name("fit");
@@ -91,7 +90,8 @@ pub(crate) fn world_model(context: &Context<'_>, seed: u64) -> Result<WorldModel
         greatest_reward: rewards.iter().copied().reduce(Real::max),
         reward_std: Some(var.sqrt() as Real),
     };
-    Ok(WorldModel::new(model, context.termination).with_dataset_stats(dataset_stats))
+    let problem = Problem::new(model.spec()).with_stats(dataset_stats);
+    Ok(problem.with_model(WorldModel::new(model, context.termination)))
 }
 
 /// Fits a model, from its last saved epoch on; a model that is already there is taken as it is.

@@ -39,8 +39,8 @@ impl Default for SelectionConfig {
     fn default() -> Self {
         let fqe = fqe::Config {
             gamma: 0.97,
-            polyak: 0.02,
-            critic_rate: 1e-3,
+            tau: 0.02,
+            critic_lr: 1e-3,
             hidden: vec![64, 64],
             ..fqe::Config::default()
         };

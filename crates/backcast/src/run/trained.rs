@@ -2,8 +2,7 @@
 
 use super::learn::{CHECKPOINT, Learning, Point, SavedProgress};
 use crate::{Agent, Error, Experiment, Method};
-use backcast_algos::imagines::{DatasetStats, WorldModel};
-use backcast_core::{Direction, Key, Spec, Transitions};
+use backcast_core::{DatasetStats, Direction, Key, Problem, Spec, Transitions, WorldModel};
 use backcast_data::Normaliser;
 use backcast_dynamics::Ensemble;
 use backcast_nn::load;
@@ -37,8 +36,8 @@ pub fn trained(run: &Path, experiment: &Experiment, method: &Method, seed: u64) 
     let algorithm = experiment.algorithm_of(method)?;
     // Normaliser and parameters both come from the checkpoint; what they are before that is overwritten.
     let normaliser = experiment.standardise.then(|| Normaliser::identity(spec.obs));
-    let world_model = algorithm.needs_model().then(|| nowhere(experiment, spec)).transpose()?;
-    let mut learning = Learning::new(&algorithm, normaliser, world_model, spec, Key::new(0))?;
+    let problem = if algorithm.needs_model() { nowhere(experiment, spec)? } else { Problem::new(spec) };
+    let mut learning = Learning::new(&algorithm, normaliser, problem, Key::new(0))?;
     load(&mut learning, &learner_folder(run, method, seed).join(CHECKPOINT))?;
     Ok(learning.agent)
 }
@@ -86,7 +85,7 @@ pub struct Progress {
 }
 
 /// A model that was never fitted, of a dataset that was never recorded: enough to give an algorithm its shape.
-fn nowhere(experiment: &Experiment, spec: Spec) -> Result<WorldModel, Error> {
+fn nowhere(experiment: &Experiment, spec: Spec) -> Result<Problem, Error> {
     let key = Key::new(0).name("nowhere");
     let model = Ensemble::new(experiment.model.clone(), spec, Direction::Forward, key)
         .map_err(|source| Error::Config { section: "model", source })?;
@@ -105,5 +104,5 @@ fn nowhere(experiment: &Experiment, spec: Spec) -> Result<WorldModel, Error> {
         reward_std: Some(0.0),
     };
     let termination = backcast_envs::registry::termination(&experiment.task).unwrap_or(backcast_core::never);
-    Ok(WorldModel::new(model, termination).with_dataset_stats(dataset_stats))
+    Ok(Problem::new(spec).with_model(WorldModel::new(model, termination)).with_stats(dataset_stats))
 }

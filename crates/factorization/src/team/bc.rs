@@ -10,19 +10,12 @@ use super::rows::Rows;
 use super::{Method, Nets, Scope, Shared, Team};
 use backcast_core::*;
 use backcast_nn::Var;
-use serde::{Deserialize, Serialize};
 
-/// One field per symbol.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// What all teams have.
-    pub shared: Shared,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { shared: Shared { action_cost: 0.0, ..Shared::default() } }
+hyperparameters! {
+    /// One field per symbol.
+    pub struct Config {
+        /// What all teams have.
+        shared: Shared = Shared { action_cost: 0.0, ..Shared::default() };
     }
 }
 
@@ -47,16 +40,13 @@ pub(crate) fn cloning<'t>(a: Var<'t>, u: Var<'t>) -> Var<'t> {
 }
 
 impl Algorithm for Config {
-    const NAME: &'static str = "ma_bc";
-    const PAPER: &'static str = "Pomerleau, ALVINN: an autonomous land vehicle in a neural network, NeurIPS 1988";
+    const NAME: &str = "ma_bc";
+    const PAPER: &str = "Pomerleau, ALVINN: an autonomous land vehicle in a neural network, NeurIPS 1988";
+    const SOURCE: &str = include_str!("bc.rs");
     type Learner = Team<Self>;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        self.shared.check()
-    }
-
-    fn build(&self, spec: Spec, key: Key) -> Result<Team<Self>, ConfigError> {
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Team<Self>, ConfigError> {
         self.check()?;
-        Team::new(self, spec, key)
+        Team::new(self, problem.into().spec, key)
     }
 }

@@ -18,23 +18,23 @@
 
 use super::macql::improved;
 use super::rows::{Rows, deviating};
-use super::{Method, Nets, Scope, Shared, Team, check_weight, pressed};
+use super::{Method, Nets, Scope, Shared, Team, pressed};
 use backcast_core::*;
 use backcast_nn::{Shape, Var};
 use serde::{Deserialize, Serialize};
 
-/// One field per symbol.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// What all teams have.
-    pub shared: Shared,
-    /// α; see the [presets](super::preset).
-    pub alpha: Real,
-    /// K, actions drawn for each row and agent.
-    pub n_action_samples: usize,
-    /// λ.
-    pub lambda: Lambda,
+hyperparameters! {
+    /// One field per symbol.
+    pub struct Config {
+        /// What all teams have.
+        shared: Shared = Shared::central();
+        /// α; see the [presets](super::preset).
+        alpha: Real = 1.0, NON_NEGATIVE;
+        /// K, actions drawn for each row and agent.
+        n_action_samples: usize = 10, COUNT;
+        /// λ.
+        lambda: Lambda = Lambda::Even;
+    }
 }
 
 /// How the penalty is spread over the agents.
@@ -46,12 +46,6 @@ pub enum Lambda {
     Even,
     /// softmaxᵢ of τ·ln βᵢ(πᵢ(oᵢ)), with this τ.
     Near(Real),
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { shared: Shared::central(), alpha: 1.0, n_action_samples: 10, lambda: Lambda::Even }
-    }
 }
 
 impl Config {
@@ -111,21 +105,25 @@ impl Method for Config {
     }
 }
 
-impl Algorithm for Config {
-    const NAME: &'static str = "cfcql";
-    const PAPER: &'static str = "Shao et al., Counterfactual conservative Q learning, NeurIPS 2023, arXiv:2309.12696";
-    type Learner = Team<Self>;
-
-    fn check(&self) -> Result<(), ConfigError> {
-        self.shared.check()?;
-        check_weight("alpha", self.alpha)?;
-        ConfigError::unless(self.n_action_samples > 0, "n_action_samples", "is 0; nothing would be pressed down")?;
-        let sound = !matches!(self.lambda, Lambda::Near(tau) if !tau.is_finite());
-        ConfigError::unless(sound, "lambda", "needs a finite temperature")
+impl Value for Lambda {
+    fn kind() -> Kind {
+        Kind::Other
     }
 
-    fn build(&self, spec: Spec, key: Key) -> Result<Team<Self>, ConfigError> {
+    fn check_in(&self, _: Domain, field: &'static str) -> Result<(), ConfigError> {
+        let sound = !matches!(self, Self::Near(tau) if !tau.is_finite());
+        ConfigError::unless(sound, field, "needs a finite temperature")
+    }
+}
+
+impl Algorithm for Config {
+    const NAME: &str = "cfcql";
+    const PAPER: &str = "Shao et al., Counterfactual conservative Q learning, NeurIPS 2023, arXiv:2309.12696";
+    const SOURCE: &str = include_str!("cfcql.rs");
+    type Learner = Team<Self>;
+
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Team<Self>, ConfigError> {
         self.check()?;
-        Team::new(self, spec, key)
+        Team::new(self, problem.into().spec, key)
     }
 }

@@ -22,51 +22,34 @@
 
 use super::clipped::Clipped;
 use super::rows::{Rows, Seen, split, together};
-use super::{Shared, check_weight};
+use super::Shared;
 use backcast_core::*;
-use backcast_nn::{Gaussian, Mlp, Real, Shape, Store, Var};
+use backcast_nn::{Gaussian, Mlp, Real, Shape, Store, Var, state};
 use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Serialize};
 
-/// One field per symbol.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// What all teams have; actions cost nothing.
-    pub shared: Shared,
-    /// β_π.
-    pub policy_temperature: Real,
-    /// β_Q; 1000 in ICQ-MA.
-    pub value_temperature: Real,
-    /// K, actions drawn for the baseline.
-    pub n_action_samples: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        let shared = Shared { action_cost: 0.0, ..Shared::default() };
-        Self { shared, policy_temperature: 0.1, value_temperature: 1000.0, n_action_samples: 10 }
+hyperparameters! {
+    /// One field per symbol.
+    pub struct Config {
+        /// What all teams have; actions cost nothing.
+        shared: Shared = Shared { action_cost: 0.0, ..Shared::default() };
+        /// β_π.
+        policy_temperature: Real = 0.1, POSITIVE;
+        /// β_Q; 1000 in ICQ-MA.
+        value_temperature: Real = 1000.0, POSITIVE;
+        /// K, actions drawn for the baseline.
+        n_action_samples: usize = 10, COUNT;
     }
 }
 
 impl Algorithm for Config {
-    const NAME: &'static str = "icq";
-    const PAPER: &'static str = "Yang et al., Believe what you see, NeurIPS 2021, arXiv:2106.03400";
+    const NAME: &str = "icq";
+    const PAPER: &str = "Yang et al., Believe what you see, NeurIPS 2021, arXiv:2106.03400";
+    const SOURCE: &str = include_str!("icq.rs");
     type Learner = Icq;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        self.shared.check()?;
-        for (field, x) in
-            [("policy_temperature", self.policy_temperature), ("value_temperature", self.value_temperature)]
-        {
-            check_weight(field, x)?;
-            ConfigError::unless(x > 0.0, field, "is 0; one row would have all the weight")?;
-        }
-        ConfigError::unless(self.n_action_samples > 0, "n_action_samples", "is 0; there would be no baseline")
-    }
-
-    fn build(&self, spec: Spec, key: Key) -> Result<Icq, ConfigError> {
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Icq, ConfigError> {
         self.check()?;
+        let spec = problem.into().spec;
         let shared = &self.shared;
         shared.check_spec(spec)?;
         let (n, lr, clip) = (shared.agents, shared.lr, shared.clip);
@@ -188,11 +171,6 @@ impl Icq {
         step.0
     }
     // ANCHOR_END: actor_step
-
-    /// Where the random numbers of its steps come from: recorded ones can be put in their place.
-    pub fn arena_mut(&mut self) -> &mut backcast_nn::Arena {
-        self.store.arena_mut()
-    }
 }
 
 impl Learner for Icq {
@@ -219,10 +197,4 @@ impl Policy for Icq {
     }
 }
 
-impl State for Icq {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.store.visit(f);
-        under("actor_adam", &mut self.actor_adam, f);
-        under("critic_adam", &mut self.critic_adam, f);
-    }
-}
+state!(Icq: store, actor_adam, critic_adam);

@@ -10,26 +10,19 @@
 //! Uniform actions alone, as the code has it for particles; for MuJoCo it adds the policy's own at both states.
 
 use super::rows::Rows;
-use super::{Method, Nets, Scope, Shared, Team, check_weight, pressed};
+use super::{Method, Nets, Scope, Shared, Team, pressed};
 use backcast_core::*;
 use backcast_nn::{Shape, Var};
-use serde::{Deserialize, Serialize};
 
-/// One field per symbol.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// What all teams have.
-    pub shared: Shared,
-    /// α; see the [presets](super::preset).
-    pub alpha: Real,
-    /// K, actions drawn for each row and agent.
-    pub n_action_samples: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { shared: Shared::default(), alpha: 1.0, n_action_samples: 10 }
+hyperparameters! {
+    /// One field per symbol.
+    pub struct Config {
+        /// What all teams have.
+        shared: Shared = Shared::default();
+        /// α; see the [presets](super::preset).
+        alpha: Real = 1.0, NON_NEGATIVE;
+        /// K, actions drawn for each row and agent.
+        n_action_samples: usize = 10, COUNT;
     }
 }
 
@@ -47,12 +40,6 @@ impl Config {
         gap(0) + gap(1)
     }
     // ANCHOR_END: press
-
-    pub(crate) fn check_own(&self) -> Result<(), ConfigError> {
-        self.shared.check()?;
-        check_weight("alpha", self.alpha)?;
-        ConfigError::unless(self.n_action_samples > 0, "n_action_samples", "is 0; nothing would be pressed down")
-    }
 }
 
 impl Method for Config {
@@ -76,16 +63,13 @@ impl Method for Config {
 }
 
 impl Algorithm for Config {
-    const NAME: &'static str = "ma_cql";
-    const PAPER: &'static str = "Kumar et al., Conservative Q-learning for offline reinforcement learning, arXiv:2006.04779, for each agent by itself";
+    const NAME: &str = "ma_cql";
+    const PAPER: &str = "Kumar et al., Conservative Q-learning for offline reinforcement learning, arXiv:2006.04779, for each agent by itself";
+    const SOURCE: &str = include_str!("ma_cql.rs");
     type Learner = Team<Self>;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        self.check_own()
-    }
-
-    fn build(&self, spec: Spec, key: Key) -> Result<Team<Self>, ConfigError> {
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Team<Self>, ConfigError> {
         self.check()?;
-        Team::new(self, spec, key)
+        Team::new(self, problem.into().spec, key)
     }
 }

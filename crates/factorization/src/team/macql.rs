@@ -11,28 +11,21 @@
 //! were never seen together, and the more agents, the further off these are.
 
 use super::rows::{Rows, deviating};
-use super::{Method, Nets, Scope, Shared, Team, check_weight, pressed};
+use super::{Method, Nets, Scope, Shared, Team, pressed};
 use backcast_core::*;
 use backcast_nn::{Shape, Var};
-use serde::{Deserialize, Serialize};
 
-/// One field per symbol.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// What all teams have.
-    pub shared: Shared,
-    /// α; see the [presets](super::preset).
-    pub alpha: Real,
-    /// K, joint actions drawn for each row.
-    pub n_action_samples: usize,
-    /// Whether a policy is improved while the others do what they did in the dataset, as the code has it for both; else all at once.
-    pub alone: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { shared: Shared::central(), alpha: 1.0, n_action_samples: 10, alone: true }
+hyperparameters! {
+    /// One field per symbol.
+    pub struct Config {
+        /// What all teams have.
+        shared: Shared = Shared::central();
+        /// α; see the [presets](super::preset).
+        alpha: Real = 1.0, NON_NEGATIVE;
+        /// K, joint actions drawn for each row.
+        n_action_samples: usize = 10, COUNT;
+        /// Whether a policy is improved while the others do what they did in the dataset, as the code has it for both; else all at once.
+        alone: bool = true;
     }
 }
 
@@ -81,19 +74,14 @@ impl Method for Config {
 }
 
 impl Algorithm for Config {
-    const NAME: &'static str = "macql";
-    const PAPER: &'static str =
+    const NAME: &str = "macql";
+    const PAPER: &str =
         "Shao et al., Counterfactual conservative Q learning, NeurIPS 2023, arXiv:2309.12696: what it is compared with";
+    const SOURCE: &str = include_str!("macql.rs");
     type Learner = Team<Self>;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        self.shared.check()?;
-        check_weight("alpha", self.alpha)?;
-        ConfigError::unless(self.n_action_samples > 0, "n_action_samples", "is 0; nothing would be pressed down")
-    }
-
-    fn build(&self, spec: Spec, key: Key) -> Result<Team<Self>, ConfigError> {
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Team<Self>, ConfigError> {
         self.check()?;
-        Team::new(self, spec, key)
+        Team::new(self, problem.into().spec, key)
     }
 }

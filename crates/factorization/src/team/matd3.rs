@@ -14,16 +14,15 @@ use super::rows::Rows;
 use super::{Method, Nets, Scope, Shared, Team};
 use backcast_core::*;
 use backcast_nn::Var;
-use serde::{Deserialize, Serialize};
 
-/// One field per symbol.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// What all teams have.
-    pub shared: Shared,
-    /// What values look at.
-    pub scope: Scope,
+hyperparameters! {
+    /// One field per symbol.
+    pub struct Config {
+        /// What all teams have.
+        shared: Shared = Shared::default();
+        /// What values look at.
+        scope: Scope = Scope::default();
+    }
 }
 
 impl Method for Config {
@@ -43,17 +42,14 @@ impl Method for Config {
 }
 
 impl Algorithm for Config {
-    const NAME: &'static str = "matd3";
-    const PAPER: &'static str =
+    const NAME: &str = "matd3";
+    const PAPER: &str =
         "Ackermann et al., Reducing overestimation bias in multi-agent domains, arXiv:1910.01465";
+    const SOURCE: &str = include_str!("matd3.rs");
     type Learner = Team<Self>;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        self.shared.check()
-    }
-
-    fn build(&self, spec: Spec, key: Key) -> Result<Team<Self>, ConfigError> {
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Team<Self>, ConfigError> {
         self.check()?;
-        Team::new(self, spec, key)
+        Team::new(self, problem.into().spec, key)
     }
 }

@@ -47,49 +47,32 @@ pub mod rows;
 pub mod td3_bc;
 
 use backcast_core::*;
-use backcast_nn::{Activation, Gaussian, Init, Mlp, Real, Shape, Store, Var};
+use backcast_nn::{Activation, Gaussian, HIDDEN, Init, Mlp, Parameterised, Real, Shape, Store, Var};
 use clipped::Clipped;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use rows::{Rows, Seen, split, together};
-use serde::{Deserialize, Serialize};
 
-/// What algorithms of teams have in common: one field per symbol.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Shared {
-    /// How many agents share an observation and an action out among them, in equal parts.
-    pub agents: usize,
-    /// Discount γ.
-    pub gamma: Real,
-    /// Learning rate of values and policies.
-    pub lr: Real,
-    /// Polyak rate of the targets.
-    pub tau: Real,
-    /// Units of the hidden layers.
-    pub hidden: Vec<usize>,
-    /// The norm that gradients are held to.
-    pub clip: Real,
-    /// Weight of E‖πᵢ‖² in the policies' loss.
-    pub action_cost: Real,
-    /// Deviation of the noise on target actions, in units of the action limit.
-    pub noise: Real,
-    /// Updates of the values for one of policies and targets.
-    pub period: u64,
-}
-
-impl Default for Shared {
-    fn default() -> Self {
-        Self {
-            agents: 3,
-            gamma: 0.95,
-            lr: 0.01,
-            tau: 0.01,
-            hidden: vec![64, 64],
-            clip: 0.5,
-            action_cost: 1e-3,
-            noise: 0.0,
-            period: 1,
-        }
+hyperparameters! {
+    /// What algorithms of teams have in common: one field per symbol.
+    pub struct Shared {
+        /// How many agents share an observation and an action out among them, in equal parts.
+        agents: usize = 3, COUNT;
+        /// Discount γ.
+        gamma: Real = 0.95, SHARE;
+        /// Learning rate of values and policies.
+        lr: Real = 0.01, POSITIVE;
+        /// Polyak rate of the targets.
+        tau: Real = 0.01, FRACTION;
+        /// Units of the hidden layers.
+        hidden: Vec<usize> = vec![64, 64], HIDDEN;
+        /// The norm that gradients are held to.
+        clip: Real = 0.5, POSITIVE;
+        /// Weight of E‖πᵢ‖² in the policies' loss.
+        action_cost: Real = 1e-3, NON_NEGATIVE;
+        /// Deviation of the noise on target actions, in units of the action limit.
+        noise: Real = 0.0, NON_NEGATIVE;
+        /// Updates of the values for one of policies and targets.
+        period: u64 = 1, COUNT.unit("updates");
     }
 }
 
@@ -98,27 +81,6 @@ impl Shared {
     /// policies.
     pub fn central() -> Self {
         Self { noise: 0.05, period: 5, ..Self::default() }
-    }
-
-    /// Whether every field makes sense.
-    ///
-    /// # Errors
-    /// The first field that does not, and what it must be instead.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        let positive = |x: Real| x > 0.0 && x.is_finite();
-        let Self { agents, gamma, lr, tau, clip, action_cost, noise, period, .. } = *self;
-        ConfigError::unless(agents > 0, "agents", "is 0; somebody has to act")?;
-        let unit = (0.0..=1.0).contains(&gamma);
-        ConfigError::unless(unit, "gamma", format!("is {gamma}; a discount lies in 0 ..= 1"))?;
-        ConfigError::unless(positive(lr), "lr", format!("is {lr}; a learning rate is positive"))?;
-        let moves = tau > 0.0 && tau <= 1.0;
-        ConfigError::unless(moves, "tau", format!("is {tau}; targets move by 0 < τ ≤ 1"))?;
-        let layers = (1..backcast_nn::MAX_LAYERS).contains(&self.hidden.len()) && !self.hidden.contains(&0);
-        ConfigError::unless(layers, "hidden", format!("is {:?}; give a few layers of some units", self.hidden))?;
-        ConfigError::unless(clip > 0.0, "clip", format!("is {clip}; a norm is positive"))?;
-        check_weight("action_cost", action_cost)?;
-        check_weight("noise", noise)?;
-        ConfigError::unless(period > 0, "period", "is 0; policies would never learn")
     }
 
     /// Whether observations and actions can be shared out among the agents.
@@ -144,20 +106,15 @@ impl Shared {
     }
 }
 
-pub(crate) fn check_weight(field: &'static str, weight: Real) -> Result<(), ConfigError> {
-    let sound = weight >= 0.0 && weight.is_finite();
-    ConfigError::unless(sound, field, format!("is {weight}; a weight is a number, not negative"))
-}
-
-/// What a value looks at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// *Qᵢ(oᵢ, uᵢ)*, one for each agent.
-    #[default]
-    Own,
-    /// *Q(s, u)*, one for all.
-    Central,
+choices! {
+    /// What a value looks at.
+    pub enum Scope {
+        /// *Qᵢ(oᵢ, uᵢ)*, one for each agent.
+        #[default]
+        Own,
+        /// *Q(s, u)*, one for all.
+        Central,
+    }
 }
 
 /// The nets of a team.
@@ -353,11 +310,6 @@ impl<M: Method> Team<M> {
         let tape = self.store.tape_without_history();
         nets.q(0, Seen::on(tape, obs, agents), split(tape, act, agents)).read(<[Real]>::to_vec)
     }
-
-    /// Where the random numbers of its steps come from: recorded ones can be put in their place.
-    pub fn arena_mut(&mut self) -> &mut backcast_nn::Arena {
-        self.store.arena_mut()
-    }
 }
 
 impl<M: Method> Learner for Team<M> {
@@ -397,6 +349,12 @@ impl<M: Method> State for Team<M> {
         let others = [("critic_adam", &mut self.critics), ("behaviour_adam", &mut self.behaviour)];
         others.into_iter().for_each(|(name, adam)| adam.iter_mut().for_each(|adam| under(name, adam, f)));
         f("updates", Slot::Count(&mut self.updates));
+    }
+}
+
+impl<M: Method> Parameterised for Team<M> {
+    fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
     }
 }
 

@@ -15,46 +15,33 @@
 
 use super::bc::cloning;
 use super::rows::{Rows, Seen};
-use super::{Method, Nets, Scope, Shared, Team, check_weight, ma_cql};
+use super::{Method, Nets, Scope, Shared, Team, ma_cql};
 use backcast_core::*;
 use backcast_nn::{Shape, Tape, Var};
-use serde::{Deserialize, Serialize};
 
-/// One field per symbol.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// What keeps values to the dataset, and all that teams have.
-    pub cql: ma_cql::Config,
-    /// c, the weight of the search against the slope; see the [presets](super::preset).
-    pub coefficient: Real,
-    /// The search.
-    pub search: Search,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { cql: ma_cql::Config::default(), coefficient: 1.0, search: Search::default() }
+hyperparameters! {
+    /// One field per symbol.
+    pub struct Config {
+        /// What keeps values to the dataset, and all that teams have.
+        cql: ma_cql::Config = ma_cql::Config::default();
+        /// c, the weight of the search against the slope; see the [presets](super::preset).
+        coefficient: Real = 1.0, SHARE;
+        /// The search.
+        search: Search = Search::default();
     }
 }
 
-/// A search for the top of a function that does not ask for its slope.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Search {
-    /// How often is drawn.
-    pub iterations: usize,
-    /// How many actions each time, for each row.
-    pub samples: usize,
-    /// μ at first.
-    pub mean: Real,
-    /// σ at first.
-    pub std: Real,
-}
-
-impl Default for Search {
-    fn default() -> Self {
-        Self { iterations: 3, samples: 10, mean: 0.0, std: 2.0 }
+hyperparameters! {
+    /// A search for the top of a function that does not ask for its slope.
+    pub struct Search {
+        /// How often is drawn.
+        iterations: usize = 3, COUNT;
+        /// How many actions each time, for each row.
+        samples: usize = 10, COUNT;
+        /// μ at first.
+        mean: Real = 0.0;
+        /// σ at first.
+        std: Real = 2.0, NON_NEGATIVE;
     }
 }
 
@@ -65,7 +52,7 @@ impl Search {
     ///
     /// aᵏ ~ clip(N(μ, σ²)),   μ ← Σ_k softmax_k(Q)·aᵏ,   σ² ← mean_k (aᵏ − μ)²
     pub fn best<'t>(
-        self,
+        &self,
         tape: Tape<'t>,
         shape: Shape,
         limit: Real,
@@ -127,22 +114,13 @@ impl Method for Config {
 }
 
 impl Algorithm for Config {
-    const NAME: &'static str = "omar";
-    const PAPER: &'static str = "Pan et al., Plan better amid conservatism, ICML 2022, arXiv:2111.11188";
+    const NAME: &str = "omar";
+    const PAPER: &str = "Pan et al., Plan better amid conservatism, ICML 2022, arXiv:2111.11188";
+    const SOURCE: &str = include_str!("omar.rs");
     type Learner = Team<Self>;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        self.cql.check_own()?;
-        let unit = (0.0..=1.0).contains(&self.coefficient);
-        ConfigError::unless(unit, "coefficient", format!("is {}; it lies in 0 ..= 1", self.coefficient))?;
-        let Search { iterations, samples, mean, std } = self.search;
-        let some = iterations > 0 && samples > 0 && mean.is_finite();
-        ConfigError::unless(some, "search", "draws nothing, or around nowhere")?;
-        check_weight("search", std)
-    }
-
-    fn build(&self, spec: Spec, key: Key) -> Result<Team<Self>, ConfigError> {
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Team<Self>, ConfigError> {
         self.check()?;
-        Team::new(self, spec, key)
+        Team::new(self, problem.into().spec, key)
     }
 }

@@ -10,24 +10,17 @@
 
 use super::bc::cloning;
 use super::rows::Rows;
-use super::{Method, Nets, Scope, Shared, Team, check_weight};
+use super::{Method, Nets, Scope, Shared, Team};
 use backcast_core::*;
 use backcast_nn::{Shape, Var};
-use serde::{Deserialize, Serialize};
 
-/// One field per symbol.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// What all teams have.
-    pub shared: Shared,
-    /// Weight α of the value against cloning; 2.5.
-    pub alpha: Real,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { shared: Shared { action_cost: 0.0, ..Shared::default() }, alpha: 2.5 }
+hyperparameters! {
+    /// One field per symbol.
+    pub struct Config {
+        /// What all teams have.
+        shared: Shared = Shared { action_cost: 0.0, ..Shared::default() };
+        /// Weight α of the value against cloning; 2.5.
+        alpha: Real = 2.5, NON_NEGATIVE;
     }
 }
 
@@ -52,18 +45,14 @@ impl Method for Config {
 }
 
 impl Algorithm for Config {
-    const NAME: &'static str = "ma_td3_bc";
-    const PAPER: &'static str =
+    const NAME: &str = "ma_td3_bc";
+    const PAPER: &str =
         "Fujimoto & Gu, A minimalist approach to offline reinforcement learning, arXiv:2106.06860";
+    const SOURCE: &str = include_str!("td3_bc.rs");
     type Learner = Team<Self>;
 
-    fn check(&self) -> Result<(), ConfigError> {
-        self.shared.check()?;
-        check_weight("alpha", self.alpha)
-    }
-
-    fn build(&self, spec: Spec, key: Key) -> Result<Team<Self>, ConfigError> {
+    fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Team<Self>, ConfigError> {
         self.check()?;
-        Team::new(self, spec, key)
+        Team::new(self, problem.into().spec, key)
     }
 }

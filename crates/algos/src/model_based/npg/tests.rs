@@ -156,7 +156,7 @@ fn conjugate_gradients_solve_what_is_positive() {
 /// An iteration recorded from a second implementation, which differentiates KL twice and sums advantages path by path.
 #[test]
 fn an_iteration_is_that_of_a_second_implementation() {
-    let bytes = include_bytes!("../../tests/golden/iterations/npg.safetensors");
+    let bytes = include_bytes!("../../../../parity/tests/golden/iterations/npg.safetensors");
     let file = SafeTensors::deserialize(bytes).expect("a safetensors file");
     let tensor = |name: &str| -> Vec<Real> {
         let data = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));

@@ -66,7 +66,7 @@ pub use config::Config;
 pub use divergence::Divergence;
 
 /// β₁ of the optimisers of π and D: two that chase each other should not have long memories.
-const BETA1: Real = 0.4;
+pub const BETA1: Real = 0.4;
 
 /// Handles of every net.
 #[derive(Clone, Copy)]

@@ -1,4 +1,4 @@
-use crate::ReplayError;
+use backcast_nn::ReplayError;
 
 /// Why a fixture cannot be replayed. Each names the file and the place in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

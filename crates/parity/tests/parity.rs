@@ -1,6 +1,6 @@
 //! Every recorded fixture replayed, and the ways in which a replay must fail.
 
-use backcast_algos::parity::{Compared, Fixture, Kind, ParityError, Tensor, algorithms, replay};
+use backcast_parity::algos::{Compared, Fixture, Kind, ParityError, Tensor, algorithms, replay};
 use backcast_nn::ReplayError;
 use std::{collections::BTreeSet, path::Path};
 

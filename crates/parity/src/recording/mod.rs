@@ -4,7 +4,7 @@
 //! A [`Fixture`] holds what other code did in a few updates: its first parameters, its batches, each random number it drew,
 //! and what came of it. [`replay`] puts the parameters into a [`Subject`] of ours, has it updated with the batches and the numbers, and
 //! compares losses, first gradients and last parameters. Which algorithms there are, and what their batches look like, is the business of
-//! the crates that have them. The format is described in `crates/algos/tests/golden/README.md`; how much may differ, at [`Kind::bound`].
+//! the crates that have them. The format is described in `crates/parity/tests/golden/README.md`; how much may differ, at [`Kind::bound`].
 
 mod compare;
 mod error;

@@ -8,9 +8,10 @@ use serde_json::{Error, Value};
 ///
 /// # Errors
 /// Whatever the configuration does not understand. A note that has an old key beside its new one is refused by the old one.
-pub fn read_note<C: DeserializeOwned>(note: &str, renamed: &[(&str, &str)]) -> Result<C, Error> {
+pub fn read_note<C: DeserializeOwned, S: AsRef<str>>(note: &str, renamed: &[(S, &str)]) -> Result<C, Error> {
     let mut value: Value = serde_json::from_str(note)?;
-    for &(path, new) in renamed {
+    for (path, new) in renamed {
+        let (path, new) = (path.as_ref(), *new);
         let (parents, old) = path.rsplit_once('.').unwrap_or(("", path));
         let parent =
             parents.split('.').filter(|key| !key.is_empty()).try_fold(&mut value, |table, key| table.get_mut(key));
@@ -45,7 +46,7 @@ mod tests {
 
     #[test]
     fn old_keys_are_read_under_their_new_names_and_none_twice() {
-        let read = |note: &str| read_note::<Config>(note, &[("polyak", "tau"), ("inner.rate", "lr")]);
+        let read = |note: &str| read_note::<Config, &str>(note, &[("polyak", "tau"), ("inner.rate", "lr")]);
         let whole = Config { tau: 0.05, inner: Some(Inner { lr: 1e-3 }) };
         assert_eq!(read(r#"{"polyak": 0.05, "inner": {"rate": 1e-3}}"#).unwrap(), whole);
         assert_eq!(read(r#"{"tau": 0.05, "inner": {"lr": 1e-3}}"#).unwrap(), whole);

@@ -1,7 +1,7 @@
 //! Updates recorded by running other people's code, unmodified, replayed: that of the authors of ROMI (with their copy of CQL)
 //! and of OSR, of OfflineRL-Kit and of CORL. Ours is the same, or differs by choice, by a known amount.
 
-use backcast_algos::parity::{Compared, Fixture, by_choice, replay};
+use backcast_parity::algos::{Compared, Fixture, by_choice, replay};
 use std::path::{Path, PathBuf};
 
 fn fixtures(folder: &Path) -> Vec<PathBuf> {

@@ -3,7 +3,7 @@
 use super::compare::{difference, loss_error, relative};
 use super::names::{moves, optimiser};
 use super::{Compared, Fixture, Kind, ParityError, Tensor};
-use crate::{Arena, RecordedDraws};
+use backcast_nn::{Arena, RecordedDraws};
 use backcast_core::{Metrics, Real, Slot, State};
 use std::collections::BTreeMap;
 

@@ -1,29 +1,30 @@
 //! What other code did in ten updates of this crate's algorithms, replayed and compared number for number.
 //!
-//! The machinery is [`backcast_nn::parity`]'s; here is what the batches of these algorithms look like.
+//! The machinery is [`recording`](crate::recording)'s; here is what the batches of these algorithms look like.
 //!
 //! ```
-//! use backcast_factorization::parity::{Fixture, replay};
+//! use backcast_parity::factorization::{Fixture, replay};
 //!
-//! let bytes = include_bytes!("../tests/golden/vdn.safetensors");
+//! let bytes = include_bytes!("../tests/golden/factorization/vdn.safetensors");
 //! let fixture = Fixture::parse("vdn.safetensors", bytes)?;
 //! for compared in replay(&fixture)? {
 //!     assert!(compared.holds(), "{} is off by {:e}", compared.name, compared.error);
 //! }
-//! # Ok::<(), backcast_factorization::parity::ParityError>(())
+//! # Ok::<(), backcast_parity::factorization::ParityError>(())
 //! ```
 
-pub use backcast_nn::parity::{Compared, Fixture, Kind, ParityError, Tensor};
+pub use crate::recording::{Compared, Fixture, Kind, ParityError, Tensor};
 
-use crate::cloning::{CloneConfig, Cloned};
-use crate::coma::{Coma, ComaConfig, Paths};
-use crate::factored::{Constraint, Factored, FactoredBatch, FactoredConfig};
-use crate::fqe::{FqeBatch, FqeConfig, JointFqe};
-use crate::groups::{Groups, GroupsConfig};
-use crate::learner::{Config, Joint, JointBatch};
-use crate::parts::Widths;
+use backcast_factorization::cloning::{CloneConfig, Cloned};
+use backcast_factorization::coma::{Coma, ComaConfig, Paths};
+use backcast_factorization::factored::{Constraint, Factored, FactoredBatch, FactoredConfig};
+use backcast_factorization::fqe::{FqeBatch, FqeConfig, JointFqe};
+use backcast_factorization::groups::{Groups, GroupsConfig};
+use backcast_factorization::learner::{Config, Joint, JointBatch};
+use backcast_factorization::parts::Widths;
 use backcast_core::{Batch, Key, Learner, Metrics, Real, Spec, State};
-use backcast_nn::parity::{Subject, read_note, replay as replay_updates, replaying};
+use crate::recording::{Subject, read_note, replay as replay_updates, replaying};
+use backcast_nn::Parameterised;
 use ndarray::{ArrayD, ArrayView, ArrayViewD, Axis, Dimension};
 use serde::{Deserialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
@@ -207,7 +208,7 @@ fn joint(fixture: &Fixture) -> Result<Box<dyn Subject>, ParityError> {
 
 impl Learns for Joint {
     fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.arena()
+        self.store_mut().arena_mut()
     }
 
     fn learn(&mut self, batches: &Batches, update: usize) -> Metrics {
@@ -240,7 +241,7 @@ fn factored(fixture: &Fixture) -> Result<Box<dyn Subject>, ParityError> {
 
 impl Learns for Factored {
     fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.arena()
+        self.store_mut().arena_mut()
     }
 
     fn learn(&mut self, batches: &Batches, update: usize) -> Metrics {
@@ -268,7 +269,7 @@ fn coma(fixture: &Fixture) -> Result<Box<dyn Subject>, ParityError> {
 
 impl Learns for Coma {
     fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.arena()
+        self.store_mut().arena_mut()
     }
 
     fn learn(&mut self, batches: &Batches, update: usize) -> Metrics {
@@ -294,7 +295,7 @@ fn clone(fixture: &Fixture) -> Result<Box<dyn Subject>, ParityError> {
 
 impl Learns for Cloned {
     fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.arena()
+        self.store_mut().arena_mut()
     }
 
     fn learn(&mut self, batches: &Batches, update: usize) -> Metrics {
@@ -320,7 +321,7 @@ fn joint_fqe(fixture: &Fixture) -> Result<Box<dyn Subject>, ParityError> {
 
 impl Learns for JointFqe {
     fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.arena()
+        self.store_mut().arena_mut()
     }
 
     fn learn(&mut self, batches: &Batches, update: usize) -> Metrics {
@@ -349,7 +350,7 @@ fn groups(fixture: &Fixture) -> Result<Box<dyn Subject>, ParityError> {
 
 impl Learns for Groups {
     fn arena(&mut self) -> &mut backcast_nn::Arena {
-        self.arena()
+        self.store_mut().arena_mut()
     }
 
     fn learn(&mut self, batches: &Batches, update: usize) -> Metrics {

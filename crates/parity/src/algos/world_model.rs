@@ -1,8 +1,8 @@
 use super::{Fixture, ParityError, Tensor};
-use crate::imagines::{DatasetStats, ObsScaler, WorldModel};
+use backcast_core::{DatasetStats, ObsScaler, Problem, WorldModel};
 use backcast_core::{Direction, Key, Real, Slot, State, never};
 use backcast_dynamics::{Ensemble, EnsembleConfig};
-use backcast_nn::parity::read_note;
+use crate::recording::read_note;
 use std::collections::BTreeSet;
 
 /// Where the paths of a model's tensors begin, and those of its units.
@@ -16,34 +16,35 @@ pub(super) trait OfWorldModel {
     /// What a model-based learner is built on: the model that the note `model` configures, with the tensors `model/…`, and, where
     /// the learner sees standardised observations, `units/mean` and `units/std`, and, where it asks, `evidence/rewards`. A learner that asks nothing of its model in an
     /// update needs none of them, and is given a model that knows nothing.
-    fn world_model(&self) -> Result<WorldModel, ParityError>;
+    fn problem(&self) -> Result<Problem, ParityError>;
 
-    /// The paths of every tensor that a [`world`](OfWorldModel::world) is made of.
+    /// The paths of every tensor that a [`problem`](OfWorldModel::problem) is made of.
     fn paths_of_world_model(&self) -> Result<BTreeSet<String>, ParityError>;
 }
 
 impl OfWorldModel for Fixture {
-    fn world_model(&self) -> Result<WorldModel, ParityError> {
+    fn problem(&self) -> Result<Problem, ParityError> {
         let mut model = blank_model(self)?;
         if self.model.is_some() {
             fill(self, &mut model)?;
         }
+        let mut problem = Problem::new(self.spec);
         let mut world_model = WorldModel::new(model, never);
         if self.tensors.keys().any(|path| path.starts_with(UNITS)) {
             let read = |name: &str| -> Result<Vec<Real>, ParityError> {
                 Ok(singles(self.tensor(&format!("{UNITS}{name}"), &[self.spec.obs])?).collect())
             };
-            world_model.obs_scaler = ObsScaler::new(&read("mean")?, &read("std")?);
+            world_model.scaler = ObsScaler::new(&read("mean")?, &read("std")?);
         }
         if self.tensors.contains_key(REWARDS) {
             let [least_reward, greatest_reward, reward_std] = {
                 let mut numbers = singles(self.tensor(REWARDS, &[3])?);
                 [(); 3].map(|()| numbers.next())
             };
-            world_model.dataset_stats =
+            problem.dataset =
                 DatasetStats { least_reward, greatest_reward, reward_std, ..DatasetStats::default() };
         }
-        Ok(world_model)
+        Ok(problem.with_model(world_model))
     }
 
     fn paths_of_world_model(&self) -> Result<BTreeSet<String>, ParityError> {

@@ -1,5 +1,5 @@
 use super::{Compared, Kind, ParityError};
-use crate::{Draw, ReplayError};
+use backcast_nn::{Draw, ReplayError};
 use backcast_core::{Real, Spec};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,7 @@ impl Tensor {
     }
 }
 
-/// What other code did in a few updates. `crates/algos/tests/golden/README.md` describes the file.
+/// What other code did in a few updates. `crates/parity/tests/golden/README.md` describes the file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fixture {
     /// The file's name, for errors.

@@ -1,10 +1,10 @@
 //! Every recorded fixture replayed, and the ways in which a replay must fail.
 
-use backcast_factorization::parity::{Compared, Fixture, Kind, ParityError, Tensor, algorithms, replay};
+use backcast_parity::factorization::{Compared, Fixture, Kind, ParityError, Tensor, algorithms, replay};
 use std::{collections::BTreeSet, path::Path};
 
 fn fixtures() -> Vec<Fixture> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/factorization");
     let files = std::fs::read_dir(folder).expect("the folder of fixtures").map(|entry| entry.expect("an entry").path());
     let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "safetensors")).collect();
     files.sort();

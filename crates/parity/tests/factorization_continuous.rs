@@ -1,21 +1,21 @@
-//! Algorithms of teams beside updates that other code recorded, and that the comparison can fail. What the files hold: `golden/team/README.md`.
+//! Algorithms of teams beside updates that other code recorded, and that the comparison can fail. What the files hold: `golden/factorization/team/README.md`.
 
 use backcast_core::{Algorithm, Batch, Key, Learner, Metrics, Real, Slot, Spec, State};
 use backcast_factorization::team::{Method, Team, cfcql, icq, ma_cql, macql, omar, td3_bc};
-use backcast_nn::parity::read_note;
-use backcast_nn::{Arena, Draw, RecordedDraws};
+use backcast_parity::recording::read_note;
+use backcast_nn::{Arena, Draw, Parameterised, RecordedDraws};
 use ndarray::{Array2, ArrayView2};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
 
 const FILES: [(&str, &[u8]); 7] = [
-    ("td3-bc", include_bytes!("golden/team/td3-bc.safetensors")),
-    ("ma-cql", include_bytes!("golden/team/ma-cql.safetensors")),
-    ("omar", include_bytes!("golden/team/omar.safetensors")),
-    ("macql", include_bytes!("golden/team/macql.safetensors")),
-    ("cfcql", include_bytes!("golden/team/cfcql.safetensors")),
-    ("cfcql-near", include_bytes!("golden/team/cfcql-near.safetensors")),
-    ("icq", include_bytes!("golden/team/icq.safetensors")),
+    ("td3-bc", include_bytes!("golden/factorization/team/td3-bc.safetensors")),
+    ("ma-cql", include_bytes!("golden/factorization/team/ma-cql.safetensors")),
+    ("omar", include_bytes!("golden/factorization/team/omar.safetensors")),
+    ("macql", include_bytes!("golden/factorization/team/macql.safetensors")),
+    ("cfcql", include_bytes!("golden/factorization/team/cfcql.safetensors")),
+    ("cfcql-near", include_bytes!("golden/factorization/team/cfcql-near.safetensors")),
+    ("icq", include_bytes!("golden/factorization/team/icq.safetensors")),
 ];
 
 /// What is called otherwise than when these were recorded: the path of a key then, and the key now. OMAR searches with `samples` still.
@@ -35,13 +35,13 @@ trait Replayed: Learner {
 
 impl<M: Method> Replayed for Team<M> {
     fn arena(&mut self) -> &mut Arena {
-        self.arena_mut()
+        self.store_mut().arena_mut()
     }
 }
 
 impl Replayed for icq::Icq {
     fn arena(&mut self) -> &mut Arena {
-        self.arena_mut()
+        self.store_mut().arena_mut()
     }
 }
 

@@ -2,10 +2,7 @@
 
 use super::transitions::{RecordedColumns, columns_of};
 use super::{Fixture, ParityError, Subject, ensemble::shared_out, learn};
-use crate::{
-    imagines::{ModelBased, WorldModel},
-    rambo::{self, Rambo},
-};
+use backcast_algos::rambo::{self, Rambo};
 use backcast_core::*;
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 use serde::Deserialize;
@@ -36,7 +33,8 @@ pub(super) fn build(fixture: &Fixture) -> Result<Box<dyn Subject>, ParityError> 
     let members = model.members;
     let model =
         Ensemble::new(model, fixture.spec, Direction::Forward, Key::new(0)).map_err(|e| complain(e.to_string()))?;
-    let learner = rambo.build_on(WorldModel::new(model, never), Key::new(0)).map_err(|e| complain(e.to_string()))?;
+    let problem = Problem::new(fixture.spec).with_model(WorldModel::new(model, never));
+    let learner = rambo.build(problem, Key::new(0)).map_err(|e| complain(e.to_string()))?;
     let [batches, played, dataset] = ["batch", "played", "log"].map(|folder| fixture.columns(folder, false));
     let (batches, played, dataset) = (batches?, played?, dataset?);
     shared_out(fixture, &dataset, members)?;

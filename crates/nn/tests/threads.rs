@@ -1,11 +1,11 @@
 //! The same seed gives the same bits for any number of threads.
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
-use backcast_core::{Key, Normal, State, fingerprint, under};
+use backcast_core::{Fingerprint, Key, Normal, State, fingerprint, under};
 use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, amx_available, polyak};
 
 /// A few steps of nets large enough that products fork: 2·384·128·128 multiply–adds a layer.
-fn train(precision: Precision, threads: usize, parallel: bool) -> u64 {
+fn train(precision: Precision, threads: usize, parallel: bool) -> Fingerprint {
     struct Run(Store, Adam);
     impl State for Run {
         fn visit(&mut self, f: &mut dyn FnMut(&str, backcast_core::Slot<'_>)) {

@@ -1,7 +1,9 @@
 //! Where uncertainty becomes ignorance: the detector of MOReL's pessimistic MDP, set from data.
 
 use crate::Penalty;
-use backcast_core::{Column, ConfigError, Direction, Domain, Dynamics, Key, Kind, Policy, Real, Transitions, Value};
+use backcast_core::{
+    Column, ConfigError, Direction, Domain, Dynamics, Key, Kind, Policy, Real, Transitions, Value, quantile,
+};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -91,9 +93,7 @@ impl ThresholdRule {
             Self::Quantile(q) => {
                 let mut sorted = u.to_vec();
                 sorted.sort_unstable_by(Real::total_cmp);
-                let at = q as f64 * (sorted.len() - 1) as f64;
-                let (below, above) = (sorted[at as usize], sorted[(at as usize + 1).min(sorted.len() - 1)]);
-                below + (above - below) * at.fract() as Real
+                quantile(&sorted, q.into())
             }
             Self::Deviations(beta) => {
                 let [mean, variance] = crate::penalty::moments(u.iter().map(|&u| u as f64));

@@ -1,6 +1,5 @@
-use crate::scores::quantile;
 use crate::{Metric, Scores};
-use backcast_core::Key;
+use backcast_core::{Key, quantile};
 use serde::{Deserialize, Serialize};
 
 /// How an interval is made.

@@ -1,3 +1,4 @@
+use backcast_core::quantile;
 use serde::{Deserialize, Serialize};
 
 /// One finished number per run, grouped by task. Tasks may have different numbers of runs.
@@ -176,13 +177,6 @@ fn iqm_in_place(values: &mut [f64]) -> f64 {
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// The `p`-quantile of sorted values, interpolated linearly between order statistics (definition 7 of Hyndman & Fan 1996).
-pub(crate) fn quantile(sorted: &[f64], p: f64) -> f64 {
-    let at = p * (sorted.len() - 1) as f64;
-    let (below, above) = (at.floor() as usize, at.ceil() as usize);
-    sorted[below] + (at - below as f64) * (sorted[above] - sorted[below])
 }
 
 #[cfg(test)]

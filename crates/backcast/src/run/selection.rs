@@ -10,7 +10,7 @@ use super::trained::{experiment_of, learner_folder, trained};
 use super::{DataSummary, LearnResult, Loaded, Observer, data, dataset, files, pool};
 use crate::{Agent, DataConfig, Error, Experiment};
 use backcast_algos::fqe;
-use backcast_core::{ConfigError, Key, Policy, Real, Source, Spec, Transitions, fingerprint};
+use backcast_core::{ConfigError, Fingerprint, Key, Policy, Real, Source, Spec, Transitions, fingerprint};
 use backcast_data::{Normaliser, Scale};
 use backcast_nn::Local;
 use backcast_stats::{kendall, regret_at, spearman};
@@ -37,13 +37,8 @@ pub struct SelectionConfig {
 /// A short fit: a target that moves by 2 % passes a reward on some sixty times in 3000 updates: as far as γ = 0.97 sees.
 impl Default for SelectionConfig {
     fn default() -> Self {
-        let fqe = fqe::Config {
-            gamma: 0.97,
-            tau: 0.02,
-            critic_lr: 1e-3,
-            hidden: vec![64, 64],
-            ..fqe::Config::default()
-        };
+        let fqe =
+            fqe::Config { gamma: 0.97, tau: 0.02, critic_lr: 1e-3, hidden: vec![64, 64], ..fqe::Config::default() };
         Self { fqe, updates: 3_000, batch: 256, seed: 0 }
     }
 }
@@ -162,7 +157,7 @@ struct Candidate {
 #[derive(Serialize, Deserialize)]
 struct Kept {
     /// Of the policy's checkpoint.
-    fingerprint: u64,
+    fingerprint: Fingerprint,
     data: DataConfig,
     /// Of the dataset.
     #[serde(default)]

@@ -347,6 +347,7 @@ mod tests {
     use super::*;
     use approx::abs_diff_eq;
     use backcast_core::Key;
+    use std::hash::Hasher;
 
     fn random(key: Key, n: usize) -> Vec<Real> {
         let mut x = vec![0.0; n];
@@ -533,9 +534,9 @@ mod tests {
             };
             let mut c = vec![0.0; m * n];
             product(isa, false, p, &mut vec![], &mut c);
-            // FNV-1a.
-            let bytes = c.iter().flat_map(|x| x.to_bits().to_le_bytes());
-            bytes.fold(0xCBF2_9CE4_8422_2325u64, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
+            let mut hash = fnv::FnvHasher::default();
+            c.iter().for_each(|x| hash.write(&x.to_bits().to_le_bytes()));
+            hash.finish()
         };
         for &isa in all().iter().filter(|&&isa| isa != Isa::Portable) {
             let got = [

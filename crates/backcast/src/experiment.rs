@@ -6,6 +6,7 @@ use backcast_core::{ConfigError, Direction};
 use backcast_dynamics::{ActionVaeConfig, EnsembleConfig, GaussianBcConfig};
 use serde::{Deserialize, Serialize};
 use std::{fmt, ops::Range};
+use strsim::levenshtein;
 
 /// One reproducible experiment: a task, a dataset, models of it, and the same algorithm with and without imagination.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -400,30 +401,14 @@ fn suggest(message: String) -> ExperimentError {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let unknown = message.contains("unknown field") || message.contains("unknown variant");
     let nearest = quoted.split_first().filter(|_| unknown).and_then(|(found, expected)| {
-        let distance = |name: &&&str| edit_distance(found, name);
-        expected.iter().min_by_key(distance).filter(|name| edit_distance(found, name) <= 1 + found.len() / 3)
+        let distance = |name: &&&str| levenshtein(found, name);
+        expected.iter().min_by_key(distance).filter(|name| levenshtein(found, name) <= 1 + found.len() / 3)
     });
     let message = message.trim_end();
     ExperimentError(match nearest {
         Some(name) => format!("{message}\ndid you mean `{name}`?"),
         None => message.to_owned(),
     })
-}
-
-/// Insertions, deletions and replacements from `a` to `b` (Levenshtein 1966).
-pub(crate) fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &y) in b.iter().enumerate() {
-            let replaced = diagonal + (x != y) as usize;
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -583,11 +568,5 @@ mod tests {
         assert!(!experiment.to_toml().contains("preset"));
         let in_text = format!("{LEAST}[algorithm]\nname = \"edac\"\npreset = \"hopper-medium-v2\"\n");
         assert_eq!(Experiment::parse(&in_text).unwrap().algorithm, experiment.algorithm);
-    }
-
-    #[test]
-    fn distances() {
-        assert_eq!(edit_distance("kitten", "sitting"), 3);
-        assert_eq!(edit_distance("", "abc"), 3);
     }
 }

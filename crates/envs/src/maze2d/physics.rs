@@ -22,6 +22,7 @@
 //! Against MuJoCo 4.0.0 in double precision one step differs by less than 1e-12, in and out of contact.
 
 use super::Layout;
+use nalgebra::{Matrix2, Vector2};
 
 /// Length of one step *h*, seconds.
 pub const TIME_STEP: f64 = 0.01;
@@ -109,7 +110,7 @@ pub fn contacts(layout: &Layout, position: [f64; 2]) -> Contacts {
         for h in hs.clone() {
             if layout.is_wall(w, h) {
                 let centre = [w as f64 + 1.0, h as f64 + 1.0];
-                if let Some(contact) = sphere_box([world[0] - centre[0], world[1] - centre[1]]) {
+                if let Some(contact) = sphere_box(Vector2::from(world) - Vector2::from(centre)) {
                     found.push(contact);
                 }
             }
@@ -119,18 +120,18 @@ pub fn contacts(layout: &Layout, position: [f64; 2]) -> Contacts {
 }
 
 /// The contact of a sphere whose centre lies at `offset` from the centre of a wall box.
-fn sphere_box(offset: [f64; 2]) -> Option<Contact> {
+fn sphere_box(offset: Vector2<f64>) -> Option<Contact> {
     let from_box = offset.map(|x| x - x.clamp(-HALF_SIDE, HALF_SIDE));
-    let gap = from_box[0].hypot(from_box[1]);
+    let gap = from_box.x.hypot(from_box.y);
     let contact = if gap > 0.0 {
-        Contact { distance: gap - RADIUS, normal: from_box.map(|x| x / gap) }
+        Contact { distance: gap - RADIUS, normal: (from_box / gap).into() }
     } else {
         // The centre is inside: out through the nearest face.
         let depth = offset.map(|x| HALF_SIDE - x.abs());
-        if depth[0].min(depth[1]) > HALF_HEIGHT {
+        if depth.min() > HALF_HEIGHT {
             return None;
         }
-        let axis = usize::from(depth[1] < depth[0]);
+        let axis = depth.imin();
         let mut normal = [0.0; 2];
         normal[axis] = 1f64.copysign(offset[axis]);
         Contact { distance: -depth[axis] - RADIUS, normal }
@@ -143,42 +144,39 @@ fn sphere_box(offset: [f64; 2]) -> Option<Contact> {
 /// The velocity is clipped to ±[`MAX_SPEED`] per axis *before* the step, as the benchmark does. Without contacts this is
 /// v′ = v + h(100a − v)/(m + h), x′ = x + h·v′.
 pub fn advance(layout: &Layout, state: PointState, action: [f64; 2]) -> PointState {
-    let velocity = state.velocity.map(|v| v.clamp(-MAX_SPEED, MAX_SPEED));
-    let mut force = [0, 1].map(|i| GEAR * action[i].clamp(-1.0, 1.0) - DAMPING * velocity[i]);
+    let velocity = Vector2::from(state.velocity).map(|v| v.clamp(-MAX_SPEED, MAX_SPEED));
+    let mut force = GEAR * Vector2::from(action).map(|a| a.clamp(-1.0, 1.0)) - DAMPING * velocity;
     let contacts = contacts(layout, state.position);
     if !contacts.is_empty() {
-        let free = force.map(|f| f / MASS);
-        let constrained = constrained_acceleration(&contacts, velocity, free);
-        force = [0, 1].map(|i| force[i] + MASS * (constrained[i] - free[i]));
+        let free = force / MASS;
+        force += MASS * (constrained_acceleration(&contacts, velocity, free) - free);
     }
-    let velocity = [0, 1].map(|i| velocity[i] + TIME_STEP * force[i] / (MASS + TIME_STEP * DAMPING));
-    PointState { position: [0, 1].map(|i| state.position[i] + TIME_STEP * velocity[i]), velocity }
+    let velocity = velocity + TIME_STEP * force / (MASS + TIME_STEP * DAMPING);
+    let position = Vector2::from(state.position) + TIME_STEP * velocity;
+    PointState { position: position.into(), velocity: velocity.into() }
 }
 
 /// One row of the constraint cost: ½ min(0, n·a − reference)²·weight.
 #[derive(Clone, Copy, Default)]
 struct Row {
-    normal: [f64; 2],
+    normal: Vector2<f64>,
     reference: f64,
     weight: f64,
 }
 
 impl Row {
-    fn new(contact: Contact, velocity: [f64; 2]) -> Self {
+    fn new(contact: Contact, velocity: Vector2<f64>) -> Self {
         let (_, deep, _) = IMPEDANCE;
         let (damping, stiffness) = (2.0 / (deep * CONTACT_TIME), 1.0 / (deep * CONTACT_TIME).powi(2));
         let r = contact.distance - CONTACT_MARGIN;
         let d = impedance(r);
-        let approach = dot(contact.normal, velocity);
-        Self {
-            normal: contact.normal,
-            reference: -damping * approach - stiffness * d * r,
-            weight: d / (1.0 - d) * MASS,
-        }
+        let normal = Vector2::from(contact.normal);
+        let approach = normal.dot(&velocity);
+        Self { normal, reference: -damping * approach - stiffness * d * r, weight: d / (1.0 - d) * MASS }
     }
 
-    fn is_active(&self, acceleration: [f64; 2]) -> bool {
-        dot(self.normal, acceleration) < self.reference
+    fn is_active(&self, acceleration: Vector2<f64>) -> bool {
+        self.normal.dot(&acceleration) < self.reference
     }
 }
 
@@ -195,7 +193,7 @@ fn impedance(r: f64) -> f64 {
 }
 
 /// The minimum of the cost in the module's table, by trial of every set of active contacts; m/s².
-fn constrained_acceleration(contacts: &Contacts, velocity: [f64; 2], free: [f64; 2]) -> [f64; 2] {
+fn constrained_acceleration(contacts: &Contacts, velocity: Vector2<f64>, free: Vector2<f64>) -> Vector2<f64> {
     let mut rows = [Row::default(); 4];
     for (row, contact) in rows.iter_mut().zip(contacts.iter()) {
         *row = Row::new(contact, velocity);
@@ -205,17 +203,16 @@ fn constrained_acceleration(contacts: &Contacts, velocity: [f64; 2], free: [f64;
         let chosen = |i: usize| set >> i & 1 == 1;
         // Normal equations (m·I + Σ w·n·nᵀ) a = m·a₀ + Σ w·aref·n of the chosen rows.
         let (mut xx, mut xy, mut yy) = (MASS, 0.0, MASS);
-        let mut right = free.map(|a| MASS * a);
+        let mut right = MASS * free;
         for (_, row) in rows.iter().enumerate().filter(|(i, _)| chosen(*i)) {
-            let [x, y] = row.normal;
+            let [x, y] = row.normal.into();
             xx += row.weight * x * x;
             xy += row.weight * x * y;
             yy += row.weight * y * y;
-            right = [right[0] + row.weight * row.reference * x, right[1] + row.weight * row.reference * y];
+            right += row.weight * row.reference * row.normal;
         }
-        let determinant = xx * yy - xy * xy;
-        let acceleration =
-            [(yy * right[0] - xy * right[1]) / determinant, (xx * right[1] - xy * right[0]) / determinant];
+        // Cramer's rule: two unknowns need no decomposition.
+        let acceleration = Matrix2::new(yy, -xy, -xy, xx) * right / Matrix2::new(xx, xy, xy, yy).determinant();
         if rows.iter().enumerate().all(|(i, row)| row.is_active(acceleration) == chosen(i)) {
             return acceleration;
         }
@@ -223,10 +220,6 @@ fn constrained_acceleration(contacts: &Contacts, velocity: [f64; 2], free: [f64;
     // The cost is strictly convex, so some set is consistent, unless the input is not finite or rounding puts a contact on
     // the very edge of being active, where it exerts no force.
     free
-}
-
-fn dot(a: [f64; 2], b: [f64; 2]) -> f64 {
-    a[0] * b[0] + a[1] * b[1]
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 //! judged by extrapolation: trust the order more than the size, and neither where most of what the policy does was never seen.
 
 use crate::parts::Widths;
-use backcast_core::*;
+use backcast_core::{ConfigError, Key, Metrics, Real, Slot, State, under};
 use backcast_nn::{Activation, Adam, Init, Mlp, Parameterised, Shape, Store, Tape, Var, polyak};
 use ndarray::{ArrayView1, ArrayView2, ArrayView3};
 use serde::{Deserialize, Serialize};

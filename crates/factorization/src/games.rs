@@ -82,9 +82,7 @@ pub fn climbing() -> MatrixGame {
 pub fn additive(parts: usize, actions: usize, key: Key) -> MatrixGame {
     let shares = key.array((parts, actions), Uniform::new(-1.0, 1.0));
     let shape = vec![actions; parts];
-    MatrixGame::new(ArrayD::from_shape_fn(IxDyn(&shape), |at| {
-        (0..parts).map(|part| shares[[part, at[part]]]).sum()
-    }))
+    MatrixGame::new(ArrayD::from_shape_fn(IxDyn(&shape), |at| (0..parts).map(|part| shares[[part, at[part]]]).sum()))
 }
 
 /// Two actions each: 1 where an odd number of parts take their second.

@@ -3,7 +3,7 @@
 mod shared;
 
 use approx::abs_diff_eq;
-use backcast_core::*;
+use backcast_core::{Key, Real, Stored, fingerprint, snapshot};
 use ndarray::Array1;
 use rayon::prelude::*;
 use shared::{Case, Looks, Rows, every};
@@ -111,7 +111,7 @@ fn targets_are_moved_by_no_gradient() {
                         None if step % shared::COPY_EVERY == 0 => *online,
                         None => *was,
                     };
-                    let exact = abs_diff_eq!(now, want, epsilon = 1e-6 * (1.0 + was.abs()));
+                    let exact = abs_diff_eq!(*now, want, epsilon = 1e-6 * (1.0 + was.abs()));
                     assert!(exact, "{}, update {step}: `{tensor}` went from {was} to {now} under {online}", case.name);
                 }
             }

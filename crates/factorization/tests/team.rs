@@ -7,7 +7,7 @@ use backcast_core::{
 use backcast_factorization::team::cfcql::Lambda;
 use backcast_factorization::team::omar::Search;
 use backcast_factorization::team::{Scope, Shared, bc, cfcql, icq, ma_cql, macql, matd3, omar, online, rows, td3_bc};
-use backcast_nn::{Gaussian, Shape, Store};
+use backcast_nn::{Gaussian, Parameterised, Shape, Store};
 use ndarray::{Array2, Axis};
 
 /// Agents that see two numbers each and choose two.
@@ -260,7 +260,7 @@ fn an_update_is_the_same_bits_on_any_number_of_threads() {
     let config = omar::Config { cql, coefficient: 0.5, search: Search { samples: 4, ..Search::default() } };
     let taught = |threads: usize| {
         let mut learner = config.build(dataset.spec(), Key::new(23)).unwrap();
-        learner.arena_mut().set_parallel(true);
+        learner.store_mut().arena_mut().set_parallel(true);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| (0..3).for_each(|t| _ = learner.update(dataset.batch(), Key::new(24).fold(t))));
         fingerprint(&mut learner)

@@ -20,10 +20,12 @@
 //!
 //! It acts by the mean of its policies, with a key or without.
 
+use super::Shared;
 use super::clipped::Clipped;
 use super::rows::{Rows, Seen, split, together};
-use super::Shared;
-use backcast_core::*;
+use backcast_core::{
+    Algorithm, Batch, COUNT, ConfigError, Key, Learner, Metrics, POSITIVE, Policy, Problem, Spec, hyperparameters,
+};
 use backcast_nn::{Gaussian, Mlp, Real, Shape, Store, Var, state};
 use ndarray::{ArrayView2, ArrayViewMut2};
 

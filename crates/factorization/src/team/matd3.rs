@@ -12,7 +12,7 @@
 
 use super::rows::Rows;
 use super::{Method, Nets, Scope, Shared, Team};
-use backcast_core::*;
+use backcast_core::{Algorithm, Batch, ConfigError, Key, Problem, Real, hyperparameters};
 use backcast_nn::Var;
 
 hyperparameters! {
@@ -43,8 +43,7 @@ impl Method for Config {
 
 impl Algorithm for Config {
     const NAME: &str = "matd3";
-    const PAPER: &str =
-        "Ackermann et al., Reducing overestimation bias in multi-agent domains, arXiv:1910.01465";
+    const PAPER: &str = "Ackermann et al., Reducing overestimation bias in multi-agent domains, arXiv:1910.01465";
     const SOURCE: &str = include_str!("matd3.rs");
     type Learner = Team<Self>;
 

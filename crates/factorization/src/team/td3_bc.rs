@@ -11,7 +11,7 @@
 use super::bc::cloning;
 use super::rows::Rows;
 use super::{Method, Nets, Scope, Shared, Team};
-use backcast_core::*;
+use backcast_core::{Algorithm, Batch, ConfigError, Key, NON_NEGATIVE, Problem, Real, hyperparameters};
 use backcast_nn::{Shape, Var};
 
 hyperparameters! {
@@ -46,8 +46,7 @@ impl Method for Config {
 
 impl Algorithm for Config {
     const NAME: &str = "ma_td3_bc";
-    const PAPER: &str =
-        "Fujimoto & Gu, A minimalist approach to offline reinforcement learning, arXiv:2106.06860";
+    const PAPER: &str = "Fujimoto & Gu, A minimalist approach to offline reinforcement learning, arXiv:2106.06860";
     const SOURCE: &str = include_str!("td3_bc.rs");
     type Learner = Team<Self>;
 

@@ -1,6 +1,6 @@
 //! Every algorithm of the crate in a small size, and rows for all of them.
 
-use backcast_core::*;
+use backcast_core::{Batch, Key, Learner, Metrics, Normal, Policy, Real, Spec, State};
 use backcast_factorization::{
     CloneConfig, Cloned, Coma, ComaConfig, Config, Conservatism, Constraint, Factored, FactoredBatch, FactoredConfig,
     FqeBatch, FqeConfig, Group, Groups, GroupsConfig, Joint, JointBatch, JointFqe, Method, MixerConfig, Spread,

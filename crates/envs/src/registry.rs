@@ -188,7 +188,7 @@ pub fn termination(name: &str) -> Option<Termination> {
 /// The reference returns of the task `name` belongs to, or `None` where none were published (the pendulum).
 ///
 /// ```
-/// use backcast_envs::registry::score;
+/// use backcast_envs::registry::reference_scores;
 /// let umaze = reference_scores("maze2d-umaze-sparse-v1").unwrap();
 /// assert_eq!((umaze.min, umaze.max), (23.85, 161.86));
 /// assert_eq!(reference_scores("hopper-medium-replay-v2").unwrap().max, 3234.3);

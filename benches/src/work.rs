@@ -7,9 +7,12 @@ use crate::{
 use backcast::algos::{
     awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, osr, rebrac, sac, scas, sdc, sdm_gan, td3_bc,
 };
-use backcast::core::{Algorithm, Batch, Direction, Key, Learner, Policy, Problem, Real, Source, Spec, Transitions, WorldModel, never};
+use backcast::core::{
+    Algorithm, Batch, Direction, Imagined, Key, Learner, Policy, Problem, Real, Source, Spec, Transitions, WorldModel,
+    never,
+};
 use backcast::dynamics::{Ensemble, EnsembleConfig, Fit};
-use backcast::imagination::{ImagineConfig, Imagined, Imaginer};
+use backcast::imagination::{ImagineConfig, Imaginer};
 use backcast::nn::{Activation, Gaussian, Init, Mlp, Precision, Store, TanhGaussian};
 use backcast::penalties::{MaxAleatoric, NoPenalty, Penalty};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};

@@ -93,7 +93,7 @@ fn mujoco() -> Finding {
         ),
         Err(_) => (
             "none".to_owned(),
-            "worlds of our own physics need none; `cargo xtask mujoco setup` fetches it for the others",
+            "environments of our own physics need none; `cargo xtask mujoco setup` fetches it for the others",
         ),
     };
     Finding { what: "MuJoCo", found, means: means.into() }

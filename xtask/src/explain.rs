@@ -2,6 +2,8 @@
 
 use anyhow::{Context, bail};
 use backcast::AlgorithmConfig;
+use backcast::algos::{fqe, mbpo, romi, td3};
+use backcast::core::{Algorithm, Domain, Hyperparameter, Hyperparameters};
 use std::io::Write;
 
 /// Which algorithm.
@@ -11,29 +13,56 @@ pub(crate) struct Args {
     algorithm: Option<String>,
 }
 
-macro_rules! sources {
-    ($($name:literal $file:literal)*) => {
-        &[$(($name, include_str!(concat!("../../crates/algos/src/", $file)))),*]
-    };
+/// Something that can be explained.
+struct Subject {
+    name: &'static str,
+    /// The text of its file, whose head says what it computes.
+    source: &'static str,
+    declared: &'static [Hyperparameter],
+    /// Where its hyperparameters stand in an experiment; nothing where experiments do not have it.
+    section: &'static str,
+    defaults: toml::Table,
 }
 
-/// The file of each algorithm: the head says what it does, its `Config` how it is set.
-const SOURCES: &[(&str, &str)] = sources! {
-    "bc" "bc.rs"  "td3_bc" "td3_bc.rs"  "bcq" "bcq.rs"  "bear" "bear.rs"  "rebrac" "rebrac.rs"  "awac" "awac.rs"
-    "iql" "iql.rs"  "sac" "sac.rs"  "cql" "cql.rs"  "edac" "edac.rs"  "mcq" "mcq.rs"  "osr" "osr.rs"  "mopo" "mopo.rs"
-    "rambo" "rambo.rs"  "morel" "morel.rs"  "npg" "npg/mod.rs"  "combo" "combo.rs"  "mobile" "mobile.rs"
-    "sdm_gan" "sdm_gan/mod.rs"  "sdc" "sdc.rs"  "scas" "scas.rs"
-};
+/// Every algorithm, and what else has an essay at its head.
+fn subjects() -> anyhow::Result<Vec<Subject>> {
+    let mut subjects = Vec::new();
+    for about in AlgorithmConfig::ALL {
+        let defaults: AlgorithmConfig = toml::from_str(&format!("name = {:?}", about.name)).context("defaults")?;
+        subjects.push(Subject {
+            name: about.name,
+            source: about.source,
+            declared: about.declared,
+            section: "algorithm",
+            defaults: toml::Table::try_from(defaults).context("defaults")?,
+        });
+    }
+    let others = [
+        ("romi", romi::SOURCE, romi::Config::DECLARED, "imagination", table(romi::Config::default())?),
+        ("fqe", fqe::SOURCE, fqe::Config::DECLARED, "selection.fqe", table(fqe::Config::default())?),
+        ("td3", td3::Config::SOURCE, td3::Config::DECLARED, "", table(td3::Config::default())?),
+        ("mbpo", mbpo::SOURCE, mbpo::Config::DECLARED, "", table(mbpo::Config::default())?),
+    ];
+    subjects.extend(others.map(|(name, source, declared, section, defaults)| Subject {
+        name,
+        source,
+        declared,
+        section,
+        defaults,
+    }));
+    Ok(subjects)
+}
 
-/// Where a `Config` has a file of its own.
-const CONFIGS: &[(&str, &str)] = sources! { "sdm_gan" "sdm_gan/config.rs" };
+fn table(config: impl serde::Serialize) -> anyhow::Result<toml::Table> {
+    toml::Table::try_from(config).context("defaults")
+}
 
 pub(crate) fn main(args: Args) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match args.algorithm {
         Some(name) => writeln!(out, "{}", explain(&name)?)?,
         None => {
-            for (name, source) in SOURCES {
+            for Subject { name, source, .. } in subjects()? {
                 writeln!(out, "{name:>8}  {}", head(source).split(['.', '\n']).next().unwrap_or_default())?;
             }
             writeln!(out, "\n`cargo xtask explain NAME` for one of them")?;
@@ -42,25 +71,33 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The head of an algorithm's source, then every hyperparameter with its default.
+/// The head of an algorithm's source, then every hyperparameter with its default, its range and its unit.
 fn explain(name: &str) -> anyhow::Result<String> {
-    let names = || SOURCES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    let Some((name, source)) = SOURCES.iter().find(|(own, _)| *own == name) else {
+    let subjects = subjects()?;
+    let names = || subjects.iter().map(|subject| subject.name).collect::<Vec<_>>().join(", ");
+    let Some(subject) = subjects.iter().find(|subject| subject.name == name) else {
         bail!("there is no algorithm `{name}`; there are: {}", names())
     };
-    let config = CONFIGS.iter().find(|(own, _)| own == name).map_or(*source, |(_, config)| *config);
-    let defaults: AlgorithmConfig = toml::from_str(&format!("name = {name:?}")).context("defaults")?;
-    let defaults = toml::Table::try_from(defaults).context("defaults")?;
-    let mut text = head(source);
-    text.push_str("\n\nSettings, in an experiment under [algorithm]:\n");
-    for Hyperparameter { name, about } in hyperparameters(config) {
-        let default = match defaults.get(&name) {
-            Some(value) => written(value),
-            None => "nothing".into(),
-        };
-        text.push_str(&format!("\n  {name} = {default}\n      {about}\n"));
+    let mut text = head(subject.source);
+    text.push_str("\n\nHyperparameters");
+    if !subject.section.is_empty() {
+        text.push_str(&format!(", in an experiment under [{}]", subject.section));
+    }
+    text.push_str(":\n");
+    for Hyperparameter { name, about, domain, .. } in subject.declared {
+        let default = subject.defaults.get(*name).map_or_else(|| "nothing".into(), written);
+        let about = about.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        text.push_str(&format!("\n  {name} = {default}{}\n      {about}\n", range(*domain)));
     }
     Ok(text)
+}
+
+/// What a number may be and what it counts, where that is said.
+fn range(domain: Domain) -> String {
+    let bounds = (domain.bounds() != backcast::core::ANY.bounds()).then(|| domain.to_string());
+    let said: Vec<String> =
+        [bounds, Some(domain.unit_name().to_owned())].into_iter().flatten().filter(|s| !s.is_empty()).collect();
+    if said.is_empty() { String::new() } else { format!("    # {}", said.join(", in ")) }
 }
 
 /// A default as one would write it.
@@ -83,32 +120,14 @@ fn head(source: &str) -> String {
     lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
 
-struct Hyperparameter {
-    name: String,
-    about: String,
-}
-
-/// The fields of `pub struct Config` and what is said of them.
-fn hyperparameters(source: &str) -> Vec<Hyperparameter> {
-    let Some((_, body)) = source.split_once("pub struct Config {") else { return vec![] };
-    let (mut hyperparameters, mut about) = (Vec::new(), Vec::new());
-    for line in body.lines().take_while(|line| *line != "}").map(str::trim) {
-        if let Some(text) = line.strip_prefix("///") {
-            about.push(text.trim().to_owned());
-        } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|field| field.split_once(':')) {
-            hyperparameters.push(Hyperparameter { name: name.to_owned(), about: std::mem::take(&mut about).join(" ") });
-        }
-    }
-    hyperparameters
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_hyperparameter_of_every_algorithm_is_explained() {
-        for (name, _) in SOURCES {
+        for about in AlgorithmConfig::ALL {
+            let name = &about.name;
             let text = explain(name).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert!(text.lines().next().is_some_and(|line| line.len() > 20), "{name} has no head");
             let defaults: AlgorithmConfig = toml::from_str(&format!("name = {name:?}")).unwrap();
@@ -119,6 +138,6 @@ mod tests {
             }
         }
         assert!(explain("td3bc").unwrap_err().to_string().contains("td3_bc"));
-        assert!(explain("iql").unwrap().contains("\n  polyak = 0.005\n"));
+        assert!(explain("iql").unwrap().contains("\n  tau = 0.005    # in (0, 1]\n"));
     }
 }

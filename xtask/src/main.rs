@@ -63,7 +63,7 @@ enum Command {
     Sweep(sweep::Args),
     /// Build the report of a finished run again, or compare several
     Report(report::Args),
-    /// Look on while runs are at work: a run, or a sweep and all of its runs
+    /// Monitor running experiments: a run, or a sweep and all of its runs
     Watch(watch::Args),
     /// Write a trained policy as safetensors or ONNX, with a card that says where it comes from
     Export(export::Args),
@@ -87,7 +87,7 @@ enum Command {
     Mujoco(mujoco::Args),
     /// Play games whose answer is known with values made of parts, and draw what comes of it
     Games(games::Args),
-    /// Agents that act together, from logs of a team that learnt online: who learns how much from which
+    /// Agents that act together, from datasets of a team that learnt online: who learns how much from which
     Cooperation(cooperation::Args),
     /// Unit, integration and documentation tests, then the gradient checks in double precision
     Test(test::Args),

@@ -1,8 +1,9 @@
 //! `cargo xtask parity`: recorded updates of other code, replayed and compared number for number.
 
 use anyhow::Context;
-use backcast::algos::{self, parity::by_choice};
-use backcast::factorization::parity::{self as parts, Compared, Fixture, Kind};
+use backcast_parity::algos::{self, by_choice};
+use backcast_parity::factorization as parts;
+use backcast_parity::recording::{Compared, Fixture, Kind};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 use std::{collections::BTreeMap, path::Path, path::PathBuf};
@@ -10,7 +11,7 @@ use std::{collections::BTreeMap, path::Path, path::PathBuf};
 /// What to replay.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Files in the format of crates/algos/tests/golden/README.md; none is every one committed in this workspace
+    /// Files in the format of crates/parity/tests/golden/README.md; none is every one committed in this workspace
     #[arg(value_name = "FIXTURE")]
     fixtures: Vec<PathBuf>,
     /// One line of Markdown for each fixture, with the largest error of each kind, instead of a table of everything
@@ -42,7 +43,7 @@ pub(crate) fn main(args: Args) -> anyhow::Result<()> {
 
 /// Where fixtures are kept.
 const FOLDERS: [&str; 3] =
-    ["crates/algos/tests/golden", "crates/factorization/tests/golden", "crates/algos/tests/golden/authors"];
+    ["crates/parity/tests/golden", "crates/parity/tests/golden/factorization", "crates/parity/tests/golden/authors"];
 
 /// Every fixture of the workspace: one folder after the other, by name.
 fn committed() -> anyhow::Result<Vec<PathBuf>> {
@@ -64,7 +65,7 @@ fn compare(path: &Path) -> anyhow::Result<(Fixture, Vec<Compared>)> {
     let bytes = std::fs::read(path).with_context(|| file.clone())?;
     let fixture = Fixture::parse(&file, &bytes)?;
     let of_parts = parts::algorithms().any(|name| name == fixture.algorithm);
-    let compared = if of_parts { parts::replay(&fixture) } else { algos::parity::replay(&fixture) }?;
+    let compared = if of_parts { parts::replay(&fixture) } else { algos::replay(&fixture) }?;
     Ok((fixture, compared))
 }
 
@@ -133,7 +134,7 @@ mod tests {
 
     /// Of none that is known to differ.
     fn fixture() -> Fixture {
-        let path = crate::root().join("crates/algos/tests/golden/bc.safetensors");
+        let path = crate::root().join("crates/parity/tests/golden/bc.safetensors");
         Fixture::parse("bc.safetensors", &std::fs::read(path).expect("a fixture")).expect("a fixture")
     }
 

@@ -22,8 +22,8 @@ use crate::blocks::{
     transition::{Transition, sizes},
 };
 use backcast_core::{
-    Algorithm, Batch, ConfigError, FRACTION, Key, Learner, Metrics, POSITIVE, Policy, Problem, Real, SHARE, Spec,
-    hyperparameters,
+    Algorithm, Batch, ConfigError, FRACTION, Key, Learner, Metrics, POSITIVE, Policy, Problem,
+    Real, SHARE, Spec, hyperparameters,
 };
 use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, polyak, state};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -121,7 +121,10 @@ impl Awac {
             let sampled = pi.sample(key).clamp(-limit, limit);
             let [recorded, own] = [a, sampled].map(|a| nets.critic.forward(s.cat(a)).min_members());
             // Bounded before the exponential, which would otherwise overflow.
-            let weight = ((recorded - own) * (1.0 / lambda)).clamp(Real::MIN, weight_bound.ln()).exp().detach();
+            let weight = ((recorded - own) * (1.0 / lambda))
+                .clamp(Real::MIN, weight_bound.ln())
+                .exp()
+                .detach();
             (-(weight * pi.log_prob(a)).mean(), weight.mean().item())
         })
     }
@@ -134,7 +137,8 @@ impl Learner for Awac {
         let (critic_loss, q) = self.critic_step(batch, key.name("target"));
         let (actor_loss, weight) = self.actor_step(batch, key.name("actor"));
         polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
-        [("critic_loss", critic_loss), ("actor_loss", actor_loss), ("q", q), ("weight", weight)].into()
+        [("critic_loss", critic_loss), ("actor_loss", actor_loss), ("q", q), ("weight", weight)]
+            .into()
     }
     // ANCHOR_END: update
 }
@@ -156,13 +160,16 @@ state!(Awac: store, actor_adam, critic_adam);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::Transitions;
     use ndarray::Array2;
 
     /// Two habits in one state: −0.8 pays 0, +0.8 pays 1. The mean of the policy that weighs them by e⁰ and e^(1/λ).
     #[test]
     fn habits_are_weighed_by_the_exponential_of_their_advantage() {
         let mut rows = Transitions::new(Spec::new(1, 1));
-        (0..64).for_each(|i| rows.push(&[0.0], &[if i % 2 == 0 { -0.8 } else { 0.8 }], (i % 2) as Real, &[0.0], true));
+        (0..64).for_each(|i| {
+            rows.push(&[0.0], &[if i % 2 == 0 { -0.8 } else { 0.8 }], (i % 2) as Real, &[0.0], true)
+        });
         let acts = |lambda| {
             let rates = Config { actor_lr: 3e-3, critic_lr: 3e-3, ..Default::default() };
             let config = Config { lambda, hidden: vec![16, 16], ..rates };
@@ -186,11 +193,19 @@ mod tests {
     #[test]
     fn weights_are_bounded() {
         let mut rows = Transitions::new(Spec::new(1, 1));
-        (0..64).for_each(|i| rows.push(&[0.0], &[0.1 * (i % 7) as Real], 50.0 * (i % 7) as Real, &[0.0], true));
-        let config =
-            Config { lambda: 1e-3, hidden: vec![16], critic_lr: 1e-2, weight_bound: 5.0, ..Default::default() };
+        (0..64).for_each(|i| {
+            rows.push(&[0.0], &[0.1 * (i % 7) as Real], 50.0 * (i % 7) as Real, &[0.0], true)
+        });
+        let config = Config {
+            lambda: 1e-3,
+            hidden: vec![16],
+            critic_lr: 1e-2,
+            weight_bound: 5.0,
+            ..Default::default()
+        };
         let mut awac = config.build(rows.spec(), Key::new(3)).expect("a sound configuration");
-        let weight = (0..200).filter_map(|step| awac.update(rows.batch(), Key::new(4).fold(step)).get("weight"));
+        let weight = (0..200)
+            .filter_map(|step| awac.update(rows.batch(), Key::new(4).fold(step)).get("weight"));
         let (least, most) = weight.fold((Real::MAX, Real::MIN), |(a, b), w| (a.min(w), b.max(w)));
         assert!(most > 0.5 && most <= 5.0001 && least >= 0.0, "{least} to {most}");
     }

@@ -9,7 +9,8 @@
 
 use crate::blocks::transition::{Transition, sizes};
 use backcast_core::{
-    Algorithm, Batch, ConfigError, Key, Learner, Metrics, POSITIVE, Policy, Problem, Real, Spec, hyperparameters,
+    Algorithm, Batch, ConfigError, Key, Learner, Metrics, POSITIVE, Policy, Problem, Real, Spec,
+    hyperparameters,
 };
 use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, Tape, Var, state};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -28,7 +29,8 @@ hyperparameters! {
 
 impl Algorithm for Config {
     const NAME: &str = "bc";
-    const PAPER: &str = "Pomerleau, ALVINN: an autonomous land vehicle in a neural network, NIPS 1988";
+    const PAPER: &str =
+        "Pomerleau, ALVINN: an autonomous land vehicle in a neural network, NIPS 1988";
     const SOURCE: &str = include_str!("bc.rs");
     type Learner = Bc;
 
@@ -37,8 +39,8 @@ impl Algorithm for Config {
         let spec = problem.into().spec;
         let mut store = Store::in_precision(self.precision);
         let dims = sizes(spec.obs, &self.hidden, spec.act);
-        let actor =
-            Mlp::new(&mut store, "actor", &dims, 1, Activation::Relu, Init::FanIn, key).with_output(Activation::Tanh);
+        let actor = Mlp::new(&mut store, "actor", &dims, 1, Activation::Relu, Init::FanIn, key)
+            .with_output(Activation::Tanh);
         Ok(Bc { spec, store, actor, actor_adam: Adam::new(actor.range(), self.actor_lr) })
     }
 }
@@ -91,6 +93,7 @@ state!(Bc: store, actor_adam);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::{Source, Transitions};
 
     #[test]
     fn it_clones_a_smooth_policy() {

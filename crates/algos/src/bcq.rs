@@ -21,11 +21,12 @@ use crate::blocks::{
     transition::{Transition, sizes},
 };
 use backcast_core::{
-    Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy, Problem,
-    Real, SHARE, Spec, hyperparameters,
+    Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE,
+    Policy, Problem, Real, SHARE, Spec, hyperparameters,
 };
 use backcast_nn::{
-    Activation, Adam, HIDDEN, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak, state,
+    Activation, Adam, HIDDEN, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var,
+    clipped_normal, polyak, state,
 };
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 
@@ -78,11 +79,22 @@ impl Algorithm for Config {
         let spec = problem.into().spec;
         let mut store = Store::in_precision(self.precision);
         let pair = spec.obs + spec.act;
-        let vae = Vae::new(&mut store, "vae", spec.obs, spec.act, 2 * spec.act, &self.vae_hidden, spec.act_limit, key);
+        let vae = Vae::new(
+            &mut store,
+            "vae",
+            spec.obs,
+            spec.act,
+            2 * spec.act,
+            &self.vae_hidden,
+            spec.act_limit,
+            key,
+        );
         let dims = |out| sizes(pair, &self.hidden, out);
-        let actor = Mlp::new(&mut store, "actor", &dims(spec.act), 1, Activation::Relu, Init::FanIn, key);
+        let actor =
+            Mlp::new(&mut store, "actor", &dims(spec.act), 1, Activation::Relu, Init::FanIn, key);
         let actor = actor.with_output(Activation::Tanh);
-        let critic = Mlp::new(&mut store, "critic", &dims(1), 2, Activation::Relu, Init::FanIn, key);
+        let critic =
+            Mlp::new(&mut store, "critic", &dims(1), 2, Activation::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(self.layer_norm);
         let actor_target = actor.duplicate(&mut store, "actor_target");
         let critic_target = critic.duplicate(&mut store, "critic_target");
@@ -117,7 +129,14 @@ pub struct Bcq {
 
 // ANCHOR: candidates
 /// (2)  a = clip(D(s, z) + φ·limit·tanh(ξ(s, D(s, z))), ±limit),   z ~ N(0, 1) held in ±½: one candidate per row of `s`
-fn candidates<'t>(vae: Vae, actor: Mlp, bound: Real, limit: Real, s: Var<'t>, z: Var<'t>) -> Var<'t> {
+fn candidates<'t>(
+    vae: Vae,
+    actor: Mlp,
+    bound: Real,
+    limit: Real,
+    s: Var<'t>,
+    z: Var<'t>,
+) -> Var<'t> {
     let proposal = vae.decode(s, z).detach();
     (proposal + actor.forward(s.cat(proposal)) * bound).clamp(-limit, limit)
 }
@@ -150,7 +169,14 @@ impl Bcq {
             let y = tape.no_grad(|tape| {
                 let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
                 let s2 = s2.repeat_rows(n);
-                let a2 = candidates(nets.vae, nets.actor_target, phi * limit, limit, s2, latents(nets.vae, s2, key));
+                let a2 = candidates(
+                    nets.vae,
+                    nets.actor_target,
+                    phi * limit,
+                    limit,
+                    s2,
+                    latents(nets.vae, s2, key),
+                );
                 let q = nets.critic_target.forward(s2.cat(a2));
                 let q = q.min_members() * lambda + q.max_members() * (1.0 - lambda);
                 let best = q.reshape(Shape::new(1, batch.len(), n)).max_cols();
@@ -169,7 +195,8 @@ impl Bcq {
         let (nets, phi, limit) = (self.nets, self.config.phi, self.spec.act_limit);
         self.actor_adam.minimise(&mut self.store, |tape| {
             let s = tape.input(batch.obs);
-            let a = candidates(nets.vae, nets.actor, phi * limit, limit, s, latents(nets.vae, s, key));
+            let a =
+                candidates(nets.vae, nets.actor, phi * limit, limit, s, latents(nets.vae, s, key));
             -nets.critic.forward_member(s.cat(a), 0).mean()
         })
     }
@@ -188,7 +215,8 @@ impl Learner for Bcq {
         let actor_loss = self.actor_step(batch, key.name("actor"));
         polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
         polyak(&mut self.store, &self.nets.actor_target, &self.nets.actor, self.config.tau);
-        [("vae_loss", vae_loss), ("critic_loss", critic_loss), ("actor_loss", actor_loss), ("q", q)].into()
+        [("vae_loss", vae_loss), ("critic_loss", critic_loss), ("actor_loss", actor_loss), ("q", q)]
+            .into()
     }
     // ANCHOR_END: update
 }
@@ -198,15 +226,23 @@ impl Policy for Bcq {
         self.spec
     }
 
-    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, mut act: ArrayViewMut2<'_, Real>) {
+    fn act(
+        &mut self,
+        obs: ArrayView2<'_, Real>,
+        key: Option<Key>,
+        mut act: ArrayViewMut2<'_, Real>,
+    ) {
         let (nets, n, limit) = (self.nets, self.config.act_samples, self.spec.act_limit);
         let bound = self.config.phi * limit;
-        let blocks = obs.axis_chunks_iter(Axis(0), ROWS_AT_ONCE).zip(act.axis_chunks_iter_mut(Axis(0), ROWS_AT_ONCE));
+        let blocks = obs
+            .axis_chunks_iter(Axis(0), ROWS_AT_ONCE)
+            .zip(act.axis_chunks_iter_mut(Axis(0), ROWS_AT_ONCE));
         for (block, (obs, act)) in blocks.enumerate() {
             let tape = self.store.tape();
             let s = tape.input(obs).repeat_rows(n);
             let key = key.map(|key| key.fold(block as u64));
-            let z = normal(tape, obs.nrows(), n, nets.vae.latent(), key).clamp(-LATENT_BOUND, LATENT_BOUND);
+            let z = normal(tape, obs.nrows(), n, nets.vae.latent(), key)
+                .clamp(-LATENT_BOUND, LATENT_BOUND);
             let a = candidates(nets.vae, nets.actor, bound, limit, s, z);
             best(a, nets.critic.forward_member(s.cat(a), 0), n, act);
         }

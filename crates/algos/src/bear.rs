@@ -30,11 +30,12 @@ use crate::blocks::{
     transition::{Transition, sizes},
 };
 use backcast_core::{
-    Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy, Problem,
-    Real, SHARE, Spec, hyperparameters,
+    Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE,
+    Policy, Problem, Real, SHARE, Spec, hyperparameters,
 };
 use backcast_nn::{
-    Activation, Adam, HIDDEN, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, clipped_normal, polyak, state,
+    Activation, Adam, HIDDEN, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae,
+    clipped_normal, polyak, state,
 };
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 
@@ -97,20 +98,41 @@ impl Algorithm for Config {
         self.check()?;
         let spec = problem.into().spec;
         let mut store = Store::in_precision(self.precision);
-        let vae = Vae::new(&mut store, "vae", spec.obs, spec.act, 2 * spec.act, &self.vae_hidden, spec.act_limit, key);
+        let vae = Vae::new(
+            &mut store,
+            "vae",
+            spec.obs,
+            spec.act,
+            2 * spec.act,
+            &self.vae_hidden,
+            spec.act_limit,
+            key,
+        );
         let actor = Actor::new(&mut store, spec, &self.hidden, LOG_STD_BOUNDS, key);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Activation::Relu, Init::FanIn, key);
+        let critic =
+            Mlp::new(&mut store, "critic", &dims, self.critics, Activation::Relu, Init::FanIn, key);
         let actor_target = Actor { net: actor.net.duplicate(&mut store, "actor_target"), ..actor };
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let mut drawn = [0.0];
         key.name("ln alpha").normal(&mut drawn);
-        let multiplier = Multiplier::new("ln_alpha", self.alpha.unwrap_or(drawn[0].exp()), self.alpha_lr);
+        let multiplier =
+            Multiplier::new("ln_alpha", self.alpha.unwrap_or(drawn[0].exp()), self.alpha_lr);
         let vae_adam = Adam::new(vae.range(), self.vae_lr);
         let actor_adam = Adam::new(actor.net.range(), self.actor_lr);
         let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let nets = Nets { vae, actor, critic, actor_target, critic_target };
-        Ok(Bear { spec, config: self.clone(), store, nets, multiplier, vae_adam, actor_adam, critic_adam, updates: 0 })
+        Ok(Bear {
+            spec,
+            config: self.clone(),
+            store,
+            nets,
+            multiplier,
+            vae_adam,
+            actor_adam,
+            critic_adam,
+            updates: 0,
+        })
     }
 }
 
@@ -216,8 +238,12 @@ impl Learner for Bear {
         polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
         polyak(&mut self.store, &self.nets.actor_target.net, &self.nets.actor.net, self.config.tau);
         self.updates += 1;
-        let mut metrics = Metrics::from([("vae_loss", vae_loss), ("critic_loss", critic_loss), ("q", q)]);
-        metrics.put("actor_loss", actor_loss).put("mmd", distance).put("ln_alpha", self.multiplier.log());
+        let mut metrics =
+            Metrics::from([("vae_loss", vae_loss), ("critic_loss", critic_loss), ("q", q)]);
+        metrics
+            .put("actor_loss", actor_loss)
+            .put("mmd", distance)
+            .put("ln_alpha", self.multiplier.log());
         metrics
     }
     // ANCHOR_END: update
@@ -228,9 +254,17 @@ impl Policy for Bear {
         self.spec
     }
 
-    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, mut act: ArrayViewMut2<'_, Real>) {
-        let (nets, n, limit, width) = (self.nets, self.config.act_samples, self.spec.act_limit, self.spec.act);
-        let blocks = obs.axis_chunks_iter(Axis(0), ROWS_AT_ONCE).zip(act.axis_chunks_iter_mut(Axis(0), ROWS_AT_ONCE));
+    fn act(
+        &mut self,
+        obs: ArrayView2<'_, Real>,
+        key: Option<Key>,
+        mut act: ArrayViewMut2<'_, Real>,
+    ) {
+        let (nets, n, limit, width) =
+            (self.nets, self.config.act_samples, self.spec.act_limit, self.spec.act);
+        let blocks = obs
+            .axis_chunks_iter(Axis(0), ROWS_AT_ONCE)
+            .zip(act.axis_chunks_iter_mut(Axis(0), ROWS_AT_ONCE));
         for (block, (obs, act)) in blocks.enumerate() {
             let tape = self.store.tape();
             let s = tape.input(obs);
@@ -247,6 +281,7 @@ state!(Bear: store, multiplier, vae_adam, actor_adam, critic_adam, updates);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::{Source, Transitions};
     use ndarray::Array2;
 
     /// Two samples against two, summed pair by pair in double precision.
@@ -264,18 +299,27 @@ mod tests {
                 (-size / (2.0 * sigma as f64)).exp()
             };
             let mean = |x: &[[Real; 2]], y: &[[Real; 2]]| {
-                x.iter().flat_map(|x| y.iter().map(move |y| (x, y))).map(|(x, y)| k(x, y)).sum::<f64>() / 4.0
+                x.iter()
+                    .flat_map(|x| y.iter().map(move |y| (x, y)))
+                    .map(|(x, y)| k(x, y))
+                    .sum::<f64>()
+                    / 4.0
             };
             let mut store = Store::default();
             let tape = store.tape();
-            let var = |x: &[[Real; 2]; 4]| tape.fill(Shape::new(1, 4, 2), |out| out.copy_from_slice(x.as_flattened()));
+            let var = |x: &[[Real; 2]; 4]| {
+                tape.fill(Shape::new(1, 4, 2), |out| out.copy_from_slice(x.as_flattened()))
+            };
             let got = mmd(var(&u), var(&v), 2, kernel, sigma);
             assert_eq!(got.shape().dims(), [1, 2, 1]);
             got.read(|got| {
                 for (state, &got) in got.iter().enumerate() {
                     let (u, v) = (&u[2 * state..][..2], &v[2 * state..][..2]);
                     let want = (mean(u, u) - 2.0 * mean(u, v) + mean(v, v) + 1e-6).sqrt();
-                    assert!((got as f64 - want).abs() < 1e-5, "{kernel:?}, state {state}: {got} is not {want}");
+                    assert!(
+                        (got as f64 - want).abs() < 1e-5,
+                        "{kernel:?}, state {state}: {got} is not {want}"
+                    );
                 }
                 // The second state's samples are the same: the root of what is added.
                 assert!((got[1] - 1e-3).abs() < 1e-4, "{}", got[1]);
@@ -307,7 +351,13 @@ mod tests {
     }
 
     fn small() -> Config {
-        Config { hidden: vec![16, 16], vae_hidden: vec![16, 16], sigma: 0.5, alpha: Some(1.0), ..Default::default() }
+        Config {
+            hidden: vec![16, 16],
+            vae_hidden: vec![16, 16],
+            sigma: 0.5,
+            alpha: Some(1.0),
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -321,8 +371,14 @@ mod tests {
             train(config, 100).1.get("ln_alpha").expect("a metric")
         };
         let (dear, cheap) = (price(0.0), price(3.0));
-        assert!(dear > 0.3 && cheap < -0.3, "{dear} where every distance is too far, {cheap} where none is");
-        assert!(train(Config { alpha_lr: 10.0, ..small() }, 30).1.get("ln_alpha").expect("a metric") <= LN_ALPHA.1);
+        assert!(
+            dear > 0.3 && cheap < -0.3,
+            "{dear} where every distance is too far, {cheap} where none is"
+        );
+        assert!(
+            train(Config { alpha_lr: 10.0, ..small() }, 30).1.get("ln_alpha").expect("a metric")
+                <= LN_ALPHA.1
+        );
     }
 
     /// It acts at the better end of what was recorded, and not where its critics promise most.
@@ -336,13 +392,17 @@ mod tests {
             act[[0, 0]]
         };
         let (held, free) = (acts(0.05, 1e-3), acts(10.0, 1e-2));
-        assert!((0.3..1.3).contains(&held) && free > 1.7, "{held} held, {free} free, where the log ends at 0.6");
+        assert!(
+            (0.3..1.3).contains(&held) && free > 1.7,
+            "{held} held, {free} free, where the log ends at 0.6"
+        );
     }
 
     #[test]
     fn the_multiplier_begins_as_asked_or_at_random() {
         let start = |alpha, key| {
-            let bear = Config { alpha, ..small() }.build(Spec::new(1, 1), Key::new(key)).expect("sound");
+            let bear =
+                Config { alpha, ..small() }.build(Spec::new(1, 1), Key::new(key)).expect("sound");
             bear.multiplier.log()
         };
         assert_eq!(start(Some(1.0), 1), 0.0);

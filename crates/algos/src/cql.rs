@@ -33,8 +33,8 @@ use crate::blocks::{
     value::{Backup, next_value},
 };
 use backcast_core::{
-    ANY, Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Problem, Real,
-    SHARE, Spec, acts_as, hyperparameters,
+    ANY, Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE,
+    POSITIVE, Problem, Real, SHARE, Spec, acts_as, hyperparameters,
 };
 use backcast_nn::{Descent, HIDDEN, Mlp, Precision, TanhGaussian, Var, state};
 use ndarray::ArrayView2;
@@ -210,7 +210,12 @@ impl Cql {
     // ANCHOR: critic_step
     /// (2)  y = r + γ(1−d) min_j Q′_j(s′,a′),   a′ ~ π(·∣s′)
     /// (4)  L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] + α′(w·gap_j − τ_L),   gap_j = E_ρ[ LSE_j(s) ] − E_data[ Q_j(s,a) ]
-    pub(crate) fn critic_step(&mut self, batch: Batch<'_>, key: Key, objective: &mut impl Objective) -> Metrics {
+    pub(crate) fn critic_step(
+        &mut self,
+        batch: Batch<'_>,
+        key: Key,
+        objective: &mut impl Objective,
+    ) -> Metrics {
         let config = &self.config;
         let ActorCritic { spec, store, nets, temperature, critic_adam, .. } = &mut self.core;
         let ln_alpha = config.entropy_backup.then_some(temperature.log());
@@ -256,14 +261,16 @@ impl Cql {
         });
         let owed = if rho.is_empty() { 0.0 } else { self.multiplier_step(gap) };
         let each = (self.config.critics as Real).recip();
-        [("critic_loss", loss - owed), ("q", q * each), ("gap", gap * each), ("target", target)].into()
+        [("critic_loss", loss - owed), ("q", q * each), ("gap", gap * each), ("target", target)]
+            .into()
     }
 
     /// (5)  L_α′ = −(1/N) α′ Σ_j (w·gap_j − τ_L);   returns α′·N·τ_L, what (4) is less by a constant
     fn multiplier_step(&mut self, gap: Real) -> Real {
         let critics = self.config.critics as Real;
         let threshold = critics * self.config.target_action_gap.unwrap_or(0.0);
-        let (excess, before) = (gap * self.config.cql_alpha - threshold, multiplier(&self.multiplier));
+        let (excess, before) =
+            (gap * self.config.cql_alpha - threshold, multiplier(&self.multiplier));
         if let Some(multiplier) = &mut self.multiplier {
             multiplier.minimise(|ln| ln.exp().clamp(0.0, MOST) * (-excess / critics));
         }
@@ -293,7 +300,12 @@ impl Cql {
     // ANCHOR_END: finish_update
 
     /// One update with another objective of the critics.
-    pub(crate) fn update_by(&mut self, batch: Batch<'_>, key: Key, objective: &mut impl Objective) -> Metrics {
+    pub(crate) fn update_by(
+        &mut self,
+        batch: Batch<'_>,
+        key: Key,
+        objective: &mut impl Objective,
+    ) -> Metrics {
         self.set_rates();
         let actor = self.actor_step(batch, None, key.name("actor"), |_, _| None);
         let critics = self.critic_step(batch, key.name("critic"), objective);

@@ -29,8 +29,8 @@ use crate::blocks::{
     value::soft_value,
 };
 use backcast_core::{
-    ANY, Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Problem, Real,
-    SHARE, acts_as, hyperparameters,
+    ANY, Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE,
+    POSITIVE, Problem, Real, SHARE, acts_as, hyperparameters,
 };
 use backcast_nn::{HIDDEN, Mlp, Precision, Shape, Store, Var, state};
 
@@ -79,8 +79,7 @@ hyperparameters! {
 
 impl Algorithm for Config {
     const NAME: &str = "edac";
-    const PAPER: &str =
-        "An et al., Uncertainty-based offline reinforcement learning with diversified Q-ensemble, arXiv:2110.01548";
+    const PAPER: &str = "An et al., Uncertainty-based offline reinforcement learning with diversified Q-ensemble, arXiv:2110.01548";
     const SOURCE: &str = include_str!("edac.rs");
     type Learner = Edac;
 
@@ -210,13 +209,21 @@ state!(Edac: core);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::{Slot, Spec, State, Transitions, fingerprint, restore, snapshot};
+    use backcast_nn::{Activation, Init};
 
     fn rows() -> Transitions {
         let mut rows = Transitions::new(Spec::new(2, 3));
         for i in 0..64 {
             let mut x = [0.0; 7];
             Key::new(1).fold(i).normal(&mut x);
-            rows.push(&x[..2], &[x[2].tanh(), x[3].tanh(), x[4].tanh()], x[0] * x[2].tanh(), &x[5..], i % 5 == 0);
+            rows.push(
+                &x[..2],
+                &[x[2].tanh(), x[3].tanh(), x[4].tanh()],
+                x[0] * x[2].tanh(),
+                &x[5..],
+                i % 5 == 0,
+            );
         }
         rows
     }
@@ -233,7 +240,8 @@ mod tests {
         assert_eq!(alike.shape().dims(), [1, 5, 1]);
         // cos(1,2) = −0.8, cos(1,3) = 0.6, cos(2,3) = 0; a critic without a slope has no angle to any.
         let want = 2.0 * (-0.8 + 0.6);
-        alike.read(|x| x.iter().for_each(|x| assert!((x - want).abs() < 1e-5, "{x} is not {want}")));
+        alike
+            .read(|x| x.iter().for_each(|x| assert!((x - want).abs() < 1e-5, "{x} is not {want}")));
     }
 
     /// The derivative of (4) by the parameters, through derivatives by actions, against differences of the loss itself.
@@ -242,9 +250,17 @@ mod tests {
         let rows = rows();
         let config = Config { critics: 3, hidden: vec![6], eta: 1.0, ..Default::default() };
         let mut edac = config.build(rows.spec(), Key::new(3)).expect("a sound configuration");
-        let (critic, batch) = (edac.nets.critic, rows.batch());
+        let (critic, batch) = (edac.core.nets.critic, rows.batch());
         // Smooth units, and layers of ordinary size: a difference of a kink says nothing.
-        let net = Mlp::new(&mut edac.store, "smooth", &[5, 6, 1], 3, Activation::Tanh, Init::FanIn, Key::new(4));
+        let net = Mlp::new(
+            &mut edac.core.store,
+            "smooth",
+            &[5, 6, 1],
+            3,
+            Activation::Tanh,
+            Init::FanIn,
+            Key::new(4),
+        );
         assert_eq!(net.members(), critic.members());
         let loss = |store: &mut Store, out: Option<&mut [Real]>| {
             let tape = store.tape();
@@ -255,17 +271,17 @@ mod tests {
             loss.item()
         };
         let mut gradient = vec![0.0; net.range().len()];
-        loss(&mut edac.store, Some(&mut gradient));
+        loss(&mut edac.core.store, Some(&mut gradient));
         // Along the gradient itself, where the difference is largest.
         let size = gradient.iter().map(|g| g * g).sum::<Real>().sqrt();
         assert!(size > 1e-2, "the gradient is {size}");
         let step = 1e-2 / size;
         let mut at = |sign: Real| {
-            for (p, g) in edac.store.params_mut()[net.range()].iter_mut().zip(&gradient) {
+            for (p, g) in edac.core.store.params_mut()[net.range()].iter_mut().zip(&gradient) {
                 *p += sign * step * g;
             }
-            let value = loss(&mut edac.store, None);
-            for (p, g) in edac.store.params_mut()[net.range()].iter_mut().zip(&gradient) {
+            let value = loss(&mut edac.core.store, None);
+            for (p, g) in edac.core.store.params_mut()[net.range()].iter_mut().zip(&gradient) {
                 *p -= sign * step * g;
             }
             value
@@ -278,9 +294,13 @@ mod tests {
     fn diversity_turns_slopes_apart() {
         let alike = |eta| {
             let rows = rows();
-            let config = Config { critics: 4, eta, hidden: vec![16], critic_lr: 1e-3, ..Default::default() };
+            let config =
+                Config { critics: 4, eta, hidden: vec![16], critic_lr: 1e-3, ..Default::default() };
             let mut edac = config.build(rows.spec(), Key::new(5)).expect("a sound configuration");
-            (0..300).map(|step| edac.update(rows.batch(), Key::new(6).fold(step))).last().expect("an update")
+            (0..300)
+                .map(|step| edac.update(rows.batch(), Key::new(6).fold(step)))
+                .last()
+                .expect("an update")
         };
         let (weak, strong) = (alike(1e-6).get("similarity"), alike(5.0).get("similarity"));
         assert!(
@@ -304,21 +324,31 @@ mod tests {
         for step in 0..5 {
             let key = Key::new(9).fold(step);
             let (a, b) = (sac.update(rows.batch(), key), edac.update(rows.batch(), key));
-            assert!(["critic_loss", "actor_loss", "q"].iter().all(|name| a.get(name) == b.get(name)), "{a:?}\n{b:?}");
+            assert!(
+                ["critic_loss", "actor_loss", "q"].iter().all(|name| a.get(name) == b.get(name)),
+                "{a:?}\n{b:?}"
+            );
         }
         assert_eq!(fingerprint(&mut sac), fingerprint(&mut edac));
     }
 
     #[test]
     fn nets_begin_small_and_biased() {
-        let mut edac =
-            Config { hidden: vec![8], ..Default::default() }.build(Spec::new(2, 3), Key::new(9)).expect("sound");
+        let mut edac = Config { hidden: vec![8], ..Default::default() }
+            .build(Spec::new(2, 3), Key::new(9))
+            .expect("sound");
         edac.visit(&mut |name, slot| {
             let Slot::Tensor(_, values) = slot else { return };
             match name {
-                "critic.0.bias" | "actor.0.bias" | "critic_target.0.bias" => assert!(values.iter().all(|&b| b == 0.1)),
+                "critic.0.bias" | "actor.0.bias" | "critic_target.0.bias" => {
+                    assert!(values.iter().all(|&b| b == 0.1))
+                }
                 "critic.1.weight" | "actor.1.weight" | "critic_target.1.bias" => {
-                    assert!(values.iter().all(|w| w.abs() <= LAST_BOUND) && values.iter().any(|&w| w != 0.0), "{name}");
+                    assert!(
+                        values.iter().all(|w| w.abs() <= LAST_BOUND)
+                            && values.iter().any(|&w| w != 0.0),
+                        "{name}"
+                    );
                 }
                 _ => {}
             }
@@ -328,10 +358,19 @@ mod tests {
     #[test]
     fn without_entropy_in_the_backup_the_temperature_rests() {
         let rows = rows();
-        let config =
-            Config { critics: 3, eta: 0.0, entropy_backup: false, hidden: vec![8], alpha: 0.3, ..Default::default() };
+        let config = Config {
+            critics: 3,
+            eta: 0.0,
+            entropy_backup: false,
+            hidden: vec![8],
+            alpha: 0.3,
+            ..Default::default()
+        };
         let mut edac = config.build(rows.spec(), Key::new(10)).expect("a sound configuration");
-        let metrics = (0..3).map(|step| edac.update(rows.batch(), Key::new(11).fold(step))).last().expect("an update");
+        let metrics = (0..3)
+            .map(|step| edac.update(rows.batch(), Key::new(11).fold(step)))
+            .last()
+            .expect("an update");
         assert_eq!(metrics.get("ln_alpha"), Some((0.3 as Real).ln()));
     }
 }

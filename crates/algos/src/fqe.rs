@@ -18,10 +18,14 @@
 
 use crate::blocks::transition::{Transition, sizes};
 use backcast_core::{
-    Batch, COUNT, ConfigError, FRACTION, Key, Metrics, POSITIVE, Policy, Problem, Real, SHARE, Spec, hyperparameters,
+    Batch, COUNT, ConfigError, FRACTION, Key, Metrics, POSITIVE, Policy, Problem, Real, SHARE,
+    Spec, hyperparameters,
 };
 use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, polyak, state};
 use ndarray::{Array2, ArrayView2};
+
+/// The text of this file, whose head says what it computes.
+pub const SOURCE: &str = include_str!("fqe.rs");
 
 hyperparameters! {
     /// One field per symbol; the nets are those of the learners.
@@ -52,7 +56,8 @@ impl Config {
         let spec = problem.into().spec;
         let mut store = Store::in_precision(self.precision);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let critic = Mlp::new(&mut store, "critic", &dims, self.critics, Activation::Relu, Init::FanIn, key);
+        let critic =
+            Mlp::new(&mut store, "critic", &dims, self.critics, Activation::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(self.layer_norm);
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let critic_adam = Adam::new(critic.range(), self.critic_lr);
@@ -107,17 +112,31 @@ impl Fqe {
 
     // ANCHOR: value
     /// (3)  V̂_j = E[ Q_j(s₀, π(s₀)) ] over the rows of `initial`, `[rows, obs]`: one estimate for each critic
-    pub fn values(&mut self, initial: ArrayView2<'_, Real>, policy: &mut dyn Policy, key: Key) -> Vec<f64> {
+    pub fn values(
+        &mut self,
+        initial: ArrayView2<'_, Real>,
+        policy: &mut dyn Policy,
+        key: Key,
+    ) -> Vec<f64> {
         self.ask(policy, initial, key);
         let tape = self.store.tape();
         let q = self.critic.forward(tape.input(initial).cat(tape.input(self.act.view())));
         let rows = initial.nrows();
-        q.read(|q| q.chunks_exact(rows).map(|q| q.iter().map(|&q| q as f64).sum::<f64>() / rows as f64).collect())
+        q.read(|q| {
+            q.chunks_exact(rows)
+                .map(|q| q.iter().map(|&q| q as f64).sum::<f64>() / rows as f64)
+                .collect()
+        })
     }
     // ANCHOR_END: value
 
     /// The mean of [`values`](Fqe::values) over the critics.
-    pub fn value(&mut self, initial: ArrayView2<'_, Real>, policy: &mut dyn Policy, key: Key) -> f64 {
+    pub fn value(
+        &mut self,
+        initial: ArrayView2<'_, Real>,
+        policy: &mut dyn Policy,
+        key: Key,
+    ) -> f64 {
         let values = self.values(initial, policy, key);
         values.iter().sum::<f64>() / values.len() as f64
     }
@@ -128,6 +147,9 @@ state!(Fqe: store, critic_adam);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::{
+        Algorithm, Learner, Slot, Source, State, Transitions, fingerprint, restore, snapshot,
+    };
     use ndarray::{ArrayViewMut2, array};
 
     /// Two states, 0 and 1. The sign of the action chooses the next one; state 1 pays 1. Optionally entering 0 from 1 ends.
@@ -149,7 +171,12 @@ mod tests {
             Spec::new(1, 1)
         }
 
-        fn act(&mut self, _: ArrayView2<'_, Real>, key: Option<Key>, mut act: ArrayViewMut2<'_, Real>) {
+        fn act(
+            &mut self,
+            _: ArrayView2<'_, Real>,
+            key: Option<Key>,
+            mut act: ArrayViewMut2<'_, Real>,
+        ) {
             for (i, a) in act.iter_mut().enumerate() {
                 *a = key.map_or(self.0, |key| if key.below(2, i) == 0 { 0.8 } else { -0.8 });
             }
@@ -157,7 +184,8 @@ mod tests {
     }
 
     fn evaluated(config: Config, rows: &Transitions, act: Real) -> [f64; 2] {
-        let small = Config { hidden: vec![32, 32], critic_lr: 2e-3, tau: 0.05, gamma: 0.9, ..config };
+        let small =
+            Config { hidden: vec![32, 32], critic_lr: 2e-3, tau: 0.05, gamma: 0.9, ..config };
         let mut fqe = small.build(rows.spec(), Key::new(2)).expect("a sound configuration");
         let mut staging = Transitions::new(rows.spec());
         for step in 0..2500 {
@@ -175,25 +203,42 @@ mod tests {
     #[test]
     fn values_are_those_of_the_chain() {
         let close = |got: [f64; 2], want: [f64; 2]| {
-            assert!(got.iter().zip(want).all(|(g, w)| (g - w).abs() < 0.35), "{got:?} is not {want:?}");
+            assert!(
+                got.iter().zip(want).all(|(g, w)| (g - w).abs() < 0.35),
+                "{got:?} is not {want:?}"
+            );
         };
         close(evaluated(Config::default(), &rows(false), 0.8), [9.0, 10.0]);
         close(evaluated(Config::default(), &rows(false), -0.8), [0.0, 1.0]);
-        close(evaluated(Config { sampled: true, ..Config::default() }, &rows(false), 0.0), [4.5, 5.5]);
+        close(
+            evaluated(Config { sampled: true, ..Config::default() }, &rows(false), 0.0),
+            [4.5, 5.5],
+        );
         // Where the way back ends everything, staying is worth the same and leaving 1: its reward, nothing after.
         close(evaluated(Config::default(), &rows(true), 0.8), [9.0, 10.0]);
-        close(evaluated(Config { critics: 3, layer_norm: false, ..Config::default() }, &rows(true), -0.8), [0.0, 1.0]);
+        close(
+            evaluated(
+                Config { critics: 3, layer_norm: false, ..Config::default() },
+                &rows(true),
+                -0.8,
+            ),
+            [0.0, 1.0],
+        );
     }
 
     /// One update by hand: what each critic and its own target say before it, and where the targets are after it.
     #[test]
     fn each_critic_is_held_to_its_own_target() {
         let rows = rows(true);
-        let config = Config { critics: 3, gamma: 0.9, tau: 0.25, hidden: vec![8], ..Config::default() };
+        let config =
+            Config { critics: 3, gamma: 0.9, tau: 0.25, hidden: vec![8], ..Config::default() };
         let mut fqe = config.build(rows.spec(), Key::new(9)).expect("a sound configuration");
         fqe.visit(&mut |name, slot| {
             if let (true, Slot::Tensor(_, values)) = (name.starts_with("critic_target"), slot) {
-                values.iter_mut().enumerate().for_each(|(i, x)| *x = 1.5 * *x + 0.1 * (i % 3) as Real);
+                values
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(i, x)| *x = 1.5 * *x + 0.1 * (i % 3) as Real);
             }
         });
         let batch = rows.batch();
@@ -226,7 +271,10 @@ mod tests {
         let (after, now) = (tensors(&mut fqe, "critic_target."), tensors(&mut fqe, "critic."));
         assert!(!now.is_empty() && now.len() == after.len());
         for ((before, after), now) in before.iter().zip(&after).zip(&now) {
-            assert!((after - (0.75 * before + 0.25 * now)).abs() < 1e-6, "from {before} to {after}, at {now}");
+            assert!(
+                (after - (0.75 * before + 0.25 * now)).abs() < 1e-6,
+                "from {before} to {after}, at {now}"
+            );
         }
     }
 
@@ -234,7 +282,8 @@ mod tests {
     fn estimates_are_independent_restorable_and_checked() {
         let rows = rows(false);
         let config = Config { hidden: vec![8], critics: 3, ..Config::default() };
-        let [mut a, mut b] = [5, 6].map(|key| config.build(rows.spec(), Key::new(key)).expect("a sound configuration"));
+        let [mut a, mut b] = [5, 6]
+            .map(|key| config.build(rows.spec(), Key::new(key)).expect("a sound configuration"));
         let run = |fqe: &mut Fqe, steps: std::ops::Range<u64>| {
             for step in steps {
                 fqe.update(rows.batch(), &mut Always(0.8), Key::new(7).fold(step));
@@ -246,8 +295,12 @@ mod tests {
         run(&mut b, 5..9);
         assert_eq!(fingerprint(&mut a), fingerprint(&mut b));
         let values = a.values(array![[0.0], [1.0]].view(), &mut Always(0.8), Key::new(8));
-        assert!(values.len() == 3 && values[0] != values[1] && values[1] != values[2], "{values:?}");
-        let refused = |config: Config, field| assert_eq!(config.check().expect_err(field).field, field);
+        assert!(
+            values.len() == 3 && values[0] != values[1] && values[1] != values[2],
+            "{values:?}"
+        );
+        let refused =
+            |config: Config, field| assert_eq!(config.check().expect_err(field).field, field);
         refused(Config { gamma: Real::NAN, ..Config::default() }, "gamma");
         refused(Config { tau: 0.0, ..Config::default() }, "tau");
         refused(Config { critic_lr: Real::INFINITY, ..Config::default() }, "critic_lr");

@@ -22,10 +22,12 @@ use crate::blocks::{
     transition::{Transition, sizes},
 };
 use backcast_core::{
-    Algorithm, Batch, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy, Problem, Real,
-    SHARE, Spec, hyperparameters,
+    Algorithm, Batch, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy,
+    Problem, Real, SHARE, Spec, hyperparameters,
 };
-use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, expectile_loss, polyak, state};
+use backcast_nn::{
+    Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, expectile_loss, polyak, state,
+};
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 hyperparameters! {
@@ -34,7 +36,7 @@ hyperparameters! {
         /// Discount γ.
         gamma: Real = 0.99, SHARE;
         /// Expectile κ of V over the actions of the batch (τ in the paper): ½ is the mean, towards 1 the maximum.
-        expectile: Real = 0.7;
+        expectile: Real = 0.7, SHARE;
         /// Inverse temperature β of the weights.
         beta: Real = 3.0, NON_NEGATIVE;
         /// Bound of the weights.
@@ -50,7 +52,7 @@ hyperparameters! {
         /// Updates over which the actor's rate falls to zero on a half cosine; 0 keeps it constant.
         actor_lr_decay_steps: u64 = 1_000_000;
         /// Share of the policy's hidden units that are dropped while it learns; 0.1 in the paper for kitchen and adroit.
-        dropout: Real = 0.0;
+        dropout: Real = 0.0, SHARE;
         /// Whether the policy is deterministic and clones by least squares; CORL has it on for hopper-medium and
         /// hopper-medium-replay. Its ln σ then stays where it is.
         deterministic: bool = false;
@@ -69,8 +71,7 @@ hyperparameters! {
 
 impl Algorithm for Config {
     const NAME: &str = "iql";
-    const PAPER: &str =
-        "Kostrikov, Nair & Levine, Offline reinforcement learning with implicit Q-learning, arXiv:2110.06169";
+    const PAPER: &str = "Kostrikov, Nair & Levine, Offline reinforcement learning with implicit Q-learning, arXiv:2110.06169";
     const SOURCE: &str = include_str!("iql.rs");
     type Learner = Iql;
 
@@ -79,18 +80,28 @@ impl Algorithm for Config {
         let spec = problem.into().spec;
         let mut store = Store::in_precision(self.precision);
         let init = Init::Orthogonal(Real::sqrt(2.0));
-        let (state, pair) = (sizes(spec.obs, &self.hidden, 1), sizes(spec.obs + spec.act, &self.hidden, 1));
-        let critic =
-            Mlp::new(&mut store, "critic", &pair, 2, Activation::Relu, init, key).with_layer_norm(self.layer_norm);
+        let (state, pair) =
+            (sizes(spec.obs, &self.hidden, 1), sizes(spec.obs + spec.act, &self.hidden, 1));
+        let critic = Mlp::new(&mut store, "critic", &pair, 2, Activation::Relu, init, key)
+            .with_layer_norm(self.layer_norm);
         let critic_target = critic.duplicate(&mut store, "critic_target");
-        let value =
-            Mlp::new(&mut store, "value", &state, 1, Activation::Relu, init, key).with_layer_norm(self.layer_norm);
+        let value = Mlp::new(&mut store, "value", &state, 1, Activation::Relu, init, key)
+            .with_layer_norm(self.layer_norm);
         let actor = GaussianActor::new(&mut store, spec, &self.hidden, init, key);
         let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let value_adam = Adam::new(value.range(), self.value_lr);
         let actor_adam = Adam::new(actor.range(), self.actor_lr);
         let nets = Nets { critic, critic_target, value, actor };
-        Ok(Iql { spec, config: self.clone(), store, nets, critic_adam, value_adam, actor_adam, q_target: Vec::new() })
+        Ok(Iql {
+            spec,
+            config: self.clone(),
+            store,
+            nets,
+            critic_adam,
+            value_adam,
+            actor_adam,
+            q_target: Vec::new(),
+        })
     }
 }
 
@@ -147,7 +158,8 @@ impl Iql {
             // Bounded before the exponential, which would otherwise overflow.
             let weight = (advantage * beta).clamp(Real::MIN, weight_bound.ln()).exp();
             let pi = nets.actor.dropping(s, dropout, key);
-            let misfit = if deterministic { (pi.mean - a).square().sum_cols() } else { -pi.log_prob(a) };
+            let misfit =
+                if deterministic { (pi.mean - a).square().sum_cols() } else { -pi.log_prob(a) };
             (weight * misfit).mean()
         })
     }
@@ -176,8 +188,14 @@ impl Learner for Iql {
         let actor_loss = self.actor_step(batch, key.name("dropout"));
         let (critic_loss, q) = self.critic_step(batch);
         polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
-        [("value_loss", value_loss), ("actor_loss", actor_loss), ("critic_loss", critic_loss), ("q", q), ("v", v)]
-            .into()
+        [
+            ("value_loss", value_loss),
+            ("actor_loss", actor_loss),
+            ("critic_loss", critic_loss),
+            ("q", q),
+            ("v", v),
+        ]
+        .into()
     }
     // ANCHOR_END: update
 }

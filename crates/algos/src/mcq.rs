@@ -29,11 +29,12 @@ use crate::blocks::{
     value::soft_value,
 };
 use backcast_core::{
-    ANY, Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy,
-    Problem, Real, SHARE, Spec, hyperparameters,
+    ANY, Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE,
+    POSITIVE, Policy, Problem, Real, SHARE, Spec, hyperparameters,
 };
 use backcast_nn::{
-    Activation, Adam, HIDDEN, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var, clipped_normal, polyak, state,
+    Activation, Adam, HIDDEN, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var,
+    clipped_normal, polyak, state,
 };
 use ndarray::{ArrayView2, ArrayViewMut2};
 
@@ -84,8 +85,7 @@ hyperparameters! {
 
 impl Algorithm for Config {
     const NAME: &str = "mcq";
-    const PAPER: &str =
-        "Lyu, Ma, Li & Lu, Mildly conservative Q-learning for offline reinforcement learning, arXiv:2206.04745";
+    const PAPER: &str = "Lyu, Ma, Li & Lu, Mildly conservative Q-learning for offline reinforcement learning, arXiv:2206.04745";
     const SOURCE: &str = include_str!("mcq.rs");
     type Learner = Mcq;
 
@@ -93,7 +93,16 @@ impl Algorithm for Config {
         self.check()?;
         let spec = problem.into().spec;
         let mut store = Store::in_precision(self.precision);
-        let vae = Vae::new(&mut store, "vae", spec.obs, spec.act, 2 * spec.act, &self.vae_hidden, spec.act_limit, key);
+        let vae = Vae::new(
+            &mut store,
+            "vae",
+            spec.obs,
+            spec.act,
+            2 * spec.act,
+            &self.vae_hidden,
+            spec.act_limit,
+            key,
+        );
         let actor = Actor::new(&mut store, spec, &self.hidden, self.log_std_bounds, key);
         let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
         let critic = Mlp::new(&mut store, "critic", &dims, 2, Activation::Relu, Init::FanIn, key);
@@ -103,7 +112,16 @@ impl Algorithm for Config {
         let actor_adam = Adam::new(actor.net.range(), self.actor_lr);
         let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let nets = Nets { vae, actor, critic, critic_target };
-        Ok(Mcq { spec, config: self.clone(), store, nets, temperature, vae_adam, actor_adam, critic_adam })
+        Ok(Mcq {
+            spec,
+            config: self.clone(),
+            store,
+            nets,
+            temperature,
+            vae_adam,
+            actor_adam,
+            critic_adam,
+        })
     }
 }
 
@@ -130,7 +148,14 @@ pub struct Mcq {
 
 // ANCHOR: pseudo_target
 /// (3)  ŷ(x) = min_j max_k Q_j(x, â_k),   â_k ~ ω(·∣x), k = 1 … n: `[1, rows, 1]`
-fn pseudo_target<'t>(vae: Vae, critic: Mlp, x: Var<'t>, n: usize, floor: Option<Real>, key: Key) -> Var<'t> {
+fn pseudo_target<'t>(
+    vae: Vae,
+    critic: Mlp,
+    x: Var<'t>,
+    n: usize,
+    floor: Option<Real>,
+    key: Key,
+) -> Var<'t> {
     let (tape, rows) = (x.tape(), x.shape().rows);
     let z = clipped_normal(tape, Shape::new(1, rows * n, vae.latent()), key, LATENT_BOUND);
     let a = side_by_side(vae.decode(x.repeat_rows(n), z), rows);
@@ -158,26 +183,47 @@ impl Mcq {
     /// (4)  L_Q(θ) = Σ_j λ E[ (Q_j(s,a) − y)² ] + (1−λ) E[ (Q_j(x,ã) − ŷ(x))² ],   x ∈ {s, s′}, ã ~ π(·∣x)
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
         let (nets, limit, ln_alpha) = (self.nets, self.spec.act_limit, self.temperature.log());
-        let &Config { gamma, lambda, n_action_samples, policy_samples: m, target_pseudo, floor, one_sided, .. } =
-            &self.config;
+        let &Config {
+            gamma,
+            lambda,
+            n_action_samples,
+            policy_samples: m,
+            target_pseudo,
+            floor,
+            one_sided,
+            ..
+        } = &self.config;
         let judge = if target_pseudo { nets.critic_target } else { nets.critic };
         self.critic_adam.minimise_with(&mut self.store, |tape| {
             let y = tape.no_grad(|tape| {
                 let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
-                r + alive * soft_value(nets.actor, nets.critic_target, s2, ln_alpha, key.name("next")) * gamma
+                r + alive
+                    * soft_value(nets.actor, nets.critic_target, s2, ln_alpha, key.name("next"))
+                    * gamma
             });
             let Transition { s, a, s2, .. } = Transition::on(tape, batch);
             let q = nets.critic.forward(s.cat(a));
-            let unseen = [(batch.obs, s, "here"), (batch.next_obs, s2, "there")].map(|(x, on_tape, name)| {
-                let key = key.name(name);
-                let pseudo = tape.no_grad(|tape| {
-                    pseudo_target(nets.vae, judge, tape.input(x), n_action_samples, floor, key.name("behaviour"))
-                });
-                let tried = tape
-                    .no_grad(|tape| nets.actor.at(tape.input(x)).repeat_rows(m).sample(key.name("policy")).0 * limit);
-                let excess = nets.critic.forward_pairs(on_tape, tried) - pseudo.repeat_rows(m);
-                (if one_sided { excess.relu() } else { excess }).square().mean()
-            });
+            let unseen = [(batch.obs, s, "here"), (batch.next_obs, s2, "there")].map(
+                |(x, on_tape, name)| {
+                    let key = key.name(name);
+                    let pseudo = tape.no_grad(|tape| {
+                        pseudo_target(
+                            nets.vae,
+                            judge,
+                            tape.input(x),
+                            n_action_samples,
+                            floor,
+                            key.name("behaviour"),
+                        )
+                    });
+                    let tried = tape.no_grad(|tape| {
+                        nets.actor.at(tape.input(x)).repeat_rows(m).sample(key.name("policy")).0
+                            * limit
+                    });
+                    let excess = nets.critic.forward_pairs(on_tape, tried) - pseudo.repeat_rows(m);
+                    (if one_sided { excess.relu() } else { excess }).square().mean()
+                },
+            );
             let unseen = (unseen[0] + unseen[1]) * 0.5;
             (((q - y).square().mean() * lambda + unseen * (1.0 - lambda)) * 2.0, q.mean().item())
         })
@@ -207,8 +253,12 @@ impl Learner for Mcq {
         let (critic_loss, q) = self.critic_step(batch, key.name("critic"));
         let (actor_loss, entropy) = self.actor_step(batch, key.name("actor"));
         polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
-        let mut metrics = Metrics::from([("vae_loss", vae_loss), ("critic_loss", critic_loss), ("q", q)]);
-        metrics.put("actor_loss", actor_loss).put("entropy", entropy).put("ln_alpha", self.temperature.log());
+        let mut metrics =
+            Metrics::from([("vae_loss", vae_loss), ("critic_loss", critic_loss), ("q", q)]);
+        metrics
+            .put("actor_loss", actor_loss)
+            .put("entropy", entropy)
+            .put("ln_alpha", self.temperature.log());
         metrics
     }
     // ANCHOR_END: update
@@ -231,16 +281,24 @@ state!(Mcq: store, temperature, vae_adam, actor_adam, critic_adam);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::{Source, Transitions};
     use ndarray::{Array2, array};
 
     fn small() -> Config {
-        Config { hidden: vec![24, 24], vae_hidden: vec![16], critic_lr: 3e-3, actor_lr: 3e-3, ..Default::default() }
+        Config {
+            hidden: vec![24, 24],
+            vae_hidden: vec![16],
+            critic_lr: 3e-3,
+            actor_lr: 3e-3,
+            ..Default::default()
+        }
     }
 
     /// One state whose only recorded action pays 1.
     fn rows() -> Transitions {
         let mut rows = Transitions::new(Spec::new(1, 1).with_act_limit(2.0));
-        (0..64).for_each(|i| rows.push(&[0.0], &[-1.0 + 0.01 * (i % 7) as Real], 1.0, &[0.0], true));
+        (0..64)
+            .for_each(|i| rows.push(&[0.0], &[-1.0 + 0.01 * (i % 7) as Real], 1.0, &[0.0], true));
         rows
     }
 
@@ -265,19 +323,33 @@ mod tests {
     fn unseen_actions_are_worth_the_best_seen() {
         let broad = Config { target_entropy: Some(0.6), alpha: 0.5, ..small() };
         let mut mcq = trained(broad.clone());
-        let spread =
-            |mcq: &mut Mcq| [-1.0, 0.0, 1.0, 1.8].map(|a| (value(mcq, a) - 1.0).abs()).into_iter().fold(0.0, Real::max);
-        let (held, free) = (spread(&mut mcq), spread(&mut trained(Config { lambda: 1.0, ..broad })));
+        let spread = |mcq: &mut Mcq| {
+            [-1.0, 0.0, 1.0, 1.8]
+                .map(|a| (value(mcq, a) - 1.0).abs())
+                .into_iter()
+                .fold(0.0, Real::max)
+        };
+        let (held, free) =
+            (spread(&mut mcq), spread(&mut trained(Config { lambda: 1.0, ..broad })));
         assert!(held < 0.25 && free > held, "{held} with pseudo-targets, {free} without");
     }
 
     /// A floor above every value, and a one-sided loss that never pulls up to it.
     #[test]
     fn a_floor_lifts_and_one_side_does_not() {
-        let config = Config { floor: Some(3.0), lambda: 0.5, target_entropy: Some(0.6), alpha: 0.5, ..small() };
+        let config = Config {
+            floor: Some(3.0),
+            lambda: 0.5,
+            target_entropy: Some(0.6),
+            alpha: 0.5,
+            ..small()
+        };
         let lifted = value(&mut trained(config.clone()), 1.5);
         let left = value(&mut trained(Config { one_sided: true, ..config }), 1.5);
-        assert!(lifted > 2.5 && left < 2.0, "{lifted} with a floor of 3, {left} where only an excess counts");
+        assert!(
+            lifted > 2.5 && left < 2.0,
+            "{lifted} with a floor of 3, {left} where only an excess counts"
+        );
     }
 
     /// (3) by hand, from the same draws.
@@ -292,10 +364,16 @@ mod tests {
         let a = nets.vae.sample(x.repeat_rows(n), key);
         let want = nets.critic.forward(x.repeat_rows(n).cat(a)).read(|q| {
             let best = |critic: usize, row: usize| {
-                q[critic * 3 * n + row * n..][..n].iter().copied().fold(Real::NEG_INFINITY, Real::max)
+                q[critic * 3 * n + row * n..][..n]
+                    .iter()
+                    .copied()
+                    .fold(Real::NEG_INFINITY, Real::max)
             };
             (0..3).map(|row| best(0, row).min(best(1, row))).collect::<Vec<_>>()
         });
-        assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-6), "{got:?} is not {want:?}");
+        assert!(
+            got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-6),
+            "{got:?} is not {want:?}"
+        );
     }
 }

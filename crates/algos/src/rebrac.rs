@@ -28,8 +28,8 @@ use crate::{
     edac::begin_small,
 };
 use backcast_core::{
-    Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy, Problem,
-    Real, SHARE, Spec, hyperparameters,
+    Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE,
+    Policy, Problem, Real, SHARE, Spec, hyperparameters,
 };
 use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, polyak, state};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -66,8 +66,7 @@ hyperparameters! {
 
 impl Algorithm for Config {
     const NAME: &str = "rebrac";
-    const PAPER: &str =
-        "Tarasov et al., Revisiting the minimalist approach to offline reinforcement learning, arXiv:2305.09836";
+    const PAPER: &str = "Tarasov et al., Revisiting the minimalist approach to offline reinforcement learning, arXiv:2305.09836";
     const SOURCE: &str = include_str!("rebrac.rs");
     type Learner = ReBrac;
 
@@ -77,9 +76,11 @@ impl Algorithm for Config {
         let mut store = Store::in_precision(self.precision);
         let actor_dims = sizes(spec.obs, &self.hidden, spec.act);
         let critic_dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let actor = Mlp::new(&mut store, "actor", &actor_dims, 1, Activation::Relu, Init::FanIn, key)
-            .with_output(Activation::Tanh);
-        let critic = Mlp::new(&mut store, "critic", &critic_dims, 2, Activation::Relu, Init::FanIn, key);
+        let actor =
+            Mlp::new(&mut store, "actor", &actor_dims, 1, Activation::Relu, Init::FanIn, key)
+                .with_output(Activation::Tanh);
+        let critic =
+            Mlp::new(&mut store, "critic", &critic_dims, 2, Activation::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(self.layer_norm);
         begin_small(&mut store, &actor, 1e-3, key.name("actor").name("begin small"));
         begin_small(&mut store, &critic, 3e-3, key.name("critic").name("begin small"));
@@ -126,10 +127,18 @@ impl ReBrac {
         self.critic_adam.minimise_with(&mut self.store, |tape| {
             let y = tape.no_grad(|tape| {
                 let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
-                let a2 = smoothed(policy(nets.actor_target, limit, s2), policy_noise, noise_clip, limit, key);
+                let a2 = smoothed(
+                    policy(nets.actor_target, limit, s2),
+                    policy_noise,
+                    noise_clip,
+                    limit,
+                    key,
+                );
                 let mut value = nets.critic_target.forward(s2.cat(a2)).min_members();
                 if beta2 > 0.0 {
-                    let recorded = batch.next_act.expect("ReBrac: beta2 is not 0, and the batch has no next actions");
+                    let recorded = batch
+                        .next_act
+                        .expect("ReBrac: beta2 is not 0, and the batch has no next actions");
                     value = value - (a2 - tape.input(recorded)).square().sum_cols() * beta2;
                 }
                 r + alive * value * gamma
@@ -188,6 +197,7 @@ state!(ReBrac: store, actor_adam, critic_adam, updates);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::Transitions;
     use ndarray::{Array2, array};
 
     fn small() -> Config {
@@ -198,17 +208,25 @@ mod tests {
     /// and to lead to one the policy does not take.
     #[test]
     fn the_target_pays_for_the_distance_to_the_next_action() {
-        let mut rows = Transitions::new(Spec::new(1, 2).with_act_limit(2.0)).with_next_actions(true);
+        let mut rows =
+            Transitions::new(Spec::new(1, 2).with_act_limit(2.0)).with_next_actions(true);
         // State 0 leads to state 1, which ends. The policy, cloned from both, acts (1, −1) in either.
-        (0..32).for_each(|_| rows.push_followed(&[0.0], &[1.0, -1.0], 1.0, &[1.0], false, &[0.0, -1.5]));
-        (0..32).for_each(|_| rows.push_followed(&[1.0], &[1.0, -1.0], 0.0, &[1.0], true, &[0.0, 0.0]));
-        let config = Config { gamma: 1.0, beta1: 1e4, beta2: 0.4, policy_noise: 0.0, tau: 0.05, ..small() };
+        (0..32).for_each(|_| {
+            rows.push_followed(&[0.0], &[1.0, -1.0], 1.0, &[1.0], false, &[0.0, -1.5])
+        });
+        (0..32)
+            .for_each(|_| rows.push_followed(&[1.0], &[1.0, -1.0], 0.0, &[1.0], true, &[0.0, 0.0]));
+        let config =
+            Config { gamma: 1.0, beta1: 1e4, beta2: 0.4, policy_noise: 0.0, tau: 0.05, ..small() };
         let mut learner = config.build(rows.spec(), Key::new(1)).expect("a sound configuration");
         for step in 0..3000 {
             learner.update(rows.batch(), Key::new(2).fold(step));
         }
         let critic = learner.nets.critic;
-        let q = critic.forward(learner.store.tape().input(array![[0.0, 1.0, -1.0]].view())).min_members().item();
+        let q = critic
+            .forward(learner.store.tape().input(array![[0.0, 1.0, -1.0]].view()))
+            .min_members()
+            .item();
         // ‖(1, −1) − (0, −1.5)‖² = 1.25.
         assert!((q - (1.0 - 0.4 * 1.25)).abs() < 0.05, "{q} is not 0.5");
     }
@@ -229,11 +247,24 @@ mod tests {
         rows.push(&[0.0], &[0.5, -0.5, 0.25], 0.0, &[0.0], true);
         let loss = |beta1| {
             let config = Config { beta1, beta2: 0.0, ..small() };
-            config.build(rows.spec(), Key::new(5)).expect("a sound configuration").actor_step(rows.batch())
+            config
+                .build(rows.spec(), Key::new(5))
+                .expect("a sound configuration")
+                .actor_step(rows.batch())
         };
         let mut act = Array2::zeros((1, 3));
-        small().build(rows.spec(), Key::new(5)).expect("sound").act(array![[0.0]].view(), None, act.view_mut());
-        let distance: Real = act.iter().zip([0.5, -0.5, 0.25]).map(|(x, a)| (x - a) * (x - a)).sum();
-        assert!((loss(2.0) - loss(0.0) - 2.0 * distance).abs() < 1e-5, "{} and {}, {distance}", loss(2.0), loss(0.0));
+        small().build(rows.spec(), Key::new(5)).expect("sound").act(
+            array![[0.0]].view(),
+            None,
+            act.view_mut(),
+        );
+        let distance: Real =
+            act.iter().zip([0.5, -0.5, 0.25]).map(|(x, a)| (x - a) * (x - a)).sum();
+        assert!(
+            (loss(2.0) - loss(0.0) - 2.0 * distance).abs() < 1e-5,
+            "{} and {}, {distance}",
+            loss(2.0),
+            loss(0.0)
+        );
     }
 }

@@ -29,8 +29,8 @@ use crate::blocks::{
     value::soft_value,
 };
 use backcast_core::{
-    ANY, Algorithm, Batch, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Problem, Real, SHARE,
-    Spec, acts_as, hyperparameters,
+    ANY, Algorithm, Batch, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE,
+    Problem, Real, SHARE, Spec, acts_as, hyperparameters,
 };
 use backcast_nn::{HIDDEN, Precision, state};
 
@@ -74,7 +74,8 @@ hyperparameters! {
 
 impl Algorithm for Config {
     const NAME: &str = "sac";
-    const PAPER: &str = "Haarnoja et al., Soft actor-critic algorithms and applications, arXiv:1812.05905";
+    const PAPER: &str =
+        "Haarnoja et al., Soft actor-critic algorithms and applications, arXiv:1812.05905";
     const SOURCE: &str = include_str!("sac.rs");
     type Learner = Sac;
 
@@ -85,7 +86,12 @@ impl Algorithm for Config {
 
 impl Config {
     /// The learner, with bounds of ln σ for those who have others than SAC.
-    pub(crate) fn build_within(&self, bounds: [Real; 2], spec: Spec, key: Key) -> Result<Sac, ConfigError> {
+    pub(crate) fn build_within(
+        &self,
+        bounds: [Real; 2],
+        spec: Spec,
+        key: Key,
+    ) -> Result<Sac, ConfigError> {
         self.check()?;
         let sizes = Sizes {
             hidden: &self.hidden,
@@ -192,6 +198,7 @@ state!(Sac: core);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::{Policy, Source, Transitions};
     use ndarray::Array2;
 
     fn rows() -> Transitions {
@@ -208,7 +215,10 @@ mod tests {
         let rows = rows();
         let mut sac = config.build(rows.spec(), Key::new(2)).expect("a sound configuration");
         let run = |updates, sac: &mut Sac| {
-            (0..updates).map(|step| sac.update(rows.batch(), Key::new(3).fold(step))).last().expect("an update")
+            (0..updates)
+                .map(|step| sac.update(rows.batch(), Key::new(3).fold(step)))
+                .last()
+                .expect("an update")
         };
         let early = run(1, &mut sac).get("ln_alpha").expect("a metric");
         (early, run(30, &mut sac).get("ln_alpha").expect("a metric"))
@@ -254,7 +264,10 @@ mod tests {
         let mut act = Array2::zeros((4000, 1));
         sac.act(Array2::zeros((4000, 1)).view(), Some(Key::new(7)), act.view_mut());
         let (mean, std) = (act.mean().expect("samples"), act.std(0.0));
-        assert!((mean - 0.6).abs() < 0.1 && (std - 0.2).abs() < 0.05, "mean {mean}, deviation {std}");
+        assert!(
+            (mean - 0.6).abs() < 0.1 && (std - 0.2).abs() < 0.05,
+            "mean {mean}, deviation {std}"
+        );
         let mut mode = Array2::zeros((1, 1));
         sac.act(Array2::zeros((1, 1)).view(), None, mode.view_mut());
         assert!((mode[[0, 0]] - 0.6).abs() < 0.1, "{}", mode[[0, 0]]);
@@ -265,8 +278,13 @@ mod tests {
     fn cloning_holds_to_the_dataset() {
         let mut rows = Transitions::new(Spec::new(1, 1));
         (0..64).for_each(|_| rows.push(&[0.0], &[-0.7], 0.0, &[0.0], true));
-        let config =
-            Config { hidden: vec![16], alpha: 1e-3, cloning: Some(0.01), actor_lr: 3e-3, ..Default::default() };
+        let config = Config {
+            hidden: vec![16],
+            alpha: 1e-3,
+            cloning: Some(0.01),
+            actor_lr: 3e-3,
+            ..Default::default()
+        };
         let mut sac = config.build(rows.spec(), Key::new(8)).expect("a sound configuration");
         for step in 0..600 {
             sac.update(rows.batch(), Key::new(9).fold(step));

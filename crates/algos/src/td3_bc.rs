@@ -15,8 +15,8 @@ use crate::blocks::{
     transition::{Transition, sizes},
 };
 use backcast_core::{
-    Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy, Problem,
-    Real, SHARE, Spec, hyperparameters,
+    Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE,
+    Policy, Problem, Real, SHARE, Spec, hyperparameters,
 };
 use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, polyak, state};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -51,7 +51,8 @@ hyperparameters! {
 
 impl Algorithm for Config {
     const NAME: &str = "td3_bc";
-    const PAPER: &str = "Fujimoto & Gu, A minimalist approach to offline reinforcement learning, arXiv:2106.06860";
+    const PAPER: &str =
+        "Fujimoto & Gu, A minimalist approach to offline reinforcement learning, arXiv:2106.06860";
     const SOURCE: &str = include_str!("td3_bc.rs");
     type Learner = Td3Bc;
 
@@ -61,9 +62,11 @@ impl Algorithm for Config {
         let mut store = Store::in_precision(self.precision);
         let actor_dims = sizes(spec.obs, &self.hidden, spec.act);
         let critic_dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let actor = Mlp::new(&mut store, "actor", &actor_dims, 1, Activation::Relu, Init::FanIn, key)
-            .with_output(Activation::Tanh);
-        let critic = Mlp::new(&mut store, "critic", &critic_dims, 2, Activation::Relu, Init::FanIn, key);
+        let actor =
+            Mlp::new(&mut store, "actor", &actor_dims, 1, Activation::Relu, Init::FanIn, key)
+                .with_output(Activation::Tanh);
+        let critic =
+            Mlp::new(&mut store, "critic", &critic_dims, 2, Activation::Relu, Init::FanIn, key);
         let actor_target = actor.duplicate(&mut store, "actor_target");
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let actor_adam = Adam::new(actor.range(), self.actor_lr);
@@ -103,12 +106,15 @@ impl Td3Bc {
     /// (1)  y = r + γ(1−d) min_j Q′_j(s′, clip(π′(s′) + clip(ε, ±c)))
     /// (2)  L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ]
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
-        let (&Config { gamma, policy_noise, noise_clip, .. }, limit) = (&self.config, self.spec.act_limit);
-        let (critic, actor_target, critic_target) = (self.critic, self.actor_target, self.critic_target);
+        let (&Config { gamma, policy_noise, noise_clip, .. }, limit) =
+            (&self.config, self.spec.act_limit);
+        let (critic, actor_target, critic_target) =
+            (self.critic, self.actor_target, self.critic_target);
         self.critic_adam.minimise_with(&mut self.store, |tape| {
             let y = tape.no_grad(|tape| {
                 let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
-                let a2 = smoothed(policy(actor_target, limit, s2), policy_noise, noise_clip, limit, key);
+                let a2 =
+                    smoothed(policy(actor_target, limit, s2), policy_noise, noise_clip, limit, key);
                 r + alive * critic_target.forward(s2.cat(a2)).min_members() * gamma
             });
             let Transition { s, a, .. } = Transition::on(tape, batch);
@@ -121,7 +127,8 @@ impl Td3Bc {
     // ANCHOR: actor_step
     /// (3)  L_π(φ) = −λ E[ Q₁(s, π(s)) ] + E[ ‖π(s) − a‖² ],   λ = α / E[ |Q₁(s, π(s))| ] without gradient
     fn actor_step(&mut self, batch: Batch<'_>) -> Real {
-        let (actor, critic, alpha, limit) = (self.actor, self.critic, self.config.alpha, self.spec.act_limit);
+        let (actor, critic, alpha, limit) =
+            (self.actor, self.critic, self.config.alpha, self.spec.act_limit);
         let cloned = if self.config.clone_real { batch.real } else { batch.len() };
         self.actor_adam.minimise(&mut self.store, |tape| {
             let Transition { s, a, .. } = Transition::on(tape, batch);
@@ -141,7 +148,10 @@ impl Td3Bc {
     pub fn values(&mut self, obs: ArrayView2<'_, Real>, out: &mut [Real]) {
         let (actor, critic, limit) = (self.actor, self.critic_target, self.spec.act_limit);
         let s = self.store.tape().input(obs);
-        critic.forward(s.cat(policy(actor, limit, s))).min_members().read(|q| out.copy_from_slice(q));
+        critic
+            .forward(s.cat(policy(actor, limit, s)))
+            .min_members()
+            .read(|q| out.copy_from_slice(q));
     }
 }
 
@@ -175,6 +185,7 @@ state!(Td3Bc: store, actor_adam, critic_adam, updates);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::{Slot, State, Transitions};
     use ndarray::{Array2, array};
 
     /// Imagined rows do something else than recorded ones; who clones real rows alone does not follow them.
@@ -186,8 +197,15 @@ mod tests {
         (0..24).for_each(|_| rows.push(&[0.0], &[-0.5], 0.0, &[0.0], true));
         let learnt = |clone_real| {
             // A value of no weight leaves cloning alone.
-            let config = Config { clone_real, alpha: 0.0, hidden: vec![8], actor_lr: 1e-2, ..Default::default() };
-            let mut learner = config.build(rows.spec(), Key::new(1)).expect("a sound configuration");
+            let config = Config {
+                clone_real,
+                alpha: 0.0,
+                hidden: vec![8],
+                actor_lr: 1e-2,
+                ..Default::default()
+            };
+            let mut learner =
+                config.build(rows.spec(), Key::new(1)).expect("a sound configuration");
             for step in 0..300 {
                 learner.update(rows.batch(), Key::new(2).fold(step));
             }
@@ -202,12 +220,16 @@ mod tests {
     #[test]
     fn values_are_the_smaller_target_critic_s_of_the_policy_s_action() {
         let config = Config { hidden: vec![8], ..Config::default() };
-        let mut learner =
-            config.build(Spec::new(2, 1).with_act_limit(2.0), Key::new(1)).expect("a sound configuration");
+        let mut learner = config
+            .build(Spec::new(2, 1).with_act_limit(2.0), Key::new(1))
+            .expect("a sound configuration");
         // Targets unlike the critics, and different from each other.
         learner.visit(&mut |name, slot| {
             if let (true, Slot::Tensor(_, values)) = (name.starts_with("critic_target"), slot) {
-                values.iter_mut().enumerate().for_each(|(i, x)| *x = 1.5 * *x + 0.1 * (i % 3) as Real);
+                values
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(i, x)| *x = 1.5 * *x + 0.1 * (i % 3) as Real);
             }
         });
         let obs = array![[0.3, -1.0], [2.0, 0.5], [-0.7, 0.1]];
@@ -215,7 +237,8 @@ mod tests {
         learner.act(obs.view(), None, act.view_mut());
         let (target, tape) = (learner.critic_target, learner.store.tape());
         let asked = tape.input(obs.view()).cat(tape.input(act.view()));
-        let [a, b] = [0, 1].map(|member| target.forward_member(asked, member).read(<[Real]>::to_vec));
+        let [a, b] =
+            [0, 1].map(|member| target.forward_member(asked, member).read(<[Real]>::to_vec));
         let want: Vec<Real> = a.iter().zip(&b).map(|(a, b)| a.min(*b)).collect();
         assert!(want != a || want != b, "a test of both critics");
         let mut values = [9.0; 3];

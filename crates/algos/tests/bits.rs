@@ -30,7 +30,10 @@ impl Default for Hash {
 }
 impl Hash {
     fn eat(&mut self, x: Real) {
-        x.to_bits().to_le_bytes().iter().for_each(|&b| self.0 = (self.0 ^ b as u64).wrapping_mul(0x0000_0100_0000_01B3));
+        x.to_bits()
+            .to_le_bytes()
+            .iter()
+            .for_each(|&b| self.0 = (self.0 ^ b as u64).wrapping_mul(0x0000_0100_0000_01B3));
     }
 }
 fn values(learner: &mut dyn State) -> u64 {

@@ -3,7 +3,7 @@
 mod shared;
 
 use backcast_algos::{cql, edac};
-use backcast_core::{Algorithm, Real};
+use backcast_core::Real;
 use shared::{Case, every, leaf};
 use toml::Value;
 
@@ -34,14 +34,16 @@ const OPTIONAL: &[(&str, &str, f64)] = &[
 ];
 
 /// Numbers that may be below zero.
-const SIGNED: &[&str] = &["target_entropy", "floor", "lagrange", "kappa", "log_std", "min_log_std"];
+const SIGNED: &[&str] =
+    &["target_entropy", "floor", "target_action_gap", "kappa", "log_std", "min_log_std"];
 
 /// Numbers of which there may be none: counts of updates that are a phase, weights, thresholds and rates that may be off.
 const MAY_BE_ZERO: &[&str] = &[
     "alpha",
-    "alpha_rate",
+    "alpha_lr",
     "cloning",
-    "weight",
+    "cql_alpha",
+    "penalty_coef",
     "beta",
     "sharpness",
     "beta1",
@@ -54,8 +56,8 @@ const MAY_BE_ZERO: &[&str] = &[
     "threshold",
     "warm_start",
     "warm_up",
-    "actor_decay",
-    "decay",
+    "actor_lr_decay_steps",
+    "lr_decay_steps",
     "gamma",
     "lambda",
     "dropout",
@@ -75,7 +77,11 @@ const MAY_BE_ZERO: &[&str] = &[
 fn cases() -> Vec<Case> {
     let mut cases = every();
     for &(name, field, value) in OPTIONAL {
-        let case = cases.iter().find(|c| c.name == name).expect("an algorithm of that name").with(field, value);
+        let case = cases
+            .iter()
+            .find(|c| c.name == name)
+            .expect("an algorithm of that name")
+            .with(field, value);
         assert_eq!(case.check(), Ok(Ok(())), "{name}.{field}");
         cases.push(case);
     }
@@ -112,21 +118,29 @@ fn every_number_is_refused_where_it_makes_no_sense() {
                             refused(&case, &field, Value::Float(0.0));
                         }
                     }
-                    if ["gamma", "polyak", "expectile", "real"].contains(&name) {
+                    if ["gamma", "tau", "expectile", "real"].contains(&name) {
                         refused(&case, &field, Value::Float(1.5));
                     }
                 }
                 Value::Integer(_) => {
                     refused(&case, &field, Value::Integer(-1));
                     // CQL needs no candidates where their term weighs nothing.
-                    let weight = case.value(&field.replace("samples", "weight")).and_then(|w| w.as_float());
-                    let needless = name == "samples" && weight == Some(0.0);
+                    let weight = case
+                        .value(&field.replace("n_action_samples", "cql_alpha"))
+                        .and_then(|w| w.as_float());
+                    let needless = name == "n_action_samples" && weight == Some(0.0);
                     if !MAY_BE_ZERO.contains(&name) && !needless {
                         refused(&case, &field, Value::Integer(0));
                     }
                 }
                 Value::Array(_) if name == "log_std_bounds" => {
-                    for bad in [vec![], vec![1.0], vec![2.0, -20.0], vec![f64::NAN, 2.0], vec![-20.0, f64::INFINITY]] {
+                    for bad in [
+                        vec![],
+                        vec![1.0],
+                        vec![2.0, -20.0],
+                        vec![f64::NAN, 2.0],
+                        vec![-20.0, f64::INFINITY],
+                    ] {
                         refused(&case, &field, Value::from(bad));
                     }
                 }
@@ -146,8 +160,10 @@ fn every_number_is_refused_where_it_makes_no_sense() {
 /// Zero is a value where the list above says so, or the list is wrong.
 #[test]
 fn what_may_be_zero_is_accepted_somewhere() {
-    let fields: Vec<(Case, String, Value)> =
-        cases().iter().flat_map(|case| case.fields().into_iter().map(|(f, v)| (case.clone(), f, v))).collect();
+    let fields: Vec<(Case, String, Value)> = cases()
+        .iter()
+        .flat_map(|case| case.fields().into_iter().map(|(f, v)| (case.clone(), f, v)))
+        .collect();
     for &name in MAY_BE_ZERO {
         let mut named = fields.iter().filter(|(_, field, _)| leaf(field) == name).peekable();
         let zero = |(case, field, value): &(Case, String, Value)| {
@@ -168,18 +184,19 @@ fn unknown_fields_are_refused_by_name() {
 
 #[test]
 fn settings_that_contradict_each_other_are_refused() {
-    let refused = |error: backcast_core::ConfigError, field| assert_eq!(error.field, field, "{error}");
+    let refused =
+        |error: backcast_core::ConfigError, field| assert_eq!(error.field, field, "{error}");
     let both = cql::Config { max_backup: true, entropy_backup: true, ..Default::default() };
     refused(both.check().expect_err("both"), "entropy_backup");
     for change in [
-        |c: &mut cql::Config| c.weight = 5.0,
-        |c: &mut cql::Config| c.lagrange = Some(1.0),
+        |c: &mut cql::Config| c.cql_alpha = 5.0,
+        |c: &mut cql::Config| c.target_action_gap = Some(1.0),
         |c: &mut cql::Config| c.max_backup = true,
     ] {
-        let mut none = cql::Config { samples: 0, weight: 0.0, ..Default::default() };
+        let mut none = cql::Config { n_action_samples: 0, cql_alpha: 0.0, ..Default::default() };
         assert!(none.check().is_ok());
         change(&mut none);
-        refused(none.check().expect_err("none of what is needed"), "samples");
+        refused(none.check().expect_err("none of what is needed"), "n_action_samples");
     }
     let alone = edac::Config { critics: 1, eta: 1.0 as Real, ..Default::default() };
     refused(alone.check().expect_err("no pair"), "critics");

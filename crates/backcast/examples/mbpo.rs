@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let sac = &mut config.sac;
     (sac.hidden, sac.alpha) = (vec![64, 64], 0.2);
-    (sac.actor_rate, sac.critic_rate, sac.alpha_rate) = (1e-3, 1e-3, 1e-3);
+    (sac.actor_lr, sac.critic_lr, sac.alpha_lr) = (1e-3, 1e-3, 1e-3);
 
     println!("{:>6} {:>8} {:>8} {:>10}", "steps", "return", "horizon", "model");
     let mut learnt = learn(&config, &mut Pendulum::default(), never, Key::new(seed), &mut |p| {

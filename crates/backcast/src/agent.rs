@@ -132,7 +132,7 @@ mod tests {
             ("scas", "hidden = [8]", false, false),
         ] {
             let text = format!(
-                "name = 'x'\ntask = 'dmsd'\narms = [{{ name = 'alone' }}]\n[algorithm]\nname = '{name}'\n{options}"
+                "name = 'x'\ntask = 'dmsd'\nmethods = [{{ name = 'alone' }}]\n[algorithm]\nname = '{name}'\n{options}"
             );
             let algorithm = Experiment::parse(&text).expect("a sound experiment").algorithm;
             let (spec, key) = (Spec::new(3, 2), Key::new(1));

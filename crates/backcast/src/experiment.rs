@@ -416,7 +416,7 @@ fn complaint<T: DeserializeOwned>(error: &toml::de::Error, table: Option<&toml::
 mod tests {
     use super::*;
 
-    const LEAST: &str = "name = \"x\"\ntask = \"dmsd\"\narms = [{ name = \"alone\" }]\n";
+    const LEAST: &str = "name = \"x\"\ntask = \"dmsd\"\nmethods = [{ name = \"alone\" }]\n";
 
     #[test]
     fn settings_override_and_the_resolved_file_reads_back() {
@@ -449,7 +449,7 @@ mod tests {
     fn every_algorithm_has_a_name_and_reads_back() {
         let names = "bc td3_bc bcq bear rebrac awac iql sac cql edac mcq osr mopo morel npg combo rambo mobile scas sdc sdm_gan";
         for name in names.split(' ') {
-            for option in ["", "algorithm.cloning=2.5", "algorithm.lagrange=5.0"] {
+            for option in ["", "algorithm.cloning=2.5", "algorithm.target_action_gap=5.0"] {
                 let settings = [format!("algorithm.name={name}"), option.to_owned()];
                 let known = option.is_empty() || name == if option.contains("cloning") { "sac" } else { "cql" };
                 let given = &settings[..if option.is_empty() { 1 } else { 2 }];
@@ -515,7 +515,7 @@ mod tests {
             (LEAST, vec!["imagination.preset=antmaz"], "no settings were published for the preset \"antmaz\""),
             (LEAST, vec!["imagination.agreement=1.5"], "imagination.`agreement` is 1.5"),
             (LEAST, vec!["published=[{label='a', score=1}, {label='b', score=-inf}]"], "`published[1].score` is -inf"),
-            (LEAST, vec!["algorithm.name=td3_bc", "algorithm.actor_rate=1e39"], "`algorithm.actor_rate` is inf"),
+            (LEAST, vec!["algorithm.name=td3_bc", "algorithm.actor_lr=1e39"], "`algorithm.actor_lr` is inf"),
             (LEAST, vec!["algorithm.name=td3_bc", "algorithm.alpha=nan"], "`algorithm.alpha` is nan"),
             (
                 LEAST,

@@ -108,7 +108,7 @@ impl Experiment {
     ///
     /// ```
     /// use backcast::Experiment;
-    /// let text = "name = 'x'\ntask = 'pendulum-v1'\nalgorithm = { name = 'cql' }\ntraining = { updates = 20000 }\narms = [{ name = 'CQL' }]";
+    /// let text = "name = 'x'\ntask = 'pendulum-v1'\nalgorithm = { name = 'cql' }\ntraining = { updates = 20000 }\nmethods = [{ name = 'CQL' }]";
     /// let inert = Experiment::parse(text)?.inert()?;
     /// assert!(inert[0].nothing_left(), "CQL begins with 40 000 updates of cloning");
     /// # Ok::<(), backcast::ExperimentError>(())
@@ -136,7 +136,7 @@ mod tests {
 
     fn inert(algorithm: &str, updates: u64) -> Vec<Inert> {
         let text = format!(
-            "name='x'\ntask='dmsd'\nalgorithm={{{algorithm}}}\ntraining={{updates={updates}}}\narms=[{{name='a'}}]"
+            "name='x'\ntask='dmsd'\nalgorithm={{{algorithm}}}\ntraining={{updates={updates}}}\nmethods=[{{name='a'}}]"
         );
         Experiment::parse(&text).unwrap().inert().unwrap()
     }
@@ -157,10 +157,10 @@ mod tests {
             ("name='combo'", 20_000, 0, false),
             ("name='combo', cql={warm_start=20000}", 20_000, 1, true),
             ("name='mopo', rollouts={every=5000}", 5000, 1, false),
-            ("name='iql', actor_decay=10000", 20_000, 1, false),
-            ("name='iql', actor_decay=20000", 20_000, 0, false),
+            ("name='iql', actor_lr_decay_steps=10000", 20_000, 1, false),
+            ("name='iql', actor_lr_decay_steps=20000", 20_000, 0, false),
             // Every second update is one of the actor.
-            ("name='scas', actor_decay=10000", 20_000, 0, false),
+            ("name='scas', actor_lr_decay_steps=10000", 20_000, 0, false),
             ("name='td3_bc'", 10, 0, false),
             ("name='td3_bc', policy_period=100", 40, 1, true),
         ] {

@@ -73,7 +73,7 @@ pub fn all(algorithm: &str) -> BTreeMap<String, toml::Table> {
 /// ```
 /// use backcast::preset::settings;
 /// assert_eq!(settings("edac", "hopper-medium-v2")?["critics"].as_integer(), Some(50));
-/// assert_eq!(settings("cql", "antmaze-umaze-v2")?["lagrange"].as_float(), Some(5.0));
+/// assert_eq!(settings("cql", "antmaze-umaze-v2")?["target_action_gap"].as_float(), Some(5.0));
 /// # Ok::<(), backcast::preset::PresetError>(())
 /// ```
 pub fn settings(algorithm: &str, dataset: &str) -> Result<toml::Table, PresetError> {
@@ -158,7 +158,7 @@ mod tests {
                     table.insert("vae_hidden".into(), vec![4].into());
                 }
                 let config: AlgorithmConfig = table.try_into().expect("read above");
-                assert!(config.build(Spec::new(3, 2), Key::new(0)).is_ok(), "{file}, {dataset}");
+                assert!(config.build(Spec::new(3, 2).into(), Key::new(0)).is_ok(), "{file}, {dataset}");
                 count += 1;
             }
         }

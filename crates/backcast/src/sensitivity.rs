@@ -62,7 +62,7 @@ impl Sensitivity {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "name='x'\ntask='dmsd'\nalgorithm={name='osr'}\narms=[{name='a', algorithm={lambda=0.1}}, {name='b', \
+    const TEXT: &str = "name='x'\ntask='dmsd'\nalgorithm={name='osr'}\nmethods=[{name='a', algorithm={lambda=0.1}}, {name='b', \
                         algorithm={cql={weight=3}}}, {name='c', algorithm={lambda=2}}]\n";
 
     fn parse(sensitivity: &str) -> Result<Experiment, String> {
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_curve_has_the_values_that_its_methods_have() {
-        let mut experiment = parse("hyperparameter='lambda'\narms=['a', 'b', 'c']").unwrap();
+        let mut experiment = parse("hyperparameter='lambda'\nmethods=['a', 'b', 'c']").unwrap();
         let values = |experiment: &Experiment| -> Vec<f64> {
             experiment.sensitivity[0].points(experiment).unwrap().iter().map(|p| p.0).collect()
         };
@@ -88,19 +88,19 @@ mod tests {
         experiment.methods.remove(1);
         near(values(&experiment), &[0.1, 2.0]);
         // A hyperparameter within a hyperparameter, and one that is a whole number.
-        near(values(&parse("hyperparameter='cql.weight'\narms=['b', 'a']").unwrap()), &[3.0, 5.0]);
-        assert!(parse("hyperparameter='warm_up'\narms=['a', 'b']").unwrap_err().contains("`warm_up` is"));
+        near(values(&parse("hyperparameter='cql.weight'\nmethods=['b', 'a']").unwrap()), &[3.0, 5.0]);
+        assert!(parse("hyperparameter='warm_up'\nmethods=['a', 'b']").unwrap_err().contains("`warm_up` is"));
     }
 
     #[test]
     fn what_is_no_curve_is_named() {
         for (text, want) in [
-            ("hyperparameter='lamda'\narms=['a', 'c']", "`lamda` is not a hyperparameter of method `a`"),
-            ("hyperparameter='variant'\narms=['a', 'c']", "`variant` is not a number of method `a`"),
-            ("hyperparameter='lambda'\narms=['a', 'd']", "there is no method `d`"),
-            ("hyperparameter='lambda'\narms=['c', 'a']", "`lambda` is 2 in method `c` and then 0.1"),
-            ("hyperparameter='lambda'\narms=['a']", "fewer than two"),
-            ("hyperparameter='lambda'\narm=['a']", "did you mean `methods`?"),
+            ("hyperparameter='lamda'\nmethods=['a', 'c']", "`lamda` is not a hyperparameter of method `a`"),
+            ("hyperparameter='variant'\nmethods=['a', 'c']", "`variant` is not a number of method `a`"),
+            ("hyperparameter='lambda'\nmethods=['a', 'd']", "there is no method `d`"),
+            ("hyperparameter='lambda'\nmethods=['c', 'a']", "`lambda` is 2 in method `c` and then 0.1"),
+            ("hyperparameter='lambda'\nmethods=['a']", "fewer than two"),
+            ("hyperparameter='lambda'\nmethod=['a']", "did you mean `methods`?"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(want), "{text}: {error}");
@@ -110,7 +110,8 @@ mod tests {
     /// Each is drawn into a file of its own.
     #[test]
     fn two_curves_of_one_name_are_refused() {
-        let curve = |label: &str| format!("[[sensitivity]]\nlabel='{label}'\nknob='lambda'\narms=['a', 'c']\n");
+        let curve =
+            |label: &str| format!("[[sensitivity]]\nlabel='{label}'\nhyperparameter='lambda'\nmethods=['a', 'c']\n");
         let parse = |labels: [&str; 2]| Experiment::parse(&(TEXT.to_owned() + &labels.map(curve).concat()));
         assert!(parse(["of lambda", "over lambda"]).is_ok());
         assert!(parse(["of lambda", "Of Lambda"]).unwrap_err().to_string().contains("two are called `Of Lambda`"));

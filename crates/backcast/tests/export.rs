@@ -7,7 +7,9 @@
 #[path = "export/onnx.rs"]
 mod onnx;
 
-use backcast::core::{DatasetStats, Direction, Key, Policy, Problem, Slot, Spec, State, Transitions, WorldModel, never};
+use backcast::core::{
+    DatasetStats, Direction, Key, Policy, Problem, Slot, Spec, State, Transitions, WorldModel, never,
+};
 use backcast::data::{Normaliser, Scale};
 use backcast::dynamics::{Ensemble, EnsembleConfig};
 use backcast::export::{ExportError, ExportedPolicy, OPSET};
@@ -46,7 +48,7 @@ const LEARNERS: [(&str, &str, Option<bool>); 22] = [
 /// An algorithm whose actor is not as it was drawn: last layers begin small, and a small net says little of itself.
 fn agent(name: &str, options: &str) -> (Agent, AlgorithmConfig) {
     let text =
-        format!("name = 'x'\ntask = 'dmsd'\narms = [{{ name = 'alone' }}]\n[algorithm]\nname = '{name}'\n{options}");
+        format!("name = 'x'\ntask = 'dmsd'\nmethods = [{{ name = 'alone' }}]\n[algorithm]\nname = '{name}'\n{options}");
     let algorithm = Experiment::parse(&text).unwrap_or_else(|e| panic!("{name}: {e}")).algorithm;
     let key = Key::new(1).name(name);
     let mut obs = Array2::zeros((50, SPEC.obs));
@@ -65,8 +67,7 @@ fn agent(name: &str, options: &str) -> (Agent, AlgorithmConfig) {
         };
         problem = problem.with_model(WorldModel::new(model, never)).with_stats(dataset_stats);
     }
-    let mut agent = Agent::new(&algorithm, Some(normaliser), problem, key)
-    .unwrap_or_else(|e| panic!("{name}: {e}"));
+    let mut agent = Agent::new(&algorithm, Some(normaliser), problem, key).unwrap_or_else(|e| panic!("{name}: {e}"));
     agent.visit(&mut |name, slot| {
         if let (true, Slot::Tensor(_, values)) = (name.starts_with("actor.") || name == "log_std", slot) {
             let mut noise = vec![0.0; values.len()];

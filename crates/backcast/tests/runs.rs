@@ -28,7 +28,7 @@ fn tiny() -> Experiment {
         starts_per_call = 50
         refresh_every = 130
         agreement = 1.0
-        doubt_budget = 20.0
+        uncertainty_budget = 20.0
         policy = "vae"
         [rollout_vae]
         hidden = [8]

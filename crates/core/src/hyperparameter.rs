@@ -295,6 +295,7 @@ macro_rules! hyperparameters {
             ///
             /// # Errors
             /// The first field that makes no sense, and what it must be instead.
+            #[allow(dead_code, reason = "a struct within a function may never be checked")]
             $vis fn check(&self) -> Result<(), $crate::ConfigError> {
                 $crate::Hyperparameters::check(self)
             }

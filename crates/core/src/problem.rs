@@ -1,6 +1,6 @@
 //! What a learner is built for, and what it imagines: plain values, so that whoever trains a learner need not know which it is.
 
-use crate::{COUNT, SHARE};
+use crate::{COUNT, Column, SHARE};
 use crate::{ConfigError, Dynamics, Real, Spec, Termination, Transitions, choices, hyperparameters};
 
 /// What a learner may know before it begins.
@@ -82,6 +82,13 @@ impl Problem {
         self.model
             .take()
             .ok_or_else(|| ConfigError { field: "name", why: "asks for a model, and there is none".into() })
+    }
+}
+
+/// Transitions as the model has them.
+impl From<WorldModel> for Problem {
+    fn from(model: WorldModel) -> Self {
+        Self::new(model.dynamics.spec()).with_model(model)
     }
 }
 
@@ -198,6 +205,23 @@ pub struct Imagined<'a> {
     pub member: usize,
 }
 
+impl<'a> Imagined<'a> {
+    /// Row `row` of transitions that were imagined before and have forgotten how.
+    pub fn recorded(of: &'a Transitions, row: usize) -> Self {
+        Self {
+            obs: of.row(Column::Obs, row),
+            act: of.row(Column::Act, row),
+            reward: of.row(Column::Reward, row)[0],
+            next_obs: of.row(Column::NextObs, row),
+            terminal: of.row(Column::Terminal, row)[0] != 0.0,
+            penalty: 0.0,
+            chain: row,
+            step: 0,
+            member: 0,
+        }
+    }
+}
+
 /// What one call of imagination made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RolloutSummary {
@@ -262,7 +286,6 @@ impl ObsScaler {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Hyperparameters;
 
     #[test]
     fn every_bad_value_is_named() {

@@ -24,7 +24,7 @@ pub struct ReferenceScores {
 }
 
 impl ReferenceScores {
-    /// A ruler on which the return `min` is 0 and the return `max` is 100.
+    /// The scale on which the return `min` is 0 and the return `max` is 100.
     ///
     /// # Panics
     /// Unless both are finite and `min < max`.

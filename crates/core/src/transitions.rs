@@ -62,7 +62,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Owned columns: a dataset, a ring of imagined transitions, or the staging area of one minibatch.
+/// Owned columns: a dataset, a model buffer, or the staging area of one minibatch.
 ///
 /// Rows are appended with [`push`](Transitions::push); clearing keeps the memory, so a staging area allocates once.
 #[derive(Clone, Debug, PartialEq)]
@@ -302,7 +302,7 @@ fn followed(next: &Option<Vec<Real>>) -> &[Real] {
 }
 
 // ANCHOR: source
-/// Anything minibatches can be drawn from: owned columns, a ring, a mixture of both.
+/// Anything minibatches can be drawn from: owned columns, a replay buffer, a mixture of both.
 pub trait Source: Sync {
     /// The widths of the columns.
     fn spec(&self) -> Spec;

@@ -99,8 +99,8 @@ fn reference_scores_are_the_random_policy_and_the_stale_plan() {
 
 /// Segment ends per million rows, and the fraction of rows that the sparse task pays.
 ///
-/// The expected figures are of single logs of one million rows of another simulation (the published umaze file has 12 459 ends,
-/// with noise). Such a dataset scatters by `scatter`, measured over 80 logs of ours; twice, for theirs and ours, is √2 as much.
+/// The expected figures are of single datasets of one million rows of another simulation (the published umaze file has 12 459 ends,
+/// with noise). Such a dataset scatters by `scatter`, measured over 80 datasets of ours; twice, for theirs and ours, is √2 as much.
 /// The fractions are held to three standard deviations around the mean of twelve of our datasets; the other simulation's (0.073,
 /// 0.022, 0.008 to 0.012 with noise) lie inside.
 #[test]

@@ -1,4 +1,4 @@
-//! One agent whose action has continuous parts: an arm and a hand, a skill and its setting. Values that are sums over *groups* of columns, and
+//! One agent whose action has continuous parts: upper and lower body, a skill and its setting. Values that are sums over *groups* of columns, and
 //! for each group an actor of its own.
 //!
 //! | equation | code |

@@ -52,7 +52,7 @@ impl Calibration {
     }
 }
 
-/// Asks `model` about states `obs`, `[rows, obs]`, and actions `act`, `[rows, act]`, and every measure how much it doubts the
+/// Asks `model` about states `obs`, `[rows, obs]`, and actions `act`, `[rows, act]`, and every measure how uncertain it is of the
 /// answers.
 ///
 /// Each row draws an elite and an outcome as imagination does. Errors are those of means: the noise of the draw is none of

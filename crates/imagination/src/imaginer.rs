@@ -1,8 +1,7 @@
 use crate::CycleCheck;
 use backcast_core::{
-    COUNT, Column, Transitions, ConfigError, Direction, Domain, Dynamics, Imagined, Key, Kind,
-    NON_NEGATIVE, POSITIVE, Policy, Real, RolloutSummary, Sampling, Sink, Source, Spec, Termination, Value, choices,
-    hyperparameters,
+    COUNT, Column, ConfigError, Direction, Domain, Dynamics, Imagined, Key, Kind, NON_NEGATIVE, POSITIVE, Policy, Real,
+    RolloutSummary, Sampling, Sink, Source, Spec, Termination, Transitions, Value, choices, hyperparameters,
 };
 use backcast_penalties::{Penalty, is_unknown};
 use ndarray::{ArrayView2, ArrayViewMut2};

@@ -1,4 +1,4 @@
-use backcast_core::{Transitions, Imagined, Sink};
+use backcast_core::{Imagined, Sink, Transitions};
 
 /// Transitions with the chain and the step each belongs to, for drawing trajectories.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,8 +2,8 @@
 
 use approx::{abs_diff_eq, assert_abs_diff_eq};
 use backcast_core::{
-    Column, Direction, Dynamics, Hyperparameters, Imagined, Key, Policy, Prediction, Real, RolloutSummary, Sampling,
-    Sink, Slot, Source, Spec, State, Transitions, never,
+    Column, Direction, Dynamics, Imagined, Key, Policy, Prediction, Real, RolloutSummary, Sampling, Sink, Slot, Source,
+    Spec, State, Transitions, never,
 };
 use backcast_dynamics::{BinnedClone, BinnedConfig, Factors};
 use backcast_imagination::{

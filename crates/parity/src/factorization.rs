@@ -15,6 +15,8 @@
 
 pub use crate::recording::{Compared, Fixture, Kind, ParityError, Tensor};
 
+use crate::recording::{Subject, read_note, replay as replay_updates, replaying};
+use backcast_core::{Batch, Key, Learner, Metrics, Real, Spec, State};
 use backcast_factorization::cloning::{CloneConfig, Cloned};
 use backcast_factorization::coma::{Coma, ComaConfig, Paths};
 use backcast_factorization::factored::{Constraint, Factored, FactoredBatch, FactoredConfig};
@@ -22,8 +24,6 @@ use backcast_factorization::fqe::{FqeBatch, FqeConfig, JointFqe};
 use backcast_factorization::groups::{Groups, GroupsConfig};
 use backcast_factorization::learner::{Config, Joint, JointBatch};
 use backcast_factorization::parts::Widths;
-use backcast_core::{Batch, Key, Learner, Metrics, Real, Spec, State};
-use crate::recording::{Subject, read_note, replay as replay_updates, replaying};
 use backcast_nn::Parameterised;
 use ndarray::{ArrayD, ArrayView, ArrayViewD, Axis, Dimension};
 use serde::{Deserialize, de::DeserializeOwned};

@@ -2,8 +2,8 @@
 
 use backcast_core::{Algorithm, Batch, Key, Learner, Metrics, Real, Slot, Spec, State};
 use backcast_factorization::team::{Method, Team, cfcql, icq, ma_cql, macql, omar, td3_bc};
-use backcast_parity::recording::read_note;
 use backcast_nn::{Arena, Draw, Parameterised, RecordedDraws};
+use backcast_parity::recording::read_note;
 use ndarray::{Array2, ArrayView2};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Every recorded fixture replayed, and the ways in which a replay must fail.
 
-use backcast_parity::algos::{Compared, Fixture, Kind, ParityError, Tensor, algorithms, replay};
 use backcast_nn::ReplayError;
+use backcast_parity::algos::{Compared, Fixture, Kind, ParityError, Tensor, algorithms, replay};
 use std::{collections::BTreeSet, path::Path};
 
 /// Every committed fixture.
@@ -359,7 +359,7 @@ fn notes_that_make_no_sense_are_refused_by_name() {
         (not_shared_out("ensemble-forward.safetensors"), ["48 rows", "5 members"]),
         (refused(&|f| f.algorithm = "alchemy".into()), ["bc.safetensors", "alchemy"]),
         (refused(&|f| f.config = "{\"hiden\": [4]}".into()), ["config", "hiden"]),
-        (refused(&|f| f.config = "{\"actor_rate\": -1}".into()), ["config", "actor_rate"]),
+        (refused(&|f| f.config = "{\"actor_rate\": -1}".into()), ["config", "actor_lr"]),
         (refused(&|f| f.spec.obs += 1), ["batch/obs", "[10, 16, 4]"]),
         (refused(&|f| f.spec.act = 0), ["spec", "act"]),
         (refused(&|f| f.spec.act_limit = 0.0), ["spec", "act_limit"]),

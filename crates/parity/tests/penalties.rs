@@ -24,7 +24,8 @@ struct Fixture {
 }
 
 fn fixture() -> Fixture {
-    let file = SafeTensors::deserialize(include_bytes!("golden/penalties/penalties.safetensors")).expect("a safetensors file");
+    let file =
+        SafeTensors::deserialize(include_bytes!("golden/penalties/penalties.safetensors")).expect("a safetensors file");
     let tensors: BTreeMap<String, ArrayD<f64>> = file
         .iter()
         .map(|(name, view)| {

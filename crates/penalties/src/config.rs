@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn a_swap_of_the_layout_would_be_noticed() {
         use PenaltyConfig::{EnsembleStd, MaxDeviation, MaxPairwiseStates};
-        // Nobody doubts the reward, all uncertainty the states.
+        // Members agree on the reward; all of them are uncertain of the states.
         let (mut mean, std) = (drawn("mean", |x| x), Array3::ones((MEMBERS, ROWS, COLS)));
         mean.index_axis_mut(Axis(2), 0).fill(0.0);
         let reward_last = Array3::from_shape_fn(mean.dim(), |(i, row, c)| mean[[i, row, (c + 1) % COLS]]);

@@ -1,4 +1,4 @@
-//! The four logs of a team that learns online, and what it takes to read them: who is 0 and who is 100.
+//! The four datasets of a team that learns online, and what it takes to read them: who is 0 and who is 100.
 
 use anyhow::Context;
 use backcast::core::{Algorithm, Column, Env, Key, Learner, Policy, Real, restore, snapshot};

@@ -152,7 +152,10 @@ fn carry_out(
         let busy = if Lock::is_taken(&folder.join(&entry.out)) { ", somebody is at work on it" } else { "" };
         println!("  run {}: {}{busy}", entry.index, entry.out.display());
     }
-    println!("logs: {}; the same command does these again and leaves the others alone", folder.join("logs").display());
+    println!(
+        "log files: {}; the same command does these again and leaves the others alone",
+        folder.join("logs").display()
+    );
     Ok(Some(ExitCode::from(exit::FAILED)))
 }
 

@@ -7,7 +7,7 @@ use backcast::data::{Dataset, Format, Row, WriteOptions, write};
 /// An algorithm on the pendulum's own dataset, and its file.
 fn pendulum(folder: &Path, rest: &str) -> String {
     let text = format!(
-        "name = 'x'\ntask = 'pendulum-v1'\nseeds = '0..1'\narms = [{{ name = 'a' }}]\n[training]\nupdates = 200\nbatch = 16\n\
+        "name = 'x'\ntask = 'pendulum-v1'\nseeds = '0..1'\nmethods = [{{ name = 'a' }}]\n[training]\nupdates = 200\nbatch = 16\n\
          eval_every = 100\neval_episodes = 1\nfinal_episodes = 1\n{rest}"
     );
     let path = folder.join("x.toml");

@@ -9,7 +9,7 @@ fn sweep(folder: &Path, rest: &str) -> PathBuf {
     let path = folder.join("sweep.toml");
     let text = format!(
         "name = 'tiny sweep'\nexperiment = 'tiny.toml'\nset = [\"methods=[{{ name = 'alone' }}]\"]\nseeds = '0..2'\n\
-         [grid]\nalgorithm.alpha = [0.5, 2.5]\nalgorithm.actor_rate = [1e-4, 1e-2]\n{rest}"
+         [grid]\nalgorithm.alpha = [0.5, 2.5]\nalgorithm.actor_lr = [1e-4, 1e-2]\n{rest}"
     );
     std::fs::write(&path, text).expect("written");
     path

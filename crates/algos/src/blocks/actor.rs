@@ -37,7 +37,13 @@ pub struct Actor {
 
 impl Actor {
     /// A net called `actor` in `store`.
-    pub fn new(store: &mut Store, spec: Spec, hidden: &[usize], log_std_bounds: [Real; 2], key: Key) -> Self {
+    pub fn new(
+        store: &mut Store,
+        spec: Spec,
+        hidden: &[usize],
+        log_std_bounds: [Real; 2],
+        key: Key,
+    ) -> Self {
         let dims = sizes(spec.obs, hidden, 2 * spec.act);
         let net = Mlp::new(store, "actor", &dims, 1, Activation::Relu, Init::FanIn, key);
         Self { net, limit: spec.act_limit, log_std_bounds }
@@ -50,7 +56,13 @@ impl Actor {
     }
 
     /// Writes limit·tanh μ for each of `obs`, or a sample if there is a key.
-    pub fn act(&self, store: &mut Store, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+    pub fn act(
+        &self,
+        store: &mut Store,
+        obs: ArrayView2<'_, Real>,
+        key: Option<Key>,
+        act: ArrayViewMut2<'_, Real>,
+    ) {
         store.in_tiles(act, |tape, tile| {
             let rows = obs.slice_axis(Axis(0), Slice::from(tile.clone()));
             let pi = self.at(tape.input(rows));
@@ -73,7 +85,8 @@ impl GaussianActor {
     /// A net called `actor` in `store`, and ln σ = 0 beside it.
     pub fn new(store: &mut Store, spec: Spec, hidden: &[usize], init: Init, key: Key) -> Self {
         let dims = sizes(spec.obs, hidden, spec.act);
-        let mean = Mlp::new(store, "actor", &dims, 1, Activation::Relu, init, key).with_output(Activation::Tanh);
+        let mean = Mlp::new(store, "actor", &dims, 1, Activation::Relu, init, key)
+            .with_output(Activation::Tanh);
         let log_std = store.tensor("actor.log_std", Shape::new(1, 1, spec.act), |x| x.fill(0.0));
         Self { mean, log_std, limit: spec.act_limit }
     }
@@ -94,7 +107,10 @@ impl GaussianActor {
     }
 
     fn with_mean<'t>(&self, mean: Var<'t>) -> Gaussian<'t> {
-        let log_std = mean.tape().parameter(self.log_std, Shape::new(1, 1, mean.shape().cols)).clamp(-5.0, 2.0);
+        let log_std = mean
+            .tape()
+            .parameter(self.log_std, Shape::new(1, 1, mean.shape().cols))
+            .clamp(-5.0, 2.0);
         Gaussian { mean: mean * self.limit, log_std }
     }
 }

@@ -49,12 +49,18 @@ pub struct Sizes<'a> {
 
 impl ActorCritic {
     /// Fresh nets; `begin` may change how parameters begin, before targets are copied from them.
-    pub fn new(spec: Spec, sizes_of: Sizes<'_>, key: Key, begin: impl FnOnce(&mut Store, Actor, Mlp)) -> Self {
+    pub fn new(
+        spec: Spec,
+        sizes_of: Sizes<'_>,
+        key: Key,
+        begin: impl FnOnce(&mut Store, Actor, Mlp),
+    ) -> Self {
         let Sizes { hidden, critics, layer_norm, log_std_bounds, precision } = sizes_of;
         let mut store = Store::in_precision(precision);
         let actor = Actor::new(&mut store, spec, hidden, log_std_bounds, key);
         let dims = sizes(spec.obs + spec.act, hidden, 1);
-        let critic = Mlp::new(&mut store, "critic", &dims, critics, Activation::Relu, Init::FanIn, key);
+        let critic =
+            Mlp::new(&mut store, "critic", &dims, critics, Activation::Relu, Init::FanIn, key);
         let critic = critic.with_layer_norm(layer_norm);
         begin(&mut store, actor, critic);
         let critic_target = critic.duplicate(&mut store, "critic_target");

@@ -9,11 +9,18 @@ pub const ROWS_AT_ONCE: usize = 32;
 
 /// Normal numbers for `n` candidates in each of `rows` states, `[1, rows·n, width]`: drawn by `key`, or, without one, the same
 /// fixed draw for every state, so that an action is a function of the observation alone.
-pub fn normal<'t>(tape: Tape<'t>, rows: usize, n: usize, width: usize, key: Option<Key>) -> Var<'t> {
+pub fn normal<'t>(
+    tape: Tape<'t>,
+    rows: usize,
+    n: usize,
+    width: usize,
+    key: Option<Key>,
+) -> Var<'t> {
     match key {
         Some(key) => tape.normal(Shape::new(1, rows * n, width), key),
         None => tape.fill(Shape::new(1, rows * n, width), |out| {
-            out.chunks_mut(n * width).for_each(|row| Key::new(0).name("one fixed draw").normal(row));
+            out.chunks_mut(n * width)
+                .for_each(|row| Key::new(0).name("one fixed draw").normal(row));
         }),
     }
 }

@@ -6,12 +6,20 @@ use backcast_nn::{Shape, TanhGaussian, Var};
 // ANCHOR: candidates
 /// `n` actions each from the uniform distribution, π(·∣s) and π(·∣s′), for every row, in units of their limit, and the logarithms
 /// of their densities: `[1, rows, 3n·act]` and `[1, rows, 3n]`, the three kinds in turn.
-pub fn candidates<'t>(pi: TanhGaussian<'t>, pi2: TanhGaussian<'t>, n: usize, key: Key) -> (Var<'t>, Var<'t>) {
+pub fn candidates<'t>(
+    pi: TanhGaussian<'t>,
+    pi2: TanhGaussian<'t>,
+    n: usize,
+    key: Key,
+) -> (Var<'t>, Var<'t>) {
     let (uniform, log_uniform) = uniform(pi.base.mean, n, key);
     let (here, log_here) = pi.repeat_rows(n).sample(key.name("here"));
     let (next, log_next) = pi2.repeat_rows(n).sample(key.name("next"));
     let rows = pi.base.mean.shape().rows;
-    (side_by_side(uniform.cat(here).cat(next), rows), side_by_side(log_uniform.cat(log_here).cat(log_next), rows))
+    (
+        side_by_side(uniform.cat(here).cat(next), rows),
+        side_by_side(log_uniform.cat(log_here).cat(log_next), rows),
+    )
 }
 
 /// (3)  LSE_j(s) = ln Σ_k [ exp(Q_j(s,a_k) − ln p(a_k)) ] of every `width` consecutive candidates
@@ -53,14 +61,17 @@ mod tests {
         let mut store = Store::default();
         let tape = store.tape();
         let given = |shape: Shape, from: Real| {
-            tape.fill(shape, |out| out.iter_mut().enumerate().for_each(|(i, x)| *x = from + i as Real * 0.37 % 1.0))
+            tape.fill(shape, |out| {
+                out.iter_mut().enumerate().for_each(|(i, x)| *x = from + i as Real * 0.37 % 1.0)
+            })
         };
         let (q, log_p) = (given(Shape::new(2, 2, 3), 2.0), given(Shape::new(1, 2, 3), -1.0));
         let [values, densities] = [q, log_p].map(|x| x.read(<[Real]>::to_vec));
         soft_maximum(q, log_p, 3).read(|all| {
             for (i, &lse) in all.iter().enumerate() {
                 let (critic, row) = (i / 2, i % 2);
-                let term = |k| f64::from(values[critic * 6 + row * 3 + k] - densities[row * 3 + k]).exp();
+                let term =
+                    |k| f64::from(values[critic * 6 + row * 3 + k] - densities[row * 3 + k]).exp();
                 let expected = (term(0) + term(1) + term(2)).ln();
                 assert!((f64::from(lse) - expected).abs() < 1e-5, "{lse} is not {expected}");
             }
@@ -72,7 +83,9 @@ mod tests {
     fn the_gap_of_equal_values_is_the_logarithm_of_their_number() {
         let mut store = Store::default();
         let q = store.tape().fill(Shape::new(1, 4, 6), |q| q.fill(-3.0));
-        gap(q).read(|gap| assert!(gap.iter().all(|g| (g - (5.0 as Real).ln()).abs() < 1e-5), "{gap:?}"));
+        gap(q).read(|gap| {
+            assert!(gap.iter().all(|g| (g - (5.0 as Real).ln()).abs() < 1e-5), "{gap:?}")
+        });
     }
 
     #[test]

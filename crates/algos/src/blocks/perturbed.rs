@@ -42,7 +42,8 @@ mod tests {
     #[test]
     fn a_slope_from_elsewhere_gives_the_gradient_of_the_whole() {
         let mut store = Store::default();
-        let net = Mlp::new(&mut store, "net", &[2, 7, 2], 1, Activation::Tanh, Init::FanIn, Key::new(1));
+        let net =
+            Mlp::new(&mut store, "net", &[2, 7, 2], 1, Activation::Tanh, Init::FanIn, Key::new(1));
         let s = array![[0.3, -1.0], [0.7, 0.2], [-0.4, 0.9]];
         let loss_of = |a: Var<'_>| -> Real { (a.square() * a + a * 0.5).mean().item() };
         let mut together = vec![0.0; store.len()];

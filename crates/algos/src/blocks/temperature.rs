@@ -24,7 +24,11 @@ impl Multiplier {
 
     // ANCHOR: update_temperature
     /// One step down L_α = −ln α·E[ ln π(ã∣s) + H̄ ]: the new α, on the tape of `log_pi`, and the entropy E[ −ln π(ã∣s) ]
-    pub fn update_temperature<'t>(&mut self, log_pi: Var<'t>, target_entropy: Real) -> (Var<'t>, Real) {
+    pub fn update_temperature<'t>(
+        &mut self,
+        log_pi: Var<'t>,
+        target_entropy: Real,
+    ) -> (Var<'t>, Real) {
         let entropy = -log_pi.mean().item();
         self.minimise(|ln_alpha| ln_alpha * (entropy - target_entropy));
         (log_pi.tape().scalar(self.log()).exp(), entropy)

@@ -1,6 +1,8 @@
 use super::*;
-use crate::combo::{Mu, Rho};
+use crate::model_based::combo::{Mu, Pushed, Rho};
+use backcast_core::{Policy, Transitions};
 use backcast_nn::Gaussian;
+use backcast_nn::{Shape, Store};
 use ndarray::Array2;
 
 fn rows(limit: Real) -> Transitions {
@@ -20,7 +22,10 @@ fn small() -> Config {
 fn run(config: Config, updates: u64) -> Metrics {
     let rows = rows(2.0);
     let mut cql = config.build(rows.spec(), Key::new(2)).expect("a sound configuration");
-    (0..updates).map(|step| cql.update(rows.batch(), Key::new(3).fold(step))).last().expect("an update")
+    (0..updates)
+        .map(|step| cql.update(rows.batch(), Key::new(3).fold(step)))
+        .last()
+        .expect("an update")
 }
 
 /// Q(a) = Σ c_d a_d has ∫ exp Q da = Π 2 sinh(c_d)/c_d over the box, and each of 3n samples estimates it, whatever the
@@ -29,7 +34,9 @@ fn run(config: Config, updates: u64) -> Metrics {
 fn the_sum_over_candidates_estimates_the_integral() {
     let n = 40_000;
     for (trial, (c, means)) in
-        [([1.5, -0.7], [0.0, 0.3]), ([0.2, 3.0], [-0.2, 0.1]), ([-2.0, 0.5], [0.4, 0.0])].into_iter().enumerate()
+        [([1.5, -0.7], [0.0, 0.3]), ([0.2, 3.0], [-0.2, 0.1]), ([-2.0, 0.5], [0.4, 0.0])]
+            .into_iter()
+            .enumerate()
     {
         let mut store = Store::default();
         let tape = store.tape();
@@ -40,17 +47,26 @@ fn the_sum_over_candidates_estimates_the_integral() {
         let (pi, pi2) = (policy(means[0], 0.1), policy(means[1], 0.0));
         let (actions, log_density) = candidates(pi, pi2, n, Key::new(4).fold(trial as u64));
         let slope = tape.fill(Shape::new(1, 1, 2), |out| out.copy_from_slice(&c));
-        let q = (actions.reshape(Shape::new(1, 3 * n, 2)) * slope).sum_cols().reshape(Shape::new(1, 1, 3 * n));
-        let exact: f64 = c.iter().map(|&c| 2.0 * (c as f64).sinh() / c as f64).product::<f64>().ln();
+        let q = (actions.reshape(Shape::new(1, 3 * n, 2)) * slope).sum_cols().reshape(Shape::new(
+            1,
+            1,
+            3 * n,
+        ));
+        let exact: f64 =
+            c.iter().map(|&c| 2.0 * (c as f64).sinh() / c as f64).product::<f64>().ln();
         let lse = soft_maximum(q, log_density, 3 * n).item() as f64;
         let error = lse - (3.0 * n as f64).ln() - exact;
         // The terms' own spread tells how far off their sum may be.
         let deviation = (q - log_density).exp().read(|x| {
             let mean = x.iter().map(|&x| x as f64).sum::<f64>() / x.len() as f64;
-            (x.iter().map(|&x| (x as f64 / mean - 1.0).powi(2)).sum::<f64>()).sqrt() / x.len() as f64
+            (x.iter().map(|&x| (x as f64 / mean - 1.0).powi(2)).sum::<f64>()).sqrt()
+                / x.len() as f64
         });
         assert!(deviation < 0.02, "trial {trial}: weights spread too far to tell: {deviation}");
-        assert!(error.abs() < 5.0 * deviation, "trial {trial}: {error} against a deviation of {deviation}");
+        assert!(
+            error.abs() < 5.0 * deviation,
+            "trial {trial}: {error} against a deviation of {deviation}"
+        );
     }
 }
 
@@ -73,12 +89,13 @@ fn the_stacked_evaluation_is_the_plain_one() {
         (0..real).for_each(|i| rows.push_row(&dataset, i));
         rows.begin_imagined();
         (real..64).for_each(|i| rows.push_row(&dataset, i));
-        let (batch, key, lowered) = (rows.batch(), Key::new(6), Lowered { rho, mu });
-        let config = Config { samples: 1, ..small() };
-        let mut cql = config.lowering(lowered, rows.spec(), Key::new(5)).expect("a sound configuration");
-        cql.actor_step(batch, key.name("first"));
-        let nets = cql.nets;
-        let tape = cql.store.tape();
+        let (batch, key, mut pushed) = (rows.batch(), Key::new(6), Pushed { rho, mu });
+        let config = Config { n_action_samples: 1, ..small() };
+        let mut cql = config.build_base(rows.spec(), Key::new(5)).expect("a sound configuration");
+        cql.set_rates();
+        cql.actor_step(batch, None, key.name("first"), |_, _| None);
+        let nets = cql.core.nets;
+        let tape = cql.core.store.tape();
         let Transition { s, a, r, s2, alive } = Transition::on(tape, batch);
         let first = if rho == Model { real } else { 0 };
         let [pi, pi2] = [s, s2].map(|s| nets.actor.at(s.rows(first, 64 - first)));
@@ -96,12 +113,19 @@ fn the_stacked_evaluation_is_the_plain_one() {
             Policy => nets.critic.forward(below.cat(actions.cols(2, 2) * 2.0)),
         };
         let q = nets.critic.forward(s.cat(a));
-        let next = next_value(config.backup(0.0), nets.critic_target, s2, nets.actor.at(s2), 2.0, key.name("target"));
+        let backup = Backup { best_of: None, ln_alpha: None };
+        let next =
+            next_value(backup, nets.critic_target, s2, nets.actor.at(s2), 2.0, key.name("target"));
         let error = (q - (r + alive * next * 0.99)).square().mean().item() * 2.0;
         let want = [q.mean().item(), (high.mean() - q.rows(0, real).mean()).item()];
-        let Stepped { loss, q, gap, .. } = cql.critic_step(batch, key, None);
+        let metrics = cql.critic_step(batch, key, &mut pushed);
+        let [loss, q, gap] =
+            ["critic_loss", "q", "gap"].map(|name| metrics.get(name).expect("a metric"));
         let close = |x: Real, y: Real| (x - y).abs() < 1e-5 * y.abs().max(1.0);
-        assert!(close(q, want[0]) && close(gap, want[1]), "{real} {rho:?} {mu:?}: {q} {gap} are not {want:?}");
+        assert!(
+            close(q, want[0]) && close(gap, want[1]),
+            "{real} {rho:?} {mu:?}: {q} {gap} are not {want:?}"
+        );
         assert!(close(loss, error + 10.0 * want[1]), "{real} {rho:?} {mu:?}: {loss}");
     }
 }
@@ -109,7 +133,7 @@ fn the_stacked_evaluation_is_the_plain_one() {
 #[test]
 fn the_multiplier_rises_where_the_gap_exceeds_its_threshold() {
     let at = |threshold| {
-        let config = Config { lagrange: Some(threshold), critic_lr: 1e-2, ..small() };
+        let config = Config { target_action_gap: Some(threshold), critic_lr: 1e-2, ..small() };
         let learnt = run(config, 20).get("ln_multiplier").expect("a metric");
         assert_eq!(run(small(), 1).get("ln_multiplier"), None);
         learnt
@@ -125,7 +149,7 @@ fn the_penalty_closes_the_gap() {
     let mut rows = Transitions::new(Spec::new(1, 1));
     (0..64).for_each(|_| rows.push(&[0.0], &[0.5], 1.0, &[0.0], true));
     let gap = |weight| {
-        let config = Config { weight, critic_lr: 3e-3, ..small() };
+        let config = Config { cql_alpha: weight, critic_lr: 3e-3, ..small() };
         let mut cql = config.build(rows.spec(), Key::new(7)).expect("a sound configuration");
         let metrics = (0..300).map(|step| cql.update(rows.batch(), Key::new(10).fold(step))).last();
         metrics.expect("an update").get("gap").expect("a metric")
@@ -137,7 +161,11 @@ fn the_penalty_closes_the_gap() {
 /// Over triples the constant in the gap is ln 3, not ln 3n; with one candidate of each kind there is no difference.
 #[test]
 fn three_at_a_time_differ_by_their_number() {
-    let gap = |samples, three_way| run(Config { samples, three_way, ..small() }, 1).get("gap").expect("a metric");
+    let gap = |samples, three_way| {
+        run(Config { n_action_samples: samples, three_way, ..small() }, 1)
+            .get("gap")
+            .expect("a metric")
+    };
     assert_eq!(gap(1, true), gap(1, false));
     let difference = gap(10, false) - gap(10, true);
     // Jensen: a logarithm of few is smaller still.

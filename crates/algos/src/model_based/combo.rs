@@ -31,7 +31,10 @@ use crate::{
     cql::{Cql, Objective, Plain},
     model_based::imagination::Imagination,
 };
-use backcast_core::{Algorithm, Batch, ConfigError, Key, Learner, Metrics, Problem, RolloutSummary, Rollouts, Sink, Source, acts_as, choices, hyperparameters};
+use backcast_core::{
+    Algorithm, Batch, ConfigError, Key, Learner, Metrics, Problem, RolloutSummary, Rollouts, Sink,
+    Source, acts_as, choices, hyperparameters,
+};
 use backcast_imagination::{ImagineConfig, Uniform};
 use backcast_nn::{TanhGaussian, Var, state};
 use backcast_penalties::NoPenalty;
@@ -65,9 +68,9 @@ choices! {
 // ANCHOR: objective
 /// Where values are pushed down, and of which actions, instead of CQL's everywhere and by a soft maximum.
 #[derive(Clone, Copy)]
-struct Pushed {
-    rho: Rho,
-    mu: Mu,
+pub(crate) struct Pushed {
+    pub(crate) rho: Rho,
+    pub(crate) mu: Mu,
 }
 
 impl Objective for Pushed {
@@ -134,7 +137,8 @@ fn rollouts<'de, D: Deserializer<'de>>(from: D) -> Result<Rollouts, D::Error> {
 
 impl Algorithm for Config {
     const NAME: &str = "combo";
-    const PAPER: &str = "Yu et al., COMBO: conservative offline model-based policy optimization, arXiv:2102.08363";
+    const PAPER: &str =
+        "Yu et al., COMBO: conservative offline model-based policy optimization, arXiv:2102.08363";
     const SOURCE: &str = include_str!("combo.rs");
     const USES_MODEL: bool = true;
     type Learner = Combo;
@@ -193,6 +197,10 @@ state!(Combo: cql);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::{
+        Column, Direction, Real, Slot, Spec, State, Stored, Transitions, WorldModel, fingerprint,
+        never, snapshot,
+    };
     use backcast_dynamics::{Ensemble, EnsembleConfig};
     use std::collections::BTreeMap;
 
@@ -212,13 +220,21 @@ mod tests {
     }
 
     fn world_model() -> WorldModel {
-        let small =
-            EnsembleConfig { members: 2, elites: 1, hidden: vec![4], weight_decay: vec![0.0; 2], ..Default::default() };
-        WorldModel::new(Ensemble::new(small, SPEC, Direction::Forward, Key::new(2)).expect("sound"), never)
+        let small = EnsembleConfig {
+            members: 2,
+            elites: 1,
+            hidden: vec![4],
+            weight_decay: vec![0.0; 2],
+            ..Default::default()
+        };
+        WorldModel::new(
+            Ensemble::new(small, SPEC, Direction::Forward, Key::new(2)).expect("sound"),
+            never,
+        )
     }
 
     fn small() -> Config {
-        let cql = cql::Config { hidden: vec![16], samples: 4, ..Default::default() };
+        let cql = cql::Config { hidden: vec![16], n_action_samples: 4, ..Default::default() };
         Config {
             cql,
             rollouts: Rollouts { starts: 400, horizon: 2, ..Config::default().rollouts },
@@ -227,7 +243,7 @@ mod tests {
     }
 
     fn build(config: Config) -> Combo {
-        config.build_on(world_model(), Key::new(3)).expect("a sound configuration")
+        config.build(world_model(), Key::new(3)).expect("a sound configuration")
     }
 
     #[test]
@@ -251,12 +267,15 @@ mod tests {
     /// Without a row of the log the critics are fitted to their targets and to nothing else.
     #[test]
     fn on_imagined_rows_alone_nothing_is_pushed_down() {
-        let trained = |weight, lagrange| {
+        let trained = |weight, target_action_gap| {
             let config = small();
-            let cql = cql::Config { weight, lagrange, critic_lr: 1e-2, ..config.cql };
+            let cql =
+                cql::Config { cql_alpha: weight, target_action_gap, critic_lr: 1e-2, ..config.cql };
             let mut combo = build(Config { cql, ..config });
             let rows = rows(0);
-            let all = (0..4).map(|step| combo.update(rows.batch(), Key::new(4).fold(step))).collect::<Vec<_>>();
+            let all = (0..4)
+                .map(|step| combo.update(rows.batch(), Key::new(4).fold(step)))
+                .collect::<Vec<_>>();
             assert!(all.iter().all(|metrics| metrics.get("gap") == Some(0.0)), "{all:?}");
             (all[3], snapshot(&mut combo))
         };
@@ -264,7 +283,10 @@ mod tests {
         let (metrics, priced) = trained(5.0, Some(3.0));
         assert_eq!(metrics.get("ln_multiplier"), Some(0.0));
         let critics = |of: &BTreeMap<String, Stored>| -> Vec<Stored> {
-            of.iter().filter(|(name, _)| name.starts_with("critic")).map(|(_, stored)| stored.clone()).collect()
+            of.iter()
+                .filter(|(name, _)| name.starts_with("critic"))
+                .map(|(_, stored)| stored.clone())
+                .collect()
         };
         assert_eq!(critics(&plain), critics(&priced));
         assert_ne!(critics(&plain), critics(&snapshot(&mut build(small()))));
@@ -278,12 +300,18 @@ mod tests {
         (0..20).for_each(|_| rows.push(&[0.0; 2], &[1.0; 2], 1.0, &[0.0; 2], true));
         rows.begin_imagined();
         (0..20).for_each(|_| rows.push(&[0.0; 2], &[-1.0; 2], 1.0, &[0.0; 2], true));
-        for (rho, mu) in [(Rho::Mixture, Mu::SoftMaximum), (Rho::Model, Mu::SoftMaximum), (Rho::Model, Mu::Uniform)] {
+        for (rho, mu) in [
+            (Rho::Mixture, Mu::SoftMaximum),
+            (Rho::Model, Mu::SoftMaximum),
+            (Rho::Model, Mu::Uniform),
+        ] {
             let config = small();
-            let cql = cql::Config { weight: 0.1, critic_lr: 3e-3, hidden: vec![32], ..config.cql };
+            let cql =
+                cql::Config { cql_alpha: 0.1, critic_lr: 3e-3, hidden: vec![32], ..config.cql };
             let mut combo = build(Config { rho, mu, cql, ..config });
             let mean = |combo: &mut Combo| {
-                let last = (0..50).map(|step| combo.update(rows.batch(), Key::new(5).fold(step))).last();
+                let last =
+                    (0..50).map(|step| combo.update(rows.batch(), Key::new(5).fold(step))).last();
                 last.expect("an update")
             };
             let first = mean(&mut combo);
@@ -317,11 +345,17 @@ mod tests {
     #[test]
     fn what_a_file_leaves_out_is_the_default() {
         let read = |text: &str| serde_json::from_str::<Config>(text);
-        let read_one = read(r#"{"rollouts": {"horizon": 1}, "cql": {"weight": 0.5}}"#).expect("a configuration");
+        let read_one = read(r#"{"rollouts": {"horizon": 1}, "cql": {"cql_alpha": 0.5}}"#)
+            .expect("a configuration");
         let mut want = Config::default();
-        (want.rollouts.horizon, want.cql.weight) = (1, 0.5);
+        (want.rollouts.horizon, want.cql.cql_alpha) = (1, 0.5);
         assert_eq!((read_one.rollouts.real, read_one), (0.5, want));
-        assert!(read(r#"{"rollouts": {"horison": 1}}"#).expect_err("a typo").to_string().contains("horison"));
+        assert!(
+            read(r#"{"rollouts": {"horison": 1}}"#)
+                .expect_err("a typo")
+                .to_string()
+                .contains("horison")
+        );
     }
 
     #[test]
@@ -329,10 +363,10 @@ mod tests {
         let refused = |change: fn(&mut Config)| {
             let mut config = Config::default();
             change(&mut config);
-            ModelBased::check(&config).expect_err("a bad value").field
+            config.check().expect_err("a bad value").field
         };
         assert_eq!(refused(|c| c.rollouts.real = 0.0), "real");
         assert_eq!(refused(|c| (c.mu, c.cql.three_way) = (Mu::Policy, true)), "three_way");
-        assert_eq!(refused(|c| c.cql.samples = 0), "samples");
+        assert_eq!(refused(|c| c.cql.n_action_samples = 0), "n_action_samples");
     }
 }

@@ -44,7 +44,8 @@
 //! the two stands an [`ObsScaler`].
 
 use backcast_core::{
-    ConfigError, Dynamics, Key, ObsScaler, Policy, Real, RolloutSummary, Rollouts, Sink, Source, WorldModel,
+    ConfigError, Dynamics, Key, ObsScaler, Policy, Real, RolloutSummary, Rollouts, Sink, Source,
+    WorldModel,
 };
 use backcast_dynamics::Ensemble;
 use backcast_imagination::{ImagineConfig, Imaginer, ScaledPolicy};
@@ -115,10 +116,10 @@ impl Imagination {
 /// # Errors
 /// If the dynamics are something else.
 pub fn ensemble(dynamics: &mut dyn Dynamics) -> Result<&mut Ensemble, ConfigError> {
-    dynamics
-        .as_any_mut()
-        .and_then(|any| any.downcast_mut())
-        .ok_or_else(|| ConfigError { field: "name", why: "asks for a model that is a probabilistic ensemble".into() })
+    dynamics.as_any_mut().and_then(|any| any.downcast_mut()).ok_or_else(|| ConfigError {
+        field: "name",
+        why: "asks for a model that is a probabilistic ensemble".into(),
+    })
 }
 
 /// What the learner sees of the model's `x`, `[members, rows, obs]`.
@@ -134,6 +135,7 @@ pub fn seen_by_model<'t>(scaler: &ObsScaler, x: Var<'t>) -> Var<'t> {
 }
 
 fn parts<'t>(scaler: &ObsScaler, x: Var<'t>) -> [Var<'t>; 2] {
-    let row = |row: &[Real]| x.tape().fill(Shape::new(1, 1, row.len()), |out| out.copy_from_slice(row));
+    let row =
+        |row: &[Real]| x.tape().fill(Shape::new(1, 1, row.len()), |out| out.copy_from_slice(row));
     scaler.parts().map(row)
 }

@@ -35,8 +35,9 @@ use crate::{
     model_based::imagination::{Imagination, ensemble},
 };
 use backcast_core::{
-    ANY, Algorithm, Batch, COUNT, ConfigError, Dynamics, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE,
-    Problem, Real, RolloutSummary, Rollouts, SHARE, Sink, Source, Spec, acts_as, hyperparameters,
+    ANY, Algorithm, Batch, COUNT, ConfigError, Dynamics, FRACTION, Key, Learner, Metrics,
+    NON_NEGATIVE, POSITIVE, Problem, Real, RolloutSummary, Rollouts, SHARE, Sink, Source, Spec,
+    acts_as, hyperparameters,
 };
 use backcast_imagination::ImagineConfig;
 use backcast_nn::{BLOCK_ROWS, Gaussian, HIDDEN, Precision, Shape, Var, state};
@@ -95,8 +96,7 @@ hyperparameters! {
 
 impl Algorithm for Config {
     const NAME: &str = "mobile";
-    const PAPER: &str =
-        "Sun et al., Model-Bellman inconsistency for model-based offline reinforcement learning, ICML 2023";
+    const PAPER: &str = "Sun et al., Model-Bellman inconsistency for model-based offline reinforcement learning, ICML 2023";
     const SOURCE: &str = include_str!("mobile.rs");
     const USES_MODEL: bool = true;
     type Learner = Mobile;
@@ -198,7 +198,8 @@ impl Mobile {
                     x.copy_from_slice(s2);
                     scaler.to_learner(x);
                 });
-                value_of(*nets, s2, tape.input(rows_of(epsilon, act))).read(|v| out.copy_from_slice(v));
+                value_of(*nets, s2, tape.input(rows_of(epsilon, act)))
+                    .read(|v| out.copy_from_slice(v));
             }
         };
         let z = ArrayView3::from_shape((elites.len(), many, obs), z).expect("dense");
@@ -287,7 +288,9 @@ state!(Mobile: core);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imagines::ObsScaler;
+    use backcast_core::{
+        Column, Direction, ObsScaler, Transitions, WorldModel, fingerprint, never,
+    };
     use backcast_dynamics::{Ensemble, EnsembleConfig};
     use ndarray::Array2;
 
@@ -302,17 +305,29 @@ mod tests {
             }
             let mut x = [0.0; 6];
             Key::new(1).fold(i as u64).normal(&mut x);
-            rows.push(&x[..2], &[x[2].tanh() * 2.0, x[3].tanh() * 2.0], x[0] - 0.2, &x[4..], i % 5 == 0);
+            rows.push(
+                &x[..2],
+                &[x[2].tanh() * 2.0, x[3].tanh() * 2.0],
+                x[0] - 0.2,
+                &x[4..],
+                i % 5 == 0,
+            );
         }
         rows
     }
 
     /// A world in which the learner sees other numbers than the model.
     fn world_model() -> WorldModel {
-        let small =
-            EnsembleConfig { members: 4, elites: 3, hidden: vec![6], weight_decay: vec![0.0; 2], ..Default::default() };
-        let model = Ensemble::new(small, SPEC, Direction::Forward, Key::new(2)).expect("a sound configuration");
-        WorldModel { obs_scaler: ObsScaler::new(&[0.5, -1.0], &[2.0, 0.25]), ..WorldModel::new(model, never) }
+        let small = EnsembleConfig {
+            members: 4,
+            elites: 3,
+            hidden: vec![6],
+            weight_decay: vec![0.0; 2],
+            ..Default::default()
+        };
+        let model = Ensemble::new(small, SPEC, Direction::Forward, Key::new(2))
+            .expect("a sound configuration");
+        WorldModel::new(model, never).with_scaler(ObsScaler::new(&[0.5, -1.0], &[2.0, 0.25]))
     }
 
     fn small() -> Config {
@@ -320,7 +335,7 @@ mod tests {
     }
 
     fn build(config: Config) -> Mobile {
-        config.build_on(world_model(), Key::new(3)).expect("a sound configuration")
+        config.build(world_model(), Key::new(3)).expect("a sound configuration")
     }
 
     /// (2) and (3) one state at a time, the model and the nets asked the plain way, from the same draws. There are more samples
@@ -333,29 +348,32 @@ mod tests {
         let mean = mobile.uncertainty(rows.batch(), key);
         let mut plain = world_model();
         let (imagined, many) = (ROWS - real, (ROWS - real) * k);
-        assert!(many > ROWS_AT_ONCE);
+        assert!(many > BLOCK_ROWS);
         let draws = |mobile: &mut Mobile, width, name| {
-            let tape = mobile.store.tape();
+            let tape = mobile.core.store.tape();
             tape.normal(Shape::new(3, many, width), key.name(name)).read(|x| x.to_vec())
         };
         let (z, epsilon) = (draws(&mut mobile, 2, "states"), draws(&mut mobile, 2, "actions"));
-        let elites = plain.model.elites().to_vec();
+        let elites = plain.dynamics.elites().to_vec();
         for row in [0, 7, imagined - 1] {
             let mut s = rows.row(Column::Obs, real + row).to_vec();
-            plain.obs_scaler.to_model(&mut s);
+            plain.scaler.to_model(&mut s);
             let s = Array2::from_shape_vec((1, 2), s).expect("a row");
-            let a = Array2::from_shape_vec((1, 2), rows.row(Column::Act, real + row).to_vec()).expect("a row");
-            let p = plain.model.predict([s.view(), a.view()]);
+            let a = Array2::from_shape_vec((1, 2), rows.row(Column::Act, real + row).to_vec())
+                .expect("a row");
+            let p = plain.dynamics.predict([s.view(), a.view()]);
             let means = elites.iter().enumerate().map(|(place, &member)| {
                 let values = (0..k).map(|k_th| {
                     let at = (place * many + row * k + k_th) * 2;
-                    let mut s2: Vec<Real> =
-                        (0..2).map(|c| p.mean[[member, 0, 1 + c]] + p.std[[member, 0, 1 + c]] * z[at + c]).collect();
-                    plain.obs_scaler.to_learner(&mut s2);
-                    let nets = mobile.nets;
-                    let tape = mobile.store.tape();
+                    let mut s2: Vec<Real> = (0..2)
+                        .map(|c| p.mean[[member, 0, 1 + c]] + p.std[[member, 0, 1 + c]] * z[at + c])
+                        .collect();
+                    plain.scaler.to_learner(&mut s2);
+                    let nets = mobile.core.nets;
+                    let tape = mobile.core.store.tape();
                     let s2 = tape.fill(Shape::new(1, 1, 2), |x| x.copy_from_slice(&s2));
-                    let e = tape.fill(Shape::new(1, 1, 2), |x| x.copy_from_slice(&epsilon[at..at + 2]));
+                    let e =
+                        tape.fill(Shape::new(1, 1, 2), |x| x.copy_from_slice(&epsilon[at..at + 2]));
                     let pi = nets.actor.at(s2).base;
                     let a2 = (pi.mean + pi.log_std.exp() * e).tanh() * 2.0;
                     (0..3)
@@ -366,7 +384,8 @@ mod tests {
             });
             let means: Vec<Real> = means.collect();
             let middle = means.iter().sum::<Real>() / 3.0;
-            let want = (means.iter().map(|m| (m - middle) * (m - middle)).sum::<Real>() / 2.0).sqrt();
+            let want =
+                (means.iter().map(|m| (m - middle) * (m - middle)).sum::<Real>() / 2.0).sqrt();
             let got = mobile.work.u[row];
             assert!(want > 1e-3 && (got - want).abs() < 1e-5, "row {row}: {got} is not {want}");
         }
@@ -378,12 +397,14 @@ mod tests {
     fn imagined_rows_pay_and_targets_are_held() {
         let (real, rows) = (25, rows(25));
         let targets = |weight, non_negative| {
-            let mut mobile = build(Config { weight, non_negative, ..small() });
+            let mut mobile = build(Config { penalty_coef: weight, non_negative, ..small() });
             mobile.critic_step(rows.batch(), Key::new(5));
             (mobile.work.y, mobile.work.u)
         };
         let ((free, none), (priced, u)) = (targets(0.0, false), targets(2.0, false));
-        assert!(none.iter().all(|&u| u == 0.0) && u.len() == ROWS - real && u.iter().all(|&u| u > 0.0));
+        assert!(
+            none.iter().all(|&u| u == 0.0) && u.len() == ROWS - real && u.iter().all(|&u| u > 0.0)
+        );
         assert_eq!(free[..real], priced[..real]);
         for ((free, priced), u) in free[real..].iter().zip(&priced[real..]).zip(&u) {
             assert_eq!(*priced, free - 2.0 * u);
@@ -396,9 +417,10 @@ mod tests {
     #[test]
     fn rows_of_the_dataset_ask_the_model_nothing() {
         let run = |weight| {
-            let mut mobile = build(Config { weight, ..small() });
+            let mut mobile = build(Config { penalty_coef: weight, ..small() });
             let rows = rows(ROWS);
-            let last = (0..5).map(|step| mobile.update(rows.batch(), Key::new(6).fold(step))).last();
+            let last =
+                (0..5).map(|step| mobile.update(rows.batch(), Key::new(6).fold(step))).last();
             assert_eq!(last.expect("an update").get("penalty"), Some(0.0));
             fingerprint(&mut mobile)
         };
@@ -410,13 +432,19 @@ mod tests {
     fn the_best_of_many_actions_is_worth_more() {
         let rows = rows(ROWS);
         let mean = |max_backup| {
-            let config = Config { max_backup, entropy_backup: false, non_negative: false, samples: 30, ..small() };
+            let config = Config {
+                max_backup,
+                entropy_backup: false,
+                non_negative: false,
+                samples: 30,
+                ..small()
+            };
             let mut mobile = build(config);
             mobile.critic_step(rows.batch(), Key::new(7));
             mobile.work.y.iter().sum::<Real>() / ROWS as Real
         };
         assert!(mean(true) > mean(false) + 1e-3, "{} and {}", mean(true), mean(false));
         let both = Config { max_backup: true, ..small() };
-        assert_eq!(ModelBased::check(&both).expect_err("both").field, "entropy_backup");
+        assert_eq!(both.check().expect_err("both").field, "entropy_backup");
     }
 }

@@ -17,8 +17,8 @@
 
 use crate::{model_based::imagination::Imagination, sac};
 use backcast_core::{
-    Algorithm, Batch, ConfigError, Key, Learner, Metrics, NON_NEGATIVE, Problem, Real, RolloutSummary, Rollouts, Sink,
-    Source, acts_as, hyperparameters,
+    Algorithm, Batch, ConfigError, Key, Learner, Metrics, NON_NEGATIVE, Problem, Real,
+    RolloutSummary, Rollouts, Sink, Source, acts_as, hyperparameters,
 };
 use backcast_imagination::ImagineConfig;
 use backcast_nn::state;
@@ -40,7 +40,8 @@ hyperparameters! {
 
 impl Algorithm for Config {
     const NAME: &str = "mopo";
-    const PAPER: &str = "Yu et al., MOPO: model-based offline policy optimization, arXiv:2005.13239";
+    const PAPER: &str =
+        "Yu et al., MOPO: model-based offline policy optimization, arXiv:2005.13239";
     const SOURCE: &str = include_str!("mopo.rs");
     const USES_MODEL: bool = true;
     type Learner = Mopo;

@@ -28,8 +28,9 @@
 
 use crate::{model_based::imagination::Imagination, sac};
 use backcast_core::{
-    Algorithm, Batch, ConfigError, DatasetStats, Dynamics, Key, Learner, Metrics, NON_NEGATIVE, Problem, Real,
-    RolloutSummary, Rollouts, Sink, Slot, Source, State, acts_as, choices, hyperparameters,
+    Algorithm, Batch, ConfigError, DatasetStats, Dynamics, Key, Learner, Metrics, NON_NEGATIVE,
+    Problem, Real, RolloutSummary, Rollouts, Sink, Slot, Source, State, acts_as, choices,
+    hyperparameters,
 };
 use backcast_imagination::{Halt, ImagineConfig};
 use backcast_nn::{Parameterised, Store};
@@ -84,17 +85,24 @@ impl Pessimism {
     ) -> Result<Halt, ConfigError> {
         let lacking = |field, why: &str| ConfigError { field, why: why.into() };
         let holdout = stats.holdout.as_ref();
-        let none = || lacking("threshold", "needs rows the model was not fitted to; give `Evidence::holdout`");
+        let none = || {
+            lacking("threshold", "needs rows the model was not fitted to; give `Evidence::holdout`")
+        };
         let u = measure(dynamics, self.penalty.build().as_mut(), holdout.ok_or_else(none)?, key);
-        let threshold = self.threshold.threshold(&u).map_err(|e| lacking("threshold", &e.to_string()))?;
+        let threshold =
+            self.threshold.threshold(&u).map_err(|e| lacking("threshold", &e.to_string()))?;
         let least = || stats.least_reward.map(|least| self.margin - least);
-        let none = || lacking("kappa", "is not given; give it, or `Evidence::least_reward` to find it from");
+        let none = || {
+            lacking("kappa", "is not given; give it, or `Evidence::least_reward` to find it from")
+        };
         let kappa = self.kappa.or_else(least).ok_or_else(none)?;
         let reward = match self.pay {
             Pay::Once => -kappa,
             Pay::Forever => -kappa / (1.0 - gamma),
         };
-        let why = format!("is {kappa}, and pays `forever` {reward} with a discount of {gamma}; let it pay `once`");
+        let why = format!(
+            "is {kappa}, and pays `forever` {reward} with a discount of {gamma}; let it pay `once`"
+        );
         ConfigError::unless(reward.is_finite(), "kappa", why)?;
         Ok(Halt { threshold, reward })
     }
@@ -116,7 +124,8 @@ hyperparameters! {
 
 impl Algorithm for Config {
     const NAME: &str = "morel";
-    const PAPER: &str = "Kidambi et al., MOReL: model-based offline reinforcement learning, arXiv:2005.05951";
+    const PAPER: &str =
+        "Kidambi et al., MOReL: model-based offline reinforcement learning, arXiv:2005.05951";
     const SOURCE: &str = include_str!("morel.rs");
     const USES_MODEL: bool = true;
     type Learner = Morel;
@@ -198,13 +207,13 @@ pub(crate) fn visit_halt(halt: &mut Halt, f: &mut dyn FnMut(&str, Slot<'_>)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imagines::DatasetStats;
+    use backcast_core::{Column, Direction, Spec, Transitions, WorldModel, never};
     use backcast_dynamics::{Ensemble, EnsembleConfig};
 
     const SPEC: Spec = Spec::new(1, 1);
 
     /// A model of x′ = x + a/10, rewarded by −1 everywhere, from a log with |x| < 1; rows it was not fitted to.
-    fn world_model() -> (Transitions, WorldModel) {
+    fn problem() -> (Transitions, Problem) {
         let mut dataset = Transitions::new(SPEC);
         for i in 0..1500 {
             let mut x = [0.0; 2];
@@ -218,12 +227,17 @@ mod tests {
             max_epochs: Some(15),
             ..Default::default()
         };
-        let mut model = Ensemble::new(config, SPEC, Direction::Forward, Key::new(2)).expect("sound");
+        let mut model =
+            Ensemble::new(config, SPEC, Direction::Forward, Key::new(2)).expect("sound");
         model.fit(&dataset, Key::new(3), &mut |_| true).expect("finite rows");
         let holdout = Some(model.holdout(&dataset, Key::new(3)));
-        let dataset_stats =
-            DatasetStats { holdout, initial: None, least_reward: Some(-1.0), ..DatasetStats::default() };
-        (dataset, WorldModel::new(model, never).with_dataset_stats(dataset_stats))
+        let dataset_stats = DatasetStats {
+            holdout,
+            initial: None,
+            least_reward: Some(-1.0),
+            ..DatasetStats::default()
+        };
+        (dataset, Problem::from(WorldModel::new(model, never)).with_stats(dataset_stats))
     }
 
     fn config() -> Config {
@@ -236,8 +250,8 @@ mod tests {
     /// Chains that begin far from the log halt at once, with HALT's worth as their reward; those in its midst hardly ever.
     #[test]
     fn chains_halt_where_the_dataset_has_never_been() {
-        let (dataset, world_model) = world_model();
-        let mut morel = config().build_on(world_model, Key::new(4)).expect("sound");
+        let (dataset, problem) = problem();
+        let mut morel = config().build(problem, Key::new(4)).expect("sound");
         assert_eq!(morel.halt().reward, -2.0, "−κ = −1 − 1");
         let mut rows = Transitions::new(SPEC);
         let known = morel.imagine(&dataset, Key::new(5), &mut rows);
@@ -254,29 +268,34 @@ mod tests {
 
     #[test]
     fn halt_costs_what_the_configuration_says() {
-        let (_, mut world_model) = world_model();
-        let mut worth =
-            |pessimism: Pessimism| pessimism.halt(&mut world_model, 0.9, Key::new(6)).expect("sound").reward;
+        let (_, mut problem) = problem();
+        let (mut model, stats) = (problem.take_model().expect("a model"), problem.dataset);
+        let mut worth = |pessimism: Pessimism| {
+            pessimism.halt(&mut *model.dynamics, &stats, 0.9, Key::new(6)).expect("sound").reward
+        };
         let plain = Pessimism::default();
         assert_eq!(worth(plain.clone()), -2.0);
         assert_eq!(worth(Pessimism { margin: 0.0, ..plain.clone() }), -1.0);
         assert_eq!(worth(Pessimism { kappa: Some(7.0), ..plain.clone() }), -7.0);
         let forever = Pessimism { pay: Pay::Forever, ..plain };
         assert!((worth(forever.clone()) + 20.0).abs() < 1e-4);
-        let undiscounted = forever.halt(&mut world_model, 1.0, Key::new(6)).expect_err("a value without bound");
+        let undiscounted = forever
+            .halt(&mut *model.dynamics, &stats, 1.0, Key::new(6))
+            .expect_err("a value without bound");
         assert_eq!(undiscounted.field, "kappa");
     }
 
     #[test]
     fn a_model_without_dataset_stats_is_refused_by_what_it_lacks() {
         let refused = |config: Config, change: fn(&mut DatasetStats)| {
-            let (_, mut world_model) = world_model();
-            change(&mut world_model.dataset_stats);
-            config.build_on(world_model, Key::new(7)).map(drop)
+            let (_, mut problem) = problem();
+            change(&mut problem.dataset);
+            config.build(problem, Key::new(7)).map(drop)
         };
         let why = refused(config(), |e| e.holdout = None).expect_err("no rows");
         assert!(why.field == "threshold" && why.why.contains("holdout"), "{why}");
-        let why = refused(config(), |e| e.holdout = Some(Transitions::new(SPEC))).expect_err("no rows");
+        let why =
+            refused(config(), |e| e.holdout = Some(Transitions::new(SPEC))).expect_err("no rows");
         assert_eq!(why.field, "threshold");
         let why = refused(config(), |e| e.least_reward = None).expect_err("no reward");
         assert!(why.field == "kappa" && why.why.contains("least_reward"), "{why}");

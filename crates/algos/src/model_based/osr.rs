@@ -43,8 +43,8 @@ use crate::{
     cql::{Cql, Objective, Plain},
 };
 use backcast_core::{
-    Algorithm, Batch, COUNT, ConfigError, Key, Learner, Metrics, NON_NEGATIVE, Problem, Real, Spec, acts_as, choices,
-    hyperparameters,
+    Algorithm, Batch, COUNT, ConfigError, Key, Learner, Metrics, NON_NEGATIVE, Problem, Real, Spec,
+    acts_as, choices, hyperparameters,
 };
 use backcast_dynamics::{InverseVae, InverseVaeConfig};
 use backcast_nn::{Descent, Gaussian, Mlp, Shape, state};
@@ -275,6 +275,7 @@ state!(Osr: cql, inverse);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::{Policy, Source, Transitions, fingerprint};
     use ndarray::Array2;
 
     const SPEC: Spec = Spec::new(1, 1).with_act_limit(2.0);
@@ -292,7 +293,13 @@ mod tests {
 
     fn small() -> Config {
         // SAC: nothing but what is to be tested holds it to the log.
-        let cql = cql::Config { hidden: vec![32], actor_lr: 3e-3, weight: 0.0, samples: 0, ..cql::Config::default() };
+        let cql = cql::Config {
+            hidden: vec![32],
+            actor_lr: 3e-3,
+            cql_alpha: 0.0,
+            n_action_samples: 0,
+            ..cql::Config::default()
+        };
         let inverse = InverseVaeConfig {
             encoder_hidden: vec![16],
             decoder_hidden: vec![32],
@@ -343,9 +350,15 @@ mod tests {
         let (mut osr, metrics) = trained(config.clone(), 5);
         assert!(metrics.get("inverse_loss").is_some() && metrics.get("kl").is_none());
         assert_eq!(osr.inverse.steps(), 5);
-        let (mut other, _) =
-            trained(Config { lambda: 9.0, divergence: Divergence::PolicyToInverse, ..config.clone() }, 5);
-        assert_eq!(fingerprint(&mut osr), fingerprint(&mut other), "the divergence counts before its time");
+        let (mut other, _) = trained(
+            Config { lambda: 9.0, divergence: Divergence::PolicyToInverse, ..config.clone() },
+            5,
+        );
+        assert_eq!(
+            fingerprint(&mut osr),
+            fingerprint(&mut other),
+            "the divergence counts before its time"
+        );
         let (mut later, metrics) = trained(config, 7);
         assert!(metrics.get("inverse_loss").is_none() && metrics.get("kl").is_some());
         assert_eq!(fingerprint(&mut osr.inverse), fingerprint(&mut later.inverse));
@@ -357,7 +370,8 @@ mod tests {
         let gap = |lambda| {
             // A policy that rests: one that learns follows the critics, and its actions are soon the ones that lead back.
             let cql = cql::Config { critic_lr: 3e-3, critics: 3, actor_lr: 1e-30, ..small().cql };
-            let (_, metrics) = trained(Config { variant: Variant::OsrV, lambda, cql, ..small() }, 1000);
+            let (_, metrics) =
+                trained(Config { variant: Variant::OsrV, lambda, cql, ..small() }, 1000);
             assert!(metrics.get("kl").is_none());
             metrics.get("gap_beside").expect("a metric")
         };

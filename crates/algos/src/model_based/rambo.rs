@@ -29,7 +29,11 @@ use crate::{
     model_based::imagination::{Imagination, ensemble},
     sac,
 };
-use backcast_core::{Algorithm, Batch, COUNT, Column, ConfigError, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy, Problem, Real, RolloutSummary, Rollouts, Sink, Slot, Source, Spec, State, Transitions, acts_as, hyperparameters, under};
+use backcast_core::{
+    Algorithm, Batch, COUNT, Column, ConfigError, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE,
+    Policy, Problem, Real, RolloutSummary, Rollouts, Sink, Slot, Source, Spec, State, Transitions,
+    acts_as, hyperparameters, under,
+};
 use backcast_dynamics::Adversary;
 use backcast_imagination::{ImagineConfig, Imaginer, StopRule, Uniform};
 use backcast_nn::{Parameterised, Store};
@@ -67,7 +71,8 @@ fn rollouts<'de, D: Deserializer<'de>>(from: D) -> Result<Rollouts, D::Error> {
 
 impl Algorithm for Config {
     const NAME: &str = "rambo";
-    const PAPER: &str = "Rigter et al., RAMBO-RL: robust adversarial model-based offline RL, arXiv:2204.12581";
+    const PAPER: &str =
+        "Rigter et al., RAMBO-RL: robust adversarial model-based offline RL, arXiv:2204.12581";
     const SOURCE: &str = include_str!("rambo.rs");
     const USES_MODEL: bool = true;
     type Learner = Rambo;
@@ -86,10 +91,20 @@ impl Algorithm for Config {
             ..Default::default()
         };
         let step = Imaginer::new(one, model.termination, NoPenalty)?;
-        let imagination = Imagination::new(model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
+        let imagination =
+            Imagination::new(model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
         let [at, played, seen, dataset] = std::array::from_fn(|_| Transitions::new(spec));
-        let work = Work { step, at, played, seen, dataset, rows: Vec::new(), advantage: Vec::new() };
-        Ok(Rambo { config: self.clone(), sac, imagination, adversary, epochs: 0, said: [0.0; 3], work })
+        let work =
+            Work { step, at, played, seen, dataset, rows: Vec::new(), advantage: Vec::new() };
+        Ok(Rambo {
+            config: self.clone(),
+            sac,
+            imagination,
+            adversary,
+            epochs: 0,
+            said: [0.0; 3],
+            work,
+        })
     }
 }
 
@@ -177,7 +192,8 @@ impl Rambo {
         );
         let [mut at, mut played, mut rows] = {
             let Work { at, played, dataset, .. } = &mut self.work;
-            [at, played, dataset].map(|columns| std::mem::replace(columns, Transitions::new(columns.spec())))
+            [at, played, dataset]
+                .map(|columns| std::mem::replace(columns, Transitions::new(columns.spec())))
         };
         let mut sums = [0.0f64; 3];
         for step in 0..model_steps {
@@ -265,7 +281,9 @@ impl Learner for Rambo {
     /// (5)
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
         let mut metrics = self.sac.update(batch, key);
-        for (name, said) in ["model_loss", "adversarial_loss", "model_log_prob"].into_iter().zip(self.said) {
+        for (name, said) in
+            ["model_loss", "adversarial_loss", "model_log_prob"].into_iter().zip(self.said)
+        {
             metrics.put(name, said);
         }
         metrics
@@ -295,7 +313,7 @@ impl Parameterised for Rambo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imagines::ObsScaler;
+    use backcast_core::{Direction, ObsScaler, WorldModel, fingerprint, never};
     use backcast_dynamics::{Ensemble, EnsembleConfig};
 
     /// What pays is the action, of which the log has the worse half.
@@ -319,7 +337,8 @@ mod tests {
             max_epochs: Some(20),
             ..Default::default()
         };
-        let mut model = Ensemble::new(config, dataset.spec(), Direction::Forward, Key::new(2)).unwrap();
+        let mut model =
+            Ensemble::new(config, dataset.spec(), Direction::Forward, Key::new(2)).unwrap();
         model.fit(dataset, Key::new(3), &mut |_| true).unwrap();
         model
     }
@@ -346,8 +365,8 @@ mod tests {
         let dataset = dataset();
         for (lambda, moves) in [(3e-4, true), (0.0, false)] {
             let world_model = WorldModel::new(model(&dataset), never);
-            let mut rambo = Config { lambda, ..small() }.build_on(world_model, Key::new(4)).unwrap();
-            let model = |rambo: &mut Rambo| fingerprint(&mut rambo.imagination.model);
+            let mut rambo = Config { lambda, ..small() }.build(world_model, Key::new(4)).unwrap();
+            let model = |rambo: &mut Rambo| fingerprint(&mut *rambo.imagination.dynamics);
             let first = model(&mut rambo);
             imagined(&mut rambo, &dataset, 0);
             assert_eq!(model(&mut rambo), first, "{lambda}");
@@ -364,8 +383,8 @@ mod tests {
         let dataset = dataset();
         let (mean, std) = ([-0.4], [0.7]);
         let world_model =
-            WorldModel { obs_scaler: ObsScaler::new(&mean, &std), ..WorldModel::new(model(&dataset), never) };
-        let mut rambo = small().build_on(world_model, Key::new(4)).unwrap();
+            WorldModel::new(model(&dataset), never).with_scaler(ObsScaler::new(&mean, &std));
+        let mut rambo = small().build(world_model, Key::new(4)).unwrap();
         let mut seen = dataset.clone();
         for states in [Column::Obs, Column::NextObs] {
             seen.values_mut(states).iter_mut().for_each(|x| *x = (*x - mean[0]) / std[0]);
@@ -376,8 +395,12 @@ mod tests {
         standardise(&mut want);
         assert_eq!(rambo.work.advantage, want);
         let n = want.len() as f64;
-        let [mean, square] = [1, 2].map(|power| want.iter().map(|&x| (x as f64).powi(power)).sum::<f64>() / n);
-        assert!(mean.abs() < 1e-5 && (square - 1.0).abs() < 1e-3, "mean {mean}, mean square {square}");
+        let [mean, square] =
+            [1, 2].map(|power| want.iter().map(|&x| (x as f64).powi(power)).sum::<f64>() / n);
+        assert!(
+            mean.abs() < 1e-5 && (square - 1.0).abs() < 1e-3,
+            "mean {mean}, mean square {square}"
+        );
         let mut equals = [0.5; 3];
         standardise(&mut equals);
         assert_eq!(equals, [0.0; 3]);
@@ -389,9 +412,10 @@ mod tests {
         (0..64).for_each(|i| dataset.push(&[i as Real / 64.0], &[-1.4], 0.0, &[0.0], false));
         let config = Config { cloning_epochs: 200, ..small() };
         let config = Config { sac: sac::Config { actor_lr: 3e-3, ..config.sac }, ..config };
-        let mut rambo = config.build_on(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
+        let mut rambo = config.build(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
         let rows = imagined(&mut rambo, &dataset, 0);
-        let off = rows.values(Column::Act).iter().map(|a| (a + 1.4).abs()).sum::<Real>() / rows.len() as Real;
+        let off = rows.values(Column::Act).iter().map(|a| (a + 1.4).abs()).sum::<Real>()
+            / rows.len() as Real;
         assert!(off < 0.2, "{off}");
     }
 
@@ -403,12 +427,19 @@ mod tests {
             let config = Config { uniform, cloning_epochs: 30, ..small() };
             let config = Config { sac: sac::Config { actor_lr: 1e-2, ..config.sac }, ..config };
             let mut narrow = Transitions::new(dataset.spec());
-            dataset.values(Column::Obs).iter().for_each(|&s| narrow.push(&[s], &[-0.5], 0.0, &[s], false));
-            let mut rambo = config.build_on(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
+            dataset
+                .values(Column::Obs)
+                .iter()
+                .for_each(|&s| narrow.push(&[s], &[-0.5], 0.0, &[s], false));
+            let mut rambo =
+                config.build(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
             imagined(&mut rambo, &narrow, 0).batch().act.std(0.0)
         };
         let (policy, uniform) = (spread(false), spread(true));
-        assert!((uniform - 1.0 / (3.0 as Real).sqrt()).abs() < 0.1 && policy < 0.3, "{policy} {uniform}");
+        assert!(
+            (uniform - 1.0 / (3.0 as Real).sqrt()).abs() < 0.1 && policy < 0.3,
+            "{policy} {uniform}"
+        );
     }
 
     /// The policy goes where the model promises most, outside the log; the adversary takes the promise back, not what the log
@@ -418,9 +449,16 @@ mod tests {
         let dataset = dataset();
         let promised = |lambda: Real| {
             let config = Config { lambda, model_lr: 3e-3, ..small() };
-            let sac = sac::Config { actor_lr: 3e-3, critic_lr: 3e-3, alpha: 0.05, gamma: 0.5, ..config.sac };
+            let sac = sac::Config {
+                actor_lr: 3e-3,
+                critic_lr: 3e-3,
+                alpha: 0.05,
+                gamma: 0.5,
+                ..config.sac
+            };
             let config = Config { sac, ..config };
-            let mut rambo = config.build_on(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
+            let mut rambo =
+                config.build(WorldModel::new(model(&dataset), never), Key::new(4)).unwrap();
             let mut staging = Transitions::new(dataset.spec());
             for call in 0..12 {
                 let rows = imagined(&mut rambo, &dataset, call);
@@ -437,7 +475,7 @@ mod tests {
                 let (s, a) = (ndarray::arr2(&[[-0.5]]), ndarray::arr2(&[[act]]));
                 rambo
                     .imagination
-                    .model
+                    .dynamics
                     .predict([s.view(), a.view()])
                     .mean
                     .index_axis(ndarray::Axis(2), 0)
@@ -447,7 +485,10 @@ mod tests {
             [reward(1.0), reward(-0.5)]
         };
         let ([outside, inside], [broken, kept]) = (promised(1e-9), promised(0.3));
-        assert!(broken < outside - 0.2, "outside the log it promises {broken} as an adversary, {outside} without");
+        assert!(
+            broken < outside - 0.2,
+            "outside the log it promises {broken} as an adversary, {outside} without"
+        );
         assert!((inside + 0.5).abs() < 0.15 && (kept + 0.5).abs() < 0.3, "{inside} {kept} of −0.5");
     }
 }

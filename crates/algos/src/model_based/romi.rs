@@ -5,28 +5,31 @@
 //! |---|---|
 //! | (1) p̂(s, r ∣ s′, a): a probabilistic ensemble of the predecessor | `backcast-dynamics`, `Direction::Reverse` |
 //! | (2) π̂(a ∣ s′): uniform, a conditional VAE, or a tanh-Gaussian | [`ReversePolicy`] |
-//! | (3) a_t ~ π̂(· ∣ s_{t+1}), (s_t, r_t) ~ p̂(· ∣ s_{t+1}, a_t), from a state of the log | [`Config::imagine`] |
+//! | (3) a_t ~ π̂(· ∣ s_{t+1}), (s_t, r_t) ~ p̂(· ∣ s_{t+1}, a_t), from a state of the dataset | [`Config::imagine`] |
 //! | (4) B = ⌊B(1−η) + 0.1⌋ real rows and ⌊Bη + 0.1⌋ imagined ones | `backcast-data`, `Mixture` |
+//! | (5) one update of the learner on B, unchanged | [`Romi::update`](Learner::update) |
 //!
-//! Order: the model is fitted, the policy is fitted, the buffer is filled **once**, and then any learner of this crate is
-//! trained on batches mixed by (4), unchanged. Every imagined path *ends* in a state of the log, so it can only add ways
-//! into what is known: the learner's own conservatism is enough and no penalty is taken off the reward.
+//! Order: the model is fitted, the policy π̂ is fitted, the buffer is filled **once** by (3), then (4) and (5). Every imagined
+//! path *ends* in a state of the dataset, so it can only add ways into what is known: the learner's own conservatism is enough,
+//! and there is no penalty in the reward.
 //!
 //! As in the authors' code: chains start from the *s* of a drawn transition; the termination is asked about *(ŝ, a, s)* in
 //! forward time; rows that enter a terminal state are stored and end their chain. Beyond the authors' code: the same
-//! generator with a forward model is the control arm (same starts, same budget, same policy class); and, all off unless asked
+//! generator with a forward model is the control (same starts, same budget, same policy class); and, all off unless asked
 //! for, a buffer that is imagined anew from time to time ([`Config::refresh_every`]), a check by a model of the other direction
-//! ([`Config::agreement`]) and chains that end where the model has become unsure ([`Config::doubt_budget`]).
+//! ([`Config::agreement`]) and chains that end where the model is too uncertain ([`Config::uncertainty_budget`]).
 //!
 //! The learner matters. It must fit its notion of the known to the *mixed* batch and choose among its actions, as BCQ does
 //! with its VAE; a learner that clones the mixture (TD3+BC) is pulled towards the uniform reverse policy.
 
+use crate::model_based::generator::Generator;
 use backcast_core::{
-    COUNT, ConfigError, Dynamics, Key, POSITIVE, Policy, Real, RolloutSummary, SHARE, Source, Spec, Termination,
-    Transitions, choices, hyperparameters,
+    Batch, COUNT, ConfigError, Dynamics, Imagined, Key, Learner, Metrics, POSITIVE, Policy,
+    Real, RolloutSummary, Rollouts, SHARE, Sink, Slot, Source, Spec, State, Transitions, WorldModel,
+    choices, hyperparameters,
 };
-use backcast_imagination::{CycleCheck, ImagineConfig, Imaginer, Uniform};
-use backcast_penalties::{Penalty, PenaltyConfig, measure};
+use backcast_penalties::PenaltyConfig;
+use ndarray::{ArrayView2, ArrayViewMut2};
 
 choices! {
     /// π̂, the policy that chooses the actions of imagined chains.
@@ -34,9 +37,9 @@ choices! {
         /// Uniform in the action box: maze2d and hopper.
         #[default]
         Uniform,
-        /// A conditional VAE fitted to the log: antmaze, halfcheetah and walker2d.
+        /// A conditional VAE fitted to the dataset: antmaze, halfcheetah and walker2d.
         Vae,
-        /// A tanh-Gaussian fitted to the log: in the authors' code, used by none of their scripts.
+        /// A tanh-Gaussian fitted to the dataset: in the authors' code, used by none of their scripts.
         Gaussian,
     }
 }
@@ -44,16 +47,19 @@ choices! {
 choices! {
     /// Where chains start.
     pub enum Starts {
-        /// Any transition of the log: maze2d.
+        /// Any transition of the dataset: maze2d.
         #[default]
         Uniform,
-        /// In proportion to the return of the trajectory. The real rows of every batch are drawn so too, in every arm of an
+        /// In proportion to the return of the trajectory. The real rows of every batch are drawn so too, by every method of an
         /// experiment, as in the authors' code: the comparison is then of imagination and not of the weighting.
         ReturnPrioritised,
         /// Transitions whose reward is above [`Config::goal_reward`]: chains that all end in a good state. Not in the paper.
         Goal,
     }
 }
+
+/// The text of this file, whose head says what it computes.
+pub const SOURCE: &str = include_str!("romi.rs");
 
 hyperparameters! {
     /// One field per symbol; the defaults are those of maze2d-umaze in the authors' code.
@@ -77,9 +83,9 @@ hyperparameters! {
         /// Asks a model of the other direction about every imagined transition, and keeps those it finds no stranger than this
         /// share of the recorded ones.
         agreement: Option<Real> = None, SHARE;
-        /// The doubt that ends a chain, in units of its median over recorded transitions: an uncertainty-weighted horizon.
+        /// The uncertainty that ends a chain, in units of its median over recorded transitions: an uncertainty-weighted horizon.
         uncertainty_budget: Option<Real> = None, POSITIVE;
-        /// What is doubted where there is a budget.
+        /// How uncertainty is measured where there is a budget.
         uncertainty: PenaltyConfig = PenaltyConfig::EnsembleStd;
     }
     together(config) {
@@ -102,44 +108,13 @@ impl Config {
             ("halfcheetah", 1, 0.1, P::Vae, S::ReturnPrioritised),
             ("walker2d", 1, 0.1, P::Vae, S::ReturnPrioritised),
         ];
-        let (_, horizon, ratio, policy, starts) = table.into_iter().find(|row| task.starts_with(row.0))?;
+        let (_, horizon, ratio, policy, starts) =
+            table.into_iter().find(|row| task.starts_with(row.0))?;
         Some(Self { horizon, ratio, policy, starts, ..Self::default() })
     }
 
-    /// The loop for `model`, with all that is asked for: a check by `other`, a model of the other direction, if there is to be
-    /// agreement, and a budget of doubt, in units of what `log`'s rows are doubted.
-    ///
-    /// # Errors
-    /// If a value makes no sense, or agreement is asked for and there is nobody to ask.
-    pub fn imaginer(
-        &self,
-        model: &mut dyn Dynamics,
-        dataset: &Transitions,
-        other: Option<Box<dyn Dynamics + Send>>,
-        termination: Termination,
-    ) -> Result<Generator, ConfigError> {
-        self.check()?;
-        let (mut penalty, mut uncertainty_budget) = (PenaltyConfig::None.build(), None);
-        if let Some(budget) = self.uncertainty_budget {
-            penalty = self.uncertainty.build();
-            let mut u =
-                measure(model, penalty.as_mut(), &every_few(dataset, MEASURED), Key::new(0).name("typical doubt"));
-            u.sort_unstable_by(Real::total_cmp);
-            uncertainty_budget = Some(budget * u[u.len() / 2]);
-        }
-        let (horizon, starts_per_call) = (self.horizon, self.starts_per_call);
-        let config = ImagineConfig { horizon, starts_per_call, uncertainty_budget, ..Default::default() };
-        let imaginer = Imaginer::new(config, termination, penalty)?;
-        let Some(share) = self.agreement else { return Ok(imaginer) };
-        let other = other.ok_or_else(|| ConfigError {
-            field: "agreement",
-            why: "needs a model of the other direction to agree with".into(),
-        })?;
-        Ok(imaginer.with_cycle_check(CycleCheck::new(other, &every_few(dataset, MEASURED), share)))
-    }
-
     // ANCHOR: imagine
-    /// (3)  a_t ~ π̂(· ∣ s_{t+1}),  (s_t, r_t) ~ p̂(· ∣ s_{t+1}, a_t),  from states of the log until the buffer is full
+    /// (3)  a_t ~ π̂(· ∣ s_{t+1}),  (s_t, r_t) ~ p̂(· ∣ s_{t+1}, a_t),  from states of the dataset until the buffer is full
     ///
     /// The direction is the model's: the same loop forwards is the control. `watch` sees the rows so far and says whether to
     /// go on. The result depends on `key` alone.
@@ -152,11 +127,12 @@ impl Config {
         key: Key,
         watch: &mut dyn FnMut(usize) -> bool,
     ) -> Transitions {
-        let mut buffer = Transitions::with_capacity(model.spec(), self.rows + self.starts_per_call * self.horizon);
+        let room = self.rows + self.starts_per_call * self.horizon;
+        let mut buffer = Transitions::with_capacity(model.spec(), room);
         let (mut call, mut barren) = (0, 0);
         while buffer.len() < self.rows && barren < BARREN_CALLS && watch(buffer.len()) {
-            let RolloutSummary { stored, .. } = imaginer.imagine(model, starts, policy, key.fold(call), &mut buffer);
-            (call, barren) = (call + 1, if stored == 0 { barren + 1 } else { 0 });
+            let summary = imaginer.imagine(model, starts, policy, key.fold(call), &mut buffer);
+            (call, barren) = (call + 1, if summary.stored == 0 { barren + 1 } else { 0 });
         }
         buffer.truncate(self.rows);
         buffer
@@ -164,25 +140,82 @@ impl Config {
     // ANCHOR_END: imagine
 }
 
-/// The roll-out loop of ROMI, with whatever doubts it is to have.
-pub type Generator = Imaginer<Box<dyn Penalty>>;
-
 /// Calls in a row that nothing came of after which the buffer is left as it is.
 const BARREN_CALLS: u32 = 20;
 
-/// Recorded transitions that doubt and agreement are measured on.
-const MEASURED: usize = 20_000;
-
-/// At most about `most` rows, spread over the whole log.
-fn every_few(dataset: &Transitions, most: usize) -> Transitions {
-    let mut few = Transitions::with_capacity(dataset.spec(), most);
-    (0..dataset.len()).step_by(dataset.len().div_ceil(most).max(1)).for_each(|row| few.push_row(dataset, row));
-    few
+/// Any learner, and the model whose imagined ways into the dataset it learns from too.
+pub struct Romi<L> {
+    config: Config,
+    rollouts: Rollouts,
+    learner: L,
+    dynamics: Box<dyn Dynamics>,
+    generator: Generator,
+    policy: Box<dyn Policy + Send>,
 }
 
-/// The uniform π̂ for transitions of `spec`.
-pub fn uniform(spec: Spec) -> Uniform {
-    Uniform(spec)
+impl<L: Learner> Romi<L> {
+    /// `learner` with what `policy`, π̂, does in `model`: a reverse one for ROMI, a forward one for its control. Both are of the
+    /// dataset's own units.
+    ///
+    /// # Errors
+    /// If a hyperparameter makes no sense, or asks for a model of the other direction.
+    pub fn new(
+        config: Config,
+        learner: L,
+        model: WorldModel,
+        policy: Box<dyn Policy + Send>,
+        dataset: &Transitions,
+    ) -> Result<Self, ConfigError> {
+        let WorldModel { mut dynamics, termination, .. } = model;
+        let generator = config.imaginer(&mut *dynamics, dataset, None, termination)?;
+        let every = config.refresh_every.unwrap_or(u64::MAX);
+        let (starts, real) = (config.rows, 1.0 - config.ratio);
+        let rollouts = Rollouts { every, starts, horizon: 1, keep: 1, real, ..Default::default() };
+        Ok(Self { config, rollouts, learner, dynamics, generator, policy })
+    }
+}
+
+impl<L: Learner> Learner for Romi<L> {
+    /// (5)
+    fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
+        self.learner.update(batch, key)
+    }
+
+    fn rollouts(&self) -> Option<&Rollouts> {
+        Some(&self.rollouts)
+    }
+
+    /// (3)
+    fn imagine(
+        &mut self,
+        dataset: &dyn Source,
+        key: Key,
+        sink: &mut dyn Sink,
+    ) -> RolloutSummary {
+        let Self { config, generator, dynamics, policy, .. } = self;
+        let mut go_on = |_| true;
+        let rows =
+            config.imagine(generator, &mut **dynamics, dataset, &mut **policy, key, &mut go_on);
+        (0..rows.len()).for_each(|i| sink.take(Imagined::recorded(&rows, i)));
+        RolloutSummary { stored: rows.len(), ..RolloutSummary::default() }
+    }
+}
+
+impl<L: Learner> Policy for Romi<L> {
+    fn spec(&self) -> Spec {
+        self.learner.spec()
+    }
+
+    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+        self.learner.act(obs, key, act);
+    }
+}
+
+/// The model is not part of it: it never changes.
+impl<L: Learner> State for Romi<L> {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        self.learner.visit(f);
+    }
 }
 
 #[cfg(test)]

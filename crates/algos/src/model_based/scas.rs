@@ -35,8 +35,8 @@ use crate::{
     model_based::imagination::{ensemble, seen_by_learner, seen_by_model},
 };
 use backcast_core::{
-    Algorithm, Batch, COUNT, ConfigError, Dynamics, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, ObsScaler, POSITIVE,
-    Policy, Problem, Real, SHARE, Spec, WorldModel, hyperparameters,
+    Algorithm, Batch, COUNT, ConfigError, Dynamics, FRACTION, Key, Learner, Metrics, NON_NEGATIVE,
+    ObsScaler, POSITIVE, Policy, Problem, Real, SHARE, Spec, WorldModel, hyperparameters,
 };
 use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, polyak, state};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -93,19 +93,36 @@ impl Algorithm for Config {
         let mut problem = problem.into();
         let (spec, WorldModel { mut dynamics, scaler, .. }) = (problem.spec, problem.take_model()?);
         let (asked, there) = (self.elites, ensemble(&mut *dynamics)?.elites().len());
-        ConfigError::unless(asked <= there, "elites", format!("is {asked}, and the model has {there}"))?;
+        ConfigError::unless(
+            asked <= there,
+            "elites",
+            format!("is {asked}, and the model has {there}"),
+        )?;
         let mut store = Store::in_precision(self.precision);
-        let (state, pair) = (sizes(spec.obs, &self.hidden, spec.act), sizes(spec.obs + spec.act, &self.hidden, 1));
-        let actor =
-            Mlp::new(&mut store, "actor", &state, 1, Activation::Relu, Init::FanIn, key).with_output(Activation::Tanh);
-        let critic = Mlp::new(&mut store, "critic", &pair, self.critics, Activation::Relu, Init::FanIn, key);
+        let (state, pair) =
+            (sizes(spec.obs, &self.hidden, spec.act), sizes(spec.obs + spec.act, &self.hidden, 1));
+        let actor = Mlp::new(&mut store, "actor", &state, 1, Activation::Relu, Init::FanIn, key)
+            .with_output(Activation::Tanh);
+        let critic =
+            Mlp::new(&mut store, "critic", &pair, self.critics, Activation::Relu, Init::FanIn, key);
         let actor_target = actor.duplicate(&mut store, "actor_target");
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let actor_adam = Adam::new(actor.range(), self.actor_lr);
         let critic_adam = Adam::new(critic.range(), self.critic_lr);
         let nets = Nets { actor, critic, actor_target, critic_target };
         let (config, work) = (self.clone(), Work::default());
-        Ok(Scas { spec, config, store, nets, actor_adam, critic_adam, dynamics, scaler, updates: 0, work })
+        Ok(Scas {
+            spec,
+            config,
+            store,
+            nets,
+            actor_adam,
+            critic_adam,
+            dynamics,
+            scaler,
+            updates: 0,
+            work,
+        })
     }
 }
 
@@ -155,7 +172,13 @@ impl Scas {
         self.critic_adam.minimise_with(&mut self.store, |tape| {
             let y = tape.no_grad(|tape| {
                 let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
-                let a2 = smoothed(policy(nets.actor_target, limit, s2), policy_noise, noise_clip, limit, key);
+                let a2 = smoothed(
+                    policy(nets.actor_target, limit, s2),
+                    policy_noise,
+                    noise_clip,
+                    limit,
+                    key,
+                );
                 let q = nets.critic_target.forward(s2.cat(a2));
                 r + alive * if mean_target { q.mean_members() } else { q.min_members() } * gamma
             });
@@ -171,13 +194,15 @@ impl Scas {
     /// (4)  w(s,s′) = min(exp(T(V̄(s′) − V̄(s))), 50),   V̄(x) = mean_j Q_j(x, π(x))
     /// (5)  R(φ) = E[ w(s,s′)·mean_d (M(ŝ, π(s)) − s′)² ]: the number; its slope in π(s) is left in `work`
     fn correction(&mut self, batch: Batch<'_>, key: Key) -> Real {
-        let (nets, limit, scaler, Spec { obs, act, .. }) = (self.nets, self.spec.act_limit, &self.scaler, self.spec);
+        let (nets, limit, scaler, Spec { obs, act, .. }) =
+            (self.nets, self.spec.act_limit, &self.scaler, self.spec);
         let &Config { beta, sharpness, weight_bound, elites, .. } = &self.config;
         let Work { beside, actions, weight, slope } = &mut self.work;
         let tape = self.store.tape_without_history();
         let Transition { s, s2, .. } = Transition::on(tape, batch);
         let [a, a2] = [s, s2].map(|x| policy(nets.actor, limit, x));
-        let [value, value2] = [(s, a), (s2, a2)].map(|(x, a)| nets.critic.forward(x.cat(a)).mean_members());
+        let [value, value2] =
+            [(s, a), (s2, a2)].map(|(x, a)| nets.critic.forward(x.cat(a)).mean_members());
         perturbed(s, beta, key).copy_into(beside);
         a.copy_into(actions);
         // Bounded before the exponential, which would otherwise overflow.
@@ -185,11 +210,16 @@ impl Scas {
 
         ensemble(&mut *self.dynamics).expect("checked when it was built").frozen(|model| {
             let tape = model.tape();
-            let (s, a) =
-                (seen_by_model(scaler, tape.input(rows_of(beside, obs))), tape.input(rows_of(actions, act)).watch());
-            let asked = model.elites()[..elites].iter().map(|&member| model.next_state(member, s, a).mean);
-            let mean = asked.reduce(|sum, next| sum + next).expect("at least one") * (elites as Real).recip();
-            let off = (seen_by_learner(scaler, mean) - tape.input(batch.next_obs)).square().mean_cols();
+            let (s, a) = (
+                seen_by_model(scaler, tape.input(rows_of(beside, obs))),
+                tape.input(rows_of(actions, act)).watch(),
+            );
+            let asked =
+                model.elites()[..elites].iter().map(|&member| model.next_state(member, s, a).mean);
+            let mean = asked.reduce(|sum, next| sum + next).expect("at least one")
+                * (elites as Real).recip();
+            let off =
+                (seen_by_learner(scaler, mean) - tape.input(batch.next_obs)).square().mean_cols();
             let correction = (off * tape.column(weight)).mean();
             tape.grad(correction, a).copy_into(slope);
             correction.item()
@@ -201,7 +231,8 @@ impl Scas {
     /// (6)  L_π(φ) = −(1−λ) E[ min_j Q_j(s, π(s)) ] / E[ |min_j Q_j(s, π(s))| ] + λ R(φ)
     fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
         let correction = self.correction(batch, key);
-        let (nets, limit, lambda, slope) = (self.nets, self.spec.act_limit, self.config.lambda, &self.work.slope);
+        let (nets, limit, lambda, slope) =
+            (self.nets, self.spec.act_limit, self.config.lambda, &self.work.slope);
         let (loss, ()) = self.actor_adam.minimise_with(&mut self.store, |tape| {
             let s = tape.input(batch.obs);
             let a = policy(nets.actor, limit, s);
@@ -249,7 +280,8 @@ state!(Scas: store, actor_adam, critic_adam, updates);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backcast_dynamics::EnsembleConfig;
+    use backcast_core::{Column, Direction, Slot, Source, State, Transitions, never};
+    use backcast_dynamics::{Ensemble, EnsembleConfig};
     use ndarray::array;
 
     /// On a line, where an action is a step; in every state the log has steps uniform in ±0.8.
@@ -269,7 +301,8 @@ mod tests {
             max_epochs: Some(30),
             ..Default::default()
         };
-        let mut model = Ensemble::new(config, dataset.spec(), Direction::Forward, Key::new(2)).expect("sound");
+        let mut model =
+            Ensemble::new(config, dataset.spec(), Direction::Forward, Key::new(2)).expect("sound");
         model.fit(&dataset, Key::new(3), &mut |_| true).expect("a fit");
         (dataset, WorldModel::new(model, never))
     }
@@ -277,9 +310,9 @@ mod tests {
     /// Where the policy has come to lead from 0, with critics whose values grow by `worth` for each unit of the state.
     fn leads_to(sharpness: Real, worth: Real, obs_scaler: ObsScaler) -> Real {
         let (mut dataset, mut world_model) = world_model();
-        world_model.obs_scaler = obs_scaler;
+        world_model.scaler = obs_scaler;
         for states in [Column::Obs, Column::NextObs] {
-            world_model.obs_scaler.to_learner(dataset.values_mut(states));
+            world_model.scaler.to_learner(dataset.values_mut(states));
         }
         let config = Config {
             lambda: 1.0,
@@ -292,7 +325,7 @@ mod tests {
             tau: 1e-30,
             ..Config::default()
         };
-        let mut scas = config.build_on(world_model, Key::new(4)).expect("a sound configuration");
+        let mut scas = config.build(world_model, Key::new(4)).expect("a sound configuration");
         // A net of which nothing is left but worth·relu(s + 8), and so for both critics.
         scas.visit(&mut |name, slot| {
             let Slot::Tensor(_, values) = slot else { return };
@@ -316,7 +349,7 @@ mod tests {
         }
         let mut act = array![[0.0]];
         let mut start = [0.0];
-        scas.obs_scaler.to_learner(&mut start);
+        scas.scaler.to_learner(&mut start);
         scas.act(array![start].view(), None, act.view_mut());
         act[[0, 0]]
     }
@@ -327,7 +360,10 @@ mod tests {
     fn the_policy_leads_to_where_the_dataset_goes_on_and_rather_where_that_is_worth_more() {
         let plain = || ObsScaler::identity(1);
         let middle = leads_to(0.0, 1.0, plain());
-        assert!(middle.abs() < 0.1, "unweighted the policy leads to {middle}, the log to 0 on average");
+        assert!(
+            middle.abs() < 0.1,
+            "unweighted the policy leads to {middle}, the log to 0 on average"
+        );
         for obs_scaler in [plain(), ObsScaler::new(&[0.1], &[0.4])] {
             let mut apart = [0.0, 1.0];
             obs_scaler.to_learner(&mut apart);
@@ -336,15 +372,23 @@ mod tests {
             for worth in [1.0, -1.0] {
                 let want = worth * (0.8 / (0.8 * k).tanh() - 1.0 / k);
                 let got = leads_to(sharpness, worth, obs_scaler.clone());
-                assert!((got - want).abs() < 0.08, "{obs_scaler:?}: worth {worth} leads to {got}, not {want}");
+                assert!(
+                    (got - want).abs() < 0.08,
+                    "{obs_scaler:?}: worth {worth} leads to {got}, not {want}"
+                );
             }
         }
     }
 
     #[test]
     fn more_elites_than_there_are_are_refused() {
-        let error =
-            Config { elites: 3, ..Config::default() }.build_on(world_model().1, Key::new(1)).err().expect("refused");
-        assert!(error.field == "elites" && error.to_string().contains("the model has 2"), "{error}");
+        let error = Config { elites: 3, ..Config::default() }
+            .build(world_model().1, Key::new(1))
+            .err()
+            .expect("refused");
+        assert!(
+            error.field == "elites" && error.to_string().contains("the model has 2"),
+            "{error}"
+        );
     }
 }

@@ -43,8 +43,9 @@ use crate::{
     model_based::imagination::{ensemble, seen_by_learner, seen_by_model},
 };
 use backcast_core::{
-    Algorithm, Batch, COUNT, Column, ConfigError, Dynamics, Key, Learner, Metrics, NON_NEGATIVE, ObsScaler, POSITIVE,
-    Problem, Real, SHARE, Slot, Spec, State, Transitions, WorldModel, acts_as, hyperparameters, under,
+    Algorithm, Batch, COUNT, Column, ConfigError, Dynamics, Key, Learner, Metrics, NON_NEGATIVE,
+    ObsScaler, POSITIVE, Problem, Real, SHARE, Slot, Spec, State, Transitions, WorldModel, acts_as,
+    hyperparameters, under,
 };
 use backcast_dynamics::{TransitionVae, TransitionVaeConfig};
 use backcast_nn::{Parameterised, Shape, Store, TanhGaussian, Var};
@@ -81,7 +82,8 @@ hyperparameters! {
 
 impl Algorithm for Config {
     const NAME: &str = "sdc";
-    const PAPER: &str = "Zhang et al., State deviation correction for offline reinforcement learning, AAAI 2022";
+    const PAPER: &str =
+        "Zhang et al., State deviation correction for offline reinforcement learning, AAAI 2022";
     const SOURCE: &str = include_str!("sdc.rs");
     const USES_MODEL: bool = true;
     type Learner = Sdc;
@@ -221,7 +223,8 @@ impl Sdc {
     /// (3)  x_k = μ_e(ŝ,a_k) + σ_e(ŝ,a_k)·ε_k against v_k ~ U(·∣s)
     /// (4)  d(s) = MMD(x, v), left in `work`, and its mean, whose slope in a_k is left there too
     fn deviation(&mut self, actions: &[Real]) -> Real {
-        let (scaler, m, kernel, width) = (&self.scaler, self.config.mmd_samples, self.config.kernel, self.width);
+        let (scaler, m, kernel, width) =
+            (&self.scaler, self.config.mmd_samples, self.config.kernel, self.width);
         let Spec { obs, act, .. } = self.spec;
         let Work { beside, noise, chance, next, slope, distances, .. } = &mut self.work;
         ensemble(&mut *self.dynamics).expect("checked when it was built").frozen(|model| {
@@ -232,7 +235,8 @@ impl Sdc {
             let noise = tape.input(rows_of(noise, m * obs));
             let sampled = chance.iter().enumerate().map(|(k, &chance)| {
                 let elites = model.elites();
-                let elite = elites[((chance * elites.len() as Real) as usize).min(elites.len() - 1)];
+                let elite =
+                    elites[((chance * elites.len() as Real) as usize).min(elites.len() - 1)];
                 let p = model.next_state(elite, s, all.cols(k * act, act));
                 seen_by_learner(scaler, p.mean + p.log_std.exp() * noise.cols(k * obs, obs))
             });
@@ -278,7 +282,8 @@ impl Sdc {
         let actions = std::mem::take(&mut self.work.actions);
         let deviation = self.deviation(&actions);
         self.work.actions = actions;
-        let (m, limit, alpha) = (self.config.mmd_samples, self.spec.act_limit, self.correction.log().exp());
+        let (m, limit, alpha) =
+            (self.config.mmd_samples, self.spec.act_limit, self.correction.log().exp());
         let Work { beside, epsilon, slope, .. } = &self.work;
         let beside = rows_of(beside, self.spec.obs);
         let stepped = self.cql.actor_step(batch, None, key, |actor, pi| {

@@ -54,8 +54,9 @@ use crate::{
     sac,
 };
 use backcast_core::{
-    Algorithm, COUNT, ConfigError, Direction, Domain, Dynamics, Env, Key, Kind, Learner, Policy, Real, RolloutSummary,
-    Rollouts, SHARE, Source, Spec, Step, Termination, Transitions, Value, WorldModel, hyperparameters,
+    Algorithm, COUNT, ConfigError, Direction, Domain, Dynamics, Env, Key, Kind, Learner, Policy,
+    Real, RolloutSummary, Rollouts, SHARE, Source, Spec, Step, Termination, Transitions, Value,
+    WorldModel, hyperparameters,
 };
 use backcast_dynamics::{Ensemble, EnsembleConfig, FitError};
 use backcast_imagination::ImagineConfig;
@@ -99,10 +100,14 @@ impl Horizon {
     /// assert_eq!([0, 100, 124, 125, 199, 900].map(|t| horizon.at(t)), [1, 1, 1, 2, 4, 5]);
     /// ```
     pub fn at(&self, step: usize) -> usize {
-        let part = (step.clamp(self.begin, self.end) - self.begin) as f64 / (self.end - self.begin) as f64;
+        let part =
+            (step.clamp(self.begin, self.end) - self.begin) as f64 / (self.end - self.begin) as f64;
         (self.from as f64 + part * (self.to as f64 - self.from as f64)) as usize
     }
 }
+
+/// The text of this file, whose head says what it computes.
+pub const SOURCE: &str = include_str!("mbpo.rs");
 
 hyperparameters! {
     /// One field per symbol.
@@ -141,7 +146,14 @@ hyperparameters! {
 impl Config {
     fn rollouts(&self) -> Rollouts {
         let (every, horizon) = (self.every as u64, self.horizon.from);
-        Rollouts { every, starts: self.starts, horizon, keep: self.keep, real: self.real, ..Rollouts::default() }
+        Rollouts {
+            every,
+            starts: self.starts,
+            horizon,
+            keep: self.keep,
+            real: self.real,
+            ..Rollouts::default()
+        }
     }
 }
 
@@ -222,11 +234,19 @@ pub fn learn(
         }
         // ANCHOR_END: learn
         total += outcome.reward as f64;
-        age = age.map(|age| age + 1).filter(|&age| !(outcome.terminated || outcome.truncated || age >= env.horizon()));
+        age = age
+            .map(|age| age + 1)
+            .filter(|&age| !(outcome.terminated || outcome.truncated || age >= env.horizon()));
         if age.is_none() {
             episodes += 1;
             let (horizon, holdout_mse) = (config.horizon.at(step), mbpo.holdout_mse);
-            if !watch(&Progress { steps: step + 1, episodes, last_return: total, horizon, holdout_mse }) {
+            if !watch(&Progress {
+                steps: step + 1,
+                episodes,
+                last_return: total,
+                horizon,
+                holdout_mse,
+            }) {
                 break;
             }
         }
@@ -248,12 +268,22 @@ struct Mbpo<'a> {
 }
 
 impl<'a> Mbpo<'a> {
-    fn new(config: &'a Config, spec: Spec, termination: Termination, key: Key) -> Result<Self, MbpoError> {
+    fn new(
+        config: &'a Config,
+        spec: Spec,
+        termination: Termination,
+        key: Key,
+    ) -> Result<Self, MbpoError> {
         config.check()?;
-        let model = Ensemble::new(config.model.clone(), spec, Direction::Forward, key.name("model"))?;
+        let model =
+            Ensemble::new(config.model.clone(), spec, Direction::Forward, key.name("model"))?;
         let world_model = WorldModel::new(model, termination);
-        let imagination =
-            Imagination::new(world_model, &config.rollouts(), ImagineConfig::default(), Box::new(NoPenalty))?;
+        let imagination = Imagination::new(
+            world_model,
+            &config.rollouts(),
+            ImagineConfig::default(),
+            Box::new(NoPenalty),
+        )?;
         Ok(Self {
             config,
             sac: config.sac.build(spec, key.name("learner"))?,
@@ -268,7 +298,8 @@ impl<'a> Mbpo<'a> {
     // ANCHOR: refit
     /// Train p_θ on D_env, from where it was.
     fn refit(&mut self, key: Key) -> Result<(), MbpoError> {
-        let report = ensemble(&mut *self.imagination.dynamics)?.fit(&self.real, key, &mut |_| true)?;
+        let report =
+            ensemble(&mut *self.imagination.dynamics)?.fit(&self.real, key, &mut |_| true)?;
         self.holdout_mse = report.holdout_mse.into_iter().reduce(Real::min);
         Ok(())
     }
@@ -279,7 +310,8 @@ impl<'a> Mbpo<'a> {
     fn branch(&mut self, step: usize, key: Key) -> Result<(), MbpoError> {
         self.imagination.config_mut().horizon = self.config.horizon.at(step);
         let into = self.imagined.next();
-        let RolloutSummary { not_finite, .. } = self.imagination.roll(&mut self.sac, &self.real, key, into);
+        let RolloutSummary { not_finite, .. } =
+            self.imagination.roll(&mut self.sac, &self.real, key, into);
         match self.imagined.is_empty() {
             true => Err(MbpoError::NothingImagined { step, not_finite }),
             false => Ok(()),
@@ -296,7 +328,11 @@ impl<'a> Mbpo<'a> {
             false => key.uniform(-act_limit, act_limit, &mut a),
             true => {
                 let s = ArrayView2::from_shape((1, from.len()), &from).expect("one row");
-                self.sac.act(s, Some(key), ArrayViewMut2::from_shape((1, act), &mut a).expect("one row"));
+                self.sac.act(
+                    s,
+                    Some(key),
+                    ArrayViewMut2::from_shape((1, act), &mut a).expect("one row"),
+                );
             }
         }
         let outcome = env.step(&a, obs);
@@ -369,6 +405,7 @@ impl Source for Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backcast_core::{Column, fingerprint};
 
     /// A point pushed about on a line, paid for being near 0; it falls off at ±2.
     struct Point {
@@ -433,7 +470,8 @@ mod tests {
     }
 
     fn run(config: &Config, key: u64, watch: &mut dyn FnMut(&Progress) -> bool) -> Learnt {
-        learn(config, &mut Point { x: 0.0, steps: 0 }, fell, Key::new(key), watch).expect("a sound world")
+        learn(config, &mut Point { x: 0.0, steps: 0 }, fell, Key::new(key), watch)
+            .expect("a sound world")
     }
 
     #[test]
@@ -443,12 +481,20 @@ mod tests {
             seen.push(*progress);
             true
         });
-        let mean = |of: &[Progress]| of.iter().map(|p| p.last_return).sum::<f64>() / of.len() as f64;
+        let mean =
+            |of: &[Progress]| of.iter().map(|p| p.last_return).sum::<f64>() / of.len() as f64;
         let random = seen.iter().take_while(|p| p.steps <= 200).count();
         let (early, late) = (mean(&seen[..random]), mean(&seen[seen.len() - 8..]));
         assert!(late > early + 3.0 && late > 12.0, "{early} at random, {late} at last");
-        assert!(seen.windows(2).all(|p| p[0].horizon <= p[1].horizon) && seen.last().is_some_and(|p| p.horizon == 3));
-        assert!(seen.last().is_some_and(|p| p.holdout_mse.is_some_and(|e| e < 1e-2)), "{:?}", seen.last());
+        assert!(
+            seen.windows(2).all(|p| p[0].horizon <= p[1].horizon)
+                && seen.last().is_some_and(|p| p.horizon == 3)
+        );
+        assert!(
+            seen.last().is_some_and(|p| p.holdout_mse.is_some_and(|e| e < 1e-2)),
+            "{:?}",
+            seen.last()
+        );
         let mut act = ndarray::Array2::zeros((2, 1));
         let obs = ndarray::arr2(&[[-1.0], [1.0]]);
         learnt.policy.act(obs.view(), None, act.view_mut());

@@ -41,7 +41,8 @@
 //! ```
 
 use backcast_core::{
-    COUNT, ConfigError, Env, Key, Learner, NON_NEGATIVE, Real, Source, Spec, Transitions, hyperparameters,
+    COUNT, ConfigError, Env, Key, Learner, NON_NEGATIVE, Real, Source, Spec, Transitions,
+    hyperparameters,
 };
 use ndarray::{ArrayView2, ArrayViewMut2};
 
@@ -86,7 +87,11 @@ impl Replay {
     pub fn from_parts(rows: Transitions, ends: Vec<usize>) -> Result<Self, ConfigError> {
         let ordered = ends.is_sorted_by(|a, b| a < b) && ends.first() != Some(&0);
         let whole = ends.last().copied().unwrap_or(0) == rows.len();
-        ConfigError::unless(ordered && whole, "ends", format!("do not divide {} rows into episodes", rows.len()))?;
+        ConfigError::unless(
+            ordered && whole,
+            "ends",
+            format!("do not divide {} rows into episodes", rows.len()),
+        )?;
         Ok(Self { rows, ends })
     }
 
@@ -122,11 +127,17 @@ fn choose<L: Learner + ?Sized>(
     }
     let s = ArrayView2::from_shape((1, obs.len()), obs).expect("one row");
     let width = act.len();
-    learner.act(s, Some(key.name("policy")), ArrayViewMut2::from_shape((1, width), act).expect("one row"));
+    learner.act(
+        s,
+        Some(key.name("policy")),
+        ArrayViewMut2::from_shape((1, width), act).expect("one row"),
+    );
     if config.noise > 0.0 {
         let mut noise = vec![0.0; width];
         key.name("noise").normal(&mut noise);
-        act.iter_mut().zip(noise).for_each(|(a, z)| *a = (*a + config.noise * limit * z).clamp(-limit, limit));
+        act.iter_mut()
+            .zip(noise)
+            .for_each(|(a, z)| *a = (*a + config.noise * limit * z).clamp(-limit, limit));
     }
 }
 // ANCHOR_END: choose
@@ -149,7 +160,8 @@ pub fn learn<L: Learner + ?Sized>(
 ) -> Result<(), ConfigError> {
     config.check()?;
     let (spec, horizon) = (env.spec(), env.horizon());
-    let (mut obs, mut from, mut act) = (vec![0.0; spec.obs], vec![0.0; spec.obs], vec![0.0; spec.act]);
+    let (mut obs, mut from, mut act) =
+        (vec![0.0; spec.obs], vec![0.0; spec.obs], vec![0.0; spec.act]);
     let mut staging = Transitions::with_capacity(spec, config.batch);
     let mut age = 0;
     // ANCHOR: learn
@@ -186,7 +198,7 @@ pub fn learn<L: Learner + ?Sized>(
 mod tests {
     use super::*;
     use crate::{sac, td3};
-    use backcast_core::snapshot;
+    use backcast_core::{Algorithm, Column, Step, snapshot};
 
     /// A point pushed about on a line, paid for being near 0; it falls off at ±2.
     struct Point {
@@ -223,13 +235,22 @@ mod tests {
         let (hidden, gamma, rate) = (vec![16, 16], 0.9, 3e-3);
         match name {
             "sac" => {
-                let rates = sac::Config { actor_lr: rate, critic_lr: rate, alpha_lr: rate, ..Default::default() };
+                let rates = sac::Config {
+                    actor_lr: rate,
+                    critic_lr: rate,
+                    alpha_lr: rate,
+                    ..Default::default()
+                };
                 let config = sac::Config { hidden, gamma, alpha: 0.2, tau: 0.05, ..rates };
                 Box::new(config.build(spec, Key::new(3)).unwrap())
             }
             _ => {
                 let rates = td3::Config { actor_lr: rate, critic_lr: rate, ..Default::default() };
-                Box::new(td3::Config { hidden, gamma, tau: 0.05, ..rates }.build(spec, Key::new(3)).unwrap())
+                Box::new(
+                    td3::Config { hidden, gamma, tau: 0.05, ..rates }
+                        .build(spec, Key::new(3))
+                        .unwrap(),
+                )
             }
         }
     }
@@ -248,7 +269,8 @@ mod tests {
     #[test]
     fn sac_and_td3_learn_to_stay_where_they_are_paid() {
         for name in ["sac", "td3"] {
-            let (mut learner, mut replay) = (learner(name), Replay::new(Spec::new(1, 1).with_act_limit(0.5)));
+            let (mut learner, mut replay) =
+                (learner(name), Replay::new(Spec::new(1, 1).with_act_limit(0.5)));
             let mut world_model = Point { x: 0.0, steps: 0 };
             learn::<dyn Learner>(
                 &config(name),
@@ -263,7 +285,8 @@ mod tests {
             let returns = returns(&replay);
             let random = replay.ends().iter().take_while(|&&end| end <= 200).count();
             let mean = |of: &[Real]| of.iter().sum::<Real>() / of.len() as Real;
-            let (before, after) = (mean(&returns[..random]), mean(&returns[returns.len() - 11..returns.len() - 1]));
+            let (before, after) =
+                (mean(&returns[..random]), mean(&returns[returns.len() - 11..returns.len() - 1]));
             assert!(after > before + 4.0, "{name}: {before} while exploring, {after} at the end");
         }
     }
@@ -272,17 +295,27 @@ mod tests {
     fn a_loop_that_goes_on_comes_to_the_same_bits() {
         for name in ["sac", "td3"] {
             let run = |stops: &[usize]| {
-                let (mut learner, mut replay) = (learner(name), Replay::new(Spec::new(1, 1).with_act_limit(0.5)));
+                let (mut learner, mut replay) =
+                    (learner(name), Replay::new(Spec::new(1, 1).with_act_limit(0.5)));
                 for &stop in stops.iter().chain(&[usize::MAX]) {
                     // Another world, and a learner of which nothing is left but what it saves.
                     let mut fresh = self::learner(name);
                     backcast_core::restore(&mut *fresh, &snapshot(&mut *learner)).unwrap();
                     learner = fresh;
-                    replay = Replay::from_parts(replay.rows().clone(), replay.ends().to_vec()).unwrap();
-                    let mut watch = |_: &mut (dyn Learner + 'static), replay: &Replay| replay.episodes() < stop;
+                    replay =
+                        Replay::from_parts(replay.rows().clone(), replay.ends().to_vec()).unwrap();
+                    let mut watch =
+                        |_: &mut (dyn Learner + 'static), replay: &Replay| replay.episodes() < stop;
                     let mut env = Point { x: 9.0, steps: 7 };
-                    learn::<dyn Learner>(&config(name), &mut *learner, &mut env, &mut replay, Key::new(4), &mut watch)
-                        .unwrap();
+                    learn::<dyn Learner>(
+                        &config(name),
+                        &mut *learner,
+                        &mut env,
+                        &mut replay,
+                        Key::new(4),
+                        &mut watch,
+                    )
+                    .unwrap();
                 }
                 (snapshot(&mut *learner), replay.rows().values(Column::Obs).to_vec())
             };

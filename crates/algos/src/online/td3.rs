@@ -16,8 +16,8 @@ use crate::blocks::{
     transition::{Transition, sizes},
 };
 use backcast_core::{
-    Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy, Problem,
-    Real, SHARE, Spec, hyperparameters,
+    Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE,
+    Policy, Problem, Real, SHARE, Spec, hyperparameters,
 };
 use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, polyak, state};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -48,8 +48,7 @@ hyperparameters! {
 
 impl Algorithm for Config {
     const NAME: &str = "td3";
-    const PAPER: &str =
-        "Fujimoto, van Hoof & Meger, Addressing function approximation error in actor-critic methods, arXiv:1802.09477";
+    const PAPER: &str = "Fujimoto, van Hoof & Meger, Addressing function approximation error in actor-critic methods, arXiv:1802.09477";
     const SOURCE: &str = include_str!("td3.rs");
     type Learner = Td3;
 
@@ -59,9 +58,11 @@ impl Algorithm for Config {
         let mut store = Store::in_precision(self.precision);
         let actor_dims = sizes(spec.obs, &self.hidden, spec.act);
         let critic_dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let actor = Mlp::new(&mut store, "actor", &actor_dims, 1, Activation::Relu, Init::FanIn, key)
-            .with_output(Activation::Tanh);
-        let critic = Mlp::new(&mut store, "critic", &critic_dims, 2, Activation::Relu, Init::FanIn, key);
+        let actor =
+            Mlp::new(&mut store, "actor", &actor_dims, 1, Activation::Relu, Init::FanIn, key)
+                .with_output(Activation::Tanh);
+        let critic =
+            Mlp::new(&mut store, "critic", &critic_dims, 2, Activation::Relu, Init::FanIn, key);
         let actor_target = actor.duplicate(&mut store, "actor_target");
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let actor_adam = Adam::new(actor.range(), self.actor_lr);
@@ -95,12 +96,14 @@ impl Td3 {
     /// (1)  y = r + γ(1−d) min_j Q′_j(s′, clip(π′(s′) + clip(ε, ±c)))
     /// (2)  L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ]
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
-        let (&Config { gamma, policy_noise, noise_clip, .. }, limit) = (&self.config, self.spec.act_limit);
+        let (&Config { gamma, policy_noise, noise_clip, .. }, limit) =
+            (&self.config, self.spec.act_limit);
         let Nets { critic, actor_target, critic_target, .. } = self.nets;
         self.critic_adam.minimise_with(&mut self.store, |tape| {
             let y = tape.no_grad(|tape| {
                 let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
-                let a2 = smoothed(policy(actor_target, limit, s2), policy_noise, noise_clip, limit, key);
+                let a2 =
+                    smoothed(policy(actor_target, limit, s2), policy_noise, noise_clip, limit, key);
                 r + alive * critic_target.forward(s2.cat(a2)).min_members() * gamma
             });
             let Transition { s, a, .. } = Transition::on(tape, batch);

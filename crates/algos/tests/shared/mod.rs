@@ -2,11 +2,12 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use backcast_algos::{
-    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, osr, rambo, rebrac, sac, scas, sdc,
-    sdm_gan, td3, td3_bc,
+    awac, bc, bcq, bear, combo, cql, edac, iql, mcq, mobile, mopo, morel, npg, osr, rambo, rebrac,
+    sac, scas, sdc, sdm_gan, td3, td3_bc,
 };
 use backcast_core::{
-    Algorithm, Batch, Column, ConfigError, DatasetStats, Direction, Key, Learner, Problem, Source, Spec, Transitions, WorldModel, never,
+    Algorithm, Column, ConfigError, DatasetStats, Direction, Key, Learner, Problem, Source, Spec,
+    Transitions, WorldModel, never,
 };
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 use toml::{Table, Value};
@@ -70,13 +71,19 @@ impl Case {
         let mut case = self.clone();
         let mut path: Vec<&str> = key.split('.').collect();
         let key = path.pop().expect("a name has a part");
-        let table = path.iter().fold(&mut case.config, |at, table| at[*table].as_table_mut().expect("a table"));
+        let table = path
+            .iter()
+            .fold(&mut case.config, |at, table| at[*table].as_table_mut().expect("a table"));
         table.insert(key.into(), value.into());
         case
     }
 
     /// The same algorithm, keys that it has and that `applies` names changed, those of tables within too.
-    pub(crate) fn with_each(&self, applies: impl Fn(&str) -> bool, value: impl Into<Value> + Clone) -> Self {
+    pub(crate) fn with_each(
+        &self,
+        applies: impl Fn(&str) -> bool,
+        value: impl Into<Value> + Clone,
+    ) -> Self {
         let chosen = self.fields().into_iter().filter(|(key, _)| applies(leaf(key)));
         chosen.fold(self.clone(), |case, (key, _)| case.with(&key, value.clone()))
     }
@@ -119,8 +126,13 @@ pub(crate) fn leaf(field: &str) -> &str {
 
 /// A model of what happens next, which nobody has fitted.
 pub(crate) fn model() -> Ensemble {
-    let config =
-        EnsembleConfig { members: 3, elites: 2, hidden: vec![8], weight_decay: vec![0.0; 2], ..Default::default() };
+    let config = EnsembleConfig {
+        members: 3,
+        elites: 2,
+        hidden: vec![8],
+        weight_decay: vec![0.0; 2],
+        ..Default::default()
+    };
     Ensemble::new(config, SPEC, Direction::Forward, Key::new(60)).expect("a sound configuration")
 }
 
@@ -166,7 +178,9 @@ pub(crate) fn every() -> Vec<Case> {
         )),
         Case::new::<edac::Config>(&nets("critics = 4\neta = 0.0\nlayer_norm = true")),
         Case::new::<edac::Config>(&nets("critics = 3\neta = 1.0")),
-        Case::new::<edac::Config>(&nets("critics = 2\neta = 0.5\nentropy_backup = false\nalpha = 0.1")),
+        Case::new::<edac::Config>(&nets(
+            "critics = 2\neta = 0.5\nentropy_backup = false\nalpha = 0.1",
+        )),
         Case::new::<rebrac::Config>(&nets("")),
         Case::new::<awac::Config>(&nets("")),
         Case::new::<mcq::Config>(&with_vae("n_action_samples = 4\npolicy_samples = 3")),
@@ -178,7 +192,9 @@ pub(crate) fn every() -> Vec<Case> {
             "warm_up = 0\ndivergence = 'policy_to_inverse'\nat_perturbed = false\nbeta = 0.1\nlambda = 0.01\n\
              [inverse]\nencode_action = false\nlog_std_of_mean = true\n[cql]\ncritics = 4\ncql_alpha = 0.0\nn_action_samples = 0\nentropy_backup = true",
         )),
-        Case::new::<osr::Config>(&osr_with("warm_up = 2\nvariant = 'osr_v'\nn_action_samples = 3\nlambda = 0.2\nbeta = 0.1")),
+        Case::new::<osr::Config>(&osr_with(
+            "warm_up = 2\nvariant = 'osr_v'\nn_action_samples = 3\nlambda = 0.2\nbeta = 0.1",
+        )),
         Case::new::<mopo::Config>("[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3"),
         Case::new::<rambo::Config>(
             "model_steps = 5\nmodel_batch = 16\ncloning_epochs = 2\n[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3",
@@ -186,7 +202,9 @@ pub(crate) fn every() -> Vec<Case> {
         Case::new::<rambo::Config>(
             "lambda = 0.3\nuniform = true\nmodel_steps = 4\nmodel_batch = 16\ncloning_epochs = 0\n[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 3",
         ),
-        Case::new::<morel::Config>("[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 5"),
+        Case::new::<morel::Config>(
+            "[sac]\nhidden = [16, 16]\n[rollouts]\nstarts = 20\nhorizon = 5",
+        ),
         Case::new::<npg::Config>(&nets("warm_start = 1000000\npaths = 4\nvalue_hidden = [8]")),
         Case::new::<mobile::Config>(
             "hidden = [16, 16]\nnon_negative = false\nsamples = 4\n[rollouts]\nstarts = 20\nhorizon = 3",
@@ -255,7 +273,14 @@ pub(crate) fn dataset(rows: u64) -> Transitions {
         key.name("s2").normal(&mut s2);
         key.name("a2").uniform(-1.0, 1.0, &mut a2);
         let terminal = key.below(10, 0) == 0;
-        dataset.push_followed(&s, &a, s[0] + a[1], &s2, terminal, if terminal { &[0.0; 2] } else { &a2 });
+        dataset.push_followed(
+            &s,
+            &a,
+            s[0] + a[1],
+            &s2,
+            terminal,
+            if terminal { &[0.0; 2] } else { &a2 },
+        );
     }
     dataset
 }

@@ -100,7 +100,7 @@ impl Kept {
         kept.ok_or_else(|| Error::Mismatch("bands need a run".into()))
     }
 
-    /// The curves as text, one line for an evaluation: `arm,seed,update,score` and every metric, empty where a method has none.
+    /// The curves as text, one line for an evaluation: `method,seed,update,score` and every metric, empty where a method has none.
     /// Numbers have six digits: more than a band is worth.
     pub fn to_csv(&self) -> String {
         let all = || {

@@ -71,7 +71,7 @@ pub fn write_summary(summary: &Summary, out: &Path) -> Result<(), Error> {
     write(&Local, &out.join("summary.json"), &text)
 }
 
-/// Writes `metrics.csv` into `out`: `arm,seed,update,metric,value`, one line per number. What was measured
+/// Writes `metrics.csv` into `out`: `method,seed,update,metric,value`, one line per number. What was measured
 /// from pushed states is there as `slight_score` and so on, at the last update.
 pub fn write_metrics(experiment: &Experiment, outcome: &Outcome, out: &Path) -> Result<(), Error> {
     let mut table = csv::Writer::from_writer(Vec::new());

@@ -81,7 +81,8 @@ impl Learning {
         init: Key,
     ) -> Result<Self, Error> {
         let spec = problem.spec;
-        let agent = Agent::new(algorithm, normaliser, problem, init).map_err(|source| Error::Config { section: "algorithm", source })?;
+        let agent = Agent::new(algorithm, normaliser, problem, init)
+            .map_err(|source| Error::Config { section: "algorithm", source })?;
         let own = agent.rollouts().map(|rollouts| ReplayBuffer::new(spec, rollouts.capacity()));
         Ok(Self { agent, own })
     }

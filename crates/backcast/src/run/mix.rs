@@ -85,7 +85,7 @@ mod tests {
 
     fn of(task: &str, widths: [usize; 2], more: &str) -> (Transitions, Transitions, DataSummary) {
         let text = format!(
-            "name = 'x'\ntask = '{task}'\narms = [{{ name = 'a' }}]\n[data]\nrows = 8000\nnoise = 0.0\nquirks = 'clean'\n{more}"
+            "name = 'x'\ntask = '{task}'\nmethods = [{{ name = 'a' }}]\n[data]\nrows = 8000\nnoise = 0.0\nquirks = 'clean'\n{more}"
         );
         let experiment = Experiment::parse(&text).unwrap_or_else(|e| panic!("{e}"));
         let limit = if task.starts_with("pendulum") { 2.0 } else { 1.0 };

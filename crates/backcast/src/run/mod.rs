@@ -35,7 +35,8 @@ pub use selection::{Distance, OpeEstimate, Rule, Selection, SelectionConfig, dis
 pub use trained::{Progress, experiment_of, learner_folder, progress_of, trained};
 
 use crate::{DataConfig, Error, Experiment, Imagine};
-use backcast_algos::romi::{Generator, Starts};
+use backcast_algos::model_based::generator::Generator;
+use backcast_algos::romi::Starts;
 use backcast_core::{Column, Direction, Dynamics, Key, Real, Source, Spec, Termination, Transitions};
 use backcast_data::Priorities;
 use backcast_dynamics::Ensemble;

@@ -1,7 +1,10 @@
 use super::{Context, files};
 use crate::Error;
-use backcast_algos::romi::{ReversePolicy, uniform};
-use backcast_core::{Column, DatasetStats, Direction, Dynamics, Key, Policy, Problem, Real, State, Transitions, WorldModel};
+use backcast_algos::model_based::generator::uniform;
+use backcast_algos::romi::ReversePolicy;
+use backcast_core::{
+    Column, DatasetStats, Direction, Dynamics, Key, Policy, Problem, Real, State, Transitions, WorldModel,
+};
 use backcast_dynamics::{ActionVae, ActionVaeConfig, Condition, Ensemble, Fit, GaussianBc, GaussianBcConfig};
 use backcast_imagination::{HorizonConfig, Trace, model_error};
 use backcast_nn::{load_from, save_on};

@@ -3,7 +3,7 @@
 //! Observed by the free ant, `[27]`: `qpos[2..]` and `qvel`; action `[8]`; 5 × 0.01 s a step. Reward: the torso's mean speed along x
 //! − 0.5‖a‖² + 1; it ends unless every number is finite and 0.2 ≤ z ≤ 1. The torso's place is MuJoCo's, which lags behind the
 //! state (see [`Simulation::place`]), as in Gym. Versions 2 and 3 observe 84 contact forces more, which have been zero
-//! since MuJoCo 2, and so has their price; as zeros they stand in D4RL's files (*from memory, unverified*) and here. Version 4
+//! since MuJoCo 2, and so has their cost; as zeros they stand in D4RL's files (*from memory, unverified*) and here. Version 4
 //! observes and pays for none. Version 5, `[105]`, observes 78: torque and force on each of thirteen bodies, clipped to ±1; it pays
 //! 5e-4 of the sum of their squares, and 1 for being alive only who is. After a reset they are zero, whatever touches.
 //!

@@ -15,7 +15,7 @@
 //! SafetyHalfCheetah observes x too (18 numbers) and loses 100 in every step faster than 3.2096 m/s (NeoRL-2,
 //! arXiv:2503.19267; equations compared with its published rows).
 //!
-//! An action is first brought into its box, ±1. (Gym leaves that to the motors, and its price is on what was asked for.)
+//! An action is first brought into its box, ±1. (Gym leaves that to the motors, and its cost is on what was asked for.)
 
 use super::{Install, Simulation};
 use crate::EnvError;

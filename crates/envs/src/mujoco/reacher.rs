@@ -1,4 +1,4 @@
-//! Reacher: an arm of two links in the plane, whose fingertip is to be brought to a target and held there (OpenAI Gym).
+//! Reacher: a robot arm of two links in the plane, whose fingertip is to be brought to a target and held there (OpenAI Gym).
 //!
 //! Observed, `[11]`: cosines and sines of both angles, the target's place, the angles' speeds, fingertip − target (three numbers,
 //! the last of them 0); version 5 leaves out the last. An episode is cut off after 50 steps of 2 × 0.01 s and never ends.

@@ -41,7 +41,9 @@ pub(super) fn of_config(algorithm: &str) -> Vec<(String, &'static str)> {
         "mobile" => renamed.push(("weight".into(), "penalty_coef")),
         "osr" => renamed.extend([("samples".into(), "n_action_samples"), ("inverse.learning_rate".into(), "lr")]),
         "sdc" => renamed.push(("transition.learning_rate".into(), "lr")),
-        super::ensemble::NAME | super::rollout::NAME | super::rambo::NAME => renamed.extend(BESIDE_A_MODEL.iter().map(owned)),
+        super::ensemble::NAME | super::rollout::NAME | super::rambo::NAME => {
+            renamed.extend(BESIDE_A_MODEL.iter().map(owned))
+        }
         _ => {}
     }
     renamed

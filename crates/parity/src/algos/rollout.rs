@@ -2,10 +2,10 @@
 
 use super::transitions::{RecordedColumns, columns_of};
 use super::{Compared, Fixture, Kind, ParityError, Tensor};
+use crate::recording::{difference, relative, start};
 use backcast_core::*;
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 use backcast_imagination::{ImagineConfig, Imaginer, StepDraws};
-use crate::recording::{difference, relative, start};
 use backcast_penalties::MaxAleatoric;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::Deserialize;

@@ -1,8 +1,8 @@
 use super::{Fixture, ParityError, Tensor};
+use crate::recording::read_note;
 use backcast_core::{DatasetStats, ObsScaler, Problem, WorldModel};
 use backcast_core::{Direction, Key, Real, Slot, State, never};
 use backcast_dynamics::{Ensemble, EnsembleConfig};
-use crate::recording::read_note;
 use std::collections::BTreeSet;
 
 /// Where the paths of a model's tensors begin, and those of its units.
@@ -41,8 +41,7 @@ impl OfWorldModel for Fixture {
                 let mut numbers = singles(self.tensor(REWARDS, &[3])?);
                 [(); 3].map(|()| numbers.next())
             };
-            problem.dataset =
-                DatasetStats { least_reward, greatest_reward, reward_std, ..DatasetStats::default() };
+            problem.dataset = DatasetStats { least_reward, greatest_reward, reward_std, ..DatasetStats::default() };
         }
         Ok(problem.with_model(world_model))
     }

@@ -1,6 +1,6 @@
 use super::{Compared, Kind, ParityError};
-use backcast_nn::{Draw, ReplayError};
 use backcast_core::{Real, Spec};
+use backcast_nn::{Draw, ReplayError};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +36,7 @@ pub struct Fixture {
     pub spec: Spec,
     /// The algorithm's configuration in JSON; what it leaves out has its default.
     pub config: String,
-    /// How many rows of each batch are of the log, the first ones; none is all.
+    /// How many rows of each batch are real ones, the first; none is all.
     pub real: Option<usize>,
     /// The configuration, in JSON, of the model whose parameters are the tensors `model/…`; none where nothing is asked of one.
     pub model: Option<String>,

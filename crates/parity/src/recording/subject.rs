@@ -3,8 +3,8 @@
 use super::compare::{difference, loss_error, relative};
 use super::names::{moves, optimiser};
 use super::{Compared, Fixture, Kind, ParityError, Tensor};
-use backcast_nn::{Arena, RecordedDraws};
 use backcast_core::{Metrics, Real, Slot, State};
+use backcast_nn::{Arena, RecordedDraws};
 use std::collections::BTreeMap;
 
 /// Something that fixtures are of: a state, and how it is updated.

@@ -22,7 +22,8 @@ impl Actor {
         let net = Mlp::new(store, "actor", &dims, 1, Activation::Tanh, Init::FanIn, key);
         let last = net.layers().last().expect("a net has a layer").range();
         store.params_mut()[last].iter_mut().for_each(|x| *x *= 0.01);
-        let log_std = store.tensor("log_std", Shape::new(1, 1, spec.act), |x| x.fill(config.log_std));
+        let log_std =
+            store.tensor("log_std", Shape::new(1, 1, spec.act), |x| x.fill(config.log_std));
         Self { net, dims, log_std, limit: spec.act_limit }
     }
 
@@ -49,10 +50,16 @@ impl Actor {
         for (i, (layer, d)) in self.net.layers().zip(self.dims.windows(2)).enumerate() {
             let (at, end) = (layer.weight_range(), layer.range().end);
             let weight = Shape::new(1, d[0], d[1]);
-            let [dw, db] = [(at.clone(), weight), (at.end..end, Shape::new(1, 1, d[1]))]
-                .map(|(at, shape)| tape.fill(shape, |out| out.copy_from_slice(&v[at.start - first..at.end - first])));
+            let [dw, db] =
+                [(at.clone(), weight), (at.end..end, Shape::new(1, 1, d[1]))].map(|(at, shape)| {
+                    tape.fill(shape, |out| {
+                        out.copy_from_slice(&v[at.start - first..at.end - first])
+                    })
+                });
             let along = x.matmul(dw, false, false) + db;
-            let along = dot.map_or(along, |dot| along + dot.matmul(tape.parameter(at.start, weight), false, false));
+            let along = dot.map_or(along, |dot| {
+                along + dot.matmul(tape.parameter(at.start, weight), false, false)
+            });
             x = layer.forward(x, if i == last { Activation::Identity } else { Activation::Tanh });
             dot = Some(if i == last { along } else { along * (-x.square() + 1.0) });
         }

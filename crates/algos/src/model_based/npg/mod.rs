@@ -35,9 +35,10 @@ use crate::{
 };
 use actor::Actor;
 use backcast_core::{
-    Algorithm, Batch, COUNT, Column, ConfigError, Dynamics, Imagined, Key, Learner, Metrics, NON_NEGATIVE, ObsScaler,
-    POSITIVE, Policy, Problem, Real, RolloutSummary, Rollouts, SHARE, Sampling, Sink, Slot, Source, Spec, State,
-    Transitions, WorldModel, choices, hyperparameters, under,
+    Algorithm, Batch, COUNT, Column, ConfigError, Dynamics, Imagined, Key, Learner, Metrics,
+    NON_NEGATIVE, ObsScaler, POSITIVE, Policy, Problem, Real, RolloutSummary, Rollouts, SHARE,
+    Sampling, Sink, Slot, Source, Spec, State, Transitions, WorldModel, choices, hyperparameters,
+    under,
 };
 use backcast_imagination::{Halt, ImagineConfig, Imaginer};
 use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Parameterised, Precision, Shape, Store};
@@ -125,7 +126,8 @@ hyperparameters! {
 
 impl Algorithm for Config {
     const NAME: &str = "npg";
-    const PAPER: &str = "Kidambi et al., MOReL: model-based offline reinforcement learning, arXiv:2005.05951";
+    const PAPER: &str =
+        "Kidambi et al., MOReL: model-based offline reinforcement learning, arXiv:2005.05951";
     const SOURCE: &str = include_str!("mod.rs");
     const USES_MODEL: bool = true;
     type Learner = Npg;
@@ -137,7 +139,12 @@ impl Algorithm for Config {
         let initial = problem.dataset.initial.take().filter(|rows| !rows.is_empty());
         let why = "leaves paths that start where episodes do; give `Evidence::initial`, or 1 to start anywhere";
         ConfigError::unless(initial.is_some() || self.random_starts == 1.0, "random_starts", why)?;
-        let halt = self.pessimism.halt(&mut *dynamics, &problem.dataset, self.gamma, key.name("threshold"))?;
+        let halt = self.pessimism.halt(
+            &mut *dynamics,
+            &problem.dataset,
+            self.gamma,
+            key.name("threshold"),
+        )?;
         let (spec, model) = (problem.spec, ensemble(&mut *dynamics)?);
         let mut store = Store::in_precision(self.precision);
         let actor = Actor::new(&mut store, spec, self, key);
@@ -145,7 +152,8 @@ impl Algorithm for Config {
         let value = Mlp::new(&mut store, "value", &dims, 1, Activation::Relu, Init::FanIn, key);
         let actor_adam = Adam::new(actor.net.range(), self.actor_lr);
         let value_adam = Adam::new(value.range(), self.value_lr);
-        let value_adam = value.layers().fold(value_adam, |adam, layer| adam.with_l2(layer, self.value_weight));
+        let value_adam =
+            value.layers().fold(value_adam, |adam, layer| adam.with_l2(layer, self.value_weight));
         let members = match self.members {
             Members::Every => (0..model.members()).collect(),
             Members::Elites => model.elites().to_vec(),
@@ -297,7 +305,8 @@ impl Npg {
             let (tape, batch) = (store.tape(), paths.rows.rows(first, tile));
             let pi = actor.at(tape.input(batch.obs));
             let advantage = tape.column(&paths.advantage[first..first + tile]);
-            let gain = (advantage * pi.log_prob(tape.input(batch.act))).sum() * (rows as Real).recip();
+            let gain =
+                (advantage * pi.log_prob(tape.input(batch.act))).sum() * (rows as Real).recip();
             tape.add_grad_params(gain, range.clone(), &mut scratch.gradient);
             pi.mean.read(|mean| scratch.mean.extend_from_slice(mean));
         }
@@ -320,7 +329,8 @@ impl Npg {
         for (first, tile) in tiles(rows.len()) {
             let tape = store.tape();
             let [mu, moved] = actor.tangent(tape.input(rows.rows(first, tile).obs), v);
-            let variance = (tape.parameter(actor.log_std, Shape::new(1, 1, actor.acts())) * 2.0).exp();
+            let variance =
+                (tape.parameter(actor.log_std, Shape::new(1, 1, actor.acts())) * 2.0).exp();
             let weight = (moved / variance * (rows.len() as Real).recip()).detach();
             tape.add_grad_params((mu * weight).sum(), nets.clone(), mean);
         }
@@ -340,15 +350,25 @@ impl Npg {
         let fisher = |v: &[Real], out: &mut [Real]| {
             Self::fisher_product(store, actor, &paths.rows, config.damping, v, out);
         };
-        conjugate_gradients(fisher, gradient, config.iterations, [solution, product, residual, direction]);
+        conjugate_gradients(
+            fisher,
+            gradient,
+            config.iterations,
+            [solution, product, residual, direction],
+        );
         let range = actor.range();
         old.clear();
         old.extend_from_slice(&store.params()[range.clone()]);
-        let mut size = (config.step as f64 / (dot(gradient, solution).abs() + 1e-20)).sqrt() as Real;
+        let mut size =
+            (config.step as f64 / (dot(gradient, solution).abs() + 1e-20)).sqrt() as Real;
         loop {
             let Self { store, actor, scratch: Scratch { old, solution, .. }, config, .. } = self;
             let params = &mut store.params_mut()[range.clone()];
-            params.iter_mut().zip(&*old).zip(&*solution).for_each(|((p, old), x)| *p = old + size * x);
+            params
+                .iter_mut()
+                .zip(&*old)
+                .zip(&*solution)
+                .for_each(|((p, old), x)| *p = old + size * x);
             let at = params.len() - actor.acts();
             params[at..].iter_mut().for_each(|x| *x = x.max(config.min_log_std));
             let (kl, bound) = (self.divergence(), self.config.kl_bound);
@@ -374,10 +394,14 @@ impl Npg {
                 loss += value_adam.minimise(store, |tape| {
                     let s = tape.fill(Shape::new(1, rows.len(), obs), |out| {
                         let each = rows.iter().zip(out.chunks_exact_mut(obs));
-                        each.for_each(|(&row, out)| out.copy_from_slice(paths.rows.row(Column::Obs, row)));
+                        each.for_each(|(&row, out)| {
+                            out.copy_from_slice(paths.rows.row(Column::Obs, row))
+                        });
                     });
                     let y = tape.fill(Shape::new(1, rows.len(), 1), |out| {
-                        rows.iter().zip(out).for_each(|(&row, out)| *out = scale * paths.target[row]);
+                        rows.iter()
+                            .zip(out)
+                            .for_each(|(&row, out)| *out = scale * paths.target[row]);
                     });
                     (net.forward(s) - y).square().mean()
                 }) as f64;
@@ -392,10 +416,14 @@ impl Npg {
     fn evaluate(&mut self) {
         let Self { store, value, paths, scratch, config, .. } = self;
         let scale = (1.0 - config.gamma).recip();
-        for (column, out) in [(Column::Obs, &mut scratch.value), (Column::NextObs, &mut scratch.next_value)] {
+        for (column, out) in
+            [(Column::Obs, &mut scratch.value), (Column::NextObs, &mut scratch.next_value)]
+        {
             out.clear();
             for (first, tile) in tiles(paths.chain.len()) {
-                let v = value.forward(store.tape().input(paths.rows.rows(first, tile).column(column))) * scale;
+                let v = value
+                    .forward(store.tape().input(paths.rows.rows(first, tile).column(column)))
+                    * scale;
                 v.read(|v| out.extend_from_slice(v));
             }
         }
@@ -424,7 +452,12 @@ impl Npg {
     /// (2) to (6) on the paths imagined last.
     fn iteration(&mut self, key: Key) -> Metrics {
         self.evaluate();
-        self.paths.estimate(&self.scratch.value, &self.scratch.next_value, self.config.gamma, self.config.lambda);
+        self.paths.estimate(
+            &self.scratch.value,
+            &self.scratch.next_value,
+            self.config.gamma,
+            self.config.lambda,
+        );
         self.paths.normalise();
         self.policy_gradient();
         let [step, kl] = self.natural_step();
@@ -456,14 +489,17 @@ impl Learner for Npg {
     fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> RolloutSummary {
         let (horizon, limit) = (self.rollouts[self.is_warm() as usize].horizon, self.actor.limit);
         let Self { store, actor, rollout_state, paths, config, halt, .. } = self;
-        let RolloutState { dynamics, scaler, imaginer, initial, members, seen, clipped, act } = rollout_state;
+        let RolloutState { dynamics, scaler, imaginer, initial, members, seen, clipped, act } =
+            rollout_state;
         imaginer.config.horizon = horizon;
         let starts = Starts { initial: initial.as_ref(), dataset, random: config.random_starts };
         let mut total = RolloutSummary::default();
         paths.clear();
         for (i, &member) in members.iter().enumerate() {
-            let mut policy = Sampler { spec: dynamics.spec(), actor, store, obs_scaler: scaler, seen };
-            let mut world_model = SingleMember { model: &mut **dynamics, member: [member], clipped };
+            let mut policy =
+                Sampler { spec: dynamics.spec(), actor, store, obs_scaler: scaler, seen };
+            let mut world_model =
+                SingleMember { model: &mut **dynamics, member: [member], clipped };
             let mut stored = RolloutSummary::default();
             let mut take = |t: Imagined<'_>| {
                 let unknown = is_unknown(t.penalty, halt.threshold);
@@ -476,7 +512,13 @@ impl Learner for Npg {
                     sink.take(Imagined { act: act.as_slice(), ..t });
                 }
             };
-            let own = imaginer.imagine(&mut world_model, &starts, &mut policy, key.fold(member as u64), &mut take);
+            let own = imaginer.imagine(
+                &mut world_model,
+                &starts,
+                &mut policy,
+                key.fold(member as u64),
+                &mut take,
+            );
             total.started += own.started;
             total.not_finite += own.not_finite;
             total.stored += stored.stored;
@@ -523,7 +565,9 @@ impl State for Npg {
         under("value_adam", &mut self.value_adam, f);
         f("cloned", Slot::Count(&mut self.cloned));
         visit_halt(&mut self.halt, f);
-        if let (true, Some(halting)) = (self.config.absorbing, &mut self.rollout_state.imaginer.config.halt) {
+        if let (true, Some(halting)) =
+            (self.config.absorbing, &mut self.rollout_state.imaginer.config.halt)
+        {
             *halting = self.halt;
         }
     }

@@ -1,7 +1,8 @@
 //! Whole trajectories of a policy in the pessimistic MDP of a model.
 
 use backcast_core::{
-    Column, Direction, Dynamics, Imagined, Key, ObsScaler, Prediction, Real, Slot, Source, Spec, State, Transitions,
+    Column, Direction, Dynamics, Imagined, Key, ObsScaler, Prediction, Real, Slot, Source, Spec,
+    State, Transitions,
 };
 use ndarray::ArrayView2;
 
@@ -117,7 +118,13 @@ impl Paths {
     }
 
     /// Takes a transition of path `chain` unless that was cut before. `unknown` says whether it led into the unknown.
-    pub(super) fn take(&mut self, t: Imagined<'_>, chain: usize, unknown: bool, obs_scaler: &ObsScaler) -> bool {
+    pub(super) fn take(
+        &mut self,
+        t: Imagined<'_>,
+        chain: usize,
+        unknown: bool,
+        obs_scaler: &ObsScaler,
+    ) -> bool {
         if t.step >= self.cut[chain] {
             return false;
         }
@@ -139,7 +146,13 @@ impl Paths {
     /// (2)  δ_t = r_t + γ(1−d_t)·V(s_{t+1}) − V(s_t),   A_t = δ_t + γλ·A_{t+1};   V's target: A_t + V(s_t)
     ///
     /// `value` and `next_value` are V(s) and V(s′) of each row.
-    pub(super) fn estimate(&mut self, value: &[Real], next_value: &[Real], gamma: Real, lambda: Real) {
+    pub(super) fn estimate(
+        &mut self,
+        value: &[Real],
+        next_value: &[Real],
+        gamma: Real,
+        lambda: Real,
+    ) {
         let (gamma, lambda) = (gamma as f64, lambda as f64);
         let [reward, terminal] = [Column::Reward, Column::Terminal].map(|c| self.rows.values(c));
         self.advantage.resize(reward.len(), 0.0);
@@ -149,7 +162,8 @@ impl Paths {
         // Later steps of a path stand behind earlier ones.
         for row in (0..reward.len()).rev() {
             let alive = 1.0 - terminal[row] as f64;
-            let delta = reward[row] as f64 + gamma * alive * next_value[row] as f64 - value[row] as f64;
+            let delta =
+                reward[row] as f64 + gamma * alive * next_value[row] as f64 - value[row] as f64;
             let carry = &mut self.carry[self.chain[row]];
             *carry = delta + gamma * lambda * *carry;
             self.advantage[row] = *carry as Real;
@@ -161,7 +175,8 @@ impl Paths {
     pub(super) fn normalise(&mut self) {
         let n = self.advantage.len().max(1) as f64;
         let mean = self.advantage.iter().map(|&a| a as f64).sum::<f64>() / n;
-        let std = (self.advantage.iter().map(|&a| (a as f64 - mean).powi(2)).sum::<f64>() / n).sqrt();
+        let std =
+            (self.advantage.iter().map(|&a| (a as f64 - mean).powi(2)).sum::<f64>() / n).sqrt();
         self.advantage.iter_mut().for_each(|a| *a = ((*a as f64 - mean) / (std + 1e-6)) as Real);
     }
     // ANCHOR_END: gae

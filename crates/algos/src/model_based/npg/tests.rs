@@ -1,6 +1,8 @@
 use super::*;
-use crate::{imagines::DatasetStats, morel::Pay};
-use backcast_dynamics::EnsembleConfig;
+use crate::morel::Pay;
+use backcast_core::{DatasetStats, WorldModel};
+use backcast_core::{Direction, Stored, fingerprint, never, restore, snapshot};
+use backcast_dynamics::{Ensemble, EnsembleConfig};
 use backcast_nn::Gaussian;
 use backcast_penalties::ThresholdRule;
 use ndarray::Array2;
@@ -9,7 +11,7 @@ use safetensors::SafeTensors;
 const POINT: Spec = Spec::new(1, 1).with_act_limit(2.0);
 
 /// A point that goes where it is pushed, x′ = x + a/10, and is paid for being near 0; a log of random pushes about it; a model of it.
-fn world_model(spread: Real) -> (Transitions, WorldModel) {
+fn world_model(spread: Real) -> (Transitions, Problem) {
     let mut dataset = Transitions::new(POINT);
     for i in 0..2000 {
         let mut x = [0.0; 2];
@@ -30,9 +32,13 @@ fn world_model(spread: Real) -> (Transitions, WorldModel) {
     let mut model = Ensemble::new(config, POINT, Direction::Forward, Key::new(2)).expect("sound");
     model.fit(&dataset, Key::new(3), &mut |_| true).expect("finite rows");
     let holdout = Some(model.holdout(&dataset, Key::new(3)));
-    let dataset_stats =
-        DatasetStats { holdout, initial: Some(dataset.clone()), least_reward: Some(0.0), ..DatasetStats::default() };
-    (dataset, WorldModel::new(model, never).with_dataset_stats(dataset_stats))
+    let dataset_stats = DatasetStats {
+        holdout,
+        initial: Some(dataset.clone()),
+        least_reward: Some(0.0),
+        ..DatasetStats::default()
+    };
+    (dataset, Problem::from(WorldModel::new(model, never)).with_stats(dataset_stats))
 }
 
 fn small() -> Config {
@@ -65,7 +71,7 @@ fn iterate(npg: &mut Npg, dataset: &Transitions, from: u64, to: u64) -> Vec<Metr
 fn tiny() -> (Npg, Vec<Real>) {
     let (_, world_model) = world_model(1.0);
     let config = Config { hidden: vec![4, 3], ..small() };
-    let mut npg = config.build_on(world_model, Key::new(4)).expect("sound");
+    let mut npg = config.build(world_model, Key::new(4)).expect("sound");
     let mut x = vec![0.0; 3 * 37];
     Key::new(6).normal(&mut x);
     for (i, x) in x.chunks(3).enumerate() {
@@ -73,7 +79,9 @@ fn tiny() -> (Npg, Vec<Real>) {
         npg.paths.chain.push(i % 5);
     }
     let range = npg.actor.range();
-    npg.store.params_mut()[range.clone()].iter_mut().for_each(|p| *p = if *p == 0.0 { 0.1 } else { 1.5 * *p });
+    npg.store.params_mut()[range.clone()]
+        .iter_mut()
+        .for_each(|p| *p = if *p == 0.0 { 0.1 } else { 1.5 * *p });
     let mut v = vec![0.0; range.len()];
     Key::new(7).normal(&mut v);
     (npg, v)
@@ -84,7 +92,10 @@ fn assert_near(found: &[Real], want: &[Real], bound: f64, what: &str) {
     let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
     let off = norm(&mut found.iter().zip(want).map(|(&a, &b)| a as f64 - b as f64));
     let size = norm(&mut want.iter().map(|&x| x as f64));
-    assert!(size > 0.0 && off <= bound * size, "{what}: off by {off} of {size}: {found:?}, not {want:?}");
+    assert!(
+        size > 0.0 && off <= bound * size,
+        "{what}: off by {off} of {size}: {found:?}, not {want:?}"
+    );
 }
 
 /// F·v against F itself, row of J by row of J; and against KL differentiated twice.
@@ -104,13 +115,17 @@ fn the_fisher_product_is_that_of_the_dense_matrix_and_of_kl_differentiated_twice
         let mut j = vec![0.0; n];
         tape.grad_params(mean.sum(), npg.actor.range(), &mut j);
         for a in 0..n {
-            (0..n).for_each(|b| dense[a * n + b] += precision * j[a] as f64 * j[b] as f64 / rows as f64);
+            (0..n).for_each(|b| {
+                dense[a * n + b] += precision * j[a] as f64 * j[b] as f64 / rows as f64
+            });
         }
     }
     dense[n * n - 1] += 2.0;
     (0..n).for_each(|i| dense[i * n + i] += damping as f64);
-    let by_matrix: Vec<Real> =
-        dense.chunks(n).map(|row| row.iter().zip(&v).map(|(f, &v)| f * v as f64).sum::<f64>() as Real).collect();
+    let by_matrix: Vec<Real> = dense
+        .chunks(n)
+        .map(|row| row.iter().zip(&v).map(|(f, &v)| f * v as f64).sum::<f64>() as Real)
+        .collect();
     assert_near(&product, &by_matrix, 1e-4, "dense");
 
     let (tape, actor) = (npg.store.tape(), &npg.actor);
@@ -139,7 +154,9 @@ fn the_fisher_product_is_that_of_the_dense_matrix_and_of_kl_differentiated_twice
 fn conjugate_gradients_solve_what_is_positive() {
     let a = [[4.0, 1.0, 0.5], [1.0, 3.0, -1.0], [0.5, -1.0, 2.0]];
     let times = |x: &[Real], out: &mut [Real]| {
-        out.iter_mut().zip(a).for_each(|(out, row)| *out = row.iter().zip(x).map(|(a, x)| a * x).sum());
+        out.iter_mut()
+            .zip(a)
+            .for_each(|(out, row)| *out = row.iter().zip(x).map(|(a, x)| a * x).sum());
     };
     let want = [1.0, -2.0, 0.5];
     let (mut b, mut work) = (vec![0.0; 3], [const { Vec::new() }; 4]);
@@ -160,11 +177,19 @@ fn an_iteration_is_that_of_a_second_implementation() {
     let file = SafeTensors::deserialize(bytes).expect("a safetensors file");
     let tensor = |name: &str| -> Vec<Real> {
         let data = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
-        data.data().chunks_exact(4).map(|x| f32::from_le_bytes(x.try_into().expect("four bytes")) as Real).collect()
+        data.data()
+            .chunks_exact(4)
+            .map(|x| f32::from_le_bytes(x.try_into().expect("four bytes")) as Real)
+            .collect()
     };
     let spec = Spec::new(3, 2).with_act_limit(2.0);
-    let model =
-        EnsembleConfig { members: 2, elites: 1, hidden: vec![4], weight_decay: vec![0.0; 2], ..Default::default() };
+    let model = EnsembleConfig {
+        members: 2,
+        elites: 1,
+        hidden: vec![4],
+        weight_decay: vec![0.0; 2],
+        ..Default::default()
+    };
     let model = Ensemble::new(model, spec, Direction::Forward, Key::new(1)).expect("sound");
     let mut row = Transitions::new(spec);
     row.push(&[0.0; 3], &[0.0; 2], 0.0, &[0.0; 3], false);
@@ -187,31 +212,49 @@ fn an_iteration_is_that_of_a_second_implementation() {
         value_batch: 1000,
         ..small()
     };
-    let mut npg =
-        config.build_on(WorldModel::new(model, never).with_dataset_stats(dataset_stats), Key::new(2)).expect("sound");
+    let mut npg = config
+        .build(Problem::from(WorldModel::new(model, never)).with_stats(dataset_stats), Key::new(2))
+        .expect("sound");
     npg.store.visit(&mut |name, slot| {
         let Slot::Tensor(_, values) = slot else { panic!("{name} is a tensor") };
         values.copy_from_slice(&tensor(&format!("params/{name}")));
     });
     let before = snapshot(&mut npg.store);
-    let [s, u, r, s2, d, chain] =
-        ["obs", "act", "reward", "next_obs", "terminal", "chain"].map(|name| tensor(&format!("paths/{name}")));
+    let [s, u, r, s2, d, chain] = ["obs", "act", "reward", "next_obs", "terminal", "chain"]
+        .map(|name| tensor(&format!("paths/{name}")));
     for row in 0..r.len() {
-        npg.paths.rows.push(&s[3 * row..][..3], &u[2 * row..][..2], r[row], &s2[3 * row..][..3], d[row] == 1.0);
+        npg.paths.rows.push(
+            &s[3 * row..][..3],
+            &u[2 * row..][..2],
+            r[row],
+            &s2[3 * row..][..3],
+            d[row] == 1.0,
+        );
         npg.paths.chain.push(chain[row] as usize);
     }
     let metrics = npg.iteration(Key::new(3));
     assert_near(&npg.paths.target, &tensor("target"), 1e-5, "targets of V");
     assert_near(&npg.paths.advantage, &tensor("advantage"), 1e-5, "advantages");
     assert_near(&npg.scratch.gradient, &tensor("gradient"), 1e-4, "gradient");
-    assert_near(&npg.scratch.solution, &tensor("solution"), 1e-3, "solution of conjugate gradients");
+    assert_near(
+        &npg.scratch.solution,
+        &tensor("solution"),
+        1e-3,
+        "solution of conjugate gradients",
+    );
     assert_near(&[metrics.get("kl").expect("a metric")], &tensor("kl"), 1e-3, "KL");
-    assert_near(&[metrics.get("value_loss").expect("a metric")], &tensor("value_loss"), 1e-4, "loss of V");
+    assert_near(
+        &[metrics.get("value_loss").expect("a metric")],
+        &tensor("value_loss"),
+        1e-4,
+        "loss of V",
+    );
     npg.store.visit(&mut |name, slot| {
         let (Slot::Tensor(_, now), Stored::Tensor(_, was)) = (slot, &before[name]) else {
             panic!("{name} is a tensor")
         };
-        let change = |now: &[Real]| now.iter().zip(was).map(|(now, was)| now - was).collect::<Vec<_>>();
+        let change =
+            |now: &[Real]| now.iter().zip(was).map(|(now, was)| now - was).collect::<Vec<_>>();
         assert_near(&change(now), &change(&tensor(&format!("final/{name}"))), 1e-2, name);
     });
 }
@@ -222,8 +265,9 @@ fn an_iteration_is_that_of_a_second_implementation() {
 fn it_climbs_in_imagination() {
     for key in 4..8 {
         let (dataset, world_model) = world_model(1.0);
-        let config = Config { paths: 40, log_std: -1.0, min_log_std: -2.0, kl_bound: Some(0.03), ..small() };
-        let mut npg = config.build_on(world_model, Key::new(key)).expect("sound");
+        let config =
+            Config { paths: 40, log_std: -1.0, min_log_std: -2.0, kl_bound: Some(0.03), ..small() };
+        let mut npg = config.build(world_model, Key::new(key)).expect("sound");
         let metrics = iterate(&mut npg, &dataset, 0, 30);
         let of = |name: &str, i: usize| metrics[i].get(name).expect("a metric");
         let kl: Vec<Real> = (0..30).map(|i| of("kl", i)).collect();
@@ -231,12 +275,16 @@ fn it_climbs_in_imagination() {
         assert!(kl.iter().all(|&kl| kl > 0.0 && kl <= 0.03), "key {key}: {kl:?}");
         assert!(kl.iter().sum::<Real>() / 30.0 > 0.005, "key {key}: {kl:?}");
         assert!((0..30).all(|i| (0.0..=1.0).contains(&of("paths_halted", i))));
-        let [early, late] = [0, 25].map(|first| (first..first + 5).map(|i| of("path_return", i)).sum::<Real>() / 5.0);
+        let [early, late] = [0, 25]
+            .map(|first| (first..first + 5).map(|i| of("path_return", i)).sum::<Real>() / 5.0);
         assert!(25.0 - late < 0.5 * (25.0 - early), "key {key}: {early} at first, {late} at last");
         let obs = Array2::from_shape_vec((2, 1), vec![-0.8, 0.8]).expect("two rows");
         let mut act = Array2::zeros((2, 1));
         npg.act(obs.view(), None, act.view_mut());
-        assert!(act[[0, 0]] > 0.3 && act[[1, 0]] < -0.3, "key {key}: {act} at −0.8 and 0.8: it goes home");
+        assert!(
+            act[[0, 0]] > 0.3 && act[[1, 0]] < -0.3,
+            "key {key}: {act} at −0.8 and 0.8: it goes home"
+        );
     }
 }
 
@@ -247,10 +295,10 @@ fn a_key_gives_the_same_bits_on_any_threads_and_after_a_restart() {
         pool.install(|| {
             let (dataset, own) = world_model(1.0);
             let config = Config { warm_start: 2, ..small() };
-            let mut npg = config.build_on(own, Key::new(key)).expect("sound");
+            let mut npg = config.build(own, Key::new(key)).expect("sound");
             iterate(&mut npg, &dataset, 0, 3);
             if restart {
-                let mut other = config.build_on(world_model(1.0).1, Key::new(99)).expect("sound");
+                let mut other = config.build(world_model(1.0).1, Key::new(99)).expect("sound");
                 restore(&mut other, &snapshot(&mut npg)).expect("the same tensors");
                 npg = other;
             }
@@ -271,7 +319,7 @@ fn paths_end_in_the_unknown_absorbed_or_cut() {
         let (dataset, world_model) = world_model(0.3);
         let mut config = Config { absorbing, horizon: 40, ..small() };
         (config.pessimism.pay, config.pessimism.kappa) = (Pay::Once, Some(77.0));
-        let mut npg = config.build_on(world_model, Key::new(4)).expect("sound");
+        let mut npg = config.build(world_model, Key::new(4)).expect("sound");
         // Always to the right, far out of the box.
         let bias = npg.actor.net.range().end - 1;
         npg.store.params_mut()[bias] = 5.0;
@@ -279,12 +327,18 @@ fn paths_end_in_the_unknown_absorbed_or_cut() {
         let summary = npg.imagine(&dataset, Key::new(8), &mut rows);
         assert_eq!((summary.started, summary.stored), (60, rows.len()), "{summary:?}");
         assert!(rows.values(Column::Act).iter().all(|a| a.abs() <= 2.0), "the world clips");
-        assert!(npg.paths.rows.values(Column::Act).iter().any(|u| *u > 1.5), "the density is of what was drawn");
+        assert!(
+            npg.paths.rows.values(Column::Act).iter().any(|u| *u > 1.5),
+            "the density is of what was drawn"
+        );
         assert_eq!(npg.paths.rows.len(), rows.len());
         (npg, summary, rows)
     };
     let (npg, summary, rows) = run(true);
-    assert!(summary.halted == 60 && summary.terminal == 60 && npg.paths.cuts() == 60, "{summary:?}");
+    assert!(
+        summary.halted == 60 && summary.terminal == 60 && npg.paths.cuts() == 60,
+        "{summary:?}"
+    );
     let halted = |row: usize| rows.row(Column::Terminal, row)[0] == 1.0;
     assert!((0..rows.len()).all(|row| halted(row) == (rows.row(Column::Reward, row)[0] == -77.0)));
 
@@ -298,10 +352,10 @@ fn paths_end_in_the_unknown_absorbed_or_cut() {
 #[test]
 fn paths_start_where_episodes_do_or_anywhere() {
     let starts = |random_starts, initial: Option<Transitions>| {
-        let (dataset, mut world_model) = world_model(1.0);
-        world_model.dataset_stats.initial = initial;
+        let (dataset, mut problem) = world_model(1.0);
+        problem.dataset.initial = initial;
         let config = Config { random_starts, horizon: 1, paths: 40, ..small() };
-        let mut npg = config.build_on(world_model, Key::new(4))?;
+        let mut npg = config.build(problem, Key::new(4))?;
         let mut rows = Transitions::new(POINT);
         npg.imagine(&dataset, Key::new(9), &mut rows);
         Ok::<_, ConfigError>(rows.values(Column::Obs).iter().filter(|x| **x == 0.123).count())
@@ -325,11 +379,15 @@ fn cloning_comes_first() {
         dataset.push(&[x], &[1.6 * x], 0.0, &[0.0], false);
     }
     let config = Config { warm_start: 400, actor_lr: 1e-2, ..small() };
-    let mut npg = config.build_on(world_model, Key::new(4)).expect("sound");
+    let mut npg = config.build(world_model, Key::new(4)).expect("sound");
     assert_eq!(npg.rollouts().map(|how| (how.every, how.horizon)), Some((400, 1)));
     let mut loss = Vec::new();
     for step in 0..400 {
-        loss.push(npg.update(dataset.batch(), Key::new(11).fold(step)).get("cloning_loss").expect("it clones"));
+        loss.push(
+            npg.update(dataset.batch(), Key::new(11).fold(step))
+                .get("cloning_loss")
+                .expect("it clones"),
+        );
     }
     assert!(loss[399] < 1e-3 && loss[0] > 0.1, "{} to {}", loss[0], loss[399]);
     assert_eq!(npg.rollouts().map(|how| (how.every, how.horizon)), Some((1, 25)));

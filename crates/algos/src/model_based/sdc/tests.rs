@@ -1,6 +1,6 @@
 use super::*;
-use crate::imagines::DatasetStats;
-use backcast_dynamics::EnsembleConfig;
+use backcast_core::{DatasetStats, Direction, Policy, Source, fingerprint, never};
+use backcast_dynamics::{Ensemble, EnsembleConfig};
 use backcast_nn::Store;
 use ndarray::Array2;
 
@@ -18,7 +18,7 @@ fn dataset(steps: bool) -> Transitions {
     dataset
 }
 
-fn world_model() -> WorldModel {
+fn problem() -> Problem {
     let config = EnsembleConfig {
         members: 3,
         elites: 2,
@@ -29,22 +29,39 @@ fn world_model() -> WorldModel {
         ..Default::default()
     };
     let steps = dataset(true);
-    let mut model = Ensemble::new(config, steps.spec(), Direction::Forward, Key::new(2)).expect("sound");
+    let mut model =
+        Ensemble::new(config, steps.spec(), Direction::Forward, Key::new(2)).expect("sound");
     model.fit(&steps, Key::new(3), &mut |_| true).expect("a fit");
-    WorldModel::new(model, never)
-        .with_dataset_stats(DatasetStats { holdout: Some(dataset(false)), ..DatasetStats::default() })
+    Problem::from(WorldModel::new(model, never))
+        .with_stats(DatasetStats { holdout: Some(dataset(false)), ..DatasetStats::default() })
 }
 
 /// SAC: nothing but what is to be tested holds the policy to the log.
 fn small() -> Config {
-    let cql = cql::Config { hidden: vec![32], actor_lr: 3e-3, weight: 0.0, samples: 0, ..cql::Config::default() };
-    let transition = TransitionVaeConfig { hidden: vec![16], lr: 3e-3, ..TransitionVaeConfig::default() };
-    Config { beta: 0.3, width: Some(0.1), mmd_samples: 4, warm_up: 300, transition, cql, ..Config::default() }
+    let cql = cql::Config {
+        hidden: vec![32],
+        actor_lr: 3e-3,
+        cql_alpha: 0.0,
+        n_action_samples: 0,
+        ..cql::Config::default()
+    };
+    let transition =
+        TransitionVaeConfig { hidden: vec![16], lr: 3e-3, ..TransitionVaeConfig::default() };
+    Config {
+        beta: 0.3,
+        width: Some(0.1),
+        mmd_samples: 4,
+        warm_up: 300,
+        transition,
+        cql,
+        ..Config::default()
+    }
 }
 
 fn trained(config: &Config, updates: u64) -> (Sdc, Metrics) {
-    let (dataset, mut staging) = (dataset(false), Transitions::new(Spec::new(1, 1).with_act_limit(2.0)));
-    let mut sdc = config.build_on(world_model(), Key::new(4)).expect("a sound configuration");
+    let (dataset, mut staging) =
+        (dataset(false), Transitions::new(Spec::new(1, 1).with_act_limit(2.0)));
+    let mut sdc = config.build(problem(), Key::new(4)).expect("a sound configuration");
     let mut metrics = Metrics::default();
     for step in 0..updates {
         let key = Key::new(5).fold(step);
@@ -62,7 +79,11 @@ fn the_distance_of_equal_samples_is_nothing_and_grows_as_they_part() {
             let x = tape.normal(Shape::new(1, 7 * 5, 3), key);
             let of = |apart: Real| mmd(x, x + apart, 5, kernel, 2.0).read(<[Real]>::to_vec);
             // The root of 10⁻⁶.
-            assert!(of(0.0).iter().all(|d| (d - 1e-3).abs() < 2e-4), "{kernel:?}, trial {trial}: {:?}", of(0.0));
+            assert!(
+                of(0.0).iter().all(|d| (d - 1e-3).abs() < 2e-4),
+                "{kernel:?}, trial {trial}: {:?}",
+                of(0.0)
+            );
             let all = [0.1, 0.5, 2.0, 8.0].map(of);
             for (near, far) in all.iter().zip(&all[1..]) {
                 let grows = near.iter().zip(far).all(|(near, far)| *near > 2e-3 && far > near);
@@ -80,8 +101,11 @@ fn the_distance_of_equal_samples_is_nothing_and_grows_as_they_part() {
 #[test]
 fn the_slope_in_the_actions_is_that_of_finite_differences() {
     let obs_scaler = ObsScaler::new(&[0.3], &[0.7]);
-    let mut sdc =
-        small().build_on(WorldModel { obs_scaler, ..world_model() }, Key::new(4)).expect("a sound configuration");
+    let mut sdc = {
+        let mut problem = problem();
+        problem.model.as_mut().expect("a model").scaler = obs_scaler;
+        small().build(problem, Key::new(4)).expect("a sound configuration")
+    };
     let dataset = dataset(false);
     let mut rows = Transitions::new(dataset.spec());
     (0..3).for_each(|i| rows.push_row(&dataset, i));
@@ -99,7 +123,10 @@ fn the_slope_in_the_actions_is_that_of_finite_differences() {
         });
         actions[i] = here;
         let want = (above - below) / (2.0 * h);
-        assert!((slope - want).abs() < 2e-2 * want.abs().max(0.05), "{i}: {slope} where differences say {want}");
+        assert!(
+            (slope - want).abs() < 2e-2 * want.abs().max(0.05),
+            "{i}: {slope} where differences say {want}"
+        );
     }
     assert!(slope.iter().any(|g| g.abs() > 1e-2), "a slope of nothing: {slope:?}");
 }
@@ -113,7 +140,10 @@ fn the_multiplier_rises_where_the_distance_exceeds_its_threshold() {
         (metrics.get("ln_correction").expect("a metric"), metrics.get("mmd").expect("a metric"))
     };
     let ((above, mmd), (below, _)) = (learnt(0.0), learnt(3.0));
-    assert!(mmd > 0.0 && above > 0.15 && below < -0.15, "{above} above the threshold, {below} below");
+    assert!(
+        mmd > 0.0 && above > 0.15 && below < -0.15,
+        "{above} above the threshold, {below} below"
+    );
 }
 
 /// Beyond where the log has been, at ±0.9, the policy goes back; before the correction begins it does not know.
@@ -147,7 +177,7 @@ fn the_threshold_is_a_quantile_of_the_dataset_s_own_distance() {
 
     // By hand, of one batch.
     let config = Config { quantile: 0.5, warm_up: 0, ..small() };
-    let mut sdc = config.build_on(world_model(), Key::new(4)).expect("a sound configuration");
+    let mut sdc = config.build(problem(), Key::new(4)).expect("a sound configuration");
     let dataset = dataset(false);
     let mut rows = Transitions::new(dataset.spec());
     (0..3).for_each(|i| rows.push_row(&dataset, i));
@@ -190,7 +220,8 @@ fn the_width_is_the_median_of_pairs() {
         normal.push(&x, &[0.0], 0.0, &x, false);
     }
     for kernel in [Kernel::Gaussian, Kernel::Laplacian] {
-        let ratio = median_width(&normal, kernel) / median_width(&Transitions::new(normal.spec()), kernel);
+        let ratio =
+            median_width(&normal, kernel) / median_width(&Transitions::new(normal.spec()), kernel);
         assert!((0.85..1.02).contains(&ratio), "{kernel:?}: {ratio}");
     }
 }

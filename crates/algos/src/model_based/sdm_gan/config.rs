@@ -3,7 +3,10 @@ use crate::{
     blocks::{mmd::Kernel, transition::sizes},
     model_based::imagination::{Imagination, ensemble},
 };
-use backcast_core::{Algorithm, COUNT, ConfigError, FRACTION, Key, NON_NEGATIVE, POSITIVE, Problem, Real, Rollouts, SHARE, hyperparameters};
+use backcast_core::{
+    Algorithm, COUNT, ConfigError, FRACTION, Key, NON_NEGATIVE, POSITIVE, Problem, Real, Rollouts,
+    SHARE, hyperparameters,
+};
 use backcast_imagination::ImagineConfig;
 use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store};
 use backcast_penalties::NoPenalty;
@@ -112,11 +115,16 @@ impl Algorithm for Config {
             let dims = sizes(inputs, &self.hidden, outputs);
             Mlp::new(&mut store, name, &dims, members, Activation::LeakyRelu, Init::FanIn, key)
         };
-        let actor = Implicit { net: net("actor", spec.obs + noise, 1, spec.act), noise, limit: spec.act_limit };
+        let actor = Implicit {
+            net: net("actor", spec.obs + noise, 1, spec.act),
+            noise,
+            limit: spec.act_limit,
+        };
         let critic = net("critic", spec.obs + spec.act, 2, 1);
         let tells = self.divergence != Divergence::Mmd;
         let discriminator = tells.then(|| net("discriminator", spec.obs + spec.act, 1, 1));
-        let actor_target = Implicit { net: actor.net.duplicate(&mut store, "actor_target"), ..actor };
+        let actor_target =
+            Implicit { net: actor.net.duplicate(&mut store, "actor_target"), ..actor };
         let critic_target = critic.duplicate(&mut store, "critic_target");
         let slow = |net: Mlp, rate| Adam::new(net.range(), rate).with_betas(BETA1, 0.999);
         let actor_adam = slow(actor.net, self.actor_lr);
@@ -130,7 +138,8 @@ impl Algorithm for Config {
             _ => (Real::NEG_INFINITY, Real::INFINITY),
         };
         let termination = model.termination;
-        let imagination = Imagination::new(model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
+        let imagination =
+            Imagination::new(model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
         Ok(SdmGan {
             config: self.clone(),
             store,

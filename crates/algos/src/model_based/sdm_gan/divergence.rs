@@ -60,7 +60,8 @@ pub(super) fn wasserstein(d: Mlp, samples: Compared<'_>, w: Real, key: Key) -> (
     let tape = real.tape();
     let pairs = real.shape().rows.min(fake.shape().rows);
     let kappa = tape.uniform(Shape::new(1, pairs, 1), 0.0, 1.0, key);
-    let between = (kappa * real.rows(0, pairs) + (-kappa + 1.0) * fake.rows(0, pairs)).detach().watch();
+    let between =
+        (kappa * real.rows(0, pairs) + (-kappa + 1.0) * fake.rows(0, pairs)).detach().watch();
     let slope = tape.grad(d.forward(between).sum(), between);
     let penalty = mean_of(weight.rows(0, pairs), (slope.norm_cols() - 1.0).square());
     ((weight * d.forward(fake)).sum() - d.forward(real).mean() + penalty * w, penalty)
@@ -74,7 +75,12 @@ pub(super) fn climb<'t>(d: Mlp, fake: Var<'t>, weight: Var<'t>) -> Var<'t> {
 
 // ANCHOR: discrepancy
 /// (6)  L_G = mean over groups of √( E k(x,x′) − 2 E k(x,y) + E k(y,y′) + 10⁻⁶ ),   x of F, y of the log, `group` of each
-pub(super) fn discrepancy<'t>(samples: Compared<'t>, group: usize, kernel: Kernel, sigma: Real) -> Var<'t> {
+pub(super) fn discrepancy<'t>(
+    samples: Compared<'t>,
+    group: usize,
+    kernel: Kernel,
+    sigma: Real,
+) -> Var<'t> {
     let Compared { real, fake, weight } = samples;
     let groups = Shape::new(1, fake.shape().rows / group, group * group);
     let mean = |x: Var<'t>, y: Var<'t>, weights: Var<'t>| {

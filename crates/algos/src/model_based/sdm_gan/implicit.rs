@@ -52,7 +52,8 @@ impl Policy for Acting<'_> {
 
     fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
         let (actor, tape) = (self.actor, self.store.tape_without_history());
-        let epsilon = normal(tape, obs.nrows(), 1, actor.noise, key).clamp(-NOISE_BOUND, NOISE_BOUND);
+        let epsilon =
+            normal(tape, obs.nrows(), 1, actor.noise, key).clamp(-NOISE_BOUND, NOISE_BOUND);
         actor.bounded(actor.before_tanh(tape.input(obs), epsilon)).write_to(act);
     }
 }

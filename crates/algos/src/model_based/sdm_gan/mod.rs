@@ -44,8 +44,8 @@ use crate::{
     model_based::imagination::{Imagination, ensemble},
 };
 use backcast_core::{
-    Batch, Key, Learner, Metrics, Policy, Real, RolloutSummary, Rollouts, Sink, Slot, Source, Spec, State, Termination,
-    under,
+    Batch, Key, Learner, Metrics, Policy, Real, RolloutSummary, Rollouts, Sink, Slot, Source, Spec,
+    State, Termination, under,
 };
 use backcast_nn::{Adam, BLOCK_ROWS, Mlp, Parameterised, Shape, Store, Tape, Var, polyak};
 use divergence::{Compared, climb, discrepancy, fool, jensen_shannon, wasserstein};
@@ -110,7 +110,13 @@ struct Work {
 }
 
 /// Q of recorded actions less y, and E[ Q ].
-fn errors<'t>(critic: Mlp, tape: Tape<'t>, batch: &Batch<'_>, rows: &Rows, y: &[Real]) -> (Var<'t>, Real) {
+fn errors<'t>(
+    critic: Mlp,
+    tape: Tape<'t>,
+    batch: &Batch<'_>,
+    rows: &Rows,
+    y: &[Real],
+) -> (Var<'t>, Real) {
     let q = critic.forward(rows.of(tape, batch.obs).cat(rows.of(tape, batch.act)));
     (q - tape.column(y), q.mean().item())
 }
@@ -144,11 +150,14 @@ impl SdmGan {
     /// The last ξ_k is 0. A few states at a time: with all their actions they are as many rows as the inner caches hold.
     fn targets(&mut self, batch: &Batch<'_>, rows: &Rows, key: Key) {
         let (Nets { actor_target, critic_target, .. }, obs) = (self.nets, batch.spec.obs);
-        let &Config { gamma, lambda, target_samples: k, state_noise, noise_clip, value_bound, .. } = &self.config;
+        let &Config {
+            gamma, lambda, target_samples: k, state_noise, noise_clip, value_bound, ..
+        } = &self.config;
         let Work { shifts, epsilon, y, .. } = &mut self.work;
         let tape = self.store.tape_without_history();
         tape.normal(Shape::new(1, rows.len() * (k - 1), obs), key.name("states")).copy_into(shifts);
-        tape.normal(Shape::new(1, rows.len() * k, actor_target.noise), key.name("actions")).copy_into(epsilon);
+        tape.normal(Shape::new(1, rows.len() * k, actor_target.noise), key.name("actions"))
+            .copy_into(epsilon);
         y.clear();
         let (at_once, mut left) = ((BLOCK_ROWS / k).max(1), rows.iter());
         while y.len() < rows.len() {
@@ -158,14 +167,19 @@ impl SdmGan {
             let s2 = tape.fill(Shape::new(1, states * k, obs), |out| {
                 for (state, out) in out.chunks_exact_mut(k * obs).enumerate() {
                     let s2 = batch.next_obs.row(left.next().expect("as many as were counted"));
-                    out.chunks_exact_mut(obs).for_each(|out| out.iter_mut().zip(s2).for_each(|(out, &x)| *out = x));
+                    out.chunks_exact_mut(obs)
+                        .for_each(|out| out.iter_mut().zip(s2).for_each(|(out, &x)| *out = x));
                     let shifts = &shifts[state * (k - 1) * obs..][..(k - 1) * obs];
                     let shifted = out.iter_mut().zip(shifts);
-                    shifted.for_each(|(x, z)| *x += (state_noise * z).clamp(-noise_clip, noise_clip));
+                    shifted
+                        .for_each(|(x, z)| *x += (state_noise * z).clamp(-noise_clip, noise_clip));
                 }
             });
-            let epsilon = &epsilon[y.len() * k * actor_target.noise..][..states * k * actor_target.noise];
-            let epsilon = tape.fill(Shape::new(1, states * k, actor_target.noise), |out| out.copy_from_slice(epsilon));
+            let epsilon =
+                &epsilon[y.len() * k * actor_target.noise..][..states * k * actor_target.noise];
+            let epsilon = tape.fill(Shape::new(1, states * k, actor_target.noise), |out| {
+                out.copy_from_slice(epsilon)
+            });
             let epsilon = epsilon.clamp(-NOISE_BOUND, NOISE_BOUND);
             let a2 = actor_target.bounded(actor_target.before_tanh(s2, epsilon));
             let q = critic_target.forward(s2.cat(a2));
@@ -193,8 +207,9 @@ impl SdmGan {
         let loss = (huber(errors_now, delta).mean() * 2.0).item();
         if !self.warming_up() && loss < self.guard.threshold {
             let y = &self.work.y;
-            self.critic_adam
-                .minimise(&mut self.store, |tape| huber(errors(critic, tape, batch, rows, y).0, delta).mean() * 2.0);
+            self.critic_adam.minimise(&mut self.store, |tape| {
+                huber(errors(critic, tape, batch, rows, y).0, delta).mean() * 2.0
+            });
         }
         self.guard.note(loss);
         (loss, q)
@@ -206,10 +221,13 @@ impl SdmGan {
     fn play(&mut self, batch: &Batch<'_>, rows: &Rows, key: Key) {
         let (actor, n, Spec { obs, act, .. }) = (self.nets.actor, rows.len(), batch.spec);
         let &Config { state_noise, noise_clip, .. } = &self.config;
-        let Played { states, epsilon, actions, weights, asked, taken, elite, z } = &mut self.work.played;
+        let Played { states, epsilon, actions, weights, asked, taken, elite, z } =
+            &mut self.work.played;
         let tape = self.store.tape_without_history();
         let s = rows.of(tape, batch.obs);
-        let s = s + (tape.normal(s.shape(), key.name("shift")) * state_noise).clamp(-noise_clip, noise_clip);
+        let s = s
+            + (tape.normal(s.shape(), key.name("shift")) * state_noise)
+                .clamp(-noise_clip, noise_clip);
         let noise = actor.epsilon(s, key.name("action"));
         let u = actor.before_tanh(s, noise);
         [(s, &mut *states), (noise, epsilon), (u, actions), (actor.bounded(u), taken)]
@@ -311,7 +329,12 @@ impl SdmGan {
 
     // ANCHOR: discriminator_step
     /// (5)  L_D, with F as it was played. Also the gradient penalty, of the divergence that has one.
-    fn discriminator_step(&mut self, batch: &Batch<'_>, parts: &Parts, key: Key) -> Option<(Real, Option<Real>)> {
+    fn discriminator_step(
+        &mut self,
+        batch: &Batch<'_>,
+        parts: &Parts,
+        key: Key,
+    ) -> Option<(Real, Option<Real>)> {
         if !self.comparable(parts) {
             return None;
         }
@@ -377,8 +400,14 @@ impl Learner for SdmGan {
         let mut metrics = Metrics::from([("critic_loss", critic_loss), ("q", q)]);
         metrics.put("q_size", self.size).put("threshold", self.guard.threshold);
         let (told, penalty) = told.map_or((None, None), |(loss, penalty)| (Some(loss), penalty));
-        let some = [("actor_loss", actor_loss), ("discriminator_loss", told), ("gradient_penalty", penalty)];
-        some.into_iter().filter_map(|(name, x)| Some((name, x?))).for_each(|(name, x)| _ = metrics.put(name, x));
+        let some = [
+            ("actor_loss", actor_loss),
+            ("discriminator_loss", told),
+            ("gradient_penalty", penalty),
+        ];
+        some.into_iter()
+            .filter_map(|(name, x)| Some((name, x?)))
+            .for_each(|(name, x)| _ = metrics.put(name, x));
         metrics
     }
     // ANCHOR_END: update
@@ -390,14 +419,21 @@ impl Policy for SdmGan {
         self.imagination.dynamics.spec()
     }
 
-    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, mut act: ArrayViewMut2<'_, Real>) {
+    fn act(
+        &mut self,
+        obs: ArrayView2<'_, Real>,
+        key: Option<Key>,
+        mut act: ArrayViewMut2<'_, Real>,
+    ) {
         let (Nets { actor, critic, .. }, n) = (self.nets, self.config.act_samples);
         let size = ROWS_AT_ONCE;
-        let blocks = obs.axis_chunks_iter(Axis(0), size).zip(act.axis_chunks_iter_mut(Axis(0), size));
+        let blocks =
+            obs.axis_chunks_iter(Axis(0), size).zip(act.axis_chunks_iter_mut(Axis(0), size));
         for (block, (obs, act)) in blocks.enumerate() {
             let tape = self.store.tape_without_history();
             let s = tape.input(obs);
-            let epsilon = normal(tape, obs.nrows(), n, actor.noise, key.map(|key| key.fold(block as u64)));
+            let epsilon =
+                normal(tape, obs.nrows(), n, actor.noise, key.map(|key| key.fold(block as u64)));
             let a = actor.bounded(actor.before_tanh(s, epsilon.clamp(-NOISE_BOUND, NOISE_BOUND)));
             best(a, critic.forward_member(s.repeat_rows(n).cat(a), 0), n, act);
         }

@@ -83,10 +83,14 @@ mod tests {
         for real in 1..20 {
             for imagined in 0..20 {
                 let Parts { values, starts, truth } = parts(real, imagined);
-                assert!(values.len() > 0 && starts.len() > 0 && truth.len() > 0, "{real} and {imagined}");
+                assert!(
+                    values.len() > 0 && starts.len() > 0 && truth.len() > 0,
+                    "{real} and {imagined}"
+                );
                 assert!(truth.iter().all(|row| row < real));
                 if real + imagined >= 4 {
-                    let mut all: Vec<_> = values.iter().chain(starts.iter()).chain(truth.iter()).collect();
+                    let mut all: Vec<_> =
+                        values.iter().chain(starts.iter()).chain(truth.iter()).collect();
                     all.sort_unstable();
                     assert_eq!(all, (0..real + imagined).collect::<Vec<_>>());
                 }

@@ -1,8 +1,7 @@
 use super::*;
-use crate::{
-    bear::Kernel,
-    imagines::{DatasetStats, ModelBased, ObsScaler, WorldModel},
-};
+use crate::blocks::mmd::Kernel;
+use backcast_core::{Algorithm, DatasetStats, Dynamics, ObsScaler, Problem, WorldModel};
+use backcast_core::{Column, Direction, Transitions, first_non_finite, never};
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 use backcast_nn::{Activation, Init};
 use ndarray::Array2;
@@ -19,28 +18,45 @@ fn rows() -> Transitions {
         }
         let mut x = [0.0; 6];
         Key::new(1).fold(i as u64).normal(&mut x);
-        rows.push(&x[..2], &[x[2].tanh() * 2.0, x[3].tanh() * 2.0], x[0] - 0.2, &x[4..], i % 5 == 0);
+        rows.push(
+            &x[..2],
+            &[x[2].tanh() * 2.0, x[3].tanh() * 2.0],
+            x[0] - 0.2,
+            &x[4..],
+            i % 5 == 0,
+        );
     }
     rows
 }
 
 fn model(spec: Spec) -> Ensemble {
-    let small =
-        EnsembleConfig { members: 4, elites: 3, hidden: vec![6], weight_decay: vec![0.0; 2], ..Default::default() };
+    let small = EnsembleConfig {
+        members: 4,
+        elites: 3,
+        hidden: vec![6],
+        weight_decay: vec![0.0; 2],
+        ..Default::default()
+    };
     Ensemble::new(small, spec, Direction::Forward, Key::new(2)).expect("a sound configuration")
 }
 
 /// A world in which the learner sees other numbers than the model.
 fn world_model() -> WorldModel {
-    WorldModel { obs_scaler: ObsScaler::new(&[0.5, -1.0], &[2.0, 0.25]), ..WorldModel::new(model(SPEC), never) }
+    WorldModel::new(model(SPEC), never).with_scaler(ObsScaler::new(&[0.5, -1.0], &[2.0, 0.25]))
 }
 
 fn small() -> Config {
-    Config { hidden: vec![16, 16], target_samples: 3, epoch: 10, warm_start: 0, ..Default::default() }
+    Config {
+        hidden: vec![16, 16],
+        target_samples: 3,
+        epoch: 10,
+        warm_start: 0,
+        ..Default::default()
+    }
 }
 
 fn build(config: Config) -> SdmGan {
-    config.build_on(world_model(), Key::new(3)).expect("a sound configuration")
+    config.build(world_model(), Key::new(3)).expect("a sound configuration")
 }
 
 /// The share of real rows in each epoch of the authors' schedule, epochs counted from 1.
@@ -52,7 +68,10 @@ fn the_share_of_real_rows_falls_after_the_warm_start() {
         let want = (1.0 - 0.1 * steps).clamp(0.5, 1.0) as Real;
         for update in [(epoch - 1) * 1000, epoch * 1000 - 1] {
             let share = config.real_share(update);
-            assert!((share - want).abs() < 1e-6, "epoch {epoch}, update {update}: {share} is not {want}");
+            assert!(
+                (share - want).abs() < 1e-6,
+                "epoch {epoch}, update {update}: {share} is not {want}"
+            );
         }
     }
     assert_eq!((config.real_share(44_999), config.real_share(45_000)), (1.0, 0.9));
@@ -61,10 +80,11 @@ fn the_share_of_real_rows_falls_after_the_warm_start() {
 /// Of a batch, half of which is of the log in any case.
 #[test]
 fn a_learner_asks_for_more_of_what_it_imagines_as_it_goes_on() {
-    let mut sdm_gan = build(Config { epoch: 2, warm_start: 1, real_epochs: 1, real_step: 0.2, ..small() });
+    let mut sdm_gan =
+        build(Config { epoch: 2, warm_start: 1, real_epochs: 1, real_step: 0.2, ..small() });
     let mut shares = vec![];
     for step in 0..10 {
-        shares.push((sdm_gan.real_share() * 100.0).round() as u32);
+        shares.push((sdm_gan.real_share().expect("it imagines") * 100.0).round() as u32);
         sdm_gan.update(rows().batch(), Key::new(4).fold(step));
     }
     assert_eq!(shares, [100, 100, 100, 100, 90, 90, 80, 80, 75, 75]);
@@ -72,11 +92,19 @@ fn a_learner_asks_for_more_of_what_it_imagines_as_it_goes_on() {
 
 #[test]
 fn noise_has_half_the_columns_of_the_state_and_ten_at_most() {
-    for (obs, noise_dim, want) in [(1, None, 1), (3, None, 1), (11, None, 5), (45, None, 10), (11, Some(50), 50)] {
+    for (obs, noise_dim, want) in
+        [(1, None, 1), (3, None, 1), (11, None, 5), (45, None, 10), (11, Some(50), 50)]
+    {
         let spec = Spec::new(obs, 1);
         let config = Config { noise_dim, hidden: vec![4], ..Default::default() };
-        let learner = config.build_on(WorldModel::new(model(spec), never), Key::new(5)).expect("a sound configuration");
-        assert_eq!(learner.nets.actor.net.inputs(), obs + want, "{obs} columns, {noise_dim:?} asked for");
+        let learner = config
+            .build(WorldModel::new(model(spec), never), Key::new(5))
+            .expect("a sound configuration");
+        assert_eq!(
+            learner.nets.actor.net.inputs(),
+            obs + want,
+            "{obs} columns, {noise_dim:?} asked for"
+        );
     }
 }
 
@@ -89,12 +117,20 @@ fn targets_are_means_over_noisy_next_states() {
         reward_std: Some(0.1),
         ..DatasetStats::default()
     };
-    let config = Config { target_samples: ROWS_AT_ONCE + 1, reward_margin: 2.0, value_bound: 0.3, ..small() };
-    let mut sdm_gan =
-        config.build_on(world_model().with_dataset_stats(dataset_stats), Key::new(3)).expect("a sound configuration");
+    let config = Config {
+        target_samples: ROWS_AT_ONCE + 1,
+        reward_margin: 2.0,
+        value_bound: 0.3,
+        ..small()
+    };
+    let mut sdm_gan = config
+        .build(Problem::from(world_model()).with_stats(dataset_stats), Key::new(3))
+        .expect("a sound configuration");
     // Values of some size.
     sdm_gan.visit(&mut |name, slot| match slot {
-        Slot::Tensor(_, x) if name.starts_with("critic_target.2.weight") => x.iter_mut().for_each(|x| *x *= 10.0),
+        Slot::Tensor(_, x) if name.starts_with("critic_target.2.weight") => {
+            x.iter_mut().for_each(|x| *x *= 10.0)
+        }
         _ => {}
     });
     let (rows, k, noise) = (rows(), ROWS_AT_ONCE + 1, 1);
@@ -106,13 +142,16 @@ fn targets_are_means_over_noisy_next_states() {
         let mut states: Vec<Real> = rows.row(Column::NextObs, row).repeat(k);
         let shifted = states.iter_mut().zip(&shifts[i * (k - 1) * 2..][..(k - 1) * 2]);
         shifted.for_each(|(x, z)| *x += (3e-4 * z).clamp(-0.05, 0.05));
-        let epsilon: Vec<Real> = epsilon[i * k * noise..][..k * noise].iter().map(|e| e.clamp(-3.0, 3.0)).collect();
+        let epsilon: Vec<Real> =
+            epsilon[i * k * noise..][..k * noise].iter().map(|e| e.clamp(-3.0, 3.0)).collect();
         let (nets, tape) = (sdm_gan.nets, sdm_gan.store.tape());
         let s2 = tape.fill(Shape::new(1, k, 2), |x| x.copy_from_slice(&states));
         let e = tape.fill(Shape::new(1, k, noise), |x| x.copy_from_slice(&epsilon));
         let a2 = nets.actor_target.net.forward(s2.cat(e)).tanh() * 2.0;
-        let [x, y] = [0, 1].map(|j| nets.critic_target.forward_member(s2.cat(a2), j).read(<[Real]>::to_vec));
-        let pairs = x.iter().zip(&y).map(|(x, y)| 0.75 * x.min(*y) as f64 + 0.25 * x.max(*y) as f64);
+        let [x, y] =
+            [0, 1].map(|j| nets.critic_target.forward_member(s2.cat(a2), j).read(<[Real]>::to_vec));
+        let pairs =
+            x.iter().zip(&y).map(|(x, y)| 0.75 * x.min(*y) as f64 + 0.25 * x.max(*y) as f64);
         let value = pairs.sum::<f64>() / k as f64;
         let r = rows.row(Column::Reward, row)[0];
         let held = r.clamp(-0.7, 0.6);
@@ -124,7 +163,10 @@ fn targets_are_means_over_noisy_next_states() {
         (kept, dropped) = if value.abs() < 0.3 { (kept + 1, dropped) } else { (kept, dropped + 1) };
         clipped += usize::from(held != r);
     }
-    assert!(kept > 1 && dropped > 1 && clipped > 1, "{kept} kept, {dropped} dropped, {clipped} rewards clipped");
+    assert!(
+        kept > 1 && dropped > 1 && clipped > 1,
+        "{kept} kept, {dropped} dropped, {clipped} rewards clipped"
+    );
 }
 
 /// A batch whose loss is beyond the threshold moves no critic, and is remembered.
@@ -139,7 +181,10 @@ fn an_exploding_batch_is_not_followed() {
     for step in 0..10 {
         let before = (critics(&sdm_gan), actor(&sdm_gan));
         let batch = if step % 5 == 4 { &wild } else { &rows() };
-        let loss = sdm_gan.update(batch.batch(), Key::new(7).fold(step)).get("critic_loss").expect("a metric");
+        let loss = sdm_gan
+            .update(batch.batch(), Key::new(7).fold(step))
+            .get("critic_loss")
+            .expect("a metric");
         assert_eq!(loss > 1000.0, step % 5 == 4, "{loss}");
         followed.push(critics(&sdm_gan) != before.0);
         assert_eq!(actor(&sdm_gan) != before.1, step % 2 == 0, "everything else goes on");
@@ -158,7 +203,10 @@ fn critics_rest_in_the_warm_start_and_the_policy_does_not() {
     let first = [nets.critic, nets.actor.net].map(|net| of(&sdm_gan, net));
     for step in 0..6 {
         let metrics = sdm_gan.update(rows().batch(), Key::new(8).fold(step));
-        assert!(metrics.get("q_size").expect("a metric") > 0.0 && metrics.get("critic_loss").expect("a metric") > 0.0);
+        assert!(
+            metrics.get("q_size").expect("a metric") > 0.0
+                && metrics.get("critic_loss").expect("a metric") > 0.0
+        );
     }
     assert_eq!(of(&sdm_gan, nets.critic), first[0]);
     assert_ne!(of(&sdm_gan, nets.actor.net), first[1]);
@@ -175,7 +223,7 @@ fn pairs_go_one_step_further_and_end_where_episodes_do() {
     }
     let config = Config { state_noise: 0.1, ..small() };
     let world_model = WorldModel { termination: far, ..world_model() };
-    let mut sdm_gan = config.build_on(world_model, Key::new(3)).expect("a sound configuration");
+    let mut sdm_gan = config.build(world_model, Key::new(3)).expect("a sound configuration");
     let (rows, mut plain) = (rows(), model(SPEC));
     let starts = Parts::of(&rows.batch()).starts;
     sdm_gan.play(&rows.batch(), &starts, Key::new(10));
@@ -186,16 +234,24 @@ fn pairs_go_one_step_further_and_end_where_episodes_do() {
     let mut counted = vec![];
     for (i, row) in starts.iter().enumerate() {
         let (s, a) = (&states[i * 2..][..2], &taken[i * 2..][..2]);
-        let moved = s.iter().zip(rows.row(Column::Obs, row)).map(|(x, y)| (x - y).abs()).fold(0.0, Real::max);
+        let moved = s
+            .iter()
+            .zip(rows.row(Column::Obs, row))
+            .map(|(x, y)| (x - y).abs())
+            .fold(0.0, Real::max);
         assert!(moved > 0.0 && moved <= 0.05 + 1e-6, "{moved}");
         assert!(a.iter().zip(&actions[i * 2..]).all(|(a, u)| (a - 2.0 * u.tanh()).abs() < 1e-5));
         let mut own = s.to_vec();
         obs_scaler.to_model(&mut own);
-        let given = [&own[..], a].map(|x| Array2::from_shape_vec((1, 2), x.to_vec()).expect("a row"));
+        let given =
+            [&own[..], a].map(|x| Array2::from_shape_vec((1, 2), x.to_vec()).expect("a row"));
         let p = plain.predict([given[0].view(), given[1].view()]);
         let place = (elite[i] * 3.0) as usize;
         drawn[place] += 1;
-        let at = |col| p.mean[[elites[place], 0, 1 + col]] + p.std[[elites[place], 0, 1 + col]] * z[i * 2 + col];
+        let at = |col| {
+            p.mean[[elites[place], 0, 1 + col]]
+                + p.std[[elites[place], 0, 1 + col]] * z[i * 2 + col]
+        };
         let mut s2 = [at(0), at(1)];
         let ends = far(&[], &[], &s2);
         obs_scaler.to_learner(&mut s2);
@@ -218,11 +274,11 @@ fn pairs_go_one_step_further_and_end_where_episodes_do() {
 #[test]
 fn a_prediction_that_is_no_number_is_no_change() {
     let mut world_model = WorldModel::new(model(SPEC), never);
-    world_model.model.visit(&mut |name, slot| match slot {
+    world_model.dynamics.visit(&mut |name, slot| match slot {
         Slot::Tensor(_, x) if name.ends_with("net.1.bias") => x[1] = Real::NAN,
         _ => {}
     });
-    let mut sdm_gan = small().build_on(world_model, Key::new(3)).expect("a sound configuration");
+    let mut sdm_gan = small().build(world_model, Key::new(3)).expect("a sound configuration");
     let rows = rows();
     let metrics = sdm_gan.update(rows.batch(), Key::new(11));
     assert!(metrics.iter().all(|(_, x)| x.is_finite()), "{metrics:?}");
@@ -236,17 +292,20 @@ fn a_prediction_that_is_no_number_is_no_change() {
 #[test]
 fn the_gradient_penalty_of_a_line_is_its_slope_s() {
     let mut store = Store::default();
-    let line = Mlp::new(&mut store, "line", &[4, 1], 1, Activation::Identity, Init::FanIn, Key::new(12));
+    let line =
+        Mlp::new(&mut store, "line", &[4, 1], 1, Activation::Identity, Init::FanIn, Key::new(12));
     store.params_mut()[line.range()].copy_from_slice(&[2.0, -1.0, 0.0, 2.0, 0.7]);
     let tape = store.tape();
     let sample = |rows, name| tape.normal(Shape::new(1, rows, 4), Key::new(13).name(name));
-    let weight = tape.fill(Shape::new(1, 5, 1), |w| w.copy_from_slice(&[0.25, 0.5, 0.0, 0.25, 0.0]));
+    let weight =
+        tape.fill(Shape::new(1, 5, 1), |w| w.copy_from_slice(&[0.25, 0.5, 0.0, 0.25, 0.0]));
     let compared = Compared { real: sample(3, "real"), fake: sample(5, "fake"), weight };
     let (loss, penalty) = wasserstein(line, compared, 10.0, Key::new(14));
     assert!((penalty.item() - 4.0).abs() < 1e-5, "(3 − 1)² is not {}", penalty.item());
     let at = |x: Var<'_>| line.forward(x).read(|x| x.to_vec());
     let (real, fake) = (at(compared.real), at(compared.fake));
-    let want = 0.25 * fake[0] + 0.5 * fake[1] + 0.25 * fake[3] - real.iter().sum::<Real>() / 3.0 + 40.0;
+    let want =
+        0.25 * fake[0] + 0.5 * fake[1] + 0.25 * fake[3] - real.iter().sum::<Real>() / 3.0 + 40.0;
     assert!((loss.item() - want).abs() < 1e-4, "{} is not {want}", loss.item());
 }
 
@@ -255,13 +314,26 @@ fn the_gradient_penalty_of_a_line_is_its_slope_s() {
 fn the_gradient_penalty_is_differentiated_through_slopes() {
     let mut store = Store::default();
     // Smooth units: a difference of a kink says nothing.
-    let d = Mlp::new(&mut store, "d", &[3, 8, 6, 1], 1, Activation::Tanh, Init::Xavier(1.5), Key::new(15));
+    let d = Mlp::new(
+        &mut store,
+        "d",
+        &[3, 8, 6, 1],
+        1,
+        Activation::Tanh,
+        Init::Xavier(1.5),
+        Key::new(15),
+    );
     let value = |store: &mut Store, out: Option<&mut [Real]>| {
         let tape = store.tape();
         let sample = |name| tape.normal(Shape::new(1, 7, 3), Key::new(16).name(name));
-        let weight = tape.fill(Shape::new(1, 7, 1), |w| w.copy_from_slice(&[0.2, 0.2, 0.0, 0.1, 0.2, 0.1, 0.2]));
-        let (_, penalty) =
-            wasserstein(d, Compared { real: sample("real"), fake: sample("fake"), weight }, 1.0, Key::new(17));
+        let weight = tape
+            .fill(Shape::new(1, 7, 1), |w| w.copy_from_slice(&[0.2, 0.2, 0.0, 0.1, 0.2, 0.1, 0.2]));
+        let (_, penalty) = wasserstein(
+            d,
+            Compared { real: sample("real"), fake: sample("fake"), weight },
+            1.0,
+            Key::new(17),
+        );
         out.into_iter().for_each(|out| tape.grad_params(penalty, d.range(), out));
         penalty.item()
     };
@@ -272,7 +344,10 @@ fn the_gradient_penalty_is_differentiated_through_slopes() {
     let step = 1e-2;
     let mut at = |sign: Real| {
         let moved = |store: &mut Store, by: Real| {
-            store.params_mut()[d.range()].iter_mut().zip(&gradient).for_each(|(p, g)| *p += by * g / size);
+            store.params_mut()[d.range()]
+                .iter_mut()
+                .zip(&gradient)
+                .for_each(|(p, g)| *p += by * g / size);
         };
         moved(&mut store, sign * step);
         let value = value(&mut store, None);
@@ -294,7 +369,8 @@ fn the_discrepancy_is_a_weighted_sum_over_pairs() {
     let weight = tape.fill(Shape::new(1, 8, 1), |w| w.copy_from_slice(&weights));
     for (kernel, sigma) in [(Kernel::Laplacian, 0.7), (Kernel::Gaussian, 1.3)] {
         let got = discrepancy(Compared { real, fake, weight }, 4, kernel, sigma).item();
-        let [x, y] = [fake, real].map(|x| x.read(|x| x.iter().map(|&x| x as f64).collect::<Vec<_>>()));
+        let [x, y] =
+            [fake, real].map(|x| x.read(|x| x.iter().map(|&x| x as f64).collect::<Vec<_>>()));
         let k = |x: &[f64], y: &[f64]| {
             let d = [x[0] - y[0], x[1] - y[1]];
             let size = match kernel {
@@ -311,7 +387,8 @@ fn the_discrepancy_is_a_weighted_sum_over_pairs() {
                 for j in group.clone() {
                     let (v, w) = ((weights[i] / total) as f64, (weights[j] / total) as f64);
                     let at = |of: &[f64], i: usize| [of[2 * i], of[2 * i + 1]];
-                    square += v * w * k(&at(&x, i), &at(&x, j)) - 0.5 * v * k(&at(&x, i), &at(&y, j));
+                    square +=
+                        v * w * k(&at(&x, i), &at(&x, j)) - 0.5 * v * k(&at(&x, i), &at(&y, j));
                     square += k(&at(&y, i), &at(&y, j)) / 16.0;
                 }
             }
@@ -384,8 +461,9 @@ fn a_policy_of_noise_has_both_modes_of_the_dataset() {
             discriminator_lr,
             ..Default::default()
         };
-        let mut sdm_gan =
-            config.build_on(WorldModel::new(model(spec), ends), Key::new(21)).expect("a sound configuration");
+        let mut sdm_gan = config
+            .build(WorldModel::new(model(spec), ends), Key::new(21))
+            .expect("a sound configuration");
         let mut staging = Transitions::new(spec);
         for step in 0..updates {
             let key = Key::new(22).fold(step);
@@ -394,10 +472,15 @@ fn a_policy_of_noise_has_both_modes_of_the_dataset() {
         let tape = sdm_gan.store.tape();
         let s = tape.normal(Shape::new(1, 4000, 1), Key::new(23));
         let share = sdm_gan.nets.actor.sample(s, Key::new(24)).read(|a| {
-            let of = |low: Real, high: Real| a.iter().filter(|&&a| low <= a && a < high).count() as f64 / 4000.0;
+            let of = |low: Real, high: Real| {
+                a.iter().filter(|&&a| low <= a && a < high).count() as f64 / 4000.0
+            };
             [of(-0.9, -0.3), of(-0.3, 0.3), of(0.3, 0.9)]
         });
         let [left, between, right] = share;
-        assert!(left.min(right) > 0.25 && between < 0.5 * left.min(right), "{divergence:?}: {share:?}");
+        assert!(
+            left.min(right) > 0.25 && between < 0.5 * left.min(right),
+            "{divergence:?}: {share:?}"
+        );
     }
 }

@@ -3,43 +3,55 @@
 //! The time of an event is its update, in seconds: the same algorithm leaves the same bytes.
 
 use backcast::run::Point;
+use prost::Message;
 
 /// The name of the file; TensorBoard looks for `tfevents`.
 pub(crate) const FILE: &str = "events.out.tfevents.0.backcast";
 
+/// TensorFlow's `event.proto`, as far as a curve needs it.
+#[derive(Clone, PartialEq, Message)]
+struct Event {
+    #[prost(double, required, tag = "1")]
+    wall_time: f64,
+    #[prost(int64, optional, tag = "2")]
+    step: Option<i64>,
+    #[prost(string, optional, tag = "3")]
+    file_version: Option<String>,
+    #[prost(message, optional, tag = "5")]
+    summary: Option<Summary>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Summary {
+    #[prost(message, repeated, tag = "1")]
+    values: Vec<Value>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Value {
+    #[prost(string, required, tag = "1")]
+    tag: String,
+    #[prost(float, required, tag = "2")]
+    simple_value: f32,
+}
+
 /// The event file of a curve: `score`, and each metric as `metrics/NAME`.
 pub(crate) fn events(curve: &[Point]) -> Vec<u8> {
-    let mut file = record(&[&field(1, 1), &0.0_f64.to_le_bytes()[..], &text(3, b"brain.Event:2")].concat());
+    let version = Event { file_version: Some("brain.Event:2".into()), ..Event::default() };
+    let mut file = record(&version.encode_to_vec());
     for point in curve {
         let metrics = point.metrics.iter().map(|(name, value)| (format!("metrics/{name}"), *value));
         for (tag, value) in std::iter::once(("score".to_owned(), point.score)).chain(metrics) {
-            let value = [&text(1, tag.as_bytes()), &field(2, 5)[..], &(value as f32).to_le_bytes()].concat();
-            let time = (point.update as f64).to_le_bytes();
-            let step = varint(point.update);
-            let event = [&field(1, 1), &time[..], &field(2, 0), &step, &text(5, &text(1, &value))].concat();
-            file.extend(record(&event));
+            let event = Event {
+                wall_time: point.update as f64,
+                step: Some(point.update as i64),
+                summary: Some(Summary { values: vec![Value { tag, simple_value: value as f32 }] }),
+                ..Event::default()
+            };
+            file.extend(record(&event.encode_to_vec()));
         }
     }
     file
-}
-
-/// A field's number and wire type: 0 whole number, 1 eight bytes, 2 bytes with a length, 5 four bytes.
-fn field(number: u64, wire: u64) -> Vec<u8> {
-    varint(number << 3 | wire)
-}
-
-fn varint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-    bytes
-}
-
-fn text(number: u64, bytes: &[u8]) -> Vec<u8> {
-    [&field(number, 2), &varint(bytes.len() as u64), bytes].concat()
 }
 
 /// Length, its checksum, the bytes, their checksum (TFRecord).
@@ -87,7 +99,8 @@ mod tests {
     fn numbers_that_are_not_finite_are_written_as_they_are() {
         for score in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
             let file = events(&[Point { update: 1, score, metrics: vec![] }]);
-            let value = [&field(2, 5)[..], &(score as f32).to_le_bytes()].concat();
+            // Field 2, four bytes.
+            let value = [&[2 << 3 | 5][..], &(score as f32).to_le_bytes()].concat();
             assert!(file.windows(value.len()).any(|part| part == value), "{score}");
         }
     }

@@ -1,10 +1,11 @@
 use crate::checks::{check_name, finite};
 use crate::data_config::MixOf;
+use crate::hint::hint;
 use crate::{AlgorithmConfig, DataConfig, RobustnessConfig, Sensitivity, preset};
 use backcast_algos::romi::Starts;
 use backcast_core::{COUNT, ConfigError, Direction, choices, hyperparameters};
 use backcast_dynamics::{ActionVaeConfig, EnsembleConfig, GaussianBcConfig};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, ops::Range};
 
 /// One reproducible experiment: a task, a dataset, models of it, and the same algorithm with and without imagination.
@@ -211,12 +212,12 @@ impl Experiment {
     pub fn parse_with(text: &str, settings: &[String]) -> Result<Self, ExperimentError> {
         // Without settings, parse the text itself: its errors then point at lines.
         let experiment: Self = if settings.is_empty() && !text.contains("preset") {
-            toml::from_str(text).map_err(|e| suggest(e.to_string()))?
+            toml::from_str(text).map_err(|e| complaint::<Self>(&e, text.parse().ok().as_ref()))?
         } else {
-            let mut table: toml::Table = toml::from_str(text).map_err(|e| suggest(e.to_string()))?;
+            let mut table: toml::Table = text.parse().map_err(|e| complaint::<Self>(&e, None))?;
             settings.iter().try_for_each(|s| set(&mut table, s))?;
             expand_presets(&mut table)?;
-            table.try_into().map_err(|e| suggest(e.to_string()))?
+            read(table)?
         };
         experiment.check()?;
         Ok(experiment)
@@ -260,12 +261,10 @@ impl Experiment {
 
     /// The dataset of `method`: the experiment's, with the method's own keys in place.
     pub fn data_of(&self, method: &Method) -> Result<DataConfig, ExperimentError> {
-        let named = |e: &dyn fmt::Display| {
-            ExperimentError(format!("method `{}`: data: {}", method.name, suggest(e.to_string())))
-        };
+        let named = |e: &dyn fmt::Display| ExperimentError(format!("method `{}`: data: {e}", method.name));
         let mut table = toml::Table::try_from(&self.data).map_err(|e| named(&e))?;
         table.extend(method.data.clone());
-        let data: DataConfig = table.try_into().map_err(|e: toml::de::Error| named(&e))?;
+        let data: DataConfig = read(table).map_err(|e| named(&e))?;
         data.check().map_err(|e| named(&e))?;
         Ok(data)
     }
@@ -300,15 +299,13 @@ impl Experiment {
 
     /// The algorithm of `method`: the experiment's, with the method's own keys in place.
     pub fn algorithm_of(&self, method: &Method) -> Result<AlgorithmConfig, ExperimentError> {
-        let named = |e: &dyn fmt::Display| {
-            ExperimentError(format!("method `{}`: algorithm: {}", method.name, suggest(e.to_string())))
-        };
+        let named = |e: &dyn fmt::Display| ExperimentError(format!("method `{}`: algorithm: {e}", method.name));
         let mut table = toml::Table::try_from(&self.algorithm).map_err(|e| named(&e))?;
         if method.algorithm.get("name").is_some_and(|name| Some(name) != table.get("name")) {
             table.clear();
         }
         preset::lay(&mut table, method.algorithm.clone());
-        let algorithm: AlgorithmConfig = table.try_into().map_err(|e: toml::de::Error| named(&e))?;
+        let algorithm: AlgorithmConfig = read(table).map_err(|e| named(&e))?;
         algorithm.check().map_err(|e| named(&e))?;
         Ok(algorithm)
     }
@@ -378,35 +375,24 @@ fn set(table: &mut toml::Table, setting: &str) -> Result<(), ExperimentError> {
     Err(form())
 }
 
-/// Adds the nearest of the expected names to a complaint about an unknown one.
-fn suggest(message: String) -> ExperimentError {
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let unknown = message.contains("unknown field") || message.contains("unknown variant");
-    let nearest = quoted.split_first().filter(|_| unknown).and_then(|(found, expected)| {
-        let distance = |name: &&&str| edit_distance(found, name);
-        expected.iter().min_by_key(distance).filter(|name| edit_distance(found, name) <= 1 + found.len() / 3)
-    });
-    let message = message.trim_end();
-    ExperimentError(match nearest {
-        Some(name) => format!("{message}\ndid you mean `{name}`?"),
-        None => message.to_owned(),
-    })
+/// `table` as a `T`; a complaint says where, and what was probably meant.
+fn read<T: DeserializeOwned>(table: toml::Table) -> Result<T, ExperimentError> {
+    table.clone().try_into().map_err(|e: toml::de::Error| complaint::<T>(&e, Some(&table)))
 }
 
-/// Insertions, deletions and replacements from `a` to `b` (Levenshtein 1966).
-pub(crate) fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &y) in b.iter().enumerate() {
-            let replaced = diagonal + (x != y) as usize;
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
+fn complaint<T: DeserializeOwned>(error: &toml::de::Error, table: Option<&toml::Table>) -> ExperimentError {
+    let hint = table.and_then(hint::<T>);
+    let mut message = error.to_string().trim_end().to_owned();
+    if let Some(path) = hint.as_ref().and_then(|hint| hint.path.as_ref()).filter(|_| error.span().is_none()) {
+        // Without a line to show, the keys that lead there; a key at the top is in the message already.
+        let path = format!("`{path}`");
+        let lead = if error.message().contains(&path) { String::new() } else { format!("{path}: ") };
+        message = lead + error.message();
     }
-    row[b.len()]
+    if let Some(nearest) = hint.and_then(|hint| hint.nearest) {
+        message += &format!("\ndid you mean `{nearest}`?");
+    }
+    ExperimentError(message)
 }
 
 #[cfg(test)]
@@ -566,11 +552,5 @@ mod tests {
         assert!(!experiment.to_toml().contains("preset"));
         let in_text = format!("{LEAST}[algorithm]\nname = \"edac\"\npreset = \"hopper-medium-v2\"\n");
         assert_eq!(Experiment::parse(&in_text).unwrap().algorithm, experiment.algorithm);
-    }
-
-    #[test]
-    fn distances() {
-        assert_eq!(edit_distance("kitten", "sitting"), 3);
-        assert_eq!(edit_distance("", "abc"), 3);
     }
 }

@@ -46,6 +46,7 @@ mod error;
 mod evaluate;
 mod experiment;
 pub mod export;
+mod hint;
 mod inert;
 pub mod json;
 pub mod online;

@@ -6,7 +6,7 @@
 //! else belongs to a setting (size of the batch, scale of the rewards, whether observations are standardised) is said in the
 //! comments, and has its own keys in an experiment.
 
-use crate::{AlgorithmConfig, experiment::edit_distance};
+use crate::AlgorithmConfig;
 use std::collections::BTreeMap;
 
 /// The files, by algorithm.
@@ -90,7 +90,7 @@ pub fn settings(algorithm: &str, dataset: &str) -> Result<toml::Table, PresetErr
     if let Some(name) = presets.keys().filter(|name| fits(name)).max_by_key(|name| name.len()).cloned() {
         return Ok(presets.remove(&name).expect("it is there"));
     }
-    let near = presets.into_keys().min_by_key(|name| edit_distance(plain, name)).expect("there are some");
+    let near = presets.into_keys().min_by_key(|name| strsim::levenshtein(plain, name)).expect("there are some");
     Err(PresetError::Dataset { algorithm: algorithm.into(), dataset: dataset.into(), near })
 }
 

@@ -5,7 +5,11 @@
 //! of a draw is the same whoever computes it and in whatever order.
 
 use crate::Real;
-use rand_core::RngCore;
+use ndarray::{Array, Dimension, ShapeBuilder};
+use ndarray_rand::RandomExt;
+use ndarray_rand::rand::{Rng, RngCore};
+use ndarray_rand::rand_distr::Distribution;
+use std::cell::Cell;
 
 /// The *name* of a stream of random numbers: `Copy`, no state to save.
 ///
@@ -34,7 +38,7 @@ impl Key {
 
     /// The child stream called `label`: one per purpose, so that adding a use never shifts another's draws.
     pub const fn name(self, label: &str) -> Self {
-        // FNV-1a, 64 bits.
+        // FNV-1a, 64 bits. Written out here and not shared: these bits define every random stream, and must not follow a library.
         let (bytes, mut hash, mut i) = (label.as_bytes(), 0xCBF2_9CE4_8422_2325_u64, 0);
         while i < bytes.len() {
             hash = (hash ^ bytes[i] as u64).wrapping_mul(0x0000_0100_0000_01B3);
@@ -61,7 +65,27 @@ impl Key {
 
     /// A cursor over this stream for code that wants a generator, such as the distributions of `ndarray-rand`.
     pub const fn draws(self) -> Draws {
-        Draws { key: self, at: 0 }
+        Draws { key: self, at: 0, block: [0; 4] }
+    }
+
+    /// An array of numbers drawn from `distribution`: [`Uniform`] and [`Normal`] give the numbers of [`uniform`](Key::uniform)
+    /// and [`normal`](Key::normal), bit for bit; any other distribution of `rand_distr` reads the words of this stream in turn.
+    ///
+    /// ```
+    /// use backcast_core::{Key, Normal, Uniform};
+    ///
+    /// let key = Key::new(7);
+    /// let obs = key.name("obs").array((32, 3), Normal::default());
+    /// let act = key.name("act").array((32, 1), Uniform::new(-1.0, 1.0));
+    /// assert!(obs.dim() == (32, 3) && act.iter().all(|a| (-1.0..1.0).contains(a)));
+    /// ```
+    // `'static` refuses a borrowed `Normal`, which may hold the second half of a pair from another stream.
+    pub fn array<D: Dimension>(
+        self,
+        shape: impl ShapeBuilder<Dim = D>,
+        distribution: impl Distribution<Real> + 'static,
+    ) -> Array<Real, D> {
+        Array::random_using(shape, distribution, &mut self.draws())
     }
 
     /// Element `i` of this stream as an index in `0..n`, unbiased to 2⁻³² (multiply–shift on 64 bits).
@@ -213,16 +237,61 @@ fn sin_cos_turns(word: u32) -> (f32, f32) {
     (f32::from_bits(sin ^ sin_sign), f32::from_bits(cos ^ cos_sign))
 }
 
+/// Uniform in `[low, high)`: drawn by [`Key::array`], the numbers of [`Key::uniform`].
+#[derive(Clone, Copy, Debug)]
+pub struct Uniform {
+    low: Real,
+    high: Real,
+}
+
+impl Uniform {
+    /// Uniform in `[low, high)`.
+    pub const fn new(low: Real, high: Real) -> Self {
+        Self { low, high }
+    }
+}
+
+impl Distribution<Real> for Uniform {
+    fn sample<R: Rng + ?Sized>(&self, draws: &mut R) -> Real {
+        self.low + (self.high - self.low) * unit(draws.next_u32())
+    }
+}
+
+/// Standard normal: drawn by [`Key::array`], the numbers of [`Key::normal`].
+///
+/// Box and Muller make two numbers of two words. The second waits here for the next call, so this is one array's distribution:
+/// make another for another array.
+#[derive(Debug, Default)]
+pub struct Normal {
+    second: Cell<Option<f32>>,
+}
+
+impl Distribution<Real> for Normal {
+    fn sample<R: Rng + ?Sized>(&self, draws: &mut R) -> Real {
+        let number = self.second.take().unwrap_or_else(|| {
+            let (first, second) = box_muller(draws.next_u32(), draws.next_u32());
+            self.second.set(Some(second));
+            first
+        });
+        number as Real
+    }
+}
+
 /// A cursor over the words of one [`Key`], for code that wants a generator.
 #[derive(Clone, Debug)]
 pub struct Draws {
     key: Key,
     at: u64,
+    /// The block that word `at − 1` belongs to.
+    block: [u32; 4],
 }
 
 impl RngCore for Draws {
     fn next_u32(&mut self) -> u32 {
-        let word = self.key.block(self.at / 4)[(self.at % 4) as usize];
+        if self.at.is_multiple_of(4) {
+            self.block = self.key.block(self.at / 4);
+        }
+        let word = self.block[(self.at % 4) as usize];
         self.at += 1;
         word
     }
@@ -241,6 +310,8 @@ impl RngCore for Draws {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::{abs_diff_eq, assert_abs_diff_eq};
+    use ndarray_rand::rand_distr::{Exp1, StandardNormal};
 
     /// The known-answer vectors of the Random123 distribution (`kat_vectors`, philox4x32 10 rounds).
     #[test]
@@ -273,6 +344,33 @@ mod tests {
         assert!(std::panic::catch_unwind(|| key.normal_from(2, &mut [0.0])).is_err());
     }
 
+    /// Arrays of any shape, whose sizes end inside a block and inside a pair.
+    #[test]
+    fn an_array_has_the_bits_of_a_slice() {
+        for (seed, shape) in [(1, [1, 1, 1]), (2, [2, 3, 1]), (3, [5, 7, 3]), (4, [2, 0, 3]), (5, [16, 16, 5])] {
+            let key = Key::new(seed).name("array");
+            let mut slice = vec![0.0; shape.iter().product()];
+            key.normal(&mut slice);
+            let array = key.array(shape, Normal::default());
+            assert_eq!((array.shape(), array.as_slice().unwrap()), (&shape[..], &slice[..]));
+            key.uniform(-0.7, 3.1, &mut slice);
+            assert_eq!(key.array(shape, Uniform::new(-0.7, 3.1)).as_slice().unwrap(), slice);
+        }
+    }
+
+    /// A key is a good enough generator for distributions that are not ours: exponential numbers by rejection.
+    #[test]
+    fn other_distributions_draw_from_a_key() {
+        let key = Key::new(9).name("exponential");
+        let x = key.array((512, 512), Exp1).mapv(f64::from);
+        let e = 5.0 / (x.len() as f64).sqrt();
+        assert!(x.iter().all(|&x| x > 0.0));
+        assert_abs_diff_eq!(x.mean().unwrap(), 1.0, epsilon = e);
+        assert_abs_diff_eq!(x.std(0.0), 1.0, epsilon = e * 2.0);
+        assert_eq!(key.array(100, StandardNormal), key.array(100, StandardNormal));
+        assert_ne!(key.array(100, StandardNormal), key.name("other").array(100, StandardNormal));
+    }
+
     #[test]
     fn normals_have_the_moments_and_tails_of_a_normal() {
         let mut x = vec![0.0; 1 << 20];
@@ -281,25 +379,27 @@ mod tests {
         let moment = |p: i32| x.iter().map(|&v| (v as f64).powi(p)).sum::<f64>() / n;
         // Standard errors: 1/√n, √2/√n, √15/√n, √96/√n.
         let e = 5.0 / n.sqrt();
-        assert!(moment(1).abs() < e);
-        assert!((moment(2) - 1.0).abs() < e * 2f64.sqrt());
-        assert!(moment(3).abs() < e * 15f64.sqrt());
-        assert!((moment(4) - 3.0).abs() < e * 96f64.sqrt());
+        assert_abs_diff_eq!(moment(1), 0.0, epsilon = e);
+        assert_abs_diff_eq!(moment(2), 1.0, epsilon = e * 2f64.sqrt());
+        assert_abs_diff_eq!(moment(3), 0.0, epsilon = e * 15f64.sqrt());
+        assert_abs_diff_eq!(moment(4), 3.0, epsilon = e * 96f64.sqrt());
         let beyond = x.iter().filter(|v| v.abs() > 3.0).count() as f64 / n;
-        assert!((beyond - 0.002_699_8).abs() < 5.0 * (0.0027 / n).sqrt());
+        assert_abs_diff_eq!(beyond, 0.002_699_8, epsilon = 5.0 * (0.0027 / n).sqrt());
     }
 
     #[test]
     fn elementary_functions_are_accurate() {
         for i in 1..10_000 {
             let x = i as f32 / 10_000.0;
-            assert!((ln(x) as f64 - (x as f64).ln()).abs() < 3e-7 * (1.0 + (x as f64).ln().abs()), "ln {x}");
+            let want = (x as f64).ln();
+            assert_abs_diff_eq!(ln(x) as f64, want, epsilon = 3e-7 * (1.0 + want.abs()));
             let word = (i as u32).wrapping_mul(429_496);
             let (s, c) = sin_cos_turns(word);
             // The angle is centred in its 24-bit cell, half a quadrant away from the plain reading of the word.
             let turns = (word >> 30) as f64 / 4.0 + (((word << 2) >> 8) as f64 / 16_777_216.0 - 0.5) / 4.0;
             let (ws, wc) = (turns * std::f64::consts::TAU).sin_cos();
-            assert!((s as f64 - ws).abs() < 4e-7 && (c as f64 - wc).abs() < 4e-7, "sin_cos {word}");
+            assert_abs_diff_eq!(s as f64, ws, epsilon = 4e-7);
+            assert_abs_diff_eq!(c as f64, wc, epsilon = 4e-7);
         }
     }
 
@@ -320,6 +420,7 @@ mod tests {
         let mut counts = [0usize; 7];
         (0..70_000).for_each(|i| counts[Key::new(5).below(7, i)] += 1);
         // Six standard deviations of a binomial count.
-        assert!(counts.iter().all(|&c| (c as f64 - 10_000.0).abs() < 6.0 * (10_000.0f64 * 6.0 / 7.0).sqrt()));
+        let bound = 6.0 * (10_000.0f64 * 6.0 / 7.0).sqrt();
+        assert!(counts.iter().all(|&c| abs_diff_eq!(c as f64, 10_000.0, epsilon = bound)));
     }
 }

@@ -20,25 +20,29 @@
 #![forbid(unsafe_code)]
 
 mod env;
+mod fingerprint;
 mod hyperparameter;
 mod key;
 mod learner;
 mod model;
 mod problem;
+mod quantile;
 mod reference_scores;
 mod spec;
 mod state;
 mod transitions;
 
 pub use env::{Env, Step, Termination, never};
+pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use hyperparameter::{
     ANY, COUNT, Domain, FRACTION, Hyperparameter, Hyperparameters, Kind, NON_NEGATIVE, POSITIVE, SHARE, Value,
     snake_case,
 };
-pub use key::{Draws, Key};
+pub use key::{Draws, Key, Normal, Uniform};
 pub use learner::{Algorithm, ConfigError, Learner, Metrics, Policy};
 pub use model::{Direction, Dynamics, Prediction, Split};
 pub use problem::{DatasetStats, Imagined, ObsScaler, Problem, RolloutSummary, Rollouts, Sampling, Sink, WorldModel};
+pub use quantile::quantile;
 pub use reference_scores::ReferenceScores;
 pub use spec::Spec;
 pub use state::{Slot, State, StateError, Stored, fingerprint, first_non_finite, restore, snapshot, under};

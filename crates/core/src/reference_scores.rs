@@ -57,6 +57,7 @@ impl ReferenceScores {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
 
     #[test]
     fn the_mean_of_scores_is_the_score_of_the_mean_and_deviations_only_scale() {
@@ -65,11 +66,11 @@ mod tests {
         let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
         let std = |x: &[f64]| (x.iter().map(|v| (v - mean(x)).powi(2)).sum::<f64>() / x.len() as f64).sqrt();
         let scores = returns.map(|r| reference.mean(r));
-        assert!((reference.mean(mean(&returns)) - mean(&scores)).abs() < 1e-12);
-        assert!((reference.deviation(std(&returns)) - std(&scores)).abs() < 1e-12);
+        assert_abs_diff_eq!(reference.mean(mean(&returns)), mean(&scores), epsilon = 1e-12);
+        assert_abs_diff_eq!(reference.deviation(std(&returns)), std(&scores), epsilon = 1e-12);
         // What the mistake would have given.
         assert!((reference.mean(std(&returns)) - std(&scores)).abs() > 0.6);
-        assert!((reference.undiscounted_return(reference.mean(77.0)) - 77.0).abs() < 1e-12);
+        assert_abs_diff_eq!(reference.undiscounted_return(reference.mean(77.0)), 77.0, epsilon = 1e-12);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One visitor serves checkpoints, restoring, hashing, counting and the search for NaN.
 
-use crate::Real;
+use crate::{Fingerprint, Fingerprinter, Real};
 use std::collections::BTreeMap;
 
 /// One named piece of an algorithm's state, open for reading and writing.
@@ -118,19 +118,17 @@ pub fn restore(state: &mut dyn State, from: &BTreeMap<String, Stored>) -> Result
     Ok(())
 }
 
-/// A 64-bit hash (FNV-1a) of every name and every bit of the state: equal exactly when two states are, in practice.
-pub fn fingerprint(state: &mut dyn State) -> u64 {
-    let mut hash = 0xCBF2_9CE4_8422_2325_u64;
-    let mut eat =
-        |bytes: &[u8]| bytes.iter().for_each(|&b| hash = (hash ^ b as u64).wrapping_mul(0x0000_0100_0000_01B3));
+/// Of every name and every bit of the state: equal exactly when two states are, in practice.
+pub fn fingerprint(state: &mut dyn State) -> Fingerprint {
+    let mut all = Fingerprinter::default();
     state.visit(&mut |name, slot| {
-        eat(name.as_bytes());
+        all.bytes(name.as_bytes());
         match slot {
-            Slot::Tensor(_, values) => values.iter().for_each(|x| eat(&x.to_bits().to_le_bytes())),
-            Slot::Count(count) => eat(&count.to_le_bytes()),
+            Slot::Tensor(_, values) => all.numbers(values),
+            Slot::Count(count) => all.word(*count),
         }
     });
-    hash
+    all.finish()
 }
 
 /// The name and index of the first NaN or infinity.

@@ -2,7 +2,7 @@
 
 use crate::check::{Severity, Summary, findings};
 use crate::{Dataset, End};
-use backcast_core::Real;
+use backcast_core::{Real, quantile};
 use std::fmt::Write;
 
 /// Columns of a histogram: coverage is the share of them that are not empty.
@@ -35,7 +35,7 @@ pub fn card(name: &str, dataset: &Dataset) -> String {
         ends(End::Terminal),
         ends(End::Truncated)
     ));
-    put(format!("| fingerprint | `{:016x}` |", dataset.fingerprint()));
+    put(format!("| fingerprint | `{}` |", dataset.fingerprint()));
     for (name, text) in dataset.notes() {
         // One line each, whatever is in them.
         let short: String = text.chars().map(|c| if c.is_control() || c == '|' { ' ' } else { c }).take(120).collect();
@@ -76,14 +76,6 @@ fn severity(severity: Severity) -> &'static str {
         Severity::Warn => "warning:",
         Severity::Error => "error:",
     }
-}
-
-/// The value below which `share` of the sorted values lie, by linear interpolation.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let place = share * (sorted.len() - 1) as f64;
-    let (low, part) = (place.floor() as usize, place.fract());
-    let high = (low + 1).min(sorted.len() - 1);
-    sorted[low] + part * (sorted[high] - sorted[low])
 }
 
 fn quantile_row(name: &str, mut values: Vec<f64>) -> String {
@@ -135,13 +127,6 @@ fn short(value: f64) -> String {
 mod tests {
     use super::*;
     use crate::Row;
-
-    #[test]
-    fn quantiles_of_a_line_lie_on_it() {
-        let line: Vec<f64> = (0..=20).map(f64::from).collect();
-        assert_eq!([0.0, 0.05, 0.5, 0.975, 1.0].map(|q| quantile(&line, q)), [0.0, 1.0, 10.0, 19.5, 20.0]);
-        assert_eq!(quantile(&[7.0], 0.3), 7.0);
-    }
 
     #[test]
     fn a_card_says_what_is_there_and_what_is_wrong() {

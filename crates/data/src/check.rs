@@ -5,7 +5,7 @@
 
 use crate::arrays::Entry;
 use crate::{DataError, Dataset, End, Format, ReadOptions, Truncations, Unread};
-use backcast_core::Real;
+use backcast_core::{Fingerprint, Fingerprinter, Real};
 use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -189,14 +189,14 @@ fn duplicates(dataset: &Dataset) -> usize {
         values.map(|x| x.to_bits() as u64).chain([flags])
     };
     let hash = |t: usize| {
-        // FNV-1a by words; rows of one hash are compared in full.
-        numbers(t).fold(0xCBF2_9CE4_8422_2325_u64, |hash, word| {
-            (hash ^ word).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29)
-        })
+        // Rows of one hash are compared in full.
+        let mut row = Fingerprinter::default();
+        numbers(t).for_each(|word| row.word(word));
+        row.finish()
     };
-    let mut hashes: Vec<(u64, usize)> = (0..dataset.len()).map(|t| (hash(t), t)).collect();
+    let mut hashes: Vec<(Fingerprint, usize)> = (0..dataset.len()).map(|t| (hash(t), t)).collect();
     hashes.sort_unstable();
-    let run = |run: &[(u64, usize)]| run[1..].iter().filter(|(_, t)| numbers(*t).eq(numbers(run[0].1))).count();
+    let run = |run: &[(Fingerprint, usize)]| run[1..].iter().filter(|(_, t)| numbers(*t).eq(numbers(run[0].1))).count();
     hashes.chunk_by(|a, b| a.0 == b.0).map(run).sum()
 }
 
@@ -262,8 +262,8 @@ pub struct Check {
     pub file: PathBuf,
     /// What it is.
     pub format: Format,
-    /// The [fingerprint](Dataset::fingerprint) of the dataset, as 16 hexadecimal digits: the same for every file of one dataset.
-    pub fingerprint: Option<String>,
+    /// The [fingerprint](Dataset::fingerprint) of the dataset: the same for every file of one dataset.
+    pub fingerprint: Option<Fingerprint>,
     /// Its rows, where they could be read.
     pub summary: Option<Summary>,
     /// The worst first.
@@ -327,7 +327,7 @@ pub fn check(path: &Path) -> Result<Check, DataError> {
     match read(path, format) {
         Ok(dataset) => {
             findings = self::findings(&dataset, marked);
-            fingerprint = Some(format!("{:016x}", dataset.fingerprint()));
+            fingerprint = Some(dataset.fingerprint());
             summary = Some(Summary::of(&dataset));
         }
         Err(error) => findings.push(Finding {

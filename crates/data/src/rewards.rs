@@ -83,6 +83,7 @@ pub fn scale_rewards([scale, shift]: [Real; 2], columns: &mut Transitions) {
 mod tests {
     use super::*;
     use crate::{Dataset, Options, Row};
+    use approx::abs_diff_eq;
 
     fn dataset(rewards: &[Real]) -> EpisodicTransitions {
         let mut dataset = Dataset::new(1, 1, true);
@@ -115,11 +116,14 @@ mod tests {
         let n = standard.len() as Real;
         let mean = standard.iter().sum::<Real>() / n;
         let variance = standard.iter().map(|r| r * r).sum::<Real>() / n - mean * mean;
-        assert!(mean.abs() < 1e-6 && (variance - 1.0).abs() < 1e-5, "{mean} {variance}");
+        assert!(
+            abs_diff_eq!(mean, 0.0, epsilon = 1e-6) && abs_diff_eq!(variance, 1.0, epsilon = 1e-5),
+            "{mean} {variance}"
+        );
         // Returns 6 and 18.
         let scale = 1000.0 / 12.0;
         for (got, r) in after(Rewards::ReturnRange).iter().zip(dataset.transitions().values(Column::Reward)) {
-            assert!((got - scale * r).abs() < 1e-3, "{got} for {r}");
+            assert!(abs_diff_eq!(*got, scale * r, epsilon = 1e-3), "{got} for {r}");
         }
     }
 

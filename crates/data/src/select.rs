@@ -1,7 +1,7 @@
 //! Parts of a dataset: some of its episodes, some of its rows, without some of its fields; and a fingerprint of it all.
 
 use crate::{Dataset, End};
-use backcast_core::{ConfigError, Key, Real};
+use backcast_core::{ConfigError, Fingerprint, Fingerprinter, Key, Real};
 use std::ops::Range;
 
 /// Which part of a dataset is meant.
@@ -140,30 +140,26 @@ impl Dataset {
         dataset
     }
 
-    /// A hash (FNV-1a, 64 bits) of everything the dataset holds, bit for bit, and of nothing that a file adds: two files of one
-    /// dataset have one fingerprint, whatever their formats.
-    pub fn fingerprint(&self) -> u64 {
-        let mut hash = 0xCBF2_9CE4_8422_2325_u64;
-        let mut eat = |word: u64| hash = (hash ^ word).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29);
-        let text = |eat: &mut dyn FnMut(u64), text: &str| {
-            eat(text.len() as u64);
-            text.bytes().for_each(|byte| eat(byte as u64));
-        };
-        [self.widths[0], self.widths[1], self.len()].iter().for_each(|&n| eat(n as u64));
-        eat(self.has_next_obs() as u64);
+    /// Of everything the dataset holds, bit for bit, and of nothing that a file adds: two files of one dataset have one
+    /// fingerprint, whatever their formats.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut all = Fingerprinter::default();
+        [self.widths[0], self.widths[1], self.len()].iter().for_each(|&n| all.word(n as u64));
+        all.word(self.has_next_obs() as u64);
         for (_, _, values) in self.floats() {
-            values.iter().for_each(|x| eat(x.to_bits() as u64));
+            all.numbers(values);
         }
-        let flags = self.terminal.iter().zip(&self.truncated);
-        flags.for_each(|(&a, &b)| eat(a as u64 | (b as u64) << 1));
+        for flags in [&self.terminal, &self.truncated] {
+            all.bytes(&flags.iter().map(|&flag| flag as u8).collect::<Vec<u8>>());
+        }
         for info in &self.infos {
-            text(&mut eat, &info.name);
-            info.values.iter().for_each(|x| eat(x.to_bits() as u64));
+            all.bytes(info.name.as_bytes());
+            all.numbers(&info.values);
         }
         for (name, note) in self.notes() {
-            text(&mut eat, name);
-            text(&mut eat, note);
+            all.bytes(name.as_bytes());
+            all.bytes(note.as_bytes());
         }
-        hash
+        all.finish()
     }
 }

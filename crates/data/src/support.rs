@@ -153,12 +153,12 @@ fn halve(order: &mut [usize], depth: usize, rows: &ArrayView2<'_, Real>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::abs_diff_eq;
+    use backcast_core::Normal;
     use ndarray::Array2;
 
     fn normal(rows: usize, width: usize, key: Key) -> Array2<Real> {
-        let mut values = vec![0.0; rows * width];
-        key.normal(&mut values);
-        Array2::from_shape_vec((rows, width), values).unwrap()
+        key.array((rows, width), Normal::default())
     }
 
     fn whole(quantile: f64) -> SupportConfig {
@@ -189,12 +189,19 @@ mod tests {
                 let mut own = query.to_owned().insert_axis(Axis(0));
                 support.normaliser.apply(own.view_mut());
                 let (fast, slow) = (support.distance(query.as_slice().unwrap()), slow(own.as_slice().unwrap(), None));
-                assert!((fast - slow).abs() <= 1e-6 * (1.0 + slow), "seed {seed}, width {width}: {fast}, {slow}");
+                assert!(
+                    abs_diff_eq!(fast, slow, epsilon = 1e-6 * (1.0 + slow)),
+                    "seed {seed}, width {width}: {fast}, {slow}"
+                );
             }
             let mut apart: Vec<Real> = (0..rows).map(|i| slow(standard.row(i).as_slice().unwrap(), Some(i))).collect();
             apart.sort_by(Real::total_cmp);
             let want = apart[(0.9 * rows as f64).ceil() as usize - 1];
-            assert!((support.radius() - want).abs() < 1e-6, "width {width}: {} is not {want}", support.radius());
+            assert!(
+                abs_diff_eq!(support.radius(), want, epsilon = 1e-6),
+                "width {width}: {} is not {want}",
+                support.radius()
+            );
         }
     }
 
@@ -223,7 +230,10 @@ mod tests {
         let fresh = normal(4000, 3, Key::new(seed).name("fresh"));
         let inside = fresh.rows().into_iter().filter(|r| support.contains(r.as_slice().unwrap())).count();
         // Of the radius, 2000 draws; of the share, 4000: together a standard error of about 0.006.
-        assert!((inside as f64 / 4000.0 - 0.95).abs() < 0.025, "seed {seed}: {inside} of 4000 are inside");
+        assert!(
+            abs_diff_eq!(inside as f64 / 4000.0, 0.95, epsilon = 0.025),
+            "seed {seed}: {inside} of 4000 are inside"
+        );
         assert!(!support.contains(&[9.0, 0.0, 0.0]));
     }
 

@@ -4,7 +4,7 @@
 
 mod shared;
 
-use backcast_core::{Key, Real};
+use backcast_core::{Key, Normal, Real};
 use backcast_data::{DataError, Dataset, End, check, d4rl, h5};
 use rust_hdf5::H5File;
 use shared::{Next, counters};
@@ -226,12 +226,10 @@ fn damage_inside_the_data_names_the_first_row_that_cannot_be_read() {
     let path = directory.path().join("chunk.hdf5");
     let file = H5File::create(&path).unwrap();
     // Noise does not compress: the second half of the file is the second half of the rows.
-    let mut noise = vec![0.0 as Real; 8000];
-    Key::new(1).normal(&mut noise);
-    let noise: Vec<f64> = noise.iter().map(|&x| x as f64).collect();
+    let noise = Key::new(1).array((1000, 8), Normal::default()).mapv(f64::from);
     let dataset =
         file.new_dataset::<f64>().shape([1000, 8]).chunk(&[100, 8]).deflate(6).create("observations").unwrap();
-    dataset.write_raw(&noise).unwrap();
+    dataset.write_raw(noise.as_slice().expect("rows side by side")).unwrap();
     file.close().unwrap();
     let mut bytes = std::fs::read(&path).unwrap();
     let middle = bytes.len() / 2;

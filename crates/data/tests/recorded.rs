@@ -3,6 +3,7 @@
 
 mod shared;
 
+use approx::{abs_diff_eq, assert_abs_diff_eq};
 use backcast_core::{Column, Real};
 use backcast_data::{Dataset, End, Options, TerminalRows, d4rl};
 use shared::recorded;
@@ -72,7 +73,10 @@ fn every_file_has_the_rows_shapes_and_returns_of_the_manifest() {
         for (field, value) in [("mean_return", mean), ("std_return", std), ("min_return", low), ("max_return", high)] {
             // The manifest prints three decimals.
             let printed = file[field].as_f64().unwrap();
-            assert!((value - printed).abs() < 6e-4, "{name}: {field} is {value}, and {printed} in the manifest");
+            assert!(
+                abs_diff_eq!(value, printed, epsilon = 6e-4),
+                "{name}: {field} is {value}, and {printed} in the manifest"
+            );
         }
         compared += 1;
     }
@@ -175,7 +179,7 @@ fn door_has_actions_beyond_the_limit_and_can_be_clipped() {
         (share, report)
     };
     let (share, report) = beyond(&Options::default());
-    assert!((share - 0.056).abs() < 0.001, "{share}");
+    assert_abs_diff_eq!(share, 0.056, epsilon = 0.001);
     assert_eq!((report.dropped_truncated, report.kept), (25, 6729 - 25), "{report:?}");
     let (share, clipped) = beyond(&Options { clip_actions: true, ..Options::default() });
     assert_eq!((share, clipped.beyond_limit), (0.0, report.beyond_limit));

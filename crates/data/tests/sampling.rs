@@ -3,6 +3,7 @@
 
 mod shared;
 
+use approx::{abs_diff_eq, assert_abs_diff_eq};
 use backcast_core::{Column, Key, Real, Source, Spec, State, Transitions, fingerprint, restore, snapshot};
 use backcast_data::{Dataset, Mixture, Normaliser, Options, Priorities, ReplayBuffer, Row, Scale, SumTree};
 use proptest::prelude::*;
@@ -166,7 +167,11 @@ fn draws_with_replacement_follow_the_weights_and_the_exponent() {
             let p = powers[i] / powers.iter().sum::<f64>();
             // Five standard deviations of a binomial count.
             let slack = 5.0 * (n as f64 * p * (1.0 - p)).sqrt();
-            assert!((counts[i] - n as f64 * p).abs() <= slack, "row {i}: {} of {n}, expected {p}", counts[i]);
+            assert!(
+                abs_diff_eq!(counts[i], n as f64 * p, epsilon = slack),
+                "row {i}: {} of {n}, expected {p}",
+                counts[i]
+            );
         }
     }
 }
@@ -277,19 +282,20 @@ fn a_normaliser_undoes_itself_survives_serialising_and_refuses_nonsense() {
     let normaliser = Normaliser::fit(columns.batch().obs, Scale::AtLeast(1e-3));
     // The deviation of 0, 1, …, n−1 is √((n² − 1)/12).
     let exact = ((100.0 * 100.0 - 1.0) / 12.0f64).sqrt();
-    assert!(
-        (normaliser.std()[0] as f64 - exact).abs() < 1e-4 && (normaliser.std()[1] as f64 - 1e-3 * exact).abs() < 1e-4
-    );
+    assert_abs_diff_eq!(normaliser.std()[0] as f64, exact, epsilon = 1e-4);
+    assert_abs_diff_eq!(normaliser.std()[1] as f64, 1e-3 * exact, epsilon = 1e-4);
     assert_eq!((normaliser.mean()[2], normaliser.std()[2]), (5.0, 1e-3));
     let plus = Normaliser::fit(columns.batch().obs, Scale::Plus(1e-3));
-    assert!((plus.std()[0] - normaliser.std()[0] - 1e-3).abs() < 1e-5 && plus.std()[2] == 1e-3);
+    assert_abs_diff_eq!(plus.std()[0] - normaliser.std()[0], 1e-3, epsilon = 1e-5);
+    assert_eq!(plus.std()[2], 1e-3);
 
     normaliser.apply_to_transitions(&mut columns);
     let obs = columns.batch().obs;
-    assert!(obs.column(0).mean().unwrap().abs() < 1e-5 && obs.column(2).iter().all(|&x| x == 0.0));
+    assert_abs_diff_eq!(obs.column(0).mean().unwrap(), 0.0, epsilon = 1e-5);
+    assert!(obs.column(2).iter().all(|&x| x == 0.0));
     let mut back = columns.batch().obs.to_owned();
     normaliser.invert(back.view_mut());
-    assert!(back.iter().zip(original.batch().obs).all(|(a, b)| (a - b).abs() < 1e-3));
+    assert_abs_diff_eq!(back, original.batch().obs, epsilon = 1e-3);
 
     let json = serde_json::to_string(&normaliser).unwrap();
     assert_eq!(serde_json::from_str::<Normaliser>(&json).unwrap(), normaliser);

@@ -472,6 +472,7 @@ impl State for Ensemble {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::abs_diff_eq;
     use ndarray::{Array2, array};
 
     fn tiny(direction: Direction) -> Ensemble {
@@ -522,7 +523,7 @@ mod tests {
             let softplus = |x: f64| x.exp().ln_1p();
             let l = 0.5 - softplus(0.5);
             let l = -10.0 + softplus(l + 10.0);
-            assert!(p.std.iter().all(|s| (*s as f64 - (l / 2.0).exp()).abs() < 1e-5), "{direction:?}");
+            assert!(p.std.iter().all(|s| abs_diff_eq!(*s as f64, (l / 2.0).exp(), epsilon = 1e-5)), "{direction:?}");
         }
     }
 

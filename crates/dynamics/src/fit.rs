@@ -361,6 +361,7 @@ impl Ensemble {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::abs_diff_eq;
     use backcast_core::{Direction, Spec};
 
     fn config() -> EnsembleConfig {
@@ -405,12 +406,12 @@ mod tests {
             let score = if criterion == Criterion::Likelihood {
                 // The bounds of the variance are shared by all members and stay where training left them, as in MOPO's code:
                 // a member's likelihood is not quite that of its best epoch.
-                assert!(report.holdout_nll.iter().zip(&nll).all(|(a, b)| (a - b).abs() < 0.2), "{report:?} {nll:?}");
+                assert!(abs_diff_eq!(report.holdout_nll[..], nll[..], epsilon = 0.2), "{report:?} {nll:?}");
                 &report.holdout_nll
             } else {
                 &report.holdout_mse
             };
-            assert!(score.iter().zip(best).all(|(s, b)| (s - b).abs() < 0.02), "{criterion:?}: {score:?} {best:?}");
+            assert!(abs_diff_eq!(score[..], best[..], epsilon = 0.02), "{criterion:?}: {score:?} {best:?}");
             assert_ne!(score, &last, "a test of going back needs a last epoch that is not the best");
             assert!(score[report.elites[0]] <= score[report.elites[1]]);
         }
@@ -439,6 +440,9 @@ mod tests {
             assert_eq!(items, [0, 1, 2, 3, 4]);
         }
         // Six standard deviations of a binomial count.
-        assert!(counts.iter().flatten().all(|&c| (c as f64 - 1000.0).abs() < 6.0 * 800f64.sqrt()), "{counts:?}");
+        assert!(
+            counts.iter().flatten().all(|&c| abs_diff_eq!(c as f64, 1000.0, epsilon = 6.0 * 800f64.sqrt())),
+            "{counts:?}"
+        );
     }
 }

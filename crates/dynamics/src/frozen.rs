@@ -99,6 +99,7 @@ impl<'t> Frozen<'t> {
 #[cfg(test)]
 mod tests {
     use crate::{Ensemble, EnsembleConfig};
+    use approx::abs_diff_eq;
     use backcast_core::{Direction, Dynamics, Key, Real, Spec, Transitions};
     use ndarray::{Array2, array};
 
@@ -140,7 +141,8 @@ mod tests {
                 });
                 for (got, want) in got.iter().zip([&mean, &std]) {
                     let want = want.index_axis(ndarray::Axis(0), member);
-                    let close = got.iter().zip(want.iter()).all(|(x, y)| (x - y).abs() <= 1e-5 * y.abs().max(1.0));
+                    let close =
+                        got.iter().zip(want.iter()).all(|(x, y)| abs_diff_eq!(x, y, epsilon = 1e-5 * y.abs().max(1.0)));
                     assert!(close, "{direction:?}, member {member}: {got:?} is not {want}");
                 }
             }
@@ -172,7 +174,10 @@ mod tests {
             });
             a[at] = here;
             let want = (above - below) / (2.0 * h);
-            assert!((slope - want).abs() < 2e-2 * want.abs().max(0.1), "{i}: {slope} where differences say {want}");
+            assert!(
+                abs_diff_eq!(slope, want, epsilon = 2e-2 * want.abs().max(0.1)),
+                "{i}: {slope} where differences say {want}"
+            );
         }
         assert!(slope.iter().any(|g| g.abs() > 1e-3), "a slope of nothing: {slope:?}");
     }

@@ -38,6 +38,7 @@ hyperparameters! {
 /// wherever the states tell the action; a likelihood would learn it. States are taken as they are.
 ///
 /// ```
+/// use approx::assert_abs_diff_eq;
 /// use backcast_core::{Transitions, Key, Source, Spec};
 /// use backcast_dynamics::{InverseVae, InverseVaeConfig};
 ///
@@ -60,7 +61,7 @@ hyperparameters! {
 /// let (s, s2) = (ndarray::array![[0.1]], ndarray::array![[0.6]]);
 /// let (mut mean, mut log_std) = (vec![], vec![]);
 /// inverse.predict(s.view(), s2.view(), Key::new(4), &mut mean, &mut log_std);
-/// assert!((mean[0].tanh() - 0.5).abs() < 0.1, "{}", mean[0].tanh());
+/// assert_abs_diff_eq!(mean[0].tanh(), 0.5, epsilon = 0.1);
 /// # Ok::<(), backcast_core::ConfigError>(())
 /// ```
 #[derive(Debug)]
@@ -217,6 +218,7 @@ impl State for InverseVae {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::abs_diff_eq;
     use backcast_core::{Source, Transitions, fingerprint, restore, snapshot};
 
     const SPEC: Spec = Spec::new(2, 1).with_act_limit(2.0);
@@ -280,7 +282,7 @@ mod tests {
             let mut inverse = InverseVae::new(config, SPEC, Key::new(2)).expect("sound");
             let batch = dataset.batch();
             inverse.predict(batch.obs, batch.next_obs, Key::new(5), &mut mean, &mut log_std);
-            let same = mean.iter().zip(&log_std).all(|(m, l)| (m - 1.0 - l).abs() < 1e-6);
+            let same = mean.iter().zip(&log_std).all(|(m, l)| abs_diff_eq!(*m, 1.0 + l, epsilon = 1e-6));
             assert_eq!(same, log_std_of_mean);
         }
     }

@@ -6,8 +6,10 @@
 //! [`Direction`](backcast_core::Direction).
 //!
 //! ```
+//! use approx::assert_abs_diff_eq;
 //! use backcast_core::{Transitions, Direction, Dynamics, Key, Spec};
 //! use backcast_dynamics::{Ensemble, EnsembleConfig};
+//! use ndarray::{array, s};
 //!
 //! // A cart on a line: position and speed, pushed by an action.
 //! let spec = Spec::new(2, 1);
@@ -27,11 +29,10 @@
 //! let report = model.fit(&dataset, Key::new(3), &mut |epoch| epoch.holdout_mse.iter().all(|e| e.is_finite()))?;
 //!
 //! // Where was the cart before it stood at 0.5 with speed 1, if it was pushed with full force?
-//! let (end, act) = (ndarray::array![[0.5, 1.0]], ndarray::array![[1.0]]);
+//! let (end, act) = (array![[0.5, 1.0]], array![[1.0]]);
 //! let p = model.predict([end.view(), act.view()]); // [members, rows, reward and state]
 //! let best = report.elites[0];
-//! assert!((p.mean[[best, 0, 1]] - 0.41).abs() < 0.03, "{}", p.mean);
-//! assert!((p.mean[[best, 0, 2]] - 0.9).abs() < 0.03, "{}", p.mean);
+//! assert_abs_diff_eq!(p.mean.slice(s![best, 0, 1..]), array![0.41, 0.9], epsilon = 0.03);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

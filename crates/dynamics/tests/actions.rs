@@ -1,5 +1,6 @@
 //! The two models of recorded actions.
 
+use approx::abs_diff_eq;
 use backcast_core::{Column, Key, Policy, Real, Spec, Transitions, fingerprint, restore, snapshot};
 use backcast_dynamics::{ActionVae, ActionVaeConfig, Condition, GaussianBc, GaussianBcConfig};
 use ndarray::{Array2, Axis};
@@ -103,7 +104,7 @@ fn states_are_standardised_by_the_dataset() {
     let mut act = Array2::zeros((1, 1));
     let state = ndarray::array![[1025.0, 1000.0]];
     bc.act(state.view(), None, act.view_mut());
-    assert!((act[[0, 0]] - action(0.5)).abs() < 0.25, "{act}");
+    assert!(abs_diff_eq!(act[[0, 0]], action(0.5), epsilon = 0.25), "{act}");
 }
 
 /// A draw for many rows is made of tiles, and a row's draw does not depend on the rows after it.

@@ -1,6 +1,7 @@
 //! The adversary's step: its gradient against one tape that holds all members, and what every step promises.
 
-use backcast_core::*;
+use approx::abs_diff_eq;
+use backcast_core::{Column, Direction, Dynamics, Key, Real, Slot, Spec, State, Stored, Transitions, fingerprint, restore, snapshot};
 use backcast_dynamics::{Adversary, Ensemble, EnsembleConfig, Played, Trainer};
 use backcast_nn::{Activation, Init, Mlp, Shape, Store, Var, soft_clamp};
 use std::collections::BTreeMap;
@@ -143,7 +144,10 @@ fn the_gradient_is_that_of_one_tape_with_all_members() {
             (said.adversarial_loss, adversarial.item()),
             (said.log_prob, mixture.mean().item()),
         ] {
-            assert!((ours - theirs).abs() < 2e-5 * theirs.abs().max(1.0), "{direction:?}: {ours} is not {theirs}");
+            assert!(
+                abs_diff_eq!(ours, theirs, epsilon = 2e-5 * theirs.abs().max(1.0)),
+                "{direction:?}: {ours} is not {theirs}"
+            );
         }
         let mut theirs = Vec::new();
         let mut whole = Store::default();

@@ -1,5 +1,6 @@
 //! Clones that draw an action factor by factor, compared with a policy that is known.
 
+use approx::abs_diff_eq;
 use backcast_core::{Key, Policy, Real, Spec, Transitions, fingerprint, restore, snapshot};
 use backcast_dynamics::{BinnedClone, BinnedConfig, Condition, Factors};
 use ndarray::Array2;
@@ -108,7 +109,7 @@ fn draws_follow_the_density() {
         let top = act.rows().into_iter().filter(|a| a[0] >= 1.0).count() as Real / rows as Real;
         // The first column's last bin, given what its clone learnt: the chance is 0.78 in truth.
         let want = chances(0, 1.0)[3];
-        assert!((top - want).abs() < 0.08, "{factors:?}: {top} and {want}");
+        assert!(abs_diff_eq!(top, want, epsilon = 0.08), "{factors:?}: {top} and {want}");
         let mut alone = Array2::zeros((2, 3));
         clone.act(states.slice(ndarray::s![..2, ..]), Some(Key::new(7)), alone.view_mut());
         assert_eq!(alone, act.slice(ndarray::s![..2, ..]));

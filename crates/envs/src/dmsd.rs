@@ -135,6 +135,7 @@ impl Env for Dmsd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
 
     #[test]
     fn targets_jump_at_step_fifty_on_half_of_the_axes() {
@@ -150,7 +151,7 @@ mod tests {
             }
         }
         // 800 fair coins.
-        assert!((jumps as f64 - 400.0).abs() < 5.0 * 200f64.sqrt(), "{jumps}");
+        assert_abs_diff_eq!(jumps as f64, 400.0, epsilon = 5.0 * 200f64.sqrt());
     }
 
     #[test]

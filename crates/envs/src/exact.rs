@@ -18,6 +18,7 @@ use backcast_core::{Real, Spec};
 /// The physics of an environment as a function of observation and action.
 ///
 /// ```
+/// use approx::assert_abs_diff_eq;
 /// use backcast_core::{Env, Key};
 /// use backcast_envs::{exact::Exact, registry};
 ///
@@ -26,7 +27,8 @@ use backcast_core::{Real, Spec};
 /// env.reset(Key::new(1), &mut obs);
 /// let reward = exact.step(&obs, &[0.5], &mut next).expect("a state");
 /// let step = env.step(&[0.5], &mut want);
-/// assert!((reward - step.reward).abs() < 1e-5 && next.iter().zip(&want).all(|(n, w)| (n - w).abs() < 1e-6));
+/// assert_abs_diff_eq!(reward, step.reward, epsilon = 1e-5);
+/// assert_abs_diff_eq!(next[..], want[..], epsilon = 1e-6);
 /// # Ok::<(), backcast_envs::EnvError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -117,6 +119,7 @@ impl Exact {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
     use backcast_core::Key;
 
     #[test]
@@ -163,7 +166,7 @@ mod tests {
         let [mut on, mut off] = [[0.0; 3]; 2];
         pendulum.step(&[0.6, 0.8, 1.0], &[0.3], &mut on);
         pendulum.step(&[0.66, 0.88, 1.0], &[0.3], &mut off);
-        assert!(on.iter().zip(&off).all(|(a, b)| (a - b).abs() < 1e-6), "{on:?} {off:?}");
+        assert_abs_diff_eq!(on[..], off[..], epsilon = 1e-6);
         assert!(Exact::named("maze2d-huge").is_err());
     }
 }

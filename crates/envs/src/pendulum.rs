@@ -115,18 +115,19 @@ impl Env for Pendulum {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
 
     #[test]
     fn the_reward_wraps_the_angle() {
         let at = |angle| advance(PendulumState { angle, speed: 0.0 }, 0.0).1;
-        assert!((at(2.0 * PI + 0.1) + 0.01).abs() < 1e-12);
-        assert!((at(-7.0 * PI) + PI * PI).abs() < 1e-9);
+        assert_abs_diff_eq!(at(2.0 * PI + 0.1), -0.01, epsilon = 1e-12);
+        assert_abs_diff_eq!(at(-7.0 * PI), -(PI * PI), epsilon = 1e-9);
     }
 
     #[test]
     fn the_speed_is_clipped_before_the_angle_moves() {
         let (next, _) = advance(PendulumState { angle: 1.5, speed: 7.9 }, 2.0);
         assert_eq!(next.speed, 8.0);
-        assert!((next.angle - (1.5 + 0.05 * 8.0)).abs() < 1e-12);
+        assert_abs_diff_eq!(next.angle, 1.5 + 0.05 * 8.0, epsilon = 1e-12);
     }
 }

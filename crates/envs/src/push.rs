@@ -167,6 +167,7 @@ mod tests {
     use crate::maze2d::Layout;
     use crate::pendulum::generate::controller;
     use crate::registry::{NAMES, make_pushable};
+    use approx::assert_abs_diff_eq;
 
     const PERTURBED: [Level; 3] = [Level::Slight, Level::Moderate, Level::Large];
 
@@ -185,7 +186,8 @@ mod tests {
             let [x, v] = in_the_plane(Key::new(4).fold(i), (2.0, 10.0));
             let length = |x: [f64; 2]| x[0].hypot(x[1]);
             assert!((1.0..=2.0 + 1e-9).contains(&length(x)) && (5.0..=10.0 + 1e-9).contains(&length(v)));
-            assert!((x[0] * v[1] - x[1] * v[0]).abs() < 1e-9 && x[0] * v[0] + x[1] * v[1] > 0.0);
+            assert_abs_diff_eq!(x[0] * v[1], x[1] * v[0], epsilon = 1e-9);
+            assert!(x[0] * v[0] + x[1] * v[1] > 0.0);
         }
         assert_eq!(Level::ALL.map(|l| l.of([1, 2, 3])), [None, Some(1), Some(2), Some(3)]);
     }

@@ -188,7 +188,7 @@ pub fn termination(name: &str) -> Option<Termination> {
 /// The reference returns of the task `name` belongs to, or `None` where none were published (the pendulum).
 ///
 /// ```
-/// use backcast_envs::registry::score;
+/// use backcast_envs::registry::reference_scores;
 /// let umaze = reference_scores("maze2d-umaze-sparse-v1").unwrap();
 /// assert_eq!((umaze.min, umaze.max), (23.85, 161.86));
 /// assert_eq!(reference_scores("hopper-medium-replay-v2").unwrap().max, 3234.3);
@@ -211,25 +211,10 @@ fn task(name: &str) -> String {
 fn nearest(name: &str) -> Vec<String> {
     let name = name.to_ascii_lowercase();
     let known = NAMES.iter().chain(&spread::NAMES).chain(&mujoco::NAMES);
-    let mut all: Vec<_> = known.map(|known| (edit_distance(&name, known), *known)).collect();
+    let mut all: Vec<_> = known.map(|known| (strsim::levenshtein(&name, known), *known)).collect();
     all.sort_by_key(|(distance, _)| *distance);
     all.truncate(3);
     all.into_iter().map(|(_, known)| known.to_owned()).collect()
-}
-
-/// Insertions, deletions and substitutions that turn `a` into `b` (Levenshtein).
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, &y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -274,6 +259,5 @@ mod tests {
         let Err(EnvError::Unknown { name, near }) = make("pendulm-v1") else { panic!("not an error") };
         assert_eq!((name.as_str(), near[0].as_str(), near.len()), ("pendulm-v1", "pendulum-v1", 3));
         assert!(Maze2d::named("pendulum-v1").is_err() && make("").is_err() && make("maze2d-é").is_err());
-        assert_eq!(edit_distance("kitten", "sitting"), 3);
     }
 }

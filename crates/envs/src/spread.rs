@@ -244,6 +244,7 @@ impl Env for Spread {
 mod tests {
     use super::*;
     use crate::checker::check;
+    use approx::{abs_diff_eq, assert_abs_diff_eq};
     use backcast_core::never;
 
     fn at(x: f64, y: f64) -> Particle {
@@ -269,27 +270,32 @@ mod tests {
         assert_eq!((one[0].velocity, one[0].position), ([0.5, 0.5], [0.05, 0.05]));
         advance(&mut one, &[-0.5, 0.0]);
         let Particle { position, velocity } = one[0];
-        assert!((velocity[0] - 0.125).abs() < 1e-12 && (position[0] - 0.0625).abs() < 1e-12, "{one:?}");
-        assert!((velocity[1] - 0.375).abs() < 1e-12 && (position[1] - 0.0875).abs() < 1e-12, "{one:?}");
+        assert_abs_diff_eq!(velocity[..], [0.125, 0.375][..], epsilon = 1e-12);
+        assert_abs_diff_eq!(position[..], [0.0625, 0.0875][..], epsilon = 1e-12);
         // Pushed for ever it goes at 5·0.1/0.25 = 2.
         (0..100).for_each(|_| advance(&mut one, &[1.0, 0.0]));
-        assert!((one[0].velocity[0] - 2.0).abs() < 1e-9);
+        assert_abs_diff_eq!(one[0].velocity[0], 2.0, epsilon = 1e-9);
     }
 
     #[test]
     fn contact_is_soft_at_its_edge_and_a_spring_within() {
         // Exactly touching: 100·10⁻³·ln 2. An overlap of 0.1: 100·0.1. Out of reach: nothing.
         let edge = contact([0.3, 0.0], [0.0, 0.0]);
-        assert!((edge[0] - 0.1 * std::f64::consts::LN_2).abs() < 1e-12 && edge[1] == 0.0, "{edge:?}");
+        assert_abs_diff_eq!(edge[0], 0.1 * std::f64::consts::LN_2, epsilon = 1e-12);
+        assert_eq!(edge[1], 0.0);
         let inside = contact([0.0, -0.2], [0.0, 0.0]);
-        assert!((inside[1] + 10.0).abs() < 1e-9 && inside[0] == 0.0, "{inside:?}");
-        assert!(contact([1.0, 1.0], [0.0, 0.0])[0].abs() < 1e-12);
+        assert_abs_diff_eq!(inside[1], -10.0, epsilon = 1e-9);
+        assert_eq!(inside[0], 0.0);
+        assert_abs_diff_eq!(contact([1.0, 1.0], [0.0, 0.0])[0], 0.0, epsilon = 1e-12);
         assert!(contact([0.5; 2], [0.5; 2])[0].is_finite());
         // Action and reaction: two that are pushed into each other stay a mirror image, and come apart.
         let mut two = [at(-0.12, 0.4), at(0.12, 0.4)];
         for _ in 0..HORIZON {
             advance(&mut two, &[0.0; 4]);
-            assert!((two[0].position[0] + two[1].position[0]).abs() < 1e-12 && two[0].position[1] == 0.4, "{two:?}");
+            assert!(
+                abs_diff_eq!(two[0].position[0], -two[1].position[0], epsilon = 1e-12) && two[0].position[1] == 0.4,
+                "{two:?}"
+            );
         }
         assert!(two[1].position[0] > 0.15, "{two:?}");
     }
@@ -299,11 +305,11 @@ mod tests {
         let landmarks = [[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]];
         // Distances to the nearest: 0, 0.4, 2; the first two agents touch only in the second case.
         let far = [at(0.0, 0.0), at(0.6, 0.0), at(-3.0, 0.0)];
-        assert!((Reward::Distance.at(&far, &landmarks) + 2.4).abs() < 1e-12);
-        assert!((Reward::Inverse.at(&far, &landmarks) - (10.0 + 2.5 + 0.5)).abs() < 1e-12);
+        assert_abs_diff_eq!(Reward::Distance.at(&far, &landmarks), -2.4, epsilon = 1e-12);
+        assert_abs_diff_eq!(Reward::Inverse.at(&far, &landmarks), 10.0 + 2.5 + 0.5, epsilon = 1e-12);
         let near = [at(0.0, 0.0), at(0.2, 0.0), at(-3.0, 0.0)];
-        assert!((Reward::Distance.at(&near, &landmarks) + 2.8 + 2.0 / 3.0).abs() < 1e-12);
-        assert!((Reward::Inverse.at(&near, &landmarks) - (10.0 + 1.25 + 0.5 - 10.0 / 3.0)).abs() < 1e-12);
+        assert_abs_diff_eq!(Reward::Distance.at(&near, &landmarks), -2.8 - 2.0 / 3.0, epsilon = 1e-12);
+        assert_abs_diff_eq!(Reward::Inverse.at(&near, &landmarks), 10.0 + 1.25 + 0.5 - 10.0 / 3.0, epsilon = 1e-12);
     }
 
     /// Agents renamed, the environment moved, mirrored: what pays stays, and what is seen goes along.
@@ -321,7 +327,7 @@ mod tests {
             let turned: Vec<Particle> = [1, 2, 0].map(|i| agents[i]).to_vec();
             env.set_state(&turned, &landmarks);
             let renamed = env.step(&[act[2], act[3], act[4], act[5], act[0], act[1]], &mut other);
-            assert!((step.reward - renamed.reward).abs() < 1e-5, "seed {seed}");
+            assert!(abs_diff_eq!(step.reward, renamed.reward, epsilon = 1e-5), "seed {seed}");
             assert_eq!(obs[18..28], other[..10], "seed {seed}");
             // x → 3 − x for places, −x for forces.
             let mirror = |[x, y]: [f64; 2]| [3.0 - x, y];
@@ -330,8 +336,11 @@ mod tests {
             let places: Vec<[f64; 2]> = landmarks.iter().copied().map(mirror).collect();
             env.set_state(&mirrored, &places);
             let reflected = env.step(&[-act[0], act[1], -act[2], act[3], -act[4], act[5]], &mut other);
-            assert!((step.reward - reflected.reward).abs() < 1e-5, "seed {seed}");
-            assert!((obs[4] + other[4]).abs() < 1e-6 && (obs[5] - other[5]).abs() < 1e-6, "seed {seed}");
+            assert!(abs_diff_eq!(step.reward, reflected.reward, epsilon = 1e-5), "seed {seed}");
+            assert!(
+                abs_diff_eq!(obs[4], -other[4], epsilon = 1e-6) && abs_diff_eq!(obs[5], other[5], epsilon = 1e-6),
+                "seed {seed}"
+            );
         }
     }
 

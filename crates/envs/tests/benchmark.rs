@@ -4,6 +4,7 @@
 //! more, and each must lie within two combined standard errors; the seeds are printed with the figures.
 #![allow(clippy::print_stderr, reason = "the measured figures are to be seen")]
 
+use approx::abs_diff_eq;
 use backcast_core::{Env, Key, Real};
 use backcast_envs::maze2d::controller::WaypointController;
 use backcast_envs::maze2d::generate::{GeneratorConfig, generate};
@@ -117,7 +118,10 @@ fn generated_datasets_have_the_published_statistics() {
         let ends = dataset.truncated.iter().filter(|&&end| end).count() as f64;
         let fraction = dataset.reward.iter().map(|&r| f64::from(r)).sum::<f64>() / 1e6;
         eprintln!("{maze}, noise {noise}: {ends} ends and {fraction:.4} of rows paid per million");
-        assert!((ends - expected).abs() < 3.0 * scatter * 2f64.sqrt(), "seed {key:?}: {ends}, expected {expected}");
+        assert!(
+            abs_diff_eq!(ends, expected, epsilon = 3.0 * scatter * 2f64.sqrt()),
+            "seed {key:?}: {ends}, expected {expected}"
+        );
         assert!(paid.contains(&fraction), "seed {key:?}: {fraction}, expected {paid:?}");
     }
 }

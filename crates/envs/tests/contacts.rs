@@ -1,5 +1,6 @@
 //! Single steps in contact, against steps computed by MuJoCo in double precision (see the header of the fixture).
 
+use approx::abs_diff_eq;
 use backcast_envs::maze2d::Layout;
 use backcast_envs::maze2d::physics::{PointState, advance, contacts};
 
@@ -18,7 +19,7 @@ fn contacts_agree_with_mujoco_in_double_precision() {
         let [u, v] = next.velocity;
         for (ours, theirs) in [(p, x2), (q, y2), (u, vx2), (v, vy2)] {
             worst = worst.max((ours - theirs).abs());
-            assert!((ours - theirs).abs() < 1e-12, "{line}: {next:?}");
+            assert!(abs_diff_eq!(ours, theirs, epsilon = 1e-12), "{line}: {next:?}");
         }
         seen[touching] += 1;
     }

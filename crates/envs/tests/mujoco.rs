@@ -1,6 +1,7 @@
 //! MuJoCo's environments against Gymnasium's, and against rows that others recorded. Without MuJoCo every test says so and is skipped.
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so, and figures are to be seen")]
 
+use approx::abs_diff_eq;
 use backcast_core::{Env, Key, Real};
 use backcast_envs::maze2d::Maze2d;
 use backcast_envs::mujoco::{self, Ant, AntMaze, Install, Locomotion, PointMaze, Reacher, Runner, Version};
@@ -88,12 +89,15 @@ fn steps_are_those_of_gymnasium() {
         let exact = if name == "ant-v5" { 27 } else { obs.len() };
         assert_eq!(obs[..exact], expected[..exact], "{name}: {line}");
         for (found, expected) in obs[exact..].iter().zip(&expected[exact..]) {
-            assert!((found - expected).abs() < 1e-6, "{name}: {found}, {expected}: {line}");
+            assert!(abs_diff_eq!(found, expected, epsilon = 1e-6), "{name}: {found}, {expected}: {line}");
         }
         pressed += usize::from(expected[exact..].iter().any(|&force| force != 0.0));
         let reward: f64 = fields[4].parse().unwrap();
         // Gymnasium sums an action's squares in single precision.
-        assert!((f64::from(step.reward) - reward).abs() < 2e-6 * reward.abs().max(1.0), "{name}: {step:?}, {reward}");
+        assert!(
+            abs_diff_eq!(f64::from(step.reward), reward, epsilon = 2e-6 * reward.abs().max(1.0)),
+            "{name}: {step:?}, {reward}"
+        );
         assert_eq!(step.terminated, fields[5] == "1", "{name}");
         ends += usize::from(step.terminated);
     }
@@ -262,7 +266,7 @@ fn both_point_mazes_are_one() {
                     worst = worst.max((p.position[i] - q.position[i]).abs()).max((p.velocity[i] - q.velocity[i]).abs());
                 }
                 assert_eq!((a.terminated, a.truncated), (b.terminated, b.truncated));
-                assert!((a.reward - b.reward).abs() < 1e-5 || a.reward.max(b.reward) == 1.0);
+                assert!(abs_diff_eq!(a.reward, b.reward, epsilon = 1e-5) || a.reward.max(b.reward) == 1.0);
             }
         }
         eprintln!("{task}: worst step off by {worst:.1e}");

@@ -8,7 +8,7 @@
 
 use crate::conservative::cloning;
 use crate::parts::{Utilities, Widths, greedy, one_hot};
-use backcast_core::*;
+use backcast_core::{ConfigError, Key, Metrics, Real, Slot, State, under};
 use backcast_nn::{Adam, Parameterised, Store};
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3};
 use serde::{Deserialize, Serialize};

@@ -15,7 +15,7 @@
 
 use crate::games::MatrixGame;
 use crate::parts::{Utilities, Widths, greedy, one_hot};
-use backcast_core::*;
+use backcast_core::{ConfigError, Key, Metrics, Real, Slot, State, under};
 use backcast_nn::{Activation, Adam, Init, Mlp, Parameterised, Shape, Store, Tape, Var};
 use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, ArrayView3};
 use serde::{Deserialize, Serialize};

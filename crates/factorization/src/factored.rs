@@ -20,7 +20,7 @@
 //! extracted part by part is ours.
 
 use crate::parts::one_hot;
-use backcast_core::*;
+use backcast_core::{ConfigError, Key, Metrics, Slot, State, under};
 use backcast_nn::{Activation, Adam, Init, Mlp, Parameterised, Real, Shape, Store, Tape, Var, expectile_loss};
 use ndarray::{Array2, Array3, ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};

@@ -14,7 +14,7 @@
 //! judged by extrapolation: trust the order more than the size, and neither where most of what the policy does was never seen.
 
 use crate::parts::Widths;
-use backcast_core::*;
+use backcast_core::{ConfigError, Key, Metrics, Real, Slot, State, under};
 use backcast_nn::{Activation, Adam, Init, Mlp, Parameterised, Shape, Store, Tape, Var, polyak};
 use ndarray::{ArrayView1, ArrayView2, ArrayView3};
 use serde::{Deserialize, Serialize};
@@ -213,6 +213,7 @@ impl Parameterised for JointFqe {
 mod tests {
     use super::*;
     use crate::games::every;
+    use approx::{abs_diff_eq, assert_abs_diff_eq};
     use ndarray::{Array1, Array2, Array3};
 
     const WIDTHS: Widths = Widths { parts: 2, actions: 3, obs: 1, state: 2 };
@@ -227,7 +228,7 @@ mod tests {
         for row in 0..4 {
             for (at, act) in every(3, 2).rows().into_iter().enumerate() {
                 let want: Real = act.iter().enumerate().map(|(part, &a)| policy[[part, row, a]]).product();
-                assert!((got[row * 8 + at] - want).abs() < 1e-6);
+                assert_abs_diff_eq!(got[row * 8 + at], want, epsilon = 1e-6);
                 assert_eq!(number(widths, act.iter().copied()), at);
             }
         }
@@ -269,7 +270,7 @@ mod tests {
             let p = third * third;
             let want = f64::from(gamma * p / (1.0 - gamma));
             for got in fqe.values(ndarray::array![[1.0, 0.0]].view(), policy(1).view()) {
-                assert!((got - want).abs() < 0.05 + 0.02 * want, "{third}: {got} and {want}");
+                assert!(abs_diff_eq!(got, want, epsilon = 0.05 + 0.02 * want), "{third}: {got} and {want}");
             }
         }
     }

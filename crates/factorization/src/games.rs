@@ -7,7 +7,7 @@
 //! | [`additive`] | any | the sum of the best of each | what a sum can represent, it must |
 //! | [`exclusive_or`] | 2 × 2 × … | 1 where an odd number act | what a sum cannot represent at all |
 
-use backcast_core::{Key, Real};
+use backcast_core::{Key, Real, Uniform};
 use ndarray::{Array2, ArrayD, IxDyn};
 
 /// Payoffs of joint actions, one axis for each part.
@@ -80,12 +80,9 @@ pub fn climbing() -> MatrixGame {
 
 /// Payoffs that add up: each part's share of each of its actions is uniform in ±1.
 pub fn additive(parts: usize, actions: usize, key: Key) -> MatrixGame {
-    let mut shares = vec![0.0; parts * actions];
-    key.uniform(-1.0, 1.0, &mut shares);
+    let shares = key.array((parts, actions), Uniform::new(-1.0, 1.0));
     let shape = vec![actions; parts];
-    MatrixGame::new(ArrayD::from_shape_fn(IxDyn(&shape), |at| {
-        (0..parts).map(|part| shares[part * actions + at[part]]).sum()
-    }))
+    MatrixGame::new(ArrayD::from_shape_fn(IxDyn(&shape), |at| (0..parts).map(|part| shares[[part, at[part]]]).sum()))
 }
 
 /// Two actions each: 1 where an odd number of parts take their second.

@@ -16,7 +16,7 @@
 //! Groups know of each other by the state alone: each does its best whatever the others do. Where rewards are products, say, that is wrong,
 //! and no number of rows helps. One group of all columns is the algorithm without any decomposition.
 
-use backcast_core::*;
+use backcast_core::{Batch, ConfigError, Key, Learner, Metrics, Policy, Real, Slot, Spec, State, under};
 use backcast_nn::{Activation, Adam, Init, Mlp, Parameterised, Shape, Store, Tape, Var, polyak};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};

@@ -16,7 +16,7 @@
 use crate::conservative::{self, Conservatism};
 use crate::mixer::{Mixer, MixerConfig, Unrestricted};
 use crate::parts::{Parts, Utilities, Widths, greedy, one_hot};
-use backcast_core::*;
+use backcast_core::{ConfigError, Key, Metrics, Real, Slot, State, under};
 use backcast_nn::{Activation, Adam, Init, Mlp, Parameterised, Shape, Store, Tape, Var};
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayView3};
 use serde::{Deserialize, Serialize};

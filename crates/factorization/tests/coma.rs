@@ -1,5 +1,6 @@
 //! COMA on games whose answer is known.
 
+use approx::{abs_diff_eq, assert_abs_diff_eq};
 use backcast_core::{Key, Real};
 use backcast_factorization::games::{self, MatrixGame};
 use backcast_factorization::{Coma, ComaConfig, Widths, coma::Paths, counterfactual_advantage};
@@ -64,13 +65,13 @@ fn critics_know_the_payoffs_and_the_baseline_is_fair() {
                 let mut other = u.to_vec();
                 other[part] = a;
                 let (got, want) = (q[[part, row, a]], game.pays(&other));
-                assert!((got - want).abs() < 0.1, "part {part}, {other:?}: {got} and {want}");
+                assert!(abs_diff_eq!(got, want, epsilon = 0.1), "part {part}, {other:?}: {got} and {want}");
             }
             let q = Array2::from_shape_fn((3, 3), |(_, a)| q[[part, row, a]]);
             let pi = Array2::from_shape_fn((3, 3), |(_, a)| pi[[part, row, a]]);
             let advantage = counterfactual_advantage(q.view(), pi.view(), &[0, 1, 2]);
             let expected: Real = advantage.iter().zip(pi.row(0)).map(|(a, p)| a * p).sum();
-            assert!(expected.abs() < 1e-5, "{expected}");
+            assert_abs_diff_eq!(expected, 0.0, epsilon = 1e-5);
         }
     }
 }

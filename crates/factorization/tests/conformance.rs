@@ -2,7 +2,8 @@
 
 mod shared;
 
-use backcast_core::*;
+use approx::abs_diff_eq;
+use backcast_core::{Key, Real, Stored, fingerprint, snapshot};
 use ndarray::Array1;
 use rayon::prelude::*;
 use shared::{Case, Looks, Rows, every};
@@ -110,7 +111,7 @@ fn targets_are_moved_by_no_gradient() {
                         None if step % shared::COPY_EVERY == 0 => *online,
                         None => *was,
                     };
-                    let exact = (now - want).abs() <= 1e-6 * (1.0 + was.abs());
+                    let exact = abs_diff_eq!(*now, want, epsilon = 1e-6 * (1.0 + was.abs()));
                     assert!(exact, "{}, update {step}: `{tensor}` went from {was} to {now} under {online}", case.name);
                 }
             }
@@ -178,7 +179,7 @@ fn the_order_of_the_rows_does_not_matter() {
             learner.learn(&rows, Key::new(33))
         });
         for ((name, a), (_, b)) in one.iter().zip(other.iter()) {
-            assert!((a - b).abs() <= 1e-5 * a.abs().max(1.0), "{}: {name}: {a} and {b}", case.name);
+            assert!(abs_diff_eq!(a, b, epsilon = 1e-5 * a.abs().max(1.0)), "{}: {name}: {a} and {b}", case.name);
         }
         // And half of the rows have another mean.
         let mut learner = case.build(Key::new(32));

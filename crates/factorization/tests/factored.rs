@@ -1,5 +1,6 @@
 //! One agent with many parts: what a sum knows of combinations nobody tried, and what keeps it to the dataset.
 
+use approx::assert_abs_diff_eq;
 use backcast_core::{Key, Real, restore, snapshot};
 use backcast_factorization::games::{self, MatrixGame};
 use backcast_factorization::{Constraint, Factored, FactoredBatch, FactoredConfig};
@@ -62,7 +63,7 @@ fn a_sum_of_parts_needs_few_combinations_where_payoffs_add_up_and_no_number_is_e
     assert!(error(&additive, 1.0, Key::new(1)) < 1e-2);
     assert!(error(&additive, 0.5, Key::new(1)) < 1e-2, "half of the combinations, of which none is needed twice");
     let exclusive = games::exclusive_or(3);
-    assert!((error(&exclusive, 1.0, Key::new(1)) - 0.5).abs() < 0.05);
+    assert_abs_diff_eq!(error(&exclusive, 1.0, Key::new(1)), 0.5, epsilon = 0.05);
 }
 
 /// Payoffs are the same everywhere but for a promise that nobody ever tried to be kept: a value that is free to hope hopes.

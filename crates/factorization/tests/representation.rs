@@ -1,5 +1,6 @@
 //! What mixers can represent and what they cannot, on games whose answer is known.
 
+use approx::{abs_diff_eq, assert_abs_diff_eq};
 use backcast_core::{Key, Real, restore, snapshot};
 use backcast_factorization::games::{self, MatrixGame, every};
 use backcast_factorization::{
@@ -113,7 +114,7 @@ fn credit_through_a_sum_is_the_counterfactual_and_the_baseline_is_fair() {
     }
     let credit = learner.credit(batch.state, batch.obs, batch.act, policy.view());
     for ((at, implicit), counterfactual) in credit.implicit.indexed_iter().zip(&credit.counterfactual) {
-        assert!((implicit - counterfactual).abs() < 1e-4, "{at:?}: {implicit} and {counterfactual}");
+        assert!(abs_diff_eq!(implicit, counterfactual, epsilon = 1e-4), "{at:?}: {implicit} and {counterfactual}");
         assert_eq!(credit.slope[at], 1.0);
     }
     // What a part may expect of itself is no credit: Σ_a π(a)·A(a) = 0, whatever the mixer.
@@ -127,8 +128,8 @@ fn credit_through_a_sum_is_the_counterfactual_and_the_baseline_is_fair() {
         let pi = Array2::from_shape_fn((4, 4), |(_, a)| one[a]);
         let advantage = counterfactual_advantage(q.view(), pi.view(), &[0, 1, 2, 3]);
         let expected: Real = advantage.iter().zip(&one).map(|(a, p)| a * p).sum();
-        assert!(expected.abs() < 1e-5, "{mixer:?}: {expected}");
-        assert!((credit.counterfactual[[0, 0]] - advantage[0]).abs() < 1e-4, "{mixer:?}");
+        assert!(abs_diff_eq!(expected, 0.0, epsilon = 1e-5), "{mixer:?}: {expected}");
+        assert!(abs_diff_eq!(credit.counterfactual[[0, 0]], advantage[0], epsilon = 1e-4), "{mixer:?}");
     }
 }
 
@@ -144,7 +145,7 @@ fn a_sum_is_exact_where_payoffs_add_up_and_biased_where_they_do_not() {
     };
     assert!(worst(&games::additive(3, 3, Key::new(4))) < 1e-3);
     // The closest sum to exclusive or is one half everywhere.
-    assert!((worst(&games::exclusive_or(2)) - 0.5).abs() < 0.1);
+    assert_abs_diff_eq!(worst(&games::exclusive_or(2)), 0.5, epsilon = 0.1);
     // A sum learnt from half of the joint actions, each part's each action among them, knows the other half.
     let game = games::additive(2, 4, Key::new(4));
     let half: Vec<usize> = (0..16).filter(|row| (row / 4 + row % 4) % 4 < 2).collect();
@@ -152,7 +153,7 @@ fn a_sum_is_exact_where_payoffs_add_up_and_biased_where_they_do_not() {
     let (mut learner, act) = Lesson::of(&game, seen).teach(&config(vdn), 1500, Key::new(1)).unwrap();
     let all = Lesson::new(&game);
     let values = all.values(&mut learner);
-    assert!(values.iter().zip(all.batch().reward).all(|(value, pays)| (value - pays).abs() < 1e-2));
+    assert!(values.iter().zip(all.batch().reward).all(|(value, pays)| abs_diff_eq!(*value, *pays, epsilon = 1e-2)));
     assert_eq!(act, game.best());
 }
 
@@ -171,15 +172,15 @@ fn for_one_part_both_penalties_are_conservative_q_learning_and_for_more_the_join
     let each = |spread| Conservatism::Counterfactual { weight: 1.0, spread };
     let vdn = MixerConfig::Vdn;
     let (one, other) = (penalty(1, joint, vdn), penalty(1, each(Spread::Even), vdn));
-    assert!((one - other).abs() < 0.02, "{one} and {other}");
+    assert_abs_diff_eq!(one, other, epsilon = 0.02);
     for spread in [Spread::Even, Spread::Softmax(1.0), Spread::Largest] {
-        assert!((penalty(1, each(spread), vdn) - other).abs() < 1e-5);
+        assert_abs_diff_eq!(penalty(1, each(spread), vdn), other, epsilon = 1e-5);
     }
     let mut last = one;
     for parts in 2..5 {
         let (joint, even) = (penalty(parts, joint, vdn), penalty(parts, each(Spread::Even), vdn));
         assert!(joint > last + 0.5 && joint > even + 0.5, "{parts} parts: {joint} and {even}");
-        assert!((even - other).abs() < 0.7, "{parts} parts: {even}");
+        assert!(abs_diff_eq!(even, other, epsilon = 0.7), "{parts} parts: {even}");
         last = joint;
     }
 }

@@ -1,5 +1,6 @@
 //! Algorithms of teams: what their terms are, where they agree, and that a step is the same on any machine.
 
+use approx::abs_diff_eq;
 use backcast_core::{
     Algorithm, Batch, Key, Learner, Metrics, Policy, Real, Spec, Transitions, fingerprint, restore, snapshot,
 };
@@ -50,7 +51,7 @@ fn for_one_agent_all_penalties_are_conservative_q_learning() {
         let near = first(&each(Lambda::Near(2.0)), dataset.batch());
         for found in [first(&all, dataset.batch()), first(&each(Lambda::Even), dataset.batch()), near] {
             let found = found.get(name).unwrap();
-            assert!((found - want).abs() < 1e-4 * want.abs().max(1.0), "{name}: {found} and {want}");
+            assert!(abs_diff_eq!(found, want, epsilon = 1e-4 * want.abs().max(1.0)), "{name}: {found} and {want}");
         }
     }
 }
@@ -69,8 +70,8 @@ fn the_penalty_on_joint_actions_grows_with_the_agents_and_the_counterfactual_one
     let ln4 = (4.0 as Real).ln();
     for agents in 1..=6 {
         let (joint, one) = (penalty(agents, true), penalty(agents, false));
-        assert!((joint - agents as Real * ln4).abs() < 0.3, "{agents} agents: {joint}");
-        assert!((one - ln4).abs() < 0.3, "{agents} agents: {one}");
+        assert!(abs_diff_eq!(joint, agents as Real * ln4, epsilon = 0.3), "{agents} agents: {joint}");
+        assert!(abs_diff_eq!(one, ln4, epsilon = 0.3), "{agents} agents: {one}");
     }
 }
 
@@ -109,7 +110,7 @@ fn weights_average_to_one_and_go_with_the_advantage() {
         let weights = icq::weights(advantage, temperature);
         for agent in 0..3 {
             let mean = weights.member(agent).mean().item();
-            assert!((mean - 1.0).abs() < 1e-4, "{temperature}, agent {agent}: {mean}");
+            assert!(abs_diff_eq!(mean, 1.0, epsilon = 1e-4), "{temperature}, agent {agent}: {mean}");
             let largest =
                 |x: backcast_nn::Var<'_>| x.read(|x| (1..40).fold(0, |at, i| if x[i] > x[at] { i } else { at }));
             assert_eq!(largest(weights.member(agent)), largest(advantage.member(agent)));

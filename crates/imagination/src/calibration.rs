@@ -119,6 +119,7 @@ pub fn calibrate(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::abs_diff_eq;
     use backcast_core::{Slot, Spec, State};
     use backcast_penalties::{EnsembleStd, NoPenalty};
     use ndarray::{Array2, Array3};
@@ -184,8 +185,8 @@ mod tests {
         assert_eq!((made.left_out, made.error.len(), model.largest), (unknown, rows - unknown, TILE));
         let known: Vec<usize> = (0..rows).filter(|i| i % 7 != 3).collect();
         for (at, &row) in known.iter().enumerate() {
-            assert!((made.error[at] - act[[row, 0]] * 2f32.sqrt() as Real).abs() < 1e-5, "row {row}");
-            assert!((made.u[0][at] - 1.5 * act[[row, 0]]).abs() < 1e-5, "row {row}");
+            assert!(abs_diff_eq!(made.error[at], act[[row, 0]] * 2f32.sqrt() as Real, epsilon = 1e-5), "row {row}");
+            assert!(abs_diff_eq!(made.u[0][at], 1.5 * act[[row, 0]], epsilon = 1e-5), "row {row}");
         }
         let [same, opposite, none] = made.correlations()[..] else { panic!("three measures") };
         assert!(

@@ -1,5 +1,5 @@
 use crate::imaginer::{view, view_mut};
-use backcast_core::{Column, Direction, Dynamics, Key, Real, Transitions};
+use backcast_core::{Column, Direction, Dynamics, Key, Real, Transitions, quantile};
 use serde::{Deserialize, Serialize};
 
 /// What carries a chain from one state to the next when a model's error is measured.
@@ -145,13 +145,4 @@ pub fn model_error(
 
 fn distance(a: &[Real], b: &[Real]) -> Real {
     a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<Real>().sqrt()
-}
-
-/// The `q`-quantile of ascending numbers, interpolated linearly between neighbours; of none, NaN.
-fn quantile(sorted: &[Real], q: Real) -> Real {
-    let Some(last) = sorted.len().checked_sub(1) else { return Real::NAN };
-    let at = q * last as Real;
-    let below = (at as usize).min(last);
-    let above = (below + 1).min(last);
-    sorted[below] + (sorted[above] - sorted[below]) * (at - below as Real)
 }

@@ -1,5 +1,6 @@
 //! The rollout loop on an environment that is known exactly: s′ = s + M·a on the plane, r = s₀ + a₀, two members of which one lies.
 
+use approx::{abs_diff_eq, assert_abs_diff_eq};
 use backcast_core::{
     Column, Direction, Dynamics, Imagined, Key, Policy, Prediction, Real, RolloutSummary, Sampling, Sink, Slot, Source,
     Spec, State, Transitions, never,
@@ -357,9 +358,9 @@ fn the_penalty_is_taken_off_the_reward() {
     let mut seen = 0;
     let mut sink = |t: Imagined<'_>| {
         // The liar is 3 off in each of three columns.
-        assert!((t.penalty - 27f32.sqrt() as Real).abs() < 1e-4, "{}", t.penalty);
+        assert_abs_diff_eq!(t.penalty, 27f32.sqrt() as Real, epsilon = 1e-4);
         let want = reward(t.obs, t.act) - 0.25 * t.penalty;
-        assert!((t.reward - want).abs() < 1e-4, "{} is not {want}", t.reward);
+        assert_abs_diff_eq!(t.reward, want, epsilon = 1e-4);
         seen += 1;
     };
     imaginer.imagine(&mut ExactModel::new(Direction::Reverse), &dataset, &mut Eighths, Key::new(7), &mut sink);
@@ -535,7 +536,7 @@ fn the_error_of_a_drifting_model_grows_as_it_should() {
         let drift = model_error(&mut model, &dataset, &runs, config, Key::new(1));
         for e in &drift {
             let want = e.horizon as Real * 18f32.sqrt() as Real;
-            assert!((e.median - want).abs() < 1e-4 && e.q25 <= e.median, "{direction:?}: {e:?}");
+            assert!(abs_diff_eq!(e.median, want, epsilon = 1e-4) && e.q25 <= e.median, "{direction:?}: {e:?}");
         }
         let few = HorizonConfig { max_chains: 7, ..config };
         assert!(model_error(&mut model, &dataset, &runs, few, Key::new(1)).iter().all(|e| e.chains == 7));

@@ -199,6 +199,7 @@ impl State for Adam {
 mod tests {
     use super::*;
     use crate::Shape;
+    use approx::{abs_diff_eq, assert_abs_diff_eq};
 
     fn quadratic(adam: impl Fn(Adam) -> Adam, steps: usize) -> (Store, Adam) {
         let mut store = Store::default();
@@ -230,7 +231,7 @@ mod tests {
                 let (m_hat, v_hat) = (m / (1.0 - beta1.powi(t)), v / (1.0 - beta2.powi(t)));
                 x -= 0.1 * 0.01 * x + 0.1 * m_hat / (v_hat.sqrt() + 1e-8);
             }
-            assert!((store.params()[i] as f64 - x).abs() < 1e-6, "{} is not {x}", store.params()[i]);
+            assert_abs_diff_eq!(store.params()[i] as f64, x, epsilon = 1e-6);
         }
     }
 
@@ -242,14 +243,14 @@ mod tests {
         {
             adam.steps = steps;
             adam.anneal(0.3, over);
-            assert!((adam.rate - expected).abs() < 1e-6, "after {steps} of {over}: {}", adam.rate);
+            assert!(abs_diff_eq!(adam.rate, expected, epsilon = 1e-6), "after {steps} of {over}: {}", adam.rate);
         }
     }
 
     #[test]
     fn it_minimises() {
         let (store, adam) = quadratic(|a| a, 400);
-        assert!(store.params().iter().all(|x| x.abs() < 1e-2), "{:?}", store.params());
+        assert!(store.params().iter().all(|&x| abs_diff_eq!(x, 0.0, epsilon = 1e-2)), "{:?}", store.params());
         assert_eq!(adam.steps(), 400);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::Real;
 use crate::disk::{Disk, Local, is_disk_full, replace};
-use backcast_core::{State, StateError, Stored, restore, snapshot};
+use backcast_core::{Fingerprinter, State, StateError, Stored, restore, snapshot};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::{
     collections::BTreeMap,
@@ -51,31 +51,24 @@ const REAL: Dtype = if size_of::<Real>() == 4 { Dtype::F32 } else { Dtype::F64 }
 /// The note that holds the checksum: safetensors itself would take a flipped bit in a tensor for a number.
 const CHECKSUM: &str = "checksum";
 
-/// A hash (FNV-1a, 64 bits) of everything a checkpoint says. Each step is a bijection of the hash so far, so that no
-/// change of a single byte can go unnoticed.
+/// Of everything a checkpoint says.
 fn checksum(tensors: &BTreeMap<String, Stored>, notes: &BTreeMap<String, String>) -> String {
-    let mut hash = 0xCBF2_9CE4_8422_2325_u64;
-    let mut eat = |bytes: &[u8]| {
-        // The length first, so that neighbours cannot trade bytes.
-        for &byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {
-            hash = (hash ^ byte as u64).wrapping_mul(0x0000_0100_0000_01B3);
-        }
-    };
+    let mut all = Fingerprinter::default();
     for (name, stored) in tensors {
-        eat(name.as_bytes());
+        all.bytes(name.as_bytes());
         match stored {
             Stored::Tensor(shape, values) => {
-                shape.iter().for_each(|&size| eat(&(size as u64).to_le_bytes()));
-                values.iter().for_each(|x| eat(&x.to_le_bytes()));
+                shape.iter().for_each(|&size| all.word(size as u64));
+                all.numbers(values);
             }
-            Stored::Count(count) => eat(&count.to_le_bytes()),
+            Stored::Count(count) => all.word(*count),
         }
     }
     for (name, text) in notes {
-        eat(name.as_bytes());
-        eat(text.as_bytes());
+        all.bytes(name.as_bytes());
+        all.bytes(text.as_bytes());
     }
-    format!("fnv1a64:{hash:016x}")
+    all.finish().to_string()
 }
 
 /// Writes `state` and `notes` (free text by name) to `path`, as a whole: see [`replace`].

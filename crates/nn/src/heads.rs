@@ -144,6 +144,7 @@ pub fn clipped_normal<'t>(tape: crate::Tape<'t>, shape: Shape, key: Key, bound: 
 mod tests {
     use super::*;
     use crate::Store;
+    use approx::abs_diff_eq;
 
     fn gaussian<'t>(tape: crate::Tape<'t>, mean: &[Real], log_std: &[Real]) -> Gaussian<'t> {
         let row = |x: &[Real]| tape.fill(Shape::new(1, 1, x.len()), |out| out.copy_from_slice(x));
@@ -171,9 +172,14 @@ mod tests {
                 let (mean, square) = (ratio.mean().item(), ratio.square().mean().item());
                 let bound = 6.0 * ((square - mean * mean) / n as Real).sqrt() + 1e-4;
                 let got = p.kl_to(&q).read(|kl| kl[col]);
-                assert!((got - mean).abs() < bound, "trial {trial}, {x:?}: {got} where samples say {mean} ± {bound}");
+                assert!(
+                    abs_diff_eq!(got, mean, epsilon = bound),
+                    "trial {trial}, {x:?}: {got} where samples say {mean} ± {bound}"
+                );
             }
-            p.kl_to(&p).read(|kl| assert!(kl.iter().all(|kl| kl.abs() < 1e-6), "trial {trial}: {kl:?}"));
+            p.kl_to(&p).read(|kl| {
+                assert!(kl.iter().all(|&kl| abs_diff_eq!(kl, 0.0, epsilon = 1e-6)), "trial {trial}: {kl:?}")
+            });
             let standard = gaussian(tape, &[0.0; 2], &[0.0; 2]);
             let off = (p.kl_to(&standard) - p.kl_to_standard()).abs().sum().item();
             assert!(off < 1e-5, "trial {trial}: {off}");

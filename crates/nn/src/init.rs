@@ -81,6 +81,8 @@ fn orthogonal(key: Key, shape: Shape, gain: Real, out: &mut [Real]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::{abs_diff_eq, assert_abs_diff_eq};
+    use nalgebra::DMatrix;
 
     fn draw(init: Init, rows: usize, cols: usize) -> Vec<Real> {
         let shape = Shape::new(2, rows, cols);
@@ -93,18 +95,9 @@ mod tests {
     fn orthogonal_matrices_are_orthogonal() {
         for (rows, cols) in [(20, 7), (7, 20), (9, 9)] {
             let w = draw(Init::Orthogonal(1.5), rows, cols);
-            let w = |i: usize, j: usize| w[i * cols + j] as f64;
-            for a in 0..rows.min(cols) {
-                for b in 0..rows.min(cols) {
-                    let dot: f64 = if rows >= cols {
-                        (0..rows).map(|i| w(i, a) * w(i, b)).sum()
-                    } else {
-                        (0..cols).map(|j| w(a, j) * w(b, j)).sum()
-                    };
-                    let want = if a == b { 2.25 } else { 0.0 };
-                    assert!((dot - want).abs() < 1e-5, "[{rows}, {cols}] {a}·{b} = {dot}");
-                }
-            }
+            let w = DMatrix::from_row_iterator(rows, cols, w[..rows * cols].iter().map(|&x| f64::from(x)));
+            let gram = if rows >= cols { w.tr_mul(&w) } else { &w * w.transpose() };
+            assert_abs_diff_eq!(gram, DMatrix::identity(gram.nrows(), gram.ncols()) * 2.25, epsilon = 1e-5);
         }
     }
 
@@ -120,7 +113,7 @@ mod tests {
             let w = draw(init, 100, 100);
             assert_ne!(w[..10_000], w[10_000..], "{init:?}");
             let spread = (w.iter().map(|&x| (x as f64).powi(2)).sum::<f64>() / w.len() as f64).sqrt();
-            assert!((spread / std - 1.0).abs() < 0.03, "{init:?}: {spread} is not {std}");
+            assert!(abs_diff_eq!(spread / std, 1.0, epsilon = 0.03), "{init:?}: {spread} is not {std}");
         }
     }
 }

@@ -5,14 +5,11 @@
 //! an ensemble are one code path: every tensor is `[members, rows, cols]`.
 //!
 //! ```
-//! use backcast_core::Key;
+//! use backcast_core::{Key, Uniform};
 //! use backcast_nn::{Activation, Adam, Init, Mlp, Store};
-//! use ndarray::Array2;
 //!
 //! // Fit y = x₀·x₁ on a fixed batch.
-//! let mut points = vec![0.0; 512];
-//! Key::new(1).uniform(-1.0, 1.0, &mut points);
-//! let x = Array2::from_shape_vec((256, 2), points).unwrap();
+//! let x = Key::new(1).array((256, 2), Uniform::new(-1.0, 1.0));
 //! let y = x.map_axis(ndarray::Axis(1), |row| row[0] * row[1]).insert_axis(ndarray::Axis(1));
 //!
 //! let mut store = Store::default();

@@ -300,6 +300,7 @@ impl<'t> Tape<'t> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::abs_diff_eq;
     use ndarray::Array2;
 
     /// Values and the gradients of everything, for shared and for separate inputs, with and without layer normalisation.
@@ -330,7 +331,10 @@ mod tests {
                 });
                 for (i, (got, want)) in got.iter().zip(&want).enumerate() {
                     let bound = 400.0 * Real::EPSILON * want.abs().max(1.0);
-                    assert!((got - want).abs() <= bound, "{act:?} {layer_norm} {k}, {i}: {got} is not {want}");
+                    assert!(
+                        abs_diff_eq!(got, want, epsilon = bound),
+                        "{act:?} {layer_norm} {k}, {i}: {got} is not {want}"
+                    );
                 }
             }
         }
@@ -360,7 +364,10 @@ mod tests {
             let y = y.cols(col, 1).read(|y| y.to_vec());
             let mean = y.iter().sum::<Real>() / rows as Real;
             let std = (y.iter().map(|y| (y - mean).powi(2)).sum::<Real>() / rows as Real).sqrt();
-            assert!(std > 0.05 && (mean - whole).abs() < 6.0 * std / (rows as Real).sqrt(), "{mean} ± {std}, {whole}");
+            assert!(
+                std > 0.05 && abs_diff_eq!(mean, whole, epsilon = 6.0 * std / (rows as Real).sqrt()),
+                "{mean} ± {std}, {whole}"
+            );
         }
         // With everything dropped before the last layer its bias is left.
         let mask = |units, kept: Real| crate::Draw { shape: vec![1, 1, units], values: vec![kept; units] };

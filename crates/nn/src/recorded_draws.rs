@@ -155,6 +155,7 @@ impl<'t> Tape<'t> {
 mod tests {
     use super::*;
     use crate::Store;
+    use approx::assert_abs_diff_eq;
 
     fn draw(shape: &[usize]) -> Draw {
         Draw { shape: shape.to_vec(), values: (0..shape.iter().product()).map(|i| i as Real).collect() }
@@ -214,6 +215,6 @@ mod tests {
         assert!(kept.iter().all(|&x| x == 0.0 || x == 1.0));
         // Six standard deviations.
         let share = kept.iter().sum::<Real>() / 1e4;
-        assert!((share - 0.9).abs() < 6.0 * (0.9 * 0.1 / 1e4 as Real).sqrt(), "{share}");
+        assert_abs_diff_eq!(share, 0.9, epsilon = 6.0 * (0.9 * 0.1 / 1e4 as Real).sqrt());
     }
 }

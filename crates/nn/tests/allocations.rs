@@ -1,7 +1,7 @@
 //! A steady-state update allocates nothing.
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
-use backcast_core::{Key, Real};
+use backcast_core::{Key, Normal, Real};
 use backcast_nn::{
     Activation, Adam, Gaussian, Init, Mlp, Precision, Shape, Store, TanhGaussian, Vae, polyak, soft_clamp,
 };
@@ -14,9 +14,7 @@ fn allocations(mut step: impl FnMut(Key)) -> u64 {
 }
 
 fn inputs(rows: usize, cols: usize, name: &str) -> Array2<Real> {
-    let mut x = vec![0.0; rows * cols];
-    Key::new(1).name(name).normal(&mut x);
-    Array2::from_shape_vec((rows, cols), x).expect("a matrix")
+    Key::new(1).name(name).array((rows, cols), Normal::default())
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A checkpoint restores the same bits, or says why not and changes nothing.
 
-use backcast_core::{Key, Real, Slot, State, StateError, fingerprint, under};
+use backcast_core::{Key, Normal, Real, Slot, State, StateError, fingerprint, under};
 use backcast_nn::{Activation, Adam, CheckpointError, Disk, Init, Local, Mlp, Store, UNFINISHED, load, replace, save};
 use std::{collections::BTreeMap, path::Path};
 
@@ -20,9 +20,7 @@ impl Learner {
     }
 
     fn step(&mut self, key: Key) {
-        let mut x = vec![0.0; 24];
-        key.normal(&mut x);
-        let x = ndarray::Array2::from_shape_vec((8, 3), x).expect("a matrix");
+        let x = key.array((8, 3), Normal::default());
         self.adam.minimise(&mut self.store, |tape| {
             let x = tape.input(x.view());
             (self.net.forward(x) - x.sum_cols()).square().mean()

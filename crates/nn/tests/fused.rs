@@ -1,6 +1,7 @@
 //! Every fused operation equals a composition of simpler ones: value, gradient, and gradient of a gradient.
 #![cfg_attr(feature = "f64", allow(clippy::unnecessary_cast, reason = "`as f64` does something in single precision"))]
 
+use approx::{abs_diff_eq, assert_abs_diff_eq};
 use backcast_core::Key;
 use backcast_nn::{Activation, Gaussian, Real, Shape, Store, TanhGaussian, Var, expectile_loss, soft_clamp};
 
@@ -300,7 +301,7 @@ fn fused_operations_equal_their_compositions() {
                 for (i, (a, b)) in fused.iter().zip(composed).enumerate() {
                     let name = pair.name;
                     assert!(
-                        (a - b).abs() <= bound,
+                        abs_diff_eq!(a, b, epsilon = bound),
                         "{name}, seed {seed}, order {order}, {i}: {a} is not {b} ± {bound:e}"
                     );
                 }
@@ -317,10 +318,10 @@ fn fused_operations_hold_where_compositions_fail() {
     let at = |values: &[Real]| tape.fill(Shape::new(1, 1, values.len()), |out| out.copy_from_slice(values));
     let far = at(&[-1000.0, -1001.0, -1002.0]);
     let log_sum = far.log_sum_exp_cols().item();
-    assert!((log_sum as f64 + 1000.0 - 0.407_605_964_444_38).abs() < 1e-4, "{log_sum}");
+    assert!(abs_diff_eq!(log_sum as f64 + 1000.0, 0.407_605_964_444_38, epsilon = 1e-4), "{log_sum}");
     // The softmax exp(x − y) inherits the rounding of y, which is of size 1000.
     let total = tape.grad(far.log_sum_exp_cols(), far).sum().item();
-    assert!((total - 1.0).abs() < 1000.0 * Real::EPSILON, "{total}");
+    assert_abs_diff_eq!(total, 1.0, epsilon = 1000.0 * Real::EPSILON);
     let x = at(&[-800.0, 800.0]);
     x.softplus().read(|y| assert_eq!(y, [0.0, 800.0]));
     tape.grad(x.softplus().sum(), x).read(|g| assert_eq!(g, [0.0, 1.0]));
@@ -330,5 +331,5 @@ fn fused_operations_hold_where_compositions_fail() {
     let u = at(&[-40.0, 40.0]);
     let log_prob = TanhGaussian { base: Gaussian { mean: u, log_std: zero } }.log_prob_of_pre_tanh(u).item();
     let want = -(2.0 * std::f64::consts::PI).ln() + 4.0 * (40.0 - 2f64.ln());
-    assert!((log_prob as f64 - want).abs() < 1e-4, "{log_prob} is not {want}");
+    assert_abs_diff_eq!(log_prob as f64, want, epsilon = 1e-4);
 }

@@ -2,17 +2,15 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 #![cfg_attr(feature = "f64", allow(clippy::unnecessary_cast, reason = "`as f64` does something in single precision"))]
 
-use backcast_core::{Key, Real};
+use backcast_core::{Key, Normal, Real};
 use backcast_nn::{Activation, Init, Mlp, Precision, Store, amx_available};
 use ndarray::Array2;
 
 fn net(precision: Precision) -> (Store, Mlp, Array2<Real>) {
-    let mut x = vec![0.0; 200 * 30];
-    Key::new(1).normal(&mut x);
     let mut store = Store::default();
     store.arena_mut().set_precision(precision);
     let net = Mlp::new(&mut store, "net", &[30, 130, 130, 2], 3, Activation::Tanh, Init::FanIn, Key::new(2));
-    (store, net, Array2::from_shape_vec((200, 30), x).expect("a matrix"))
+    (store, net, Key::new(1).array((200, 30), Normal::default()))
 }
 
 /// The outputs, the gradient of a loss and a second-order gradient, one after another.

@@ -1,14 +1,13 @@
 //! What a tape promises besides numbers: who receives gradients, what is kept, and what is refused.
 
-use backcast_core::{Key, Real, State, fingerprint};
+use approx::{abs_diff_eq, assert_abs_diff_eq};
+use backcast_core::{Key, Normal, Real, State, fingerprint};
 use backcast_nn::{Activation, Adam, Arena, Init, Linear, Mlp, Shape, Store, Tape, Var};
 use ndarray::Array2;
 use std::cell::RefCell;
 
 fn inputs(rows: usize, cols: usize, name: &str) -> Array2<Real> {
-    let mut x = vec![0.0; rows * cols];
-    Key::new(1).name(name).normal(&mut x);
-    Array2::from_shape_vec((rows, cols), x).expect("a matrix")
+    Key::new(1).name(name).array((rows, cols), Normal::default())
 }
 
 fn net(store: &mut Store, name: &str, dims: &[usize]) -> Mlp {
@@ -51,7 +50,7 @@ fn nothing_passes_no_grad() {
     tape.grad_params(outside.square().sum() * 0.5, net.range(), &mut half);
     assert!(gradient.iter().any(|&g| g != 0.0));
     for (a, b) in gradient.iter().zip(&half) {
-        assert!((a - b).abs() <= 1e-5 * (1.0 + b.abs()), "{a} is not {b}");
+        assert_abs_diff_eq!(a, b, epsilon = 1e-5 * (1.0 + b.abs()));
     }
 }
 
@@ -177,9 +176,9 @@ fn one_member_alone_is_the_same_member() {
             tape.grad_params(one.square().mean() + same.square().mean(), net.range(), &mut both);
             assert!(alone.iter().any(|&g| g != 0.0));
             for ((together, alone), both) in together.iter().zip(&alone).zip(&both) {
-                assert!((together - alone).abs() <= 1e-6 * (1.0 + together.abs()), "{alone} is not {together}");
+                assert_abs_diff_eq!(together, alone, epsilon = 1e-6 * (1.0 + together.abs()));
                 assert!(
-                    (2.0 * together - both).abs() <= 1e-6 * (1.0 + together.abs()),
+                    abs_diff_eq!(2.0 * together, both, epsilon = 1e-6 * (1.0 + together.abs())),
                     "{both} is not twice {together}"
                 );
             }
@@ -212,7 +211,7 @@ fn gradients_at_zero_norm_are_zero() {
     norm.read(|n| assert_eq!(n, [0.0, 5.0]));
     tape.grad(norm.sum(), x).read(|g| {
         for (g, want) in g.iter().zip([0.0, 0.0, 0.6, 0.8]) {
-            assert!((g - want).abs() < 1e-6, "{g} is not {want}");
+            assert_abs_diff_eq!(*g, want, epsilon = 1e-6);
         }
     });
 }
@@ -269,7 +268,7 @@ fn targets_and_members() {
     for ((after, before), online) in
         store.params()[target.range()].iter().zip(&before).zip(&store.params()[online.range()])
     {
-        assert!((after - (0.75 * before + 0.25 * online)).abs() < 1e-6);
+        assert_abs_diff_eq!(*after, 0.75 * before + 0.25 * online, epsilon = 1e-6);
     }
     backcast_nn::polyak(&mut store, &target, &online, 1.0);
     assert_eq!(bits(&store, &online), bits(&store, &target));
@@ -362,7 +361,10 @@ fn layer_norm_standardises_rows_and_members_alike() {
         for row in y.chunks_exact(5) {
             let mean = row.iter().sum::<Real>() / 5.0;
             let variance = row.iter().map(|v| (v - mean) * (v - mean)).sum::<Real>() / 5.0;
-            assert!(mean.abs() < 1e-5 && (variance - 1.0).abs() < 1e-3, "{mean} {variance}");
+            assert!(
+                abs_diff_eq!(mean, 0.0, epsilon = 1e-5) && abs_diff_eq!(variance, 1.0, epsilon = 1e-3),
+                "{mean} {variance}"
+            );
         }
     });
     let all = net.forward(x);

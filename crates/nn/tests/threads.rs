@@ -1,12 +1,11 @@
 //! The same seed gives the same bits for any number of threads.
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
-use backcast_core::{Key, Real, State, fingerprint, under};
+use backcast_core::{Fingerprint, Key, Normal, State, fingerprint, under};
 use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, amx_available, polyak};
-use ndarray::Array2;
 
 /// A few steps of nets large enough that products fork: 2·384·128·128 multiply–adds a layer.
-fn train(precision: Precision, threads: usize, parallel: bool) -> u64 {
+fn train(precision: Precision, threads: usize, parallel: bool) -> Fingerprint {
     struct Run(Store, Adam);
     impl State for Run {
         fn visit(&mut self, f: &mut dyn FnMut(&str, backcast_core::Slot<'_>)) {
@@ -15,9 +14,7 @@ fn train(precision: Precision, threads: usize, parallel: bool) -> u64 {
         }
     }
     let (rows, hidden) = (384, 128);
-    let mut numbers = vec![0.0; rows * 20];
-    Key::new(5).normal(&mut numbers);
-    let x: Array2<Real> = Array2::from_shape_vec((rows, 20), numbers).expect("a matrix");
+    let x = Key::new(5).array((rows, 20), Normal::default());
     let mut store = Store::default();
     store.arena_mut().set_parallel(parallel);
     store.arena_mut().set_precision(precision);

@@ -97,7 +97,7 @@ impl PenaltyConfig {
 mod tests {
     use super::*;
     use crate::penalty::tests::ask;
-    use backcast_core::{Key, Real};
+    use backcast_core::{Key, Normal, Real};
     use ndarray::{Array3, Axis};
 
     const MEMBERS: usize = 4;
@@ -105,9 +105,7 @@ mod tests {
     const COLS: usize = 3;
 
     fn drawn(label: &str, change: impl Fn(Real) -> Real) -> Array3<Real> {
-        let mut x = vec![0.0; MEMBERS * ROWS * COLS];
-        Key::new(1).name(label).normal(&mut x);
-        Array3::from_shape_vec((MEMBERS, ROWS, COLS), x.into_iter().map(change).collect()).unwrap()
+        Key::new(1).name(label).array((MEMBERS, ROWS, COLS), Normal::default()).mapv_into(change)
     }
 
     #[test]

@@ -38,8 +38,8 @@ impl Penalty for DimensionWise {
 mod tests {
     use super::*;
     use crate::{MaxPairwise, penalty::tests::ask};
-    use backcast_core::Key;
-    use ndarray::{Array3, array};
+    use backcast_core::{Key, Normal};
+    use ndarray::array;
 
     #[test]
     fn it_is_the_diagonal_of_the_box_around_the_means() {
@@ -49,9 +49,7 @@ mod tests {
 
     #[test]
     fn it_is_never_below_the_largest_distance() {
-        let mut x = vec![0.0; 5 * 100 * 3];
-        Key::new(1).normal(&mut x);
-        let mean = Array3::from_shape_vec((5, 100, 3), x).unwrap();
+        let mean = Key::new(1).array((5, 100, 3), Normal::default());
         let pairs = ask(&mut MaxPairwise::default(), &mean, &mean);
         let boxes = ask(&mut DimensionWise, &mean, &mean);
         assert!(boxes.iter().zip(&pairs).all(|(b, p)| b >= p), "{boxes:?} {pairs:?}");

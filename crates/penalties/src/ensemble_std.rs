@@ -32,6 +32,7 @@ impl Penalty for EnsembleStd {
 mod tests {
     use super::*;
     use crate::penalty::tests::ask;
+    use approx::assert_abs_diff_eq;
     use ndarray::array;
 
     #[test]
@@ -39,7 +40,7 @@ mod tests {
         // States: variances 4 and 1 of two members, 2 and 4 apart; the reward, 100 apart, is left out.
         let mean = array![[[0.0, 0.0, 1.0]], [[100.0, 4.0, 3.0]]];
         let u = ask(&mut EnsembleStd, &mean, &mean);
-        assert!((u[0] - 2.5f32.sqrt() as Real).abs() < 1e-6, "{u:?}");
+        assert_abs_diff_eq!(u[0], 2.5f32.sqrt() as Real, epsilon = 1e-6);
         let agreed = array![[[0.0, 0.3, 1.0]], [[1.0, 0.3, 1.0]]];
         assert_eq!(ask(&mut EnsembleStd, &agreed, &mean), [0.0]);
     }

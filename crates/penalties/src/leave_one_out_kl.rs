@@ -44,6 +44,7 @@ impl Penalty for LeaveOneOutKl {
 mod tests {
     use super::*;
     use crate::penalty::tests::ask;
+    use approx::assert_abs_diff_eq;
     use ndarray::array;
 
     #[test]
@@ -54,13 +55,13 @@ mod tests {
         // Variances 1 and 4, equal means: ½(ln 4 + ¼ − 1) and ½(−ln 4 + 4 − 1), half their sum is 9/16.
         let (mean, std) = (array![[[0.0]], [[0.0]]], array![[[1.0]], [[2.0]]]);
         let u = ask(&mut LeaveOneOutKl, &mean, &std);
-        assert!((u[0] - 0.5625).abs() < 1e-6, "{u:?}");
+        assert_abs_diff_eq!(u[0], 0.5625, epsilon = 1e-6);
         // Three: without 0 the others have mean 2 and variance 1 + 1; without 1, mean ½·3 and 1 + 9/4; without 2, ½ and 5/4.
         let (mean, std) = (array![[[0.0]], [[1.0]], [[3.0]]], array![[[1.0]], [[1.0]], [[1.0]]]);
         let kl = |m: f64, v: f64| 0.5 * (v.ln() + (1.0 + m * m) / v - 1.0);
         let want = (kl(2.0, 2.0) + kl(0.5, 3.25) + kl(2.5, 1.25)) / 3.0;
         let u = ask(&mut LeaveOneOutKl, &mean, &std);
-        assert!((u[0] as f64 - want).abs() < 1e-6, "{u:?} {want}");
+        assert_abs_diff_eq!(u[0] as f64, want, epsilon = 1e-6);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! MOReL's is to end an imagined episode, badly, where u passes a threshold.
 //!
 //! ```
+//! use approx::assert_abs_diff_eq;
 //! use backcast_core::Prediction;
 //! use backcast_penalties::{MaxAleatoric, MaxPairwise, Penalty};
 //! use ndarray::{Axis, array};
@@ -19,7 +20,7 @@
 //! MaxPairwise::default().penalty(p, outcome, &mut u);
 //! assert_eq!(u, [0.0, 3.0]);
 //! MaxAleatoric.penalty(p, outcome, &mut u);
-//! assert!((u[0] - 0.1).abs() < 1e-6 && (u[1] - 1.0).abs() < 1e-6);
+//! assert_abs_diff_eq!(u[..], [0.1, 1.0][..], epsilon = 1e-6);
 //! ```
 //!
 //! | penalty, [name](PenaltyConfig) | u | columns | source |

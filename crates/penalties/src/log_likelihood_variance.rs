@@ -38,6 +38,7 @@ impl Penalty for LogLikelihoodVariance {
 mod tests {
     use super::*;
     use crate::penalty::tests::ask;
+    use approx::assert_abs_diff_eq;
     use ndarray::array;
 
     #[test]
@@ -52,6 +53,6 @@ mod tests {
         // Equal means, deviations 1 and e: the constants of the densities differ by 1, the variance is ¼.
         let (mean, std) = (array![[[0.0]], [[0.0]]], array![[[1.0]], [[std::f32::consts::E as Real]]]);
         let u = ask(&mut LogLikelihoodVariance, &mean, &std);
-        assert!((u[0] - 0.25).abs() < 1e-6, "{u:?}");
+        assert_abs_diff_eq!(u[0], 0.25, epsilon = 1e-6);
     }
 }

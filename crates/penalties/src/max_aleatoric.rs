@@ -32,6 +32,7 @@ impl Penalty for MaxAleatoric {
 mod tests {
     use super::*;
     use crate::penalty::tests::ask;
+    use approx::abs_diff_eq;
     use ndarray::array;
 
     #[test]
@@ -40,10 +41,10 @@ mod tests {
         let std = array![[[3.0, 4.0], [1.0, 0.0]], [[1.0, 1.0], [0.6, 0.8]]];
         let u = ask(&mut MaxAleatoric, &mean, &std);
         assert_eq!(u[0], 5.0);
-        assert!((u[1] - 1.0).abs() < 1e-6, "{u:?}");
+        assert!(abs_diff_eq!(u[1], 1.0, epsilon = 1e-6), "{u:?}");
         // The reward's deviation, column 0, counts: without it row 1 would be 0.8.
         let std = array![[[0.0, 4.0], [0.0, 0.8]]];
         let u = ask(&mut MaxAleatoric, &std, &std);
-        assert!((u[0] - 4.0).abs() < 1e-6 && (u[1] - 0.8).abs() < 1e-6, "{u:?}");
+        assert!(abs_diff_eq!(u[0], 4.0, epsilon = 1e-6) && abs_diff_eq!(u[1], 0.8, epsilon = 1e-6), "{u:?}");
     }
 }

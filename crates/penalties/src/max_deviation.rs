@@ -32,6 +32,7 @@ impl Penalty for MaxDeviation {
 mod tests {
     use super::*;
     use crate::penalty::tests::ask;
+    use approx::abs_diff_eq;
     use ndarray::array;
 
     #[test]
@@ -44,6 +45,6 @@ mod tests {
         ];
         let u = ask(&mut MaxDeviation, &mean, &mean);
         // (0, 0), (0, 4), (3, −4) have mean (1, 0): distances 1, √17, √20.
-        assert!((u[0] - 20f32.sqrt() as Real).abs() < 1e-6 && u[1] == 0.0, "{u:?}");
+        assert!(abs_diff_eq!(u[0], 20f32.sqrt() as Real, epsilon = 1e-6) && u[1] == 0.0, "{u:?}");
     }
 }

@@ -46,6 +46,7 @@ impl Penalty for Mixture {
 mod tests {
     use super::*;
     use crate::penalty::tests::ask;
+    use approx::assert_abs_diff_eq;
     use ndarray::array;
 
     #[test]
@@ -53,9 +54,9 @@ mod tests {
         // Column 0: σ² = 1 and 9, mean 5; means 0 and 4, variance 4: v = 9. Column 1: σ² = 4 twice, means equal: v = 4.
         let (mean, std) = (array![[[0.0, 7.0]], [[4.0, 7.0]]], array![[[1.0, 2.0]], [[3.0, 2.0]]]);
         let u = ask(&mut Mixture::Std, &mean, &std);
-        assert!((u[0] - 13f32.sqrt() as Real).abs() < 1e-6, "{u:?}");
+        assert_abs_diff_eq!(u[0], 13f32.sqrt() as Real, epsilon = 1e-6);
         let u = ask(&mut Mixture::Variance, &mean, &std);
-        assert!((u[0] - 97f32.sqrt() as Real).abs() < 1e-5, "{u:?}");
+        assert_abs_diff_eq!(u[0], 97f32.sqrt() as Real, epsilon = 1e-5);
     }
 
     #[test]

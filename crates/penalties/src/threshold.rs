@@ -1,7 +1,9 @@
 //! Where uncertainty becomes ignorance: the detector of MOReL's pessimistic MDP, set from data.
 
 use crate::Penalty;
-use backcast_core::{Column, ConfigError, Direction, Domain, Dynamics, Key, Kind, Policy, Real, Transitions, Value};
+use backcast_core::{
+    Column, ConfigError, Direction, Domain, Dynamics, Key, Kind, Policy, Real, Transitions, Value, quantile,
+};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 
@@ -91,9 +93,7 @@ impl ThresholdRule {
             Self::Quantile(q) => {
                 let mut sorted = u.to_vec();
                 sorted.sort_unstable_by(Real::total_cmp);
-                let at = q as f64 * (sorted.len() - 1) as f64;
-                let (below, above) = (sorted[at as usize], sorted[(at as usize + 1).min(sorted.len() - 1)]);
-                below + (above - below) * at.fract() as Real
+                quantile(&sorted, q.into())
             }
             Self::Deviations(beta) => {
                 let [mean, variance] = crate::penalty::moments(u.iter().map(|&u| u as f64));
@@ -196,6 +196,7 @@ fn survey(
 mod tests {
     use super::*;
     use crate::{LogLikelihoodVariance, MaxDeviation, MaxPairwise};
+    use approx::assert_abs_diff_eq;
     use backcast_core::{Prediction, Slot, Spec, State};
     use ndarray::Array3;
 
@@ -267,9 +268,9 @@ mod tests {
         assert_eq!((u.len(), model.largest), (100_001, TILE));
         assert!((0..u.len()).all(|row| u[row] == dataset.row(Column::Act, row)[0]));
         let threshold = ThresholdRule::Quantile(0.99).threshold(&u).unwrap();
-        assert!((threshold - 0.99).abs() < 1e-4, "{threshold}");
+        assert_abs_diff_eq!(threshold, 0.99, epsilon = 1e-4);
         let rate = halting_rate(&u, threshold);
-        assert!((rate - 0.01).abs() < 1e-4, "{rate}");
+        assert_abs_diff_eq!(rate, 0.01, epsilon = 1e-4);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use ndarray::{ArrayView2, ArrayView3};
 /// the inside of an algorithm's update; after the first call of a size it allocates nothing.
 ///
 /// ```
+/// use approx::assert_abs_diff_eq;
 /// use backcast_core::{Key, Prediction, Real};
 /// use backcast_penalties::ValueInconsistency;
 /// use ndarray::{Array3, ArrayView2, array};
@@ -25,7 +26,7 @@ use ndarray::{ArrayView2, ArrayView3};
 /// };
 /// let mut u = [0.0];
 /// ValueInconsistency::new(10).penalty(p, &[0, 1], Key::new(1), &mut value, &mut u);
-/// assert!((u[0] - (20.0 * 20.0 / 2.0 as Real).sqrt()).abs() < 1e-4);
+/// assert_abs_diff_eq!(u[0], (20.0 * 20.0 / 2.0 as Real).sqrt(), epsilon = 1e-4);
 /// ```
 #[derive(Clone, Debug)]
 pub struct ValueInconsistency {
@@ -131,6 +132,7 @@ impl ValueInconsistency {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::abs_diff_eq;
     use ndarray::{Array3, array};
 
     /// V(s) = s₀ + 10·s₁.
@@ -156,7 +158,7 @@ mod tests {
         };
         ValueInconsistency::new(4).penalty(p, &[2, 0], Key::new(1), &mut value, &mut u);
         // Row 0: values 1 and 13, sample deviation √72. Row 1: both 22.
-        assert!((u[0] - 72f32.sqrt() as Real).abs() < 1e-5 && u[1] == 0.0, "{u:?}");
+        assert!(abs_diff_eq!(u[0], 72f32.sqrt() as Real, epsilon = 1e-5) && u[1] == 0.0, "{u:?}");
         assert_eq!(asked, 2);
         ValueInconsistency::new(4).penalty(p, &[1], Key::new(1), &mut linear, &mut u);
         assert_eq!(u, [0.0; 2]);
@@ -177,7 +179,7 @@ mod tests {
         let mut u = [9.0; 2];
         ValueInconsistency::new(2).penalty_with(p, &[0, 1], draws.view(), &mut square, &mut u);
         // Row 0: 2 and 0; row 1: 4.25 and 6.25: both deviate by √2.
-        assert!(u.iter().all(|u| (u - 2f32.sqrt() as Real).abs() < 1e-6), "{u:?}");
+        assert!(u.iter().all(|&u| abs_diff_eq!(u, 2f32.sqrt() as Real, epsilon = 1e-6)), "{u:?}");
     }
 
     #[test]

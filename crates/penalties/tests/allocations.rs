@@ -1,15 +1,13 @@
 //! Asking for uncertainty allocates nothing once it is warm.
 
-use backcast_core::{Key, Prediction, Real};
+use backcast_core::{Key, Normal, Prediction, Real};
 use backcast_penalties::{PenaltyConfig, ValueInconsistency};
 use ndarray::{Array3, ArrayView2, Axis};
 
 const SHAPE: (usize, usize, usize) = (5, 64, 4);
 
 fn drawn(label: &str, change: impl Fn(Real) -> Real) -> Array3<Real> {
-    let mut x = vec![0.0; SHAPE.0 * SHAPE.1 * SHAPE.2];
-    Key::new(1).name(label).normal(&mut x);
-    Array3::from_shape_vec(SHAPE, x.into_iter().map(change).collect()).expect("dense")
+    Key::new(1).name(label).array(SHAPE, Normal::default()).mapv_into(change)
 }
 
 fn allocations(mut ask: impl FnMut()) -> u64 {

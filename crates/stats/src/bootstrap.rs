@@ -1,6 +1,5 @@
-use crate::scores::quantile;
 use crate::{Metric, Scores};
-use backcast_core::Key;
+use backcast_core::{Key, quantile};
 use serde::{Deserialize, Serialize};
 
 /// How an interval is made.
@@ -114,14 +113,14 @@ impl Words {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::{abs_diff_eq, assert_abs_diff_eq};
+    use backcast_core::Normal;
 
     /// `runs` normal scores a task; task t is centred at t·`apart`, and the summary's true value is the centre of all.
     fn made_up(tasks: usize, runs: usize, apart: f64, key: Key) -> Scores {
-        let mut z = vec![0.0; tasks * runs];
-        key.normal(&mut z);
-        let rows: Vec<Vec<f64>> = (0..tasks)
-            .map(|t| z[t * runs..][..runs].iter().map(|&x| 10.0 * f64::from(x) + apart * t as f64).collect())
-            .collect();
+        let z = key.array((tasks, runs), Normal::default());
+        let rows: Vec<Vec<f64>> =
+            (0..tasks).map(|t| z.row(t).iter().map(|&x| 10.0 * f64::from(x) + apart * t as f64).collect()).collect();
         Scores::new(&rows).unwrap()
     }
 
@@ -160,7 +159,10 @@ mod tests {
             (Metric::Iqm, 10, 0.938),
         ] {
             let rate = of(metric, runs);
-            assert!((rate - expected).abs() < 0.025, "seed {seed}: {metric:?} of {runs} runs covers {rate}");
+            assert!(
+                abs_diff_eq!(rate, expected, epsilon = 0.025),
+                "seed {seed}: {metric:?} of {runs} runs covers {rate}"
+            );
         }
     }
 
@@ -172,9 +174,12 @@ mod tests {
         let mean = scores.values.iter().sum::<f64>() / n;
         let sd = (scores.values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();
         let i = interval(&scores, Metric::Mean, Bootstrap::default(), Key::new(2));
-        assert!((i.estimate - mean).abs() < 1e-12);
+        assert_abs_diff_eq!(i.estimate, mean, epsilon = 1e-12);
         for (end, z) in [(i.low, -1.96), (i.high, 1.96)] {
-            assert!((end - (mean + z * sd / n.sqrt())).abs() < 0.06 * sd / n.sqrt() * 2.0, "{i:?}, sd {sd}");
+            assert!(
+                abs_diff_eq!(end, mean + z * sd / n.sqrt(), epsilon = 0.06 * sd / n.sqrt() * 2.0),
+                "{i:?}, sd {sd}"
+            );
         }
     }
 

@@ -83,12 +83,13 @@ impl Ranked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::{abs_diff_eq, assert_abs_diff_eq};
 
     #[test]
     fn wins_ties_and_mirror_images() {
         assert_eq!(win_rate(&[1.0, 2.0, 3.0], &[0.0, 2.0, 2.0]), 6.0 / 9.0);
         let (x, y) = ([3.0, 1.0, 4.0, 1.0, 5.0], [2.0, 7.0, 1.0]);
-        assert!((win_rate(&x, &y) + win_rate(&y, &x) - 1.0).abs() < 1e-12);
+        assert_abs_diff_eq!(win_rate(&x, &y) + win_rate(&y, &x), 1.0, epsilon = 1e-12);
         assert_eq!(win_rate(&x, &x), 0.5);
     }
 
@@ -102,7 +103,7 @@ mod tests {
             let mut words = Words::new(Key::new(seed));
             let a: Vec<f64> = (0..x.len()).map(|_| x[words.below(x.len())]).collect();
             let b: Vec<f64> = (0..y.len()).map(|_| y[words.below(y.len())]).collect();
-            assert!((fast - win_rate(&a, &b)).abs() < 1e-12, "seed {seed}: {a:?} {b:?}");
+            assert!(abs_diff_eq!(fast, win_rate(&a, &b), epsilon = 1e-12), "seed {seed}: {a:?} {b:?}");
         }
     }
 

@@ -8,10 +8,12 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 /// fewer than two values, or where one is not finite.
 ///
 /// ```
+/// # use approx::assert_abs_diff_eq;
 /// # use backcast_stats::prediction_interval;
 /// let (low, high) = prediction_interval(&[1.0, 2.0, 3.0], 0.95).unwrap();
 /// // t = 4.303, s = 1, √(4/3) = 1.155.
-/// assert!((low + 2.968).abs() < 1e-3 && (high - 6.968).abs() < 1e-3);
+/// assert_abs_diff_eq!(low, -2.968, epsilon = 1e-3);
+/// assert_abs_diff_eq!(high, 6.968, epsilon = 1e-3);
 /// ```
 ///
 /// # Panics
@@ -90,6 +92,7 @@ fn mean_and_reach(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::abs_diff_eq;
     use backcast_core::Key;
 
     #[test]
@@ -105,7 +108,7 @@ mod tests {
             });
             let share = held.count() as f64 / trials as f64;
             let error = (level * (1.0 - level) / trials as f64).sqrt();
-            assert!((share - level).abs() < 4.0 * error, "{key:?} n {n}: {share} of {level}");
+            assert!(abs_diff_eq!(share, level, epsilon = 4.0 * error), "{key:?} n {n}: {share} of {level}");
         }
     }
 

@@ -56,6 +56,7 @@ fn above(scores: &Scores, threshold: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
 
     #[test]
     fn a_profile_falls_from_one_to_zero_and_its_area_is_the_mean() {
@@ -67,7 +68,7 @@ mod tests {
         assert!(points.windows(2).all(|w| w[0].fraction.estimate >= w[1].fraction.estimate));
         assert!(points.iter().all(|p| p.fraction.low <= p.fraction.high));
         let area = points.iter().map(|p| p.fraction.estimate).sum::<f64>() / steps as f64;
-        assert!((area - 2.8 / 6.0).abs() < 2.0 / steps as f64, "{area}");
+        assert_abs_diff_eq!(area, 2.8 / 6.0, epsilon = 2.0 / steps as f64);
         assert_eq!((points[0].fraction.estimate, points[steps - 1].fraction.estimate), (1.0, 0.0));
     }
 }

@@ -88,6 +88,7 @@ fn ranks(x: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
 
     /// By hand: ranks of a are 0 1½ 1½ 3 4, of b 1 0 2 4 3; deviations from 2 multiply to 2 + 1 + 0 + 2 + 2 = 7, squares to
     /// 9.5 and 10.
@@ -95,10 +96,10 @@ mod tests {
     fn ties_share_their_ranks() {
         let (a, b) = ([1.0, 2.0, 2.0, 5.0, 9.0], [20.0, 10.0, 30.0, 50.0, 40.0]);
         let rho = spearman(&a, &b).unwrap();
-        assert!((rho - 7.0 / (9.5f64 * 10.0).sqrt()).abs() < 1e-12, "{rho}");
+        assert_abs_diff_eq!(rho, 7.0 / (9.5f64 * 10.0).sqrt(), epsilon = 1e-12);
         // Ordered by a: nine pairs, of which (1,2) and (4,5) disagree.
         let tau = kendall(&a, &b).unwrap();
-        assert!((tau - 5.0 / 90f64.sqrt()).abs() < 1e-12, "{tau}");
+        assert_abs_diff_eq!(tau, 5.0 / 90f64.sqrt(), epsilon = 1e-12);
     }
 
     #[test]
@@ -106,8 +107,8 @@ mod tests {
         let up = [3.0, -1.0, 7.5, 0.0];
         let down = up.map(|x: f64| -x.powi(3));
         for correlation in [spearman, kendall] {
-            assert!((correlation(&up, &up).unwrap() - 1.0).abs() < 1e-12);
-            assert!((correlation(&up, &down).unwrap() + 1.0).abs() < 1e-12);
+            assert_abs_diff_eq!(correlation(&up, &up).unwrap(), 1.0, epsilon = 1e-12);
+            assert_abs_diff_eq!(correlation(&up, &down).unwrap(), -1.0, epsilon = 1e-12);
             assert_eq!(correlation(&up, &[2.0; 4]), None);
             assert_eq!(correlation(&[1.0], &[1.0]), None);
             assert_eq!(correlation(&[], &[]), None);
@@ -135,10 +136,12 @@ mod tests {
         assert_eq!(all.len(), 120);
         let of = |f: fn(&[f64], &[f64]) -> Option<f64>| all.iter().map(|o| f(&first, o).unwrap()).collect::<Vec<_>>();
         let (rho, tau) = (of(spearman), of(kendall));
-        assert!(rho.iter().sum::<f64>().abs() < 1e-9 && tau.iter().sum::<f64>().abs() < 1e-9);
+        assert_abs_diff_eq!(rho.iter().sum::<f64>(), 0.0, epsilon = 1e-9);
+        assert_abs_diff_eq!(tau.iter().sum::<f64>(), 0.0, epsilon = 1e-9);
         // Var ρ = 1/(n−1), Var τ = 2(2n+5)/(9n(n−1)).
         let variance = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>() / 120.0;
-        assert!((variance(&rho) - 0.25).abs() < 1e-9 && (variance(&tau) - 30.0 / 180.0).abs() < 1e-9);
+        assert_abs_diff_eq!(variance(&rho), 0.25, epsilon = 1e-9);
+        assert_abs_diff_eq!(variance(&tau), 30.0 / 180.0, epsilon = 1e-9);
     }
 
     #[test]

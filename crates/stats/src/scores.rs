@@ -1,3 +1,4 @@
+use backcast_core::quantile;
 use serde::{Deserialize, Serialize};
 
 /// One finished number per run, grouped by task. Tasks may have different numbers of runs.
@@ -178,16 +179,10 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// The `p`-quantile of sorted values, interpolated linearly between order statistics (definition 7 of Hyndman & Fan 1996).
-pub(crate) fn quantile(sorted: &[f64], p: f64) -> f64 {
-    let at = p * (sorted.len() - 1) as f64;
-    let (below, above) = (at.floor() as usize, at.ceil() as usize);
-    sorted[below] + (at - below as f64) * (sorted[above] - sorted[below])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::{abs_diff_eq, assert_abs_diff_eq};
     use backcast_core::Key;
 
     #[test]
@@ -209,14 +204,14 @@ mod tests {
             let fast = interquartile_mean(&x);
             x.sort_unstable_by(f64::total_cmp);
             let slow = mean(&x[n / 4..n - n / 4]);
-            assert!((fast - slow).abs() < 1e-9, "seed {seed}: {fast} and {slow} for {n} values");
+            assert!(abs_diff_eq!(fast, slow, epsilon = 1e-9), "seed {seed}: {fast} and {slow} for {n} values");
         }
     }
 
     #[test]
     fn mean_and_median_are_over_tasks() {
         let ragged = Scores::new(&[vec![0.0, 0.0, 0.0, 0.0], vec![10.0], vec![20.0, 40.0]]).unwrap();
-        assert!((Metric::Mean.of(&ragged) - 40.0 / 3.0).abs() < 1e-12);
+        assert_abs_diff_eq!(Metric::Mean.of(&ragged), 40.0 / 3.0, epsilon = 1e-12);
         assert_eq!(Metric::Median.of(&ragged), 10.0);
         let two = Scores::new(&[vec![1.0], vec![2.0]]).unwrap();
         assert_eq!(Metric::Median.of(&two), 1.5);
@@ -225,7 +220,7 @@ mod tests {
     #[test]
     fn the_optimality_gap_gives_no_credit_beyond_the_target() {
         let x = Scores::one_task(&[0.5, 1.5, 1.0]).unwrap();
-        assert!((Metric::OptimalityGap { target: 1.0 }.of(&x) - (1.0 - 2.5 / 3.0)).abs() < 1e-12);
+        assert_abs_diff_eq!(Metric::OptimalityGap { target: 1.0 }.of(&x), 1.0 - 2.5 / 3.0, epsilon = 1e-12);
     }
 
     #[test]

@@ -16,14 +16,15 @@ pub struct Waited {
 /// did not; one that was cut off at that very time is still watched.
 ///
 /// ```
+/// use approx::assert_abs_diff_eq;
 /// use backcast_stats::{Survival, Waited};
 /// let came = |time| Waited { time, came: true };
 /// let cut = |time| Waited { time, came: false };
 /// let survival = Survival::new(&[came(1.0), cut(2.0), came(3.0), came(4.0), cut(9.0)]);
-/// assert!((survival.waiting(3.0) - 4.0 / 5.0 * 2.0 / 3.0).abs() < 1e-12);
+/// assert_abs_diff_eq!(survival.waiting(3.0), 4.0 / 5.0 * 2.0 / 3.0, epsilon = 1e-12);
 /// assert_eq!(survival.median(), Some(4.0));
 /// // One unit all wait, two units four fifths do.
-/// assert!((survival.restricted_mean(3.0) - (1.0 + 2.0 * 0.8)).abs() < 1e-12);
+/// assert_abs_diff_eq!(survival.restricted_mean(3.0), 1.0 + 2.0 * 0.8, epsilon = 1e-12);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Survival {
@@ -82,6 +83,7 @@ impl Survival {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::{abs_diff_eq, assert_abs_diff_eq};
     use backcast_core::Key;
 
     fn waits(times: &[i32]) -> Vec<Waited> {
@@ -103,7 +105,11 @@ mod tests {
             (22.0, 0.538),
             (40.0, 0.448),
         ] {
-            assert!((survival.waiting(time) - want).abs() < 6e-4, "S({time}) is {}", survival.waiting(time));
+            assert!(
+                abs_diff_eq!(survival.waiting(time), want, epsilon = 6e-4),
+                "S({time}) is {}",
+                survival.waiting(time)
+            );
         }
         assert_eq!(survival.median(), Some(23.0));
         let (low, high) = (survival.restricted_mean(6.0), survival.restricted_mean(35.0));
@@ -116,7 +122,7 @@ mod tests {
             + 0.627_451 * 6.0
             + 0.537_815_1
             + 0.448_179_3 * 12.0;
-        assert!((high - by_hand).abs() < 1e-5, "{high} is not {by_hand}");
+        assert_abs_diff_eq!(high, by_hand, epsilon = 1e-5);
     }
 
     /// Where nothing was cut off before the horizon, the restricted mean is the plain mean of min(time, horizon), and the share
@@ -132,9 +138,12 @@ mod tests {
             for horizon in [0.5, 4.0, 20.0] {
                 let mean = times.iter().map(|&t| f64::from(t).min(horizon)).sum::<f64>() / 37.0;
                 let got = survival.restricted_mean(horizon);
-                assert!((got - mean).abs() < 1e-12, "seed {seed}: {got} is not {mean}");
+                assert!(abs_diff_eq!(got, mean, epsilon = 1e-12), "seed {seed}: {got} is not {mean}");
                 let share = times.iter().filter(|&&t| f64::from(t) > horizon).count() as f64 / 37.0;
-                assert!(horizon >= 20.0 || (survival.waiting(horizon) - share).abs() < 1e-12, "seed {seed}");
+                assert!(
+                    horizon >= 20.0 || abs_diff_eq!(survival.waiting(horizon), share, epsilon = 1e-12),
+                    "seed {seed}"
+                );
             }
         }
     }
@@ -155,7 +164,7 @@ mod tests {
             .collect();
         let true_median = 10.0 * std::f64::consts::LN_2;
         let median = Survival::new(&all).median().unwrap();
-        assert!((median - true_median).abs() < 0.7, "seed {seed}: {median}");
+        assert!(abs_diff_eq!(median, true_median, epsilon = 0.7), "seed {seed}: {median}");
         let plain = |mut times: Vec<f64>| {
             times.sort_by(f64::total_cmp);
             times[times.len() / 2]

@@ -55,14 +55,14 @@ impl Convert {
         let unread = dataset.unread().to_vec();
         let kept = if self.writing.without.is_empty() { dataset } else { dataset.without(&self.writing.without) };
         let (before, after) = (kept.fingerprint(), again.fingerprint());
-        ensure!(before == after, "{}: reads back differently, {after:016x} for {before:016x}", self.to.display());
+        ensure!(before == after, "{}: reads back differently, {after} for {before}", self.to.display());
         let converted = Converted {
             from: &self.from_path,
             to: &self.to,
             format,
             rows: kept.len(),
             episodes: kept.episodes().len(),
-            fingerprint: format!("{after:016x}"),
+            fingerprint: after.to_string(),
             infos: kept.infos().iter().map(|info| info.name.as_str()).collect(),
             left_out: unread.iter().collect(),
         };
@@ -72,7 +72,7 @@ impl Convert {
         }
         println!("{}: {format}, {} rows, {} episodes", self.to.display(), converted.rows, converted.episodes);
         unread.iter().for_each(|unread| println!("left out  {unread}"));
-        println!("read back to the same bits, fingerprint {after:016x}");
+        println!("read back to the same bits, fingerprint {after}");
         Ok(())
     }
 }

@@ -1,72 +1,153 @@
-//! The policy as an ONNX model: a graph of a dozen kinds of nodes, in protocol buffers written by hand.
-//!
-//! Field numbers are those of `onnx.proto` (IR version 8, opset 13). A message is a sequence of fields, each a key
-//! (number and wire type) and a value; that is all there is to writing one.
+//! The policy as an ONNX model: a graph of a dozen kinds of nodes, in protocol buffers.
 
 use super::{ExportedPolicy, Head, Layer};
 use backcast_nn::Activation;
 use ndarray::{Axis, Slice};
+use prost::Message;
 
 /// The version of the operators that a model asks for.
 pub const OPSET: u64 = 13;
-const IR_VERSION: u64 = 8;
-const FLOAT: u64 = 1;
+const IR_VERSION: i64 = 8;
+const FLOAT: i32 = 1;
 
-/// A message being written.
-#[derive(Default)]
-struct Message(Vec<u8>);
+/// The messages of `onnx.proto`, with the fields that a policy needs, whose numbers are those of IR version 8.
+mod proto {
+    use prost::Message;
 
-impl Message {
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
+    #[derive(Clone, PartialEq, Message)]
+    pub(super) struct Model {
+        #[prost(int64, required, tag = "1")]
+        pub(super) ir_version: i64,
+        #[prost(string, required, tag = "2")]
+        pub(super) producer_name: String,
+        #[prost(string, required, tag = "3")]
+        pub(super) producer_version: String,
+        #[prost(message, required, tag = "7")]
+        pub(super) graph: Graph,
+        #[prost(message, repeated, tag = "8")]
+        pub(super) opset_import: Vec<OperatorSet>,
+        #[prost(message, repeated, tag = "14")]
+        pub(super) metadata: Vec<Note>,
     }
 
-    /// A whole number.
-    fn number(mut self, field: u64, value: u64) -> Self {
-        self.varint(field << 3);
-        self.varint(value);
-        self
+    #[derive(Clone, PartialEq, Message)]
+    pub(super) struct OperatorSet {
+        #[prost(string, required, tag = "1")]
+        pub(super) domain: String,
+        #[prost(int64, required, tag = "2")]
+        pub(super) version: i64,
     }
 
-    fn bytes(mut self, field: u64, bytes: &[u8]) -> Self {
-        self.varint(field << 3 | 2);
-        self.varint(bytes.len() as u64);
-        self.0.extend_from_slice(bytes);
-        self
+    #[derive(Clone, PartialEq, Message)]
+    pub(super) struct Note {
+        #[prost(string, required, tag = "1")]
+        pub(super) key: String,
+        #[prost(string, required, tag = "2")]
+        pub(super) value: String,
     }
 
-    fn text(self, field: u64, text: &str) -> Self {
-        self.bytes(field, text.as_bytes())
+    #[derive(Clone, PartialEq, Message)]
+    pub(super) struct Graph {
+        #[prost(message, repeated, tag = "1")]
+        pub(super) nodes: Vec<Node>,
+        #[prost(string, required, tag = "2")]
+        pub(super) name: String,
+        #[prost(message, repeated, tag = "5")]
+        pub(super) constants: Vec<Tensor>,
+        #[prost(message, repeated, tag = "11")]
+        pub(super) inputs: Vec<Value>,
+        #[prost(message, repeated, tag = "12")]
+        pub(super) outputs: Vec<Value>,
     }
 
-    fn message(self, field: u64, message: Message) -> Self {
-        self.bytes(field, &message.0)
+    #[derive(Clone, PartialEq, Message)]
+    pub(super) struct Node {
+        #[prost(string, repeated, tag = "1")]
+        pub(super) inputs: Vec<String>,
+        #[prost(string, repeated, tag = "2")]
+        pub(super) outputs: Vec<String>,
+        #[prost(string, required, tag = "3")]
+        pub(super) name: String,
+        #[prost(string, required, tag = "4")]
+        pub(super) operator: String,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    pub(super) struct Tensor {
+        #[prost(int64, repeated, packed = "false", tag = "1")]
+        pub(super) dims: Vec<i64>,
+        #[prost(int32, required, tag = "2")]
+        pub(super) data_type: i32,
+        #[prost(string, required, tag = "8")]
+        pub(super) name: String,
+        #[prost(bytes = "vec", required, tag = "9")]
+        pub(super) raw: Vec<u8>,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    pub(super) struct Value {
+        #[prost(string, required, tag = "1")]
+        pub(super) name: String,
+        #[prost(message, required, tag = "2")]
+        pub(super) r#type: Type,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    pub(super) struct Type {
+        #[prost(message, required, tag = "1")]
+        pub(super) tensor: TensorType,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    pub(super) struct TensorType {
+        #[prost(int32, required, tag = "1")]
+        pub(super) element: i32,
+        #[prost(message, required, tag = "2")]
+        pub(super) shape: Shape,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    pub(super) struct Shape {
+        #[prost(message, repeated, tag = "1")]
+        pub(super) dims: Vec<Dimension>,
+    }
+
+    /// A size or, where it is free, its name.
+    #[derive(Clone, PartialEq, Message)]
+    pub(super) struct Dimension {
+        #[prost(int64, optional, tag = "1")]
+        pub(super) size: Option<i64>,
+        #[prost(string, optional, tag = "2")]
+        pub(super) name: Option<String>,
     }
 }
 
 /// A graph being drawn: nodes in the order in which they are computed.
 #[derive(Default)]
 struct Graph {
-    nodes: Vec<Message>,
-    constants: Vec<Message>,
+    nodes: Vec<proto::Node>,
+    constants: Vec<proto::Tensor>,
 }
 
 impl Graph {
     /// A node of one output, which is called `output`.
     fn node(&mut self, kind: &str, inputs: &[&str], output: &str) -> String {
-        let message = inputs.iter().fold(Message::default(), |message, input| message.text(1, input));
-        self.nodes.push(message.text(2, output).text(3, &format!("{kind}:{output}")).text(4, kind));
+        self.nodes.push(proto::Node {
+            inputs: inputs.iter().map(|&input| input.to_owned()).collect(),
+            outputs: vec![output.to_owned()],
+            name: format!("{kind}:{output}"),
+            operator: kind.to_owned(),
+        });
         output.to_owned()
     }
 
     fn constant<'a>(&mut self, name: &str, dims: &[usize], values: impl IntoIterator<Item = &'a f32>) -> String {
-        let raw: Vec<u8> = values.into_iter().flat_map(|x| x.to_le_bytes()).collect();
-        let message = dims.iter().fold(Message::default(), |message, &dim| message.number(1, dim as u64));
-        self.constants.push(message.number(2, FLOAT).text(8, name).bytes(9, &raw));
+        self.constants.push(proto::Tensor {
+            dims: dims.iter().map(|&dim| dim as i64).collect(),
+            data_type: FLOAT,
+            name: name.to_owned(),
+            raw: values.into_iter().flat_map(|x| x.to_le_bytes()).collect(),
+        });
         name.to_owned()
     }
 
@@ -89,12 +170,11 @@ impl Graph {
 }
 
 /// `[rows, width]` of numbers under a name.
-fn value(name: &str, width: usize) -> Message {
-    let rows = Message::default().text(2, "rows");
-    let columns = Message::default().number(1, width as u64);
-    let shape = Message::default().message(1, rows).message(1, columns);
-    let tensor = Message::default().number(1, FLOAT).message(2, shape);
-    Message::default().text(1, name).message(2, Message::default().message(1, tensor))
+fn value(name: &str, width: usize) -> proto::Value {
+    let rows = proto::Dimension { size: None, name: Some("rows".into()) };
+    let columns = proto::Dimension { size: Some(width as i64), name: None };
+    let tensor = proto::TensorType { element: FLOAT, shape: proto::Shape { dims: vec![rows, columns] } };
+    proto::Value { name: name.to_owned(), r#type: proto::Type { tensor } }
 }
 
 /// The columns of a layer from `from` on, `count` of them.
@@ -164,14 +244,21 @@ impl ExportedPolicy {
         outputs.extend((!matches!(self.head, Head::Tanh)).then_some("log_std"));
 
         let Graph { nodes, constants } = graph;
-        let drawn = nodes.into_iter().fold(Message::default(), |message, node| message.message(1, node));
-        let drawn = drawn.text(2, "policy");
-        let drawn = constants.into_iter().fold(drawn, |message, constant| message.message(5, constant));
-        let drawn = drawn.message(11, value("obs", spec.obs));
-        let drawn = outputs.into_iter().fold(drawn, |message, name| message.message(12, value(name, spec.act)));
-        let opset = Message::default().text(1, "").number(2, OPSET);
-        let note = Message::default().text(1, "algorithm").text(2, &self.algorithm);
-        let model = Message::default().number(1, IR_VERSION).text(2, "backcast").text(3, env!("CARGO_PKG_VERSION"));
-        model.message(7, drawn).message(8, opset).message(14, note).0
+        let graph = proto::Graph {
+            nodes,
+            name: "policy".into(),
+            constants,
+            inputs: vec![value("obs", spec.obs)],
+            outputs: outputs.into_iter().map(|name| value(name, spec.act)).collect(),
+        };
+        let model = proto::Model {
+            ir_version: IR_VERSION,
+            producer_name: "backcast".into(),
+            producer_version: env!("CARGO_PKG_VERSION").into(),
+            graph,
+            opset_import: vec![proto::OperatorSet { domain: String::new(), version: OPSET as i64 }],
+            metadata: vec![proto::Note { key: "algorithm".into(), value: self.algorithm.clone() }],
+        };
+        model.encode_to_vec()
     }
 }

@@ -32,7 +32,7 @@ pub struct DataSummary {
     pub episodes: usize,
     /// Their mean undiscounted return.
     pub mean_return: f64,
-    /// The [fingerprint](Dataset::fingerprint) of the rows as they were read or generated, 16 hexadecimal digits.
+    /// The [fingerprint](Dataset::fingerprint) of the rows as they were read or generated.
     #[serde(default)]
     pub fingerprint: String,
     /// What `data check` warns of, and what of its errors was accepted.
@@ -184,7 +184,7 @@ pub(crate) fn load_as(config: &DataConfig, task: &str, spec: Spec, next_actions:
     }
     dataset.finite()?;
     let mut warnings = judge(&source, config, spec, &dataset, findings)?;
-    let fingerprint = format!("{:016x}", dataset.fingerprint());
+    let fingerprint = dataset.fingerprint().to_string();
     if let Some(mix) = &config.mix {
         let of = if mix.of == MixOf::Rows { "rows" } else { "episodes" };
         source += &format!("; {:.0} % random {of}, seed {}", 100.0 * mix.random, mix.seed);

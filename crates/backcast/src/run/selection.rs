@@ -10,7 +10,7 @@ use super::trained::{experiment_of, learner_folder, trained};
 use super::{DataSummary, LearnResult, Loaded, Observer, data, dataset, files, pool};
 use crate::{Agent, DataConfig, Error, Experiment};
 use backcast_algos::fqe;
-use backcast_core::{COUNT, Key, Policy, Real, Source, Spec, Transitions, fingerprint, hyperparameters};
+use backcast_core::{COUNT, Fingerprint, Key, Policy, Real, Source, Spec, Transitions, fingerprint, hyperparameters};
 use backcast_data::{Normaliser, Scale};
 use backcast_nn::Local;
 use backcast_stats::{kendall, regret_at, spearman};
@@ -140,7 +140,7 @@ struct Candidate {
 #[derive(Serialize, Deserialize)]
 struct Kept {
     /// Of the policy's checkpoint.
-    fingerprint: u64,
+    fingerprint: Fingerprint,
     data: DataConfig,
     /// Of the dataset.
     #[serde(default)]

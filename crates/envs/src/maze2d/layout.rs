@@ -217,9 +217,10 @@ impl Layout {
     /// where it overlaps one, and −∞ outside the drawing, where nothing can be.
     ///
     /// ```
+    /// use approx::abs_diff_eq;
     /// use backcast_envs::maze2d::Layout;
     /// let maze = Layout::umaze();
-    /// let near = |position, distance: f64| (maze.clearance(position) - distance).abs() < 1e-12;
+    /// let near = |position, distance: f64| abs_diff_eq!(maze.clearance(position), distance, epsilon = 1e-12);
     /// assert!(near([1.0, 1.0], 0.2) && near([0.3, 1.0], -0.1) && near([0.1, 1.0], -0.3));
     /// assert_eq!(maze.clearance([9.0, 1.0]), f64::NEG_INFINITY);
     /// ```

@@ -194,6 +194,7 @@ impl Env for Maze2d {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
 
     #[test]
     fn starts_cover_every_open_cell_and_have_small_velocities() {
@@ -203,13 +204,13 @@ mod tests {
             maze.reset(Key::new(4).fold(i), &mut obs);
             let PointState { position, velocity } = maze.state();
             let cell = position.map(f64::round);
-            assert!((0..2).all(|i| (position[i] - cell[i]).abs() <= 0.1 + 1e-6));
+            assert_abs_diff_eq!(position[..], cell[..], epsilon = 0.1 + 1e-6);
             seen.insert((cell[0] as usize, cell[1] as usize));
             squares += velocity[0] * velocity[0] + velocity[1] * velocity[1];
         }
         assert_eq!(seen, maze.layout().open_cells().iter().copied().collect());
         // 4000 squares of N(0, 0.1²): their mean has relative standard error √(2/4000).
-        assert!((squares / 4000.0 / 0.01 - 1.0).abs() < 5.0 * (2.0f64 / 4000.0).sqrt());
+        assert_abs_diff_eq!(squares / 4000.0 / 0.01, 1.0, epsilon = 5.0 * (2.0f64 / 4000.0).sqrt());
     }
 
     #[test]
@@ -218,7 +219,7 @@ mod tests {
         maze.set_state(PointState { position: [1.0, 1.4], velocity: [0.0, 0.0] });
         let mut obs = [0.0; 4];
         let step = maze.step(&[0.0, 1.0], &mut obs);
-        assert!((step.reward as f64 - (-(obs[1] as f64 - 1.0)).exp()).abs() < 1e-6);
+        assert_abs_diff_eq!(step.reward as f64, (-(obs[1] as f64 - 1.0)).exp(), epsilon = 1e-6);
         assert_eq!(Reward::Sparse.at([1.5, 1.0], [1.0, 1.0]), 1.0);
         assert_eq!(Reward::Sparse.at([1.5000001, 1.0], [1.0, 1.0]), 0.0);
     }

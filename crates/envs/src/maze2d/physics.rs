@@ -22,6 +22,7 @@
 //! Against MuJoCo 4.0.0 in double precision one step differs by less than 1e-12, in and out of contact.
 
 use super::Layout;
+use nalgebra::{Matrix2, Vector2};
 
 /// Length of one step *h*, seconds.
 pub const TIME_STEP: f64 = 0.01;
@@ -109,7 +110,7 @@ pub fn contacts(layout: &Layout, position: [f64; 2]) -> Contacts {
         for h in hs.clone() {
             if layout.is_wall(w, h) {
                 let centre = [w as f64 + 1.0, h as f64 + 1.0];
-                if let Some(contact) = sphere_box([world[0] - centre[0], world[1] - centre[1]]) {
+                if let Some(contact) = sphere_box(Vector2::from(world) - Vector2::from(centre)) {
                     found.push(contact);
                 }
             }
@@ -119,18 +120,18 @@ pub fn contacts(layout: &Layout, position: [f64; 2]) -> Contacts {
 }
 
 /// The contact of a sphere whose centre lies at `offset` from the centre of a wall box.
-fn sphere_box(offset: [f64; 2]) -> Option<Contact> {
+fn sphere_box(offset: Vector2<f64>) -> Option<Contact> {
     let from_box = offset.map(|x| x - x.clamp(-HALF_SIDE, HALF_SIDE));
-    let gap = from_box[0].hypot(from_box[1]);
+    let gap = from_box.x.hypot(from_box.y);
     let contact = if gap > 0.0 {
-        Contact { distance: gap - RADIUS, normal: from_box.map(|x| x / gap) }
+        Contact { distance: gap - RADIUS, normal: (from_box / gap).into() }
     } else {
         // The centre is inside: out through the nearest face.
         let depth = offset.map(|x| HALF_SIDE - x.abs());
-        if depth[0].min(depth[1]) > HALF_HEIGHT {
+        if depth.min() > HALF_HEIGHT {
             return None;
         }
-        let axis = usize::from(depth[1] < depth[0]);
+        let axis = depth.imin();
         let mut normal = [0.0; 2];
         normal[axis] = 1f64.copysign(offset[axis]);
         Contact { distance: -depth[axis] - RADIUS, normal }
@@ -143,42 +144,39 @@ fn sphere_box(offset: [f64; 2]) -> Option<Contact> {
 /// The velocity is clipped to ±[`MAX_SPEED`] per axis *before* the step, as the benchmark does. Without contacts this is
 /// v′ = v + h(100a − v)/(m + h), x′ = x + h·v′.
 pub fn advance(layout: &Layout, state: PointState, action: [f64; 2]) -> PointState {
-    let velocity = state.velocity.map(|v| v.clamp(-MAX_SPEED, MAX_SPEED));
-    let mut force = [0, 1].map(|i| GEAR * action[i].clamp(-1.0, 1.0) - DAMPING * velocity[i]);
+    let velocity = Vector2::from(state.velocity).map(|v| v.clamp(-MAX_SPEED, MAX_SPEED));
+    let mut force = GEAR * Vector2::from(action).map(|a| a.clamp(-1.0, 1.0)) - DAMPING * velocity;
     let contacts = contacts(layout, state.position);
     if !contacts.is_empty() {
-        let free = force.map(|f| f / MASS);
-        let constrained = constrained_acceleration(&contacts, velocity, free);
-        force = [0, 1].map(|i| force[i] + MASS * (constrained[i] - free[i]));
+        let free = force / MASS;
+        force += MASS * (constrained_acceleration(&contacts, velocity, free) - free);
     }
-    let velocity = [0, 1].map(|i| velocity[i] + TIME_STEP * force[i] / (MASS + TIME_STEP * DAMPING));
-    PointState { position: [0, 1].map(|i| state.position[i] + TIME_STEP * velocity[i]), velocity }
+    let velocity = velocity + TIME_STEP * force / (MASS + TIME_STEP * DAMPING);
+    let position = Vector2::from(state.position) + TIME_STEP * velocity;
+    PointState { position: position.into(), velocity: velocity.into() }
 }
 
 /// One row of the constraint cost: ½ min(0, n·a − reference)²·weight.
 #[derive(Clone, Copy, Default)]
 struct Row {
-    normal: [f64; 2],
+    normal: Vector2<f64>,
     reference: f64,
     weight: f64,
 }
 
 impl Row {
-    fn new(contact: Contact, velocity: [f64; 2]) -> Self {
+    fn new(contact: Contact, velocity: Vector2<f64>) -> Self {
         let (_, deep, _) = IMPEDANCE;
         let (damping, stiffness) = (2.0 / (deep * CONTACT_TIME), 1.0 / (deep * CONTACT_TIME).powi(2));
         let r = contact.distance - CONTACT_MARGIN;
         let d = impedance(r);
-        let approach = dot(contact.normal, velocity);
-        Self {
-            normal: contact.normal,
-            reference: -damping * approach - stiffness * d * r,
-            weight: d / (1.0 - d) * MASS,
-        }
+        let normal = Vector2::from(contact.normal);
+        let approach = normal.dot(&velocity);
+        Self { normal, reference: -damping * approach - stiffness * d * r, weight: d / (1.0 - d) * MASS }
     }
 
-    fn is_active(&self, acceleration: [f64; 2]) -> bool {
-        dot(self.normal, acceleration) < self.reference
+    fn is_active(&self, acceleration: Vector2<f64>) -> bool {
+        self.normal.dot(&acceleration) < self.reference
     }
 }
 
@@ -195,7 +193,7 @@ fn impedance(r: f64) -> f64 {
 }
 
 /// The minimum of the cost in the module's table, by trial of every set of active contacts; m/s².
-fn constrained_acceleration(contacts: &Contacts, velocity: [f64; 2], free: [f64; 2]) -> [f64; 2] {
+fn constrained_acceleration(contacts: &Contacts, velocity: Vector2<f64>, free: Vector2<f64>) -> Vector2<f64> {
     let mut rows = [Row::default(); 4];
     for (row, contact) in rows.iter_mut().zip(contacts.iter()) {
         *row = Row::new(contact, velocity);
@@ -205,17 +203,16 @@ fn constrained_acceleration(contacts: &Contacts, velocity: [f64; 2], free: [f64;
         let chosen = |i: usize| set >> i & 1 == 1;
         // Normal equations (m·I + Σ w·n·nᵀ) a = m·a₀ + Σ w·aref·n of the chosen rows.
         let (mut xx, mut xy, mut yy) = (MASS, 0.0, MASS);
-        let mut right = free.map(|a| MASS * a);
+        let mut right = MASS * free;
         for (_, row) in rows.iter().enumerate().filter(|(i, _)| chosen(*i)) {
-            let [x, y] = row.normal;
+            let [x, y] = row.normal.into();
             xx += row.weight * x * x;
             xy += row.weight * x * y;
             yy += row.weight * y * y;
-            right = [right[0] + row.weight * row.reference * x, right[1] + row.weight * row.reference * y];
+            right += row.weight * row.reference * row.normal;
         }
-        let determinant = xx * yy - xy * xy;
-        let acceleration =
-            [(yy * right[0] - xy * right[1]) / determinant, (xx * right[1] - xy * right[0]) / determinant];
+        // Cramer's rule: two unknowns need no decomposition.
+        let acceleration = Matrix2::new(yy, -xy, -xy, xx) * right / Matrix2::new(xx, xy, xy, yy).determinant();
         if rows.iter().enumerate().all(|(i, row)| row.is_active(acceleration) == chosen(i)) {
             return acceleration;
         }
@@ -225,13 +222,10 @@ fn constrained_acceleration(contacts: &Contacts, velocity: [f64; 2], free: [f64;
     free
 }
 
-fn dot(a: [f64; 2], b: [f64; 2]) -> f64 {
-    a[0] * b[0] + a[1] * b[1]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::{abs_diff_eq, assert_abs_diff_eq};
 
     #[test]
     fn free_flight_is_the_closed_form() {
@@ -241,8 +235,8 @@ mod tests {
         let next = advance(&open, state, action);
         for (i, a) in action.into_iter().enumerate() {
             let v = state.velocity[i] + 0.01 * (100.0 * a - state.velocity[i]) / (4.188_790_204_786_391 + 0.01);
-            assert!((next.velocity[i] - v).abs() < 1e-15);
-            assert!((next.position[i] - (state.position[i] + 0.01 * v)).abs() < 1e-15);
+            assert_abs_diff_eq!(next.velocity[i], v, epsilon = 1e-15);
+            assert_abs_diff_eq!(next.position[i], state.position[i] + 0.01 * v, epsilon = 1e-15);
         }
     }
 
@@ -262,8 +256,9 @@ mod tests {
         let mut state = PointState { position: [1.0, 1.0], velocity: [0.0, 0.0] };
         (0..500).for_each(|_| state = advance(&umaze, state, [-1.0, 0.0]));
         // The wall's face is at x = 0.3, the radius 0.1; full force leaves the soft contact 3 mm apart.
-        assert!((state.position[0] - 0.403).abs() < 5e-4, "{state:?}");
-        assert!(state.velocity[0].abs() < 1e-9 && (state.position[1] - 1.0).abs() < 1e-12);
+        assert!(abs_diff_eq!(state.position[0], 0.403, epsilon = 5e-4), "{state:?}");
+        assert_abs_diff_eq!(state.velocity[0], 0.0, epsilon = 1e-9);
+        assert_abs_diff_eq!(state.position[1], 1.0, epsilon = 1e-12);
     }
 
     #[test]
@@ -273,7 +268,7 @@ mod tests {
         // The only free cell, (2, 2), begins at 1.3 in both coordinates.
         let near = contacts(&all, [1.35, 1.35]);
         assert_eq!(near.len(), 3);
-        assert!(near.iter().any(|c| (c.normal[0] - c.normal[1]).abs() < 1e-12));
+        assert!(near.iter().any(|c| abs_diff_eq!(c.normal[0], c.normal[1], epsilon = 1e-12)));
     }
 
     #[test]

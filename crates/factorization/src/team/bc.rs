@@ -8,7 +8,7 @@
 
 use super::rows::Rows;
 use super::{Method, Nets, Scope, Shared, Team};
-use backcast_core::*;
+use backcast_core::{Algorithm, Batch, ConfigError, Key, Problem, Real, hyperparameters};
 use backcast_nn::Var;
 
 hyperparameters! {

@@ -19,7 +19,9 @@
 use super::macql::improved;
 use super::rows::{Rows, deviating};
 use super::{Method, Nets, Scope, Shared, Team, pressed};
-use backcast_core::*;
+use backcast_core::{
+    Algorithm, Batch, COUNT, ConfigError, Domain, Key, Kind, NON_NEGATIVE, Problem, Real, Value, hyperparameters,
+};
 use backcast_nn::{Shape, Var};
 use serde::{Deserialize, Serialize};
 

@@ -88,6 +88,7 @@ impl State for Clipped {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::abs_diff_eq;
     use backcast_core::Key;
     use backcast_nn::{Activation, Init, Shape};
 
@@ -105,8 +106,15 @@ mod tests {
         });
         let end = clipped.gradient.len();
         let beside = &clipped.gradient[end - 2..];
-        assert!((beside[0] - 0.5).abs() < 1e-5 && (beside[1] - 0.1).abs() < 1e-7, "{beside:?}");
-        assert!(store.params()[at..].iter().all(|x| (x - 0.9).abs() < 1e-4), "{:?}", &store.params()[at..]);
+        assert!(
+            abs_diff_eq!(beside[0], 0.5, epsilon = 1e-5) && abs_diff_eq!(beside[1], 0.1, epsilon = 1e-7),
+            "{beside:?}"
+        );
+        assert!(
+            store.params()[at..].iter().all(|&x| abs_diff_eq!(x, 0.9, epsilon = 1e-4)),
+            "{:?}",
+            &store.params()[at..]
+        );
         let all: usize = clipped.groups.iter().flatten().map(|part| part.len()).sum();
         assert_eq!(all, store.len());
     }

@@ -23,7 +23,9 @@
 use super::Shared;
 use super::clipped::Clipped;
 use super::rows::{Rows, Seen, split, together};
-use backcast_core::*;
+use backcast_core::{
+    Algorithm, Batch, COUNT, ConfigError, Key, Learner, Metrics, POSITIVE, Policy, Problem, Spec, hyperparameters,
+};
 use backcast_nn::{Gaussian, Mlp, Real, Shape, Store, Var, state};
 use ndarray::{ArrayView2, ArrayViewMut2};
 

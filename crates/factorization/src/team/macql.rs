@@ -12,7 +12,7 @@
 
 use super::rows::{Rows, deviating};
 use super::{Method, Nets, Scope, Shared, Team, pressed};
-use backcast_core::*;
+use backcast_core::{Algorithm, Batch, COUNT, ConfigError, Key, NON_NEGATIVE, Problem, Real, hyperparameters};
 use backcast_nn::{Shape, Var};
 
 hyperparameters! {

@@ -46,7 +46,10 @@ pub mod preset;
 pub mod rows;
 pub mod td3_bc;
 
-use backcast_core::*;
+use backcast_core::{
+    Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy, SHARE, Slot, Spec,
+    State, choices, hyperparameters, under,
+};
 use backcast_nn::{Activation, Gaussian, HIDDEN, Init, Mlp, Parameterised, Real, Shape, Store, Var};
 use clipped::Clipped;
 use ndarray::{ArrayView2, ArrayViewMut2};

@@ -16,7 +16,7 @@
 use super::bc::cloning;
 use super::rows::{Rows, Seen};
 use super::{Method, Nets, Scope, Shared, Team, ma_cql};
-use backcast_core::*;
+use backcast_core::{Algorithm, Batch, COUNT, ConfigError, Key, NON_NEGATIVE, Problem, Real, SHARE, hyperparameters};
 use backcast_nn::{Shape, Tape, Var};
 
 hyperparameters! {

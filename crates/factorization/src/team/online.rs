@@ -11,7 +11,7 @@
 //!
 //! Every draw is a function of the key, the round of episodes and the step, so that the same key makes the same dataset.
 
-use backcast_core::*;
+use backcast_core::{Column, Env, Key, Learner, Real, Source, Spec, Transitions};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 

@@ -11,7 +11,7 @@
 use super::bc::cloning;
 use super::rows::Rows;
 use super::{Method, Nets, Scope, Shared, Team};
-use backcast_core::*;
+use backcast_core::{Algorithm, Batch, ConfigError, Key, NON_NEGATIVE, Problem, Real, hyperparameters};
 use backcast_nn::{Shape, Var};
 
 hyperparameters! {

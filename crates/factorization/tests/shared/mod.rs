@@ -1,6 +1,6 @@
 //! Every algorithm of the crate in a small size, and rows for all of them.
 
-use backcast_core::*;
+use backcast_core::{Batch, Key, Learner, Metrics, Normal, Policy, Real, Spec, State};
 use backcast_factorization::{
     CloneConfig, Cloned, Coma, ComaConfig, Config, Conservatism, Constraint, Factored, FactoredBatch, FactoredConfig,
     FqeBatch, FqeConfig, Group, Groups, GroupsConfig, Joint, JointBatch, JointFqe, Method, MixerConfig, Spread,
@@ -27,13 +27,8 @@ pub(crate) struct Rows {
 impl Rows {
     pub(crate) fn drawn(widths: Widths, rows: usize, key: Key) -> Self {
         let Widths { parts, actions, obs, state } = widths;
-        let numbers = |name: &str, n: usize| {
-            let mut x = vec![0.0; n];
-            key.name(name).normal(&mut x);
-            x
-        };
-        let states = |name| Array2::from_shape_vec((rows, state), numbers(name, rows * state)).expect("dense");
-        let seen = |name| Array3::from_shape_vec((parts, rows, obs), numbers(name, parts * rows * obs)).expect("dense");
+        let states = |name| key.name(name).array((rows, state), Normal::default());
+        let seen = |name| key.name(name).array((parts, rows, obs), Normal::default());
         let taken = |name: &str| {
             Array2::from_shape_fn((rows, parts), |(row, part)| key.name(name).below(actions, row * parts + part))
         };
@@ -41,7 +36,7 @@ impl Rows {
             state: states("state"),
             obs: seen("obs"),
             act: taken("act"),
-            reward: Array1::from(numbers("reward", rows)) * 2.0,
+            reward: key.name("reward").array(rows, Normal::default()) * 2.0,
             next_state: states("next state"),
             next_obs: seen("next obs"),
             next_act: taken("next act"),

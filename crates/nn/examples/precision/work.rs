@@ -1,7 +1,7 @@
 //! The updates that are measured: a stack of critics and an ensemble of dynamics models, on synthetic rows.
 
 use crate::reference::{self, Hidden};
-use backcast_core::Key;
+use backcast_core::{Key, Normal};
 use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Real, Shape, Store, Tape, Var, polyak, soft_clamp};
 use ndarray::Array2;
 
@@ -12,9 +12,7 @@ pub(crate) const ACT: usize = 6;
 const LOG_VAR: [f64; 2] = [-10.0, 0.5];
 
 pub(crate) fn normal(rows: usize, cols: usize, key: Key) -> Array2<Real> {
-    let mut x = vec![0.0; rows * cols];
-    key.normal(&mut x);
-    Array2::from_shape_vec((rows, cols), x).expect("a matrix")
+    key.array((rows, cols), Normal::default())
 }
 
 /// Rows of inputs [s, a] and of what follows, [s′ − s, r]: smooth, nonlinear, with a little noise.

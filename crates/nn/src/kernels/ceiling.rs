@@ -273,13 +273,17 @@ unsafe fn burst_neon(rounds: u64, factor: f32, term: f32) -> Burst {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::abs_diff_eq;
 
     /// Every chain comes to `each`, so the checksum counts the chains.
     fn counts(burst: Burst, rounds: u64, each: f64) {
         let chains = burst.operations as f64 / (2 * rounds) as f64;
         assert!(chains >= 1.0 && chains.fract() == 0.0, "{burst:?}");
         let expected = chains * each;
-        assert!((burst.checksum as f64 - expected).abs() < 1e-4 * expected, "{burst:?} is not {expected}");
+        assert!(
+            abs_diff_eq!(burst.checksum as f64, expected, epsilon = 1e-4 * expected),
+            "{burst:?} is not {expected}"
+        );
     }
 
     #[test]

@@ -345,7 +345,9 @@ fn rows(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::abs_diff_eq;
     use backcast_core::Key;
+    use std::hash::Hasher;
 
     fn random(key: Key, n: usize) -> Vec<Real> {
         let mut x = vec![0.0; n];
@@ -431,7 +433,7 @@ mod tests {
                 let bound = size * roundings as f64 * Real::EPSILON as f64 + 1e-12;
                 let got = got as f64;
                 assert!(
-                    (got - sum).abs() <= bound,
+                    abs_diff_eq!(got, sum, epsilon = bound),
                     "{isa:?} {key:?} [{members}, {m}, {k}, {n}] ta {ta} tb {tb} ({e}, {i}, {j}): {got} is not {sum}"
                 );
             }
@@ -532,9 +534,9 @@ mod tests {
             };
             let mut c = vec![0.0; m * n];
             product(isa, false, p, &mut vec![], &mut c);
-            // FNV-1a.
-            let bytes = c.iter().flat_map(|x| x.to_bits().to_le_bytes());
-            bytes.fold(0xCBF2_9CE4_8422_2325u64, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
+            let mut hash = fnv::FnvHasher::default();
+            c.iter().for_each(|x| hash.write(&x.to_bits().to_le_bytes()));
+            hash.finish()
         };
         for &isa in all().iter().filter(|&&isa| isa != Isa::Portable) {
             let got = [

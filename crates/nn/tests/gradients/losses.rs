@@ -1,7 +1,7 @@
 //! Heads, losses and whole modules, with respect to their inputs or their parameters.
 
 use crate::harness::{Case, Domain::*, Function, case, one, tensors, three, two};
-use backcast_core::Key;
+use backcast_core::{Key, Normal};
 use backcast_nn::{
     Activation, Gaussian, Init, Mlp, Real, Shape, Store, TanhGaussian, Tape, Vae, Var, clipped_normal, expectile_loss,
     soft_clamp,
@@ -89,9 +89,7 @@ pub(crate) fn heads() -> Vec<Case> {
 }
 
 fn inputs(rows: usize, cols: usize, key: Key) -> ndarray::Array2<Real> {
-    let mut x = vec![0.0; rows * cols];
-    key.normal(&mut x);
-    ndarray::Array2::from_shape_vec((rows, cols), x).expect("a matrix")
+    key.array((rows, cols), Normal::default())
 }
 
 fn module(name: impl Into<String>, build: impl Fn(&mut Store, Key) -> Function + 'static) -> Case {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::kernels::{Matrix, Product, gemm};
+use approx::abs_diff_eq;
 use backcast_core::Key;
 
 /// The arithmetic of this file in plain Rust, one element at a time: what the tile unit is specified to compute.
@@ -156,7 +157,10 @@ fn the_twin_is_as_close_as_stated() {
         }
         for precision in BOTH {
             let got = twin::element(precision, 0.25, &a, &b, false) as f64;
-            assert!((got - sum).abs() <= bound(precision, k) * size, "{precision:?} {key:?}: {got} is not {sum}");
+            assert!(
+                abs_diff_eq!(got, sum, epsilon = bound(precision, k) * size),
+                "{precision:?} {key:?}: {got} is not {sum}"
+            );
         }
     }
 }
@@ -204,7 +208,10 @@ fn check(key: Key, sizes: [usize; 3], scratch: &mut Vec<f32>) {
             let exact = if relu { exact.max(0.0) } else { exact } * kept as u8 as f64 * times as f64;
             let size = start.abs() as f64 + a.iter().zip(&b).map(|(&x, &y)| (x as f64 * y as f64).abs()).sum::<f64>();
             let size = size * times.abs() as f64;
-            assert!((got as f64 - exact).abs() <= bound(precision, k) * size, "{precision:?} {key:?}: {got}, {exact}");
+            assert!(
+                abs_diff_eq!(got as f64, exact, epsilon = bound(precision, k) * size),
+                "{precision:?} {key:?}: {got}, {exact}"
+            );
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The adversary's step: its gradient against one tape that holds all members, and what every step promises.
 
 use approx::abs_diff_eq;
-use backcast_core::{Column, Direction, Dynamics, Key, Real, Slot, Spec, State, Stored, Transitions, fingerprint, restore, snapshot};
+use backcast_core::{
+    Column, Direction, Dynamics, Key, Real, Slot, Spec, State, Stored, Transitions, fingerprint, restore, snapshot,
+};
 use backcast_dynamics::{Adversary, Ensemble, EnsembleConfig, Played, Trainer};
 use backcast_nn::{Activation, Init, Mlp, Shape, Store, Var, soft_clamp};
 use std::collections::BTreeMap;

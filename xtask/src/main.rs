@@ -94,7 +94,7 @@ enum Command {
     /// Unit, integration and documentation tests, then the gradient checks in double precision
     Test(test::Args),
     /// Check what the compiler cannot: layers, front pages, names, spelling, documents that match the code
-    Tidy,
+    Tidy(tidy::Args),
     /// Feed readers of files with bytes, guided by coverage, until one breaks a rule
     Fuzz(fuzz::Args),
     /// Build the book in docs/ into docs/book/
@@ -153,7 +153,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Command::Games(args) => games::main(args),
         Command::Cooperation(args) => cooperation::main(args),
         Command::Test(args) => test::main(args),
-        Command::Tidy => tidy::main(),
+        Command::Tidy(args) => tidy::main(&args),
         Command::Fuzz(args) => fuzz::main(args),
         Command::Docs(args) => docs::main(args),
     }?;

@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 8] = [
     &["backcast-dynamics", "backcast-penalties"],
     &["backcast-imagination", "backcast-factorization"],
     &["backcast-algos"],
-    &["backcast"],
+    &["backcast", "backcast-parity"],
     &["backcast-benches"],
     &["xtask"],
 ];
@@ -66,7 +66,8 @@ pub(super) fn front_pages(tree: &Tree) -> Vec<String> {
         if !manifest.contains("[lints]\nworkspace = true") {
             complaints.push(format!("{folder}/Cargo.toml does not take the workspace's lints"));
         }
-        if folder.starts_with("crates/") {
+        // What is not published is not added either.
+        if folder.starts_with("crates/") && !manifest.contains("publish = false") {
             let readme = tree.text(&format!("{folder}/README.md")).unwrap_or_default();
             let adds = readme.lines().any(|l| l.contains("cargo add") && l.split([' ', '`']).any(|word| word == name));
             if !readme.starts_with(&format!("# {name}\n")) || !adds || !readme.contains("```rust") {

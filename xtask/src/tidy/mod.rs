@@ -5,6 +5,7 @@
 
 mod documents;
 mod layers;
+mod shape;
 mod source;
 mod tree;
 mod words;
@@ -14,13 +15,17 @@ use tree::Tree;
 /// The name of a rule, and the rule.
 type Rule = (&'static str, fn(&Tree) -> Vec<String>);
 
-const RULES: [Rule; 19] = [
+const RULES: [Rule; 23] = [
     ("layers", layers::layers),
     ("front pages", layers::front_pages),
     ("lock files", layers::lock_files),
     ("file names", source::file_names),
     ("file sizes", source::file_sizes),
     ("file lengths", source::file_lengths),
+    ("algorithm lengths", shape::algorithm_lengths),
+    ("unused dependencies", shape::unused_dependencies),
+    ("circles", shape::circles),
+    ("shape table", shape::shape_table),
     ("spelling", source::spelling),
     ("private words", source::private_words),
     ("field words", words::field_words),
@@ -36,8 +41,19 @@ const RULES: [Rule; 19] = [
     ("intervals", documents::intervals),
 ];
 
-pub(crate) fn main() -> anyhow::Result<()> {
+/// What is wanted of it.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Make the table of ARCHITECTURE.md anew
+    #[arg(long)]
+    table: bool,
+}
+
+pub(crate) fn main(args: &Args) -> anyhow::Result<()> {
     let tree = Tree::read(&crate::root())?;
+    if args.table {
+        return shape::write_table(&tree);
+    }
     let mut complaints = 0;
     for (name, rule) in RULES {
         for complaint in rule(&tree) {

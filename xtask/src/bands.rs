@@ -3,8 +3,8 @@
 use anyhow::Context;
 use backcast::{
     Experiment,
-    nn::{Disk, Local, replace},
     run::{Bands, Kept, Observer, Point},
+    storage::{Disk, Local, replace},
 };
 use std::path::{Path, PathBuf};
 

@@ -25,7 +25,7 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
             Some(own) if own.is_disk_full() => return DISK_FULL,
             _ => {}
         }
-        if cause.downcast_ref::<std::io::Error>().is_some_and(backcast::nn::is_disk_full) {
+        if cause.downcast_ref::<std::io::Error>().is_some_and(backcast::storage::is_disk_full) {
             return DISK_FULL;
         }
     }
@@ -56,7 +56,7 @@ mod tests {
         assert_eq!(of(io(io::ErrorKind::StorageFull)), DISK_FULL);
         assert_eq!(of(io(io::ErrorKind::PermissionDenied)), FAILED);
         let source = io::ErrorKind::QuotaExceeded.into();
-        assert_eq!(of(backcast::nn::CheckpointError::Io { path: "x".into(), source }.into()), DISK_FULL);
+        assert_eq!(of(backcast::storage::CheckpointError::Io { path: "x".into(), source }.into()), DISK_FULL);
         assert_eq!(of(Error::Interrupted), INTERRUPTED);
         assert_eq!(of(Error::Mismatch("odd".into())), FAILED);
         assert_eq!(code(&anyhow::Error::new(io::Error::from(io::ErrorKind::FileTooLarge))), DISK_FULL);

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, bail};
 use backcast::export::{ExportedPolicy, Head, OPSET};
-use backcast::nn::{Local, replace};
 use backcast::run::{self, LearnResult, Summary};
+use backcast::storage::{Local, replace};
 use backcast::{Experiment, Method};
 use std::{
     fmt::Write,

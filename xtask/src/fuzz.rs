@@ -3,7 +3,7 @@
 use anyhow::{Context, bail, ensure};
 use backcast::core::{Spec, Transitions};
 use backcast::data::{self, Dataset, Format, Row, WriteOptions, store::Stored};
-use backcast::nn;
+use backcast::{nn, storage};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -172,7 +172,7 @@ fn seed(target: &str, corpus: &Path) -> anyhow::Result<()> {
             let mut store = nn::Store::default();
             let key = backcast::core::Key::new(0);
             nn::Mlp::new(&mut store, "net", &[3, 2, 1], 1, nn::Activation::Relu, nn::Init::FanIn, key);
-            nn::save(&mut store, &BTreeMap::from([("note".into(), "text".into())]), &corpus.join("seed"))?;
+            storage::save(&mut store, &BTreeMap::from([("note".into(), "text".into())]), &corpus.join("seed"))?;
         }
         _ => {
             let experiments = std::fs::read_dir(crate::root().join("experiments"))?;

@@ -8,8 +8,8 @@ use anyhow::{Context, bail};
 use backcast::{
     AlgorithmConfig, Error, Experiment, Inert,
     data::DataError,
-    nn::{Disk, Local, replace},
     run::{self, Lock, Observer, Summary},
+    storage::{Disk, Local, replace},
 };
 use std::{
     io::Write,

@@ -40,8 +40,8 @@ fn a_restored_learner_goes_on_to_the_same_bits() {
     for case in every() {
         let [mut a, mut b] = [1, 2].map(|key| case.build(Key::new(key)));
         train(a.as_mut(), 0, 7);
-        backcast_nn::save(a.as_mut(), &BTreeMap::new(), &file).unwrap();
-        backcast_nn::load(b.as_mut(), &file).unwrap();
+        backcast_storage::save(a.as_mut(), &BTreeMap::new(), &file).unwrap();
+        backcast_storage::load(b.as_mut(), &file).unwrap();
         assert_eq!(fingerprint(a.as_mut()), fingerprint(b.as_mut()), "{}", case.name);
         let obs = dataset(40).batch().obs.to_owned();
         let [x, y] = [&mut a, &mut b].map(|learner| {

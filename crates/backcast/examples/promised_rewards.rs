@@ -7,7 +7,7 @@
 
 use backcast::core::{Direction, Dynamics, Key, Real};
 use backcast::dynamics::Ensemble;
-use backcast::{nn, run};
+use backcast::{run, storage};
 use ndarray::Array2;
 use std::path::PathBuf;
 
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 continue;
             }
             let mut model = Ensemble::new(experiment.model.clone(), spec, direction, Key::new(0))?;
-            nn::load(&mut model, &path)?;
+            storage::load(&mut model, &path)?;
             for &[x, y] in &places {
                 let mut states = Array2::zeros((ACTIONS, spec.obs));
                 states.column_mut(0).fill(x);

@@ -25,7 +25,7 @@ pub enum Error {
     Fit(#[from] backcast_dynamics::FitError),
     /// A checkpoint.
     #[error(transparent)]
-    Checkpoint(#[from] backcast_nn::CheckpointError),
+    Checkpoint(#[from] backcast_storage::CheckpointError),
     /// A file of the run.
     #[error("{path}: {source}")]
     Io {
@@ -113,7 +113,7 @@ impl Error {
     /// Whether it failed for want of room on a disk. What was saved before is whole, and the run can go on when there is room.
     pub fn is_disk_full(&self) -> bool {
         match self {
-            Self::Io { source, .. } => backcast_nn::is_disk_full(source),
+            Self::Io { source, .. } => backcast_storage::is_disk_full(source),
             Self::Checkpoint(error) => error.is_disk_full(),
             _ => false,
         }

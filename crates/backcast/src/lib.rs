@@ -37,6 +37,7 @@ pub use backcast_imagination as imagination;
 pub use backcast_nn as nn;
 pub use backcast_penalties as penalties;
 pub use backcast_stats as stats;
+pub use backcast_storage as storage;
 
 mod agent;
 mod algorithm;

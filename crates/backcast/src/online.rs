@@ -27,7 +27,7 @@ use backcast_algos::online::{self, Replay};
 use backcast_algos::sac;
 use backcast_core::{Algorithm, Column, Env, Key, Learner, Policy, Real, Spec, Transitions};
 use backcast_data::{Dataset, Row, d4rl};
-use backcast_nn::{Local, load, replace, save};
+use backcast_storage::{Local, load, replace, save};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

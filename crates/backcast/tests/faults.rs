@@ -1,6 +1,6 @@
 //! A whole run on a disk that fails: whatever goes wrong at whatever operation, asking again comes to the same bits.
 
-#[path = "../../nn/tests/faulty/mod.rs"]
+#[path = "../../storage/tests/faulty/mod.rs"]
 mod faulty;
 
 use backcast::run::{self, Outcome, Silent};

@@ -1,12 +1,10 @@
 //! Files and folders that appear whole or not at all.
 
 use crate::DataError;
+use backcast_storage::{Disk, Irregular, Local};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-
-/// Links that are followed before it is said that they lead nowhere.
-const LINKS: usize = 40;
 
 /// The regular file that a writer given `path` replaces or makes: `path`, or what it leads to where it is a link, so that the link
 /// stays one.
@@ -14,23 +12,13 @@ const LINKS: usize = 40;
 /// # Errors
 /// If something stands there that is no regular file. A rename would put a file in the place of a device.
 pub(crate) fn destination(path: &Path) -> Result<PathBuf, DataError> {
-    let mut at = path.to_path_buf();
-    for _ in 0..LINKS {
-        if let Some(what) = nameless(&at) {
-            return Err(DataError::NotAFile { file: path.into(), what });
-        }
-        match fs::symlink_metadata(&at) {
-            // Nothing is there, or nothing that can be seen; then the system will say why.
-            Err(_) => return Ok(at),
-            Ok(found) if found.is_symlink() => {
-                let target = fs::read_link(&at).map_err(|source| DataError::io(path, source))?;
-                at = at.parent().unwrap_or(Path::new("")).join(target);
-            }
-            Ok(found) if found.is_file() => return Ok(at),
-            Ok(found) => return Err(DataError::NotAFile { file: path.into(), what: kind(&found) }),
-        }
+    if let Some(what) = nameless(path) {
+        return Err(DataError::NotAFile { file: path.into(), what });
     }
-    Err(DataError::io(path, std::io::Error::other("a link that leads in a circle")))
+    Local.destination(path).map_err(|error| match Irregular::of(&error) {
+        Some(Irregular { what }) => DataError::NotAFile { file: path.into(), what },
+        None => DataError::io(path, error),
+    })
 }
 
 /// What there is to say of a path that ends in no name.
@@ -40,25 +28,6 @@ fn nameless(path: &Path) -> Option<&'static str> {
         None if path.as_os_str().is_empty() => Some("an empty path"),
         None => Some("a folder"),
     }
-}
-
-/// What something is that is neither a file nor a link, in words.
-pub(crate) fn kind(found: &fs::Metadata) -> &'static str {
-    if found.is_dir() {
-        return "a folder";
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::FileTypeExt;
-        let kind = found.file_type();
-        if kind.is_fifo() {
-            return "a pipe";
-        }
-        if kind.is_socket() {
-            return "a socket";
-        }
-    }
-    "a device"
 }
 
 /// Has `make` write a file beside `path`, then renames; whatever stood at `path` stays if anything fails.
@@ -93,7 +62,7 @@ fn beside(path: &Path, make: impl FnOnce(&Path) -> Result<(), DataError>) -> Res
         return done.map_err(|error| error.meant(&partial, path));
     }
     // On systems where a directory can be opened, the new name is brought to disk as well.
-    let _ = sync_folder(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")));
+    let _ = Local.sync_folder(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")));
     Ok(())
 }
 
@@ -112,8 +81,4 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
         file.sync_all()
     };
     write().map_err(|source| DataError::io(path, source))
-}
-
-fn sync_folder(path: &Path) -> std::io::Result<()> {
-    File::open(path)?.sync_all()
 }

@@ -60,7 +60,7 @@ impl Format {
         }
         if !metadata.is_file() {
             // A pipe would be waited for, and a device has no end.
-            return Err(DataError::NotAFile { file: path.into(), what: atomic::kind(&metadata) });
+            return Err(DataError::NotAFile { file: path.into(), what: backcast_storage::kind(&metadata) });
         }
         let mut start = [0; 8];
         let count = std::fs::File::open(path)

@@ -42,8 +42,8 @@ fn a_restored_learner_goes_on_to_the_same_bits() {
     for case in every() {
         let [mut a, mut b] = [1, 2].map(|key| case.build(Key::new(key)));
         train(&case, a.as_mut(), 0..7);
-        backcast_nn::save(a.as_mut(), &BTreeMap::new(), &file).unwrap();
-        backcast_nn::load(b.as_mut(), &file).unwrap();
+        backcast_storage::save(a.as_mut(), &BTreeMap::new(), &file).unwrap();
+        backcast_storage::load(b.as_mut(), &file).unwrap();
         assert_eq!(fingerprint(a.as_mut()), fingerprint(b.as_mut()), "{}", case.name);
         // Over the next copy of the targets.
         [&mut a, &mut b].into_iter().for_each(|learner| train(&case, learner.as_mut(), 7..14));

@@ -44,9 +44,7 @@
 
 mod adam;
 mod arena;
-mod checkpoint;
 mod descent;
-mod disk;
 mod heads;
 mod init;
 mod kernels;
@@ -66,9 +64,7 @@ pub use arena::Arena;
 pub use backcast_core::Real;
 #[doc(hidden)]
 pub use backcast_core::{Slot, State, under};
-pub use checkpoint::{CheckpointError, load, load_from, save, save_on};
 pub use descent::{BLOCK_ROWS, Block, Descent, Kept, Rows};
-pub use disk::{Disk, Irregular, Local, NewFile, UNFINISHED, is_disk_full, is_unfinished, replace};
 pub use heads::{Gaussian, TanhGaussian, clipped_normal, expectile_loss, soft_clamp};
 pub use init::Init;
 pub use kernels::{Burst, Isa, Precision, amx_available, isa, multiply_adds};

@@ -12,8 +12,8 @@ mod summary;
 use crate::manifest::{self, Entry};
 use crate::{exit, progress::Bars};
 use anyhow::{Context, bail};
-use backcast::nn::{Local, replace};
 use backcast::run::{self, Lock};
+use backcast::storage::{Local, replace};
 use engine::{Engine, Order};
 use plan::{EXPERIMENT, Sweep};
 use std::{

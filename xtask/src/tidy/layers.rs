@@ -4,8 +4,9 @@ use super::tree::Tree;
 use serde::Deserialize;
 
 /// The layers from left to right. An edge may only point to a layer further left.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
     &["backcast-core"],
+    &["backcast-storage"],
     &["backcast-nn", "backcast-data", "backcast-envs", "backcast-stats"],
     &["backcast-dynamics", "backcast-penalties"],
     &["backcast-imagination", "backcast-factorization"],

@@ -9,9 +9,7 @@ use std::fmt::Write as _;
 const LONGEST: usize = 200;
 
 /// Files that may be longer, up to [`LONGEST_EXCEPTION`], and why.
-const EXCEPTIONS: &[(&str, &str)] = &[
-    ("cql.rs", "the base of four other methods: what they change is a trait in it"),
-];
+const EXCEPTIONS: &[(&str, &str)] = &[("cql.rs", "the base of four other methods: what they change is a trait in it")];
 
 const LONGEST_EXCEPTION: usize = 250;
 
@@ -91,7 +89,8 @@ pub(super) fn algorithm_lengths(tree: &Tree) -> Vec<String> {
         false => LONGEST,
     };
     let long = algorithms(tree).filter(|&(path, lines)| lines > most(path));
-    let long = long.map(|(path, lines)| format!("{ALGOS}{path} has {lines} lines before its tests, the most are {}", most(path)));
+    let long = long
+        .map(|(path, lines)| format!("{ALGOS}{path} has {lines} lines before its tests, the most are {}", most(path)));
     long.collect()
 }
 
@@ -203,10 +202,13 @@ fn places(tree: &Tree) -> Vec<&str> {
         let test = path.contains("/tests/") || path.ends_with("tests.rs") || path.starts_with("xtask/src/tidy/");
         !test && *path != own
     });
-    source.filter(|(_, text)| {
-        let code = text.lines().take(before_tests(text)).collect::<Vec<_>>().join("\n");
-        mentions(&code, NAMED.0)
-    }).map(|(path, _)| path).collect()
+    source
+        .filter(|(_, text)| {
+            let code = text.lines().take(before_tests(text)).collect::<Vec<_>>().join("\n");
+            mentions(&code, NAMED.0)
+        })
+        .map(|(path, _)| path)
+        .collect()
 }
 
 const BEGIN: &str = "<!-- made by `cargo xtask tidy --table` -->\n";
@@ -228,7 +230,13 @@ fn table(tree: &Tree) -> String {
         let lines: usize = texts_under(tree, &format!("{folder}/")).map(|text| text.lines().count()).sum();
         _ = writeln!(text, "| `{folder}` | {before} | {lines} |");
     }
-    _ = writeln!(text, "| files that name `{}`, its own and tests aside | {} | {} |", NAMED.0, NAMED.1, places(tree).len());
+    _ = writeln!(
+        text,
+        "| files that name `{}`, its own and tests aside | {} | {} |",
+        NAMED.0,
+        NAMED.1,
+        places(tree).len()
+    );
     text
 }
 
@@ -240,7 +248,8 @@ fn pulled(package: &str) -> anyhow::Result<usize> {
     let out = command.current_dir(crate::root()).args(args).output()?;
     anyhow::ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    let crates: BTreeSet<&str> = text.lines().filter(|line| !line.is_empty()).map(|line| line.trim_end_matches(" (*)")).collect();
+    let crates: BTreeSet<&str> =
+        text.lines().filter(|line| !line.is_empty()).map(|line| line.trim_end_matches(" (*)")).collect();
     Ok(crates.len())
 }
 
@@ -263,7 +272,9 @@ pub(super) fn shape_table(tree: &Tree) -> Vec<String> {
     let shown = tree.text("ARCHITECTURE.md").unwrap_or_default();
     match shown.contains(&table(tree)) {
         true => vec![],
-        false => vec!["ARCHITECTURE.md: the table of lines is of another source; `cargo xtask tidy --table` makes it anew".into()],
+        false => vec![
+            "ARCHITECTURE.md: the table of lines is of another source; `cargo xtask tidy --table` makes it anew".into(),
+        ],
     }
 }
 

@@ -3,8 +3,8 @@
 use super::learn::{LearnResult, Point};
 use super::trained::{experiment_of, learner_folder};
 use crate::{Error, Experiment, Method, experiment::Seeds};
-use backcast_nn::{Disk, Local};
 use backcast_stats::simultaneous_band;
+use backcast_storage::{Disk, Local};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -5,7 +5,7 @@ use super::data::Loaded;
 use super::files;
 use super::learn::CHECKPOINT;
 use crate::{DataConfig, Error};
-use backcast_nn::{Disk, Local};
+use backcast_storage::{Disk, Local};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 

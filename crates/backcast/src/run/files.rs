@@ -2,8 +2,8 @@ use super::robustness::{self, LevelSummary};
 use super::{LearnResult, Outcome};
 use crate::{Error, Experiment};
 use backcast_core::{Key, State};
-use backcast_nn::{CheckpointError, Disk, Local, load_from, replace};
 use backcast_stats::{Metric, Scores, Spread, interquartile_mean};
+use backcast_storage::{CheckpointError, Disk, Local, load_from, replace};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, io, path::Path};
 

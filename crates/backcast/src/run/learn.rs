@@ -6,7 +6,7 @@ use backcast_core::{
     Imagined, Key, Problem, RolloutSummary, Slot, Source, State, Transitions, first_non_finite, under,
 };
 use backcast_data::{Mixture, Normaliser, ReplayBuffer, Scale};
-use backcast_nn::{Disk, load_from, save_on};
+use backcast_storage::{Disk, load_from, save_on};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,

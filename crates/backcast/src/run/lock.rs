@@ -7,7 +7,7 @@
 
 use super::place::is_run;
 use crate::Error;
-use backcast_nn::is_unfinished;
+use backcast_storage::is_unfinished;
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
@@ -108,7 +108,7 @@ impl Lock {
     }
 
     /// Removes what a process that died in this folder, or in those that a run has within it, was writing: files of the names that
-    /// [`replace`](backcast_nn::replace) makes, and no others. Nothing where no run has its settings yet: the folder may be anybody's.
+    /// [`replace`](backcast_storage::replace) makes, and no others. Nothing where no run has its settings yet: the folder may be anybody's.
     pub fn sweep_up(&self) -> Result<(), Error> {
         if !is_run(&self.folder) {
             return Ok(());

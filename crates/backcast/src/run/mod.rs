@@ -41,7 +41,7 @@ use backcast_core::{Column, Direction, Dynamics, Key, Real, Source, Spec, Termin
 use backcast_data::Priorities;
 use backcast_dynamics::Ensemble;
 use backcast_imagination::RowsWhere;
-use backcast_nn::{Disk, Local};
+use backcast_storage::{Disk, Local};
 use serde::{Deserialize, Serialize};
 use std::{path::Path, time::Instant};
 

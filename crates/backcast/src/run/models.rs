@@ -7,7 +7,7 @@ use backcast_core::{
 };
 use backcast_dynamics::{ActionVae, ActionVaeConfig, Condition, Ensemble, Fit, GaussianBc, GaussianBcConfig};
 use backcast_imagination::{HorizonConfig, Trace, model_error};
-use backcast_nn::{load_from, save_on};
+use backcast_storage::{load_from, save_on};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 

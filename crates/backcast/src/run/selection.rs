@@ -12,8 +12,8 @@ use crate::{Agent, DataConfig, Error, Experiment};
 use backcast_algos::fqe;
 use backcast_core::{COUNT, Fingerprint, Key, Policy, Real, Source, Spec, Transitions, fingerprint, hyperparameters};
 use backcast_data::{Normaliser, Scale};
-use backcast_nn::Local;
 use backcast_stats::{kendall, regret_at, spearman};
+use backcast_storage::Local;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 use std::{

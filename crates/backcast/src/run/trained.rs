@@ -5,7 +5,7 @@ use crate::{Agent, Error, Experiment, Method};
 use backcast_core::{DatasetStats, Direction, Key, Problem, Spec, Transitions, WorldModel};
 use backcast_data::Normaliser;
 use backcast_dynamics::Ensemble;
-use backcast_nn::load;
+use backcast_storage::load;
 use std::{
     fs::File,
     io::{self, Read},

@@ -1,7 +1,8 @@
 //! A checkpoint restores the same bits, or says why not and changes nothing.
 
 use backcast_core::{Key, Normal, Real, Slot, State, StateError, fingerprint, under};
-use backcast_nn::{Activation, Adam, CheckpointError, Disk, Init, Local, Mlp, Store, UNFINISHED, load, replace, save};
+use backcast_nn::{Activation, Adam, Init, Mlp, Store};
+use backcast_storage::{CheckpointError, Disk, Local, UNFINISHED, load, replace, save};
 use std::{collections::BTreeMap, path::Path};
 
 /// A net and its optimiser.

@@ -2,7 +2,7 @@
 #![cfg(unix)]
 
 use backcast_core::{Real, Slot, State};
-use backcast_nn::{CheckpointError, Irregular, Local, replace, save};
+use backcast_storage::{CheckpointError, Irregular, Local, replace, save};
 use std::collections::BTreeMap;
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::os::unix::net::UnixListener;

@@ -44,6 +44,13 @@ pub struct Irregular {
     pub what: &'static str,
 }
 
+impl Irregular {
+    /// The one inside `error`, if there is one.
+    pub fn of(error: &io::Error) -> Option<Self> {
+        error.get_ref().and_then(|inner| inner.downcast_ref()).copied()
+    }
+}
+
 impl From<Irregular> for io::Error {
     fn from(irregular: Irregular) -> Self {
         Self::new(ErrorKind::InvalidInput, irregular)
@@ -101,6 +108,7 @@ impl Disk for Local {
         for _ in 0..LINKS {
             match std::fs::symlink_metadata(&at) {
                 _ if at.as_os_str().is_empty() => return Err(Irregular { what: "an empty path" }.into()),
+                _ if at.file_name().is_none() => return Err(Irregular { what: "a folder" }.into()),
                 Ok(found) if found.is_symlink() => at = parent(&at).join(std::fs::read_link(&at)?),
                 Ok(found) if !found.is_file() => return Err(Irregular { what: kind(&found) }.into()),
                 // What cannot be seen is not there, or the system will say why.
@@ -115,7 +123,7 @@ impl Disk for Local {
 const LINKS: usize = 40;
 
 /// What something is that is neither a file nor a link, in words.
-fn kind(found: &std::fs::Metadata) -> &'static str {
+pub fn kind(found: &std::fs::Metadata) -> &'static str {
     if found.is_dir() {
         return "a folder";
     }

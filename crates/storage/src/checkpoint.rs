@@ -1,8 +1,7 @@
 //! Any [`State`] to a safetensors file and back. Nothing is ever half written, and nothing damaged is ever restored.
 
-use crate::Real;
 use crate::disk::{Disk, Local, is_disk_full, replace};
-use backcast_core::{Fingerprinter, State, StateError, Stored, restore, snapshot};
+use backcast_core::{Fingerprinter, Real, State, StateError, Stored, restore, snapshot};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::{
     collections::BTreeMap,

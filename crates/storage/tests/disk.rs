@@ -3,7 +3,7 @@
 mod faulty;
 
 use backcast_core::{Real, Slot, State, fingerprint};
-use backcast_nn::{Disk, UNFINISHED, load_from, replace, save_on};
+use backcast_storage::{Disk, UNFINISHED, load_from, replace, save_on};
 use faulty::{Fault, Memory};
 use std::{collections::BTreeMap, io, path::Path};
 

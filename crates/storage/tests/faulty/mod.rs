@@ -1,6 +1,6 @@
 //! A disk in memory that keeps only what a real one must keep, and fails where it is told to.
 
-use backcast_nn::{Disk, NewFile};
+use backcast_storage::{Disk, NewFile};
 use std::{
     collections::BTreeMap,
     fmt,

@@ -1,7 +1,7 @@
 """Records what a learner does in a few updates, as a fixture for `cargo xtask parity`.
 
 Nothing of any algorithm is here: random numbers, batches, names and the file. The format is described in
-crates/algos/tests/golden/README.md. Everything is computed in double precision from inputs that single precision holds
+crates/parity/tests/golden/README.md. Everything is computed in double precision from inputs that single precision holds
 exactly, so that what differs in the replay is our own rounding.
 """
 
@@ -156,7 +156,8 @@ class Recorder:
             "source": f"tools/golden/{self.algorithm}.py, PyTorch in double precision",
             **self.notes,
         }
-        path = os.path.join(CRATES, self.crate, "tests", "golden", f"{self.name}.safetensors")
+        folder = ["factorization"] if self.crate == "factorization" else []
+        path = os.path.join(CRATES, "parity", "tests", "golden", *folder, f"{self.name}.safetensors")
         with open(path, "wb") as file:
             file.write(safetensors(notes, self.tensors))
         print(f"{self.name}: {os.path.getsize(path)} bytes")

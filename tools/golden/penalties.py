@@ -9,7 +9,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 from fixture import safetensors, single
 
-FOLDER = os.path.join(os.path.dirname(__file__), "..", "..", "crates", "penalties", "tests", "golden")
+FOLDER = os.path.join(os.path.dirname(__file__), "..", "..", "crates", "parity", "tests", "golden", "penalties")
 MEMBERS, ROWS, COLS, SAMPLES, ELITES = 5, 40, 4, 10, [3, 0, 4]
 
 random = np.random.default_rng(20)

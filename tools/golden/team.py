@@ -11,7 +11,7 @@ from torch import nn
 import fixture
 from fixture import Recorder, layers
 
-fixture.FOLDER = os.path.join(os.path.dirname(__file__), "..", "..", "crates", "factorization", "tests", "golden", "team")
+fixture.FOLDER = os.path.join(os.path.dirname(__file__), "..", "..", "crates", "parity", "tests", "golden", "factorization", "team")
 
 AGENTS, OBS, ACT, LIMIT = 2, 3, 2, 1.0
 GAMMA, RATE, TAU, CLIP, COST = 0.95, 1e-3, 0.05, 0.5, 1e-3

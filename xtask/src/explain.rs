@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use backcast::AlgorithmConfig;
-use backcast::algos::{fqe, mbpo, romi, td3};
+use backcast::algos::{blocks::metrics::METRICS, fqe, mbpo, romi, td3};
 use backcast::core::{Algorithm, Domain, Hyperparameter, Hyperparameters};
 use std::io::Write;
 
@@ -11,6 +11,9 @@ use std::io::Write;
 pub(crate) struct Args {
     /// Its name, as experiments have it; without one, all names
     algorithm: Option<String>,
+    /// Make the book's page of hyperparameters anew
+    #[arg(long, conflicts_with = "algorithm")]
+    book: bool,
 }
 
 /// Something that can be explained.
@@ -58,6 +61,9 @@ fn table(config: impl serde::Serialize) -> anyhow::Result<toml::Table> {
 }
 
 pub(crate) fn main(args: Args) -> anyhow::Result<()> {
+    if args.book {
+        return std::fs::write(crate::root().join(PAGE_PATH), page()?).context(PAGE_PATH);
+    }
     let mut out = std::io::stdout().lock();
     match args.algorithm {
         Some(name) => writeln!(out, "{}", explain(&name)?)?,
@@ -95,8 +101,58 @@ fn explain(name: &str) -> anyhow::Result<String> {
         let about = about.lines().map(str::trim).collect::<Vec<_>>().join(" ");
         text.push_str(&format!("\n  {name} = {default}{}\n      {about}\n", range(*domain)));
     }
+    let logged = METRICS.iter().filter(|(name, _)| subject.source.contains(&format!("\"{name}\"")));
+    let logged: Vec<String> = logged.map(|(name, about)| format!("\n  {name}\n      {about}\n")).collect();
+    if !logged.is_empty() {
+        text.push_str(&format!("\nMetrics, beside those of what it builds on:\n{}", logged.concat()));
+    }
     Ok(text)
 }
+
+/// The table of every algorithm's hyperparameters, for the book.
+fn page() -> anyhow::Result<String> {
+    let mut text = PAGE.to_owned();
+    for Subject { name, declared, defaults, .. } in subjects()? {
+        text.push_str(&format!("\n## {name}\n\n| key | default | range, unit | meaning |\n|---|---|---|---|\n"));
+        for Hyperparameter { name, about, domain, .. } in declared {
+            let default = defaults.get(*name).map_or_else(|| "none".into(), written);
+            let about = about.lines().map(str::trim).collect::<Vec<_>>().join(" ").replace('|', "\\|").replace("\\\\|", "\\|");
+            let range = range(*domain).replace("    # ", "");
+            text.push_str(&format!("| `{name}` | `{default}` | {range} | {} |\n", plain(about.trim())));
+        }
+    }
+    Ok(text)
+}
+
+/// Documentation without links to items of code, which a page of the book does not have.
+fn plain(about: &str) -> String {
+    let mut text = String::new();
+    let mut rest = about;
+    while let Some((before, after)) = rest.split_once('[') {
+        text.push_str(before);
+        match after.split_once(']') {
+            Some((inside, after)) if inside.starts_with('`') => {
+                text.push_str(inside);
+                rest = match after.strip_prefix('(').and_then(|after| after.split_once(')')) {
+                    Some((_, after)) => after,
+                    None => after,
+                };
+            }
+            _ => {
+                text.push('[');
+                rest = after;
+            }
+        }
+    }
+    text.push_str(rest);
+    text
+}
+
+const PAGE: &str = "# Hyperparameters\n\nEvery hyperparameter of every algorithm, made by `cargo xtask explain --book` from the \
+                    declarations in the source.\n`cargo xtask schema` prints the same for editors, as a JSON schema of experiment \
+                    files.\n";
+
+const PAGE_PATH: &str = "docs/src/algorithms/hyperparameters.md";
 
 /// What a number may be and what it counts, where that is said.
 fn range(domain: Domain) -> String {
@@ -145,5 +201,16 @@ mod tests {
         }
         assert!(explain("td3bc").unwrap_err().to_string().contains("td3_bc"));
         assert!(explain("iql").unwrap().contains("\n  tau = 0.005    # in (0, 1]\n"));
+    }
+
+    #[test]
+    fn the_book_has_the_hyperparameters_of_the_source() {
+        let shown = std::fs::read_to_string(crate::root().join(PAGE_PATH)).expect("a page of the book");
+        assert!(shown == page().expect("defaults"), "{PAGE_PATH} is of another source: `cargo xtask explain --book`");
+    }
+
+    #[test]
+    fn links_to_code_become_plain() {
+        assert_eq!(plain("see [`a`](crate::a) and [`b`], in [0, 1]"), "see `a` and `b`, in [0, 1]");
     }
 }

@@ -506,3 +506,31 @@ fn precision_reaches_every_learner() {
         );
     }
 }
+
+/// A name that is logged is a name that is explained, and the other way round.
+#[test]
+fn every_metric_is_explained() {
+    let mut logged = std::collections::BTreeSet::new();
+    let data = dataset(64);
+    for case in every() {
+        let mut learner = case.build(Key::new(23));
+        for update in 0..12 {
+            let mut rows = columns();
+            // A learner on whole paths learns from what it imagines alone.
+            if learner.rollouts().is_some_and(|how| how.every == 1) {
+                learner.imagine(&data, Key::new(24).fold(update), &mut rows);
+                rows = columns();
+            }
+            data.sample_into(Key::new(25).fold(update), 32, &mut rows);
+            logged.extend(learner.update(rows.batch(), Key::new(26).fold(update)).iter().map(|(name, _)| name));
+        }
+    }
+    let explained: std::collections::BTreeSet<_> =
+        backcast_algos::blocks::metrics::METRICS.iter().map(|(name, _)| *name).collect();
+    let unexplained: Vec<_> = logged.difference(&explained).collect();
+    assert!(unexplained.is_empty(), "logged and not explained: {unexplained:?}");
+    // What an iteration of NPG reports comes after longer than this test: its tests read these names.
+    let of_npg = ["kl", "log_std", "path_length", "path_return", "paths_halted", "step", "value_loss"];
+    let never: Vec<_> = explained.difference(&logged).filter(|name| !of_npg.contains(name)).collect();
+    assert!(never.is_empty(), "explained and never logged: {never:?}");
+}

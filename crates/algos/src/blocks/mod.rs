@@ -5,6 +5,7 @@ pub mod actor_critic;
 pub mod candidates;
 pub mod conservative;
 pub mod deterministic;
+pub mod metrics;
 pub mod mmd;
 pub mod perturbed;
 pub mod temperature;

@@ -147,9 +147,7 @@ state!(Fqe: store, critic_adam);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backcast_core::{
-        Algorithm, Learner, Slot, Source, State, Transitions, fingerprint, restore, snapshot,
-    };
+    use backcast_core::{Slot, Source, State, Transitions, fingerprint, restore, snapshot};
     use ndarray::{ArrayViewMut2, array};
 
     /// Two states, 0 and 1. The sign of the action chooses the next one; state 1 pays 1. Optionally entering 0 from 1 ends.

@@ -281,7 +281,7 @@ state!(Mcq: store, temperature, vae_adam, actor_adam, critic_adam);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backcast_core::{Source, Transitions};
+    use backcast_core::Transitions;
     use ndarray::{Array2, array};
 
     fn small() -> Config {

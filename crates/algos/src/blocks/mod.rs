@@ -3,10 +3,13 @@
 pub mod actor;
 pub mod actor_critic;
 pub mod candidates;
+pub mod conjugate_gradients;
 pub mod conservative;
 pub mod deterministic;
+pub mod deterministic_actor_critic;
 pub mod mmd;
 pub mod perturbed;
+pub mod recent;
 pub mod temperature;
 pub mod transition;
 pub mod value;

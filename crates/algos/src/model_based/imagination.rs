@@ -122,6 +122,11 @@ pub fn ensemble(dynamics: &mut dyn Dynamics) -> Result<&mut Ensemble, ConfigErro
     })
 }
 
+/// Which of `n` elites a uniform number in [0, 1) chooses.
+pub fn drawn(chance: Real, n: usize) -> usize {
+    ((chance * n as Real) as usize).min(n - 1)
+}
+
 /// What the learner sees of the model's `x`, `[members, rows, obs]`.
 pub fn seen_by_learner<'t>(scaler: &ObsScaler, x: Var<'t>) -> Var<'t> {
     let [mean, std] = parts(scaler, x);

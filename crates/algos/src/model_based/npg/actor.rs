@@ -1,9 +1,10 @@
 //! The policy of NPG, and how it moves with its parameters.
 
-use super::Config;
+use super::{Config, Npg};
 use crate::blocks::transition::sizes;
-use backcast_core::{Key, Real, Spec};
+use backcast_core::{Key, Policy, Real, Spec};
 use backcast_nn::{Activation, Gaussian, Init, Mlp, Shape, Store, Var};
+use ndarray::{ArrayView2, ArrayViewMut2};
 use std::ops::Range;
 
 /// (1)  π(u∣s) = N(μ(s), σ²), actions in units of their limit: a net for μ, and ln σ beside it.
@@ -66,4 +67,17 @@ impl Actor {
         [x, dot.expect("a net has a layer")]
     }
     // ANCHOR_END: tangent
+}
+
+/// Acts with μ, or, given a key, with a sample; clipped to the box either way.
+impl Policy for Npg {
+    fn spec(&self) -> Spec {
+        self.paths.rows.spec()
+    }
+
+    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+        let pi = self.actor.at(self.store.tape().input(obs));
+        let u = key.map_or(pi.mean, |key| pi.sample(key));
+        (u.clamp(-1.0, 1.0) * self.actor.limit).write_to(act);
+    }
 }

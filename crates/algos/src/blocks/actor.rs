@@ -55,6 +55,14 @@ impl Actor {
         TanhGaussian { base: Gaussian::from_columns(self.net.forward(s), low, high) }
     }
 
+    /// tanh(μ(s) + σ(s)·ε)·limit, as many actions for each of the states `s`, `[1, rows, obs]`, one after the other, as `epsilon`,
+    /// `[1, rows·n, act]`, has rows for it.
+    pub fn by_noise<'t>(&self, s: Var<'t>, epsilon: Var<'t>) -> Var<'t> {
+        let n = epsilon.shape().rows / s.shape().rows.max(1);
+        let Gaussian { mean, log_std } = self.at(s).base.repeat_rows(n);
+        (mean + log_std.exp() * epsilon).tanh() * self.limit
+    }
+
     /// Writes limit·tanh μ for each of `obs`, or a sample if there is a key.
     pub fn act(
         &self,

@@ -2,6 +2,9 @@
 
 pub mod actor;
 pub mod actor_critic;
+pub mod begin_small;
+pub mod behaviour;
+pub mod behaviour_actor_critic;
 pub mod candidates;
 pub mod conjugate_gradients;
 pub mod conservative;
@@ -10,6 +13,7 @@ pub mod deterministic_actor_critic;
 pub mod mmd;
 pub mod perturbed;
 pub mod recent;
+pub mod standardise;
 pub mod temperature;
 pub mod transition;
 pub mod value;

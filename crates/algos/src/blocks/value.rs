@@ -1,7 +1,7 @@
 //! The value at s′ that targets of critics are made of.
 
 use crate::blocks::actor::Actor;
-use backcast_core::{Key, Real};
+use backcast_core::{ConfigError, Key, Real};
 use backcast_nn::{Mlp, TanhGaussian, Var};
 
 // ANCHOR: soft_clipped
@@ -51,6 +51,17 @@ pub struct Backup {
     pub best_of: Option<usize>,
     /// ln α, if entropy counts.
     pub ln_alpha: Option<Real>,
+}
+
+impl Backup {
+    /// Whether the best of several actions and entropy are not asked for together.
+    ///
+    /// # Errors
+    /// If they are.
+    pub fn check(max_backup: bool, entropy_backup: bool) -> Result<(), ConfigError> {
+        let why = "does not go with `max_backup`, whose best action has no density";
+        ConfigError::unless(!(max_backup && entropy_backup), "entropy_backup", why)
+    }
 }
 
 /// min_j Q′_j(s′,a′), less α ln π(a′∣s′) if entropy counts; or min_j max_k Q′_j(s′,a′_k)

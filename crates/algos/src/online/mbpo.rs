@@ -17,22 +17,7 @@
 //!
 //! As in the authors' code: the model is refitted and rolled out at the same steps, batches have 5 % real rows, and
 //! rollouts that are too old are forgotten. Not from it: the age is counted in rollouts, and the rest of what [`sac`]
-//! and
-//! [`mopo`](crate::mopo) say of themselves. Defaults are those for Hopper, from memory, not verified.
-//! use backcast_algos::mbpo::{Config, learn}; use backcast_core::{Algorithm, Env, Key, Learner, Policy, Spec, Step,
-//! never};
-//!
-//! /// A point that is to stay at 0. struct Point(f32); impl Env for Point { fn spec(&self) -> Spec { Spec::new(1, 1) }
-//! fn horizon(&self) -> usize { 10 } fn reset(&mut self, key: Key, obs: &mut [f32]) { self.0 = key.unit(); obs[0] =
-//! self.0; } fn step(&mut self, act: &[f32], obs: &mut [f32]) -> Step { self.0 += 0.1 * act[0]; obs[0] = self.0; Step {
-//! reward: -self.0.abs(), terminated: false, truncated: false } } }
-//!
-//! let mut config = Config { steps: 60, explore: 50, every: 5, starts: 20, updates: 1, batch: 8, ..Config::default() };
-//! (config.model.hidden, config.model.decay, config.sac.hidden) = (vec![8], vec![0.0; 2], vec![8]); let mut episodes =
-//! 0; let made = learn(&config, &mut Point(0.0), never, Key::new(0), &mut |progress| { episodes = progress.episodes;
-//! true })?; assert_eq!((episodes, made.dataset.len()), (6, 60));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! and [`mopo`](crate::mopo) say of themselves. Defaults are those for Hopper, from memory, not verified.
 
 use crate::{
     blocks::{perturbed::rows_of, recent::Recent},
@@ -44,8 +29,6 @@ use backcast_core::{
     Termination, Transitions, WorldModel,
 };
 use backcast_dynamics::Ensemble;
-use backcast_imagination::ImagineConfig;
-use backcast_penalties::NoPenalty;
 use ndarray::ArrayViewMut2;
 
 mod config;
@@ -134,8 +117,7 @@ impl<'a> Mbpo<'a> {
         let model =
             Ensemble::new(config.model.clone(), spec, Direction::Forward, key.name("model"))?;
         let model = WorldModel::new(model, termination);
-        let how = ImagineConfig::default();
-        let imagination = Imagination::new(model, &config.rollouts(), how, Box::new(NoPenalty))?;
+        let imagination = Imagination::without_penalty(model, &config.rollouts())?;
         Ok(Self {
             config,
             sac: config.sac.build(spec, key.name("learner"))?,

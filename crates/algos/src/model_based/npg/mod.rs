@@ -14,10 +14,9 @@
 //!
 //! **How it fits algorithms that learn from batches.** It is on-policy: one *iteration* is (1) to (6).
 //! [`Learner::imagine`] is (1), and the next [`Learner::update`] is (2) to (6) on those paths; it uses no row of its
-//! batch. The first
-//! [`Config::warm_start`] updates are (0) on the batch's real rows. So whoever trains it need not know of this, and a run of
-//! `warm_start` + 500 updates is the authors' 500 iterations. An update after the warm start for which nothing was
-//! imagined does nothing.
+//! batch. The first [`Config::warm_start`] updates are (0) on the batch's real rows. So whoever trains it need not know
+//! of this, and a run of `warm_start` + 500 updates is the authors' 500 iterations. An update after the warm start for
+//! which nothing was imagined does nothing.
 //!
 //! F is the Gauss–Newton form of the second derivative of KL(π_old ∥ π), and equal to it at π_old: for a Gaussian whose
 //! σ does not depend on the state there is no other term. J·v goes forwards through the net beside μ, Jᵀ backwards

@@ -1,8 +1,8 @@
 use super::*;
 use crate::morel::{Pay, Pessimism};
 use backcast_core::{
-    Algorithm, ConfigError, DatasetStats, Direction, Problem, Stored, Transitions, WorldModel,
-    fingerprint, never, restore, snapshot,
+    Algorithm, ConfigError, DatasetStats, Direction, Policy, Problem, Spec, Stored, Transitions,
+    WorldModel, fingerprint, never, restore, snapshot,
 };
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 use backcast_nn::{Gaussian, Shape};

@@ -9,9 +9,7 @@ use backcast_core::{
     Algorithm, COUNT, ConfigError, FRACTION, Key, NON_NEGATIVE, POSITIVE, Problem, Real, Rollouts,
     SHARE, hyperparameters,
 };
-use backcast_imagination::ImagineConfig;
 use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store};
-use backcast_penalties::NoPenalty;
 use serde::Deserializer;
 
 hyperparameters! {
@@ -143,8 +141,7 @@ impl Algorithm for Config {
             _ => (Real::NEG_INFINITY, Real::INFINITY),
         };
         let termination = model.termination;
-        let imagination =
-            Imagination::new(model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
+        let imagination = Imagination::without_penalty(model, &self.rollouts)?;
         Ok(SdmGan {
             config: self.clone(),
             store,

@@ -29,18 +29,18 @@
 //! no gradient passes through the model; what it predicts that is no number is taken as no change; rows that end are
 //! left out of *F*; labels of the dataset are drawn from [0.8, 1); K − 1 of the states in (2) have noise and one has
 //! none; optimisers of π and D have β₁ = 0.4; Q̂ begins at the first batch; leaky ReLU everywhere. The Wasserstein form
-//! is theirs too. Not from it: episodes end where the environment's termination function says so, where theirs is a logit that is
-//! learnt; *F* is paired with the dataset's rows as they come, and not shuffled first; a policy has one dimension of
-//! noise at least; Q̂ is held above 10⁻⁶; the MMD form is ours, after what the paper says of other divergences. In the
-//! authors' rollouts (9) every chain takes the first chain's action, by an assignment that unpacks a tensor; here each
-//! takes its own.
+//! is theirs too. Not from it: episodes end where the environment's termination function says so, where theirs is a
+//! logit that is learnt; *F* is paired with the dataset's rows as they come, and not shuffled first; a policy has one
+//! dimension of noise at least; Q̂ is held above 10⁻⁶; the MMD form is ours, after what the paper says of other
+//! divergences. In the authors' rollouts (9) every chain takes the first chain's action, by an assignment that unpacks
+//! a tensor; here each takes its own.
 //!
 //! **The model** is the ensemble that all learners share, where theirs is fitted in its own way: targets are
 //! standardised too, batches have 128 rows, each a fresh bootstrap, 8,092 rows are held out, the patience is ten
 //! epochs, and weight decay is Adam's, on biases as well. Elites are those of the smallest squared error in
 //! standardised units, as here: their code unpacks likelihoods and errors in the wrong order, so that what it calls
-//! `holdout_errors` are likelihoods and what it chooses by are the errors. As in their code, nothing is
-//! penalised for the model's uncertainty in (9), and nothing truncated.
+//! `holdout_errors` are likelihoods and what it chooses by are the errors. As in their code, nothing is penalised for
+//! the model's uncertainty in (9), and nothing truncated.
 
 use crate::model_based::imagination::Imagination;
 use adversary::resemblance;

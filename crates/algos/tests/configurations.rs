@@ -196,7 +196,7 @@ fn settings_that_contradict_each_other_are_refused() {
         let mut none = cql::Config { n_action_samples: 0, cql_alpha: 0.0, ..Default::default() };
         assert!(none.check().is_ok());
         change(&mut none);
-        refused(none.check().expect_err("none of what is needed"), "samples");
+        refused(none.check().expect_err("none of what is needed"), "n_action_samples");
     }
     let alone = edac::Config { critics: 1, eta: 1.0 as Real, ..Default::default() };
     refused(alone.check().expect_err("no pair"), "critics");

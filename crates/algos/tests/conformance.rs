@@ -411,7 +411,7 @@ fn rows_of_two_batches_can_be_exchanged() {
     let (some_end, none_ends) = (batches(&dataset(64)), batches(&going_on(64)));
     for case in every() {
         let (straight, exchanged) = if case.name == "sdm_gan" { &none_ends } else { &some_end };
-        let still = case.with_each(|key| key.ends_with("_rate"), 1e-30);
+        let still = case.with_each(|key| key.ends_with("_lr"), 1e-30);
         let still =
             still.with_each(|key| key == "tau", 1e-30).with_each(|key| key == "policy_period", 1);
         let still = still.with_each(|key| key == "gradient_penalty", 0.0);

@@ -1,4 +1,5 @@
-//! What SAC is made of, and every algorithm that changes SAC's losses: a stochastic actor, critics with targets, a temperature.
+//! What SAC is made of, and every algorithm that changes SAC's losses: a stochastic actor, critics with targets, a
+//! temperature.
 
 use crate::blocks::{
     actor::{self, Actor},
@@ -108,8 +109,8 @@ impl ActorCritic {
     }
 
     // ANCHOR: actor_step
-    /// One step of π down E[ α ln π(ã∣s) − min_j Q_j(s,ã) ], ã ~ π(·∣s), with α after a step of its own, towards an entropy of
-    /// `target_entropy`, or of −|A|. The loss, and the entropy.
+    /// One step of π down E[ α ln π(ã∣s) − min_j Q_j(s,ã) ], ã ~ π(·∣s), with α after a step of its own, towards an
+    /// entropy of `target_entropy`, or of −|A|. The loss, and the entropy.
     pub fn actor_step(
         &mut self,
         batch: Batch<'_>,

@@ -3,7 +3,8 @@
 use backcast_core::{Key, Spec};
 use backcast_nn::{LATENT_BOUND, Shape, Store, Vae, Var, clipped_normal};
 
-/// ω, a net called `vae` in `store`, with two latent dimensions for each dimension of the action, as in the code of BCQ.
+/// ω, a net called `vae` in `store`, with two latent dimensions for each dimension of the action, as in the code of
+/// BCQ.
 pub fn behaviour_vae(store: &mut Store, spec: Spec, hidden: &[usize], key: Key) -> Vae {
     Vae::new(store, "vae", spec.obs, spec.act, 2 * spec.act, hidden, spec.act_limit, key)
 }

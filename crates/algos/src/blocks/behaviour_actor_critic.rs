@@ -1,4 +1,5 @@
-//! What BCQ and BEAR are made of: a model of the behaviour policy, an actor that is held to it, critics, and targets of both.
+//! What BCQ and BEAR are made of: a model of the behaviour policy, an actor that is held to it, critics, and targets of
+//! both.
 
 use crate::blocks::{
     actor::Actor,
@@ -110,7 +111,8 @@ impl<A: HasNet> BehaviourActorCritic<A> {
         }
     }
 
-    /// Sets the learning rates of ω, of the actor and of Q: they fall to zero over `decay_steps` on a half cosine, if that is not 0.
+    /// Sets the learning rates of ω, of the actor and of Q: they fall to zero over `decay_steps` on a half cosine, if
+    /// that is not 0.
     pub fn set_rates(&mut self, vae: Real, actor: Real, critic: Real, decay_steps: u64) {
         self.vae_adam.anneal(vae, decay_steps);
         self.actor_adam.anneal(actor, decay_steps);

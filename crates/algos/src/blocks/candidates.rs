@@ -7,8 +7,8 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 /// Rows acted on at a time where each has many candidates: the arena need not hold them all.
 pub const ROWS_AT_ONCE: usize = 32;
 
-/// Normal numbers for `n` candidates in each of `rows` states, `[1, rows·n, width]`: drawn by `key`, or, without one, the same
-/// fixed draw for every state, so that an action is a function of the observation alone.
+/// Normal numbers for `n` candidates in each of `rows` states, `[1, rows·n, width]`: drawn by `key`, or, without one,
+/// the same fixed draw for every state, so that an action is a function of the observation alone.
 pub fn normal<'t>(
     tape: Tape<'t>,
     rows: usize,
@@ -25,8 +25,8 @@ pub fn normal<'t>(
     }
 }
 
-/// Writes, for each of `obs`, the best of `n` candidate actions. `candidates` gives them and their values in some states, as
-/// [`best`] takes them; what it draws, it draws by the key it is given.
+/// Writes, for each of `obs`, the best of `n` candidate actions. `candidates` gives them and their values in some
+/// states, as [`best`] takes them; what it draws, it draws by the key it is given.
 pub fn act_by_best(
     store: &mut Store,
     n: usize,
@@ -64,8 +64,8 @@ mod tests {
     use super::*;
     use ndarray::Array2;
 
-    /// The value of an action is how near it is to the state: the best of five is the nearest, and without a key the same five are
-    /// offered in every state.
+    /// The value of an action is how near it is to the state: the best of five is the nearest, and without a key the
+    /// same five are offered in every state.
     #[test]
     fn the_best_candidate_is_chosen_in_every_state() {
         let mut store = Store::default();

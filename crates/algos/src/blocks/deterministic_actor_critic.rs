@@ -1,5 +1,5 @@
-//! What TD3 is made of (arXiv:1802.09477), and every algorithm that changes TD3's losses: a deterministic actor, critics, the targets
-//! of both, and the order in which they move.
+//! What TD3 is made of (arXiv:1802.09477), and every algorithm that changes TD3's losses: a deterministic actor,
+//! critics, the targets of both, and the order in which they move.
 
 use crate::blocks::{
     deterministic::{policy, smoothed},

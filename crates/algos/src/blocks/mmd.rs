@@ -1,4 +1,5 @@
-//! The maximum mean discrepancy (Gretton et al. 2012) between samples of two distributions in every state, as BEAR has it.
+//! The maximum mean discrepancy (Gretton et al. 2012) between samples of two distributions in every state, as BEAR has
+//! it.
 
 use backcast_core::{Column, Real, Transitions, choices};
 use backcast_nn::{Shape, Var};

@@ -3,7 +3,8 @@
 use backcast_core::{Key, Source, Spec, Transitions};
 use std::collections::VecDeque;
 
-/// The transitions of the last `keep` rollouts, whose numbers may differ: the rows of the oldest are forgotten together.
+/// The transitions of the last `keep` rollouts, whose numbers may differ: the rows of the oldest are forgotten
+/// together.
 #[derive(Clone, Debug)]
 pub struct Recent {
     spec: Spec,

@@ -10,9 +10,10 @@
 //!
 //! Update order: (1), (2), then (3), (4) with the new critics, then the target critics by Polyak, as in CORL.
 //!
-//! The best policy that stays within a given divergence of the behaviour policy is that policy weighted by exp(A/λ); (4) clones
-//! it. Like [`iql`](crate::iql) it is weighted cloning, and its policy is the same: a Gaussian with a state-independent
-//! ln σ. Unlike it, it asks the critics about actions of its own, in (1) and for the baseline in (3); one sample each.
+//! The best policy that stays within a given divergence of the behaviour policy is that policy weighted by exp(A/λ);
+//! (4) clones it. Like [`iql`](crate::iql) it is weighted cloning, and its policy is the same: a Gaussian with a
+//! state-independent ln σ. Unlike it, it asks the critics about actions of its own, in (1) and for the baseline in (3);
+//! one sample each.
 //!
 //! Beyond CORL, whose mean is not bounded: the mean passes through tanh and ln σ is held in [−5, 2], as in IQL here.
 //! Samples are clipped to the box. CORL standardises observations.

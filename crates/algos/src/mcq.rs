@@ -230,8 +230,8 @@ mod tests {
         critic.forward(mcq.core.store.tape().input(array![[0.0, act]].view())).min_members().item()
     }
 
-    /// Actions nobody recorded are worth what the recorded ones are, neither more nor less; without the second term of (4)
-    /// nothing says so.
+    /// Actions nobody recorded are worth what the recorded ones are, neither more nor less; without the second term of
+    /// (4) nothing says so.
     #[test]
     fn unseen_actions_are_worth_the_best_seen() {
         let broad = Config { target_entropy: Some(0.6), alpha: 0.5, ..small() };

@@ -164,8 +164,8 @@ mod tests {
         Config { hidden: vec![16, 16], ..Default::default() }
     }
 
-    /// With γ = 1 and a next state that is worth nothing, the value is r − β₂‖π′(s′) − a′‖²: that of an action known to pay 1
-    /// and to lead to one the policy does not take.
+    /// With γ = 1 and a next state that is worth nothing, the value is r − β₂‖π′(s′) − a′‖²: that of an action known to
+    /// pay 1 and to lead to one the policy does not take.
     #[test]
     fn the_target_pays_for_the_distance_to_the_next_action() {
         let mut rows =

@@ -109,8 +109,8 @@ impl Td3Bc {
     }
     // ANCHOR_END: actor_step
 
-    /// V(s) = min_j Q′_j(s, π(s)) of every row of `obs`, `[rows, obs]`, into `out`, `[rows]`: what the target critics say of the
-    /// policy's own actions.
+    /// V(s) = min_j Q′_j(s, π(s)) of every row of `obs`, `[rows, obs]`, into `out`, `[rows]`: what the target critics
+    /// say of the policy's own actions.
     ///
     /// # Panics
     /// If the numbers of rows differ.

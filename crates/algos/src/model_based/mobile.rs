@@ -245,8 +245,8 @@ mod tests {
         config.build(world_model(), Key::new(3)).expect("a sound configuration")
     }
 
-    /// (2) and (3) one state at a time, the model and the nets asked the plain way, from the same draws. There are more samples
-    /// than are evaluated together.
+    /// (2) and (3) one state at a time, the model and the nets asked the plain way, from the same draws. There are more
+    /// samples than are evaluated together.
     #[test]
     fn uncertainty_is_the_deviation_of_what_the_elites_would_value() {
         let (real, k) = (10, 10);

@@ -10,21 +10,21 @@
 //! | (4) D_model ← rollouts of π in the p-MDP, h steps long, from states of the dataset | [`Morel::imagine`](Learner::imagine) |
 //! | (5) B = a share f of rows of the dataset, the others of D_model; one step of SAC on B | [`Morel::update`](Learner::update) |
 //!
-//! Order: (2) and (3) once, when it is built; then (4) before the first update and every [`Rollouts::every`]
-//! after it, and (5).
+//! Order: (2) and (3) once, when it is built; then (4) before the first update and every [`Rollouts::every`] after it,
+//! and (5).
 //!
 //! **What HALT is worth.** The paper's HALT pays −κ in every step for ever, so its value is −κ/(1 − γ):
 //! [`Pay::Forever`]. With [`Pay::Once`] it is −κ, which never pays where rewards are not negative, and can where every
 //! step costs something: whoever halts at once is spared the rest. Yet the default is the latter: SAC's critics have to
 //! meet a few targets of −κ/(1 − γ) among many of another size, and on a pendulum, where that is −1700, they come to
-//! nothing. By default −κ is the smallest reward of the dataset, less a margin; where steps cost, give a κ of the size of a
-//! bad episode's return.
+//! nothing. By default −κ is the smallest reward of the dataset, less a margin; where steps cost, give a κ of the size
+//! of a bad episode's return.
 //!
 //! Not from the paper, which has τ = mean + β·deviation over all rows of the dataset with β tuned in the environment:
 //! the quantile on held-out rows, which needs neither. Nor from the authors' code: there members are deterministic,
-//! rewards known, τ is the maximum over a constant, and truncation is no HALT at all (no −κ, and the value goes on behind
-//! it): [`npg::Config::absorbing`](crate::npg::Config::absorbing). MOReL with an off-policy learner is as in unifloral, whose critics are ten, and
-//! whose HALT pays r_min − 200 once.
+//! rewards known, τ is the maximum over a constant, and truncation is no HALT at all (no −κ, and the value goes on
+//! behind it): [`npg::Config::absorbing`](crate::npg::Config::absorbing). MOReL with an off-policy learner is as in
+//! unifloral, whose critics are ten, and whose HALT pays r_min − 200 once.
 
 use crate::{model_based::imagination::Imagination, sac};
 use backcast_core::{
@@ -241,7 +241,8 @@ mod tests {
         config
     }
 
-    /// Chains that begin far from the dataset halt at once, with HALT's worth as their reward; those in its midst hardly ever.
+    /// Chains that begin far from the dataset halt at once, with HALT's worth as their reward; those in its midst
+    /// hardly ever.
     #[test]
     fn chains_halt_where_the_dataset_has_never_been() {
         let (dataset, problem) = problem();

@@ -11,8 +11,8 @@
 //!
 //! Update order: in the first [`Config::warm_up`] updates a step of (1), and then one of CQL as it is. From then on I
 //! rests: (2), the temperature, (3) with it, CQL's critics, with (4) in OSR-v, then the targets. So the batches I
-//! learns from are those of CQL, a checkpoint has all there is, and no update is lost to the policy. The
-//! authors fit I first and begin then.
+//! learns from are those of CQL, a checkpoint has all there is, and no update is lost to the policy. The authors fit I
+//! first and begin then.
 //!
 //! Both Gaussians in (3) are of actions before their tanh, where the divergence has a closed form; its mean is over
 //! rows and dimensions. The KL has no gradient in I.
@@ -244,7 +244,8 @@ mod tests {
         act[[0, 0]]
     }
 
-    /// Beyond where the dataset has been, at ±0.9, the policy goes back, with either divergence; without its weight it does not know.
+    /// Beyond where the dataset has been, at ±0.9, the policy goes back, with either divergence; without its weight it
+    /// does not know.
     #[test]
     fn beside_the_dataset_the_policy_goes_back() {
         let off = |config: Config| {
@@ -281,7 +282,8 @@ mod tests {
         assert_eq!(fingerprint(&mut osr.inverse), fingerprint(&mut later.inverse));
     }
 
-    /// In OSR-v the critics come to prefer, in perturbed states, what leads back to what the policy or chance would do there.
+    /// In OSR-v the critics come to prefer, in perturbed states, what leads back to what the policy or chance would do
+    /// there.
     #[test]
     fn the_critics_of_osr_v_prefer_what_leads_back() {
         let gap = |lambda| {

@@ -144,7 +144,8 @@ impl Learner for Rambo {
     }
 
     // ANCHOR: imagine
-    /// (1) at first, an epoch of (3) from then on, and (4): h steps of π, or of uniform actions, from states of the dataset
+    /// (1) at first, an epoch of (3) from then on, and (4): h steps of π, or of uniform actions, from states of the
+    /// dataset
     fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> RolloutSummary {
         if dataset.is_empty() {
             return RolloutSummary::default();
@@ -324,8 +325,8 @@ mod tests {
         );
     }
 
-    /// The policy goes where the model promises most, outside the dataset; the adversary takes the promise back, not what the
-    /// dataset says of its own actions.
+    /// The policy goes where the model promises most, outside the dataset; the adversary takes the promise back, not
+    /// what the dataset says of its own actions.
     #[test]
     fn the_adversary_breaks_promises_that_the_dataset_does_not_hold_it_to() {
         let dataset = dataset();

@@ -256,8 +256,8 @@ mod tests {
         act[[0, 0]]
     }
 
-    /// Unweighted the way back is to the middle of where the dataset goes, which from 0 is 0; weighted by e^(k·s′) it is to the better
-    /// side, 0.8·coth(0.8·k) − 1/k, whatever the policy's units.
+    /// Unweighted the way back is to the middle of where the dataset goes, which from 0 is 0; weighted by e^(k·s′) it
+    /// is to the better side, 0.8·coth(0.8·k) − 1/k, whatever the policy's units.
     #[test]
     fn the_policy_leads_to_where_the_dataset_goes_on_and_rather_where_that_is_worth_more() {
         let plain = || ObsScaler::identity(1);

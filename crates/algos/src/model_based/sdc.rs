@@ -26,8 +26,8 @@
 //! s′_j‖² (or of ‖·‖₁) over pairs of rows held out from the model's fit, so that a median pair has k = e^(−½). Where
 //! nobody looked at any row, states count as standardised. Next states of one state are far closer than that; the
 //! kernel is then nearly quadratic and (4) compares means first and spreads after. That is why η cannot be a number for
-//! all tasks: (7) asks what distance the dataset itself has, by the same models, and averages the batches' quantiles over
-//! [`Config::calibration`] updates.
+//! all tasks: (7) asks what distance the dataset itself has, by the same models, and averages the batches' quantiles
+//! over [`Config::calibration`] updates.
 //!
 //! The k-th sample of every state in a batch comes from one elite, drawn anew in each update: one pass through one
 //! member for each k. Gradients go through x alone, by its mean and its deviation.

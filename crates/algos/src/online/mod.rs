@@ -143,8 +143,9 @@ fn choose<L: Learner + ?Sized>(
 }
 // ANCHOR_END: choose
 
-/// Steps `env` and lets `learner` learn, from the end of `replay` on; `watch` sees the learner and the replay at the end of every
-/// episode, and says whether to go on. An episode that is running when the steps are used up counts as truncated.
+/// Steps `env` and lets `learner` learn, from the end of `replay` on; `watch` sees the learner and the replay at the
+/// end of every episode, and says whether to go on. An episode that is running when the steps are used up counts as
+/// truncated.
 ///
 /// # Errors
 /// If the configuration makes no sense.

@@ -43,23 +43,27 @@ impl Actor {
     }
 
     // ANCHOR: tangent
-    /// μ(s), and J·v beside it: with x the input of a layer and ẋ how it moves with φ along v, x·W + b moves by x·Ẇ + ḃ + ẋ·W,
-    /// and tanh by (1 − tanh²) times that.
+    /// μ(s), and J·v beside it. With x the input of a layer and ẋ how it moves with φ along v, x·W + b moves by
+    /// x·Ẇ + ḃ + ẋ·W, and tanh by (1 − tanh²) times that.
     pub(super) fn tangent<'t>(&self, s: Var<'t>, v: &[Real]) -> [Var<'t>; 2] {
-        let (tape, first, last) = (s.tape(), self.net.range().start, self.dims.len() - 2);
-        let (mut x, mut dot) = (s, None::<Var<'t>>);
+        let tape = s.tape();
+        let first = self.net.range().start;
+        let last = self.dims.len() - 2;
+        let mut x = s;
+        let mut dot = None::<Var<'t>>;
         for (i, (layer, d)) in self.net.layers().zip(self.dims.windows(2)).enumerate() {
-            let (at, end) = (layer.weight_range(), layer.range().end);
+            let weights = layer.weight_range();
+            let biases = weights.end..layer.range().end;
             let weight = Shape::new(1, d[0], d[1]);
-            let [dw, db] =
-                [(at.clone(), weight), (at.end..end, Shape::new(1, 1, d[1]))].map(|(at, shape)| {
-                    tape.fill(shape, |out| {
-                        out.copy_from_slice(&v[at.start - first..at.end - first])
-                    })
-                });
+            let part = |at: &Range<usize>, shape| {
+                let part = &v[at.start - first..at.end - first];
+                tape.fill(shape, |out| out.copy_from_slice(part))
+            };
+            let dw = part(&weights, weight);
+            let db = part(&biases, Shape::new(1, 1, d[1]));
             let along = x.matmul(dw, false, false) + db;
             let along = dot.map_or(along, |dot| {
-                along + dot.matmul(tape.parameter(at.start, weight), false, false)
+                along + dot.matmul(tape.parameter(weights.start, weight), false, false)
             });
             x = layer.forward(x, if i == last { Activation::Identity } else { Activation::Tanh });
             dot = Some(if i == last { along } else { along * (-x.square() + 1.0) });

@@ -127,7 +127,7 @@ impl Npg {
         [
             ("path_return", total as Real / chains),
             ("path_length", self.paths.chain.len() as Real / chains),
-            ("paths_halted", self.paths.cuts() as Real / chains),
+            ("paths_halted", self.paths.truncations() as Real / chains),
             ("kl", kl),
             ("step", step),
             ("value_loss", value_loss),

@@ -9,7 +9,7 @@ pub(super) struct Paths {
     /// The path of each row.
     pub(super) chain: Vec<usize>,
     /// The number of steps each path may have: fewer than the horizon where it was truncated.
-    cut: Vec<usize>,
+    truncated_at: Vec<usize>,
     /// Of each row.
     pub(super) advantage: Vec<Real>,
     /// What the value of each row's state should be.
@@ -36,7 +36,7 @@ impl Paths {
         Self {
             rows: Transitions::with_capacity(spec, most),
             chain: Vec::with_capacity(most),
-            cut: vec![usize::MAX; chains],
+            truncated_at: vec![usize::MAX; chains],
             advantage: Vec::new(),
             target: Vec::new(),
             carry: Vec::new(),
@@ -47,19 +47,20 @@ impl Paths {
     pub(super) fn clear(&mut self) {
         self.rows.clear();
         self.chain.clear();
-        self.cut.fill(usize::MAX);
+        self.truncated_at.fill(usize::MAX);
     }
 
     pub(super) fn chains(&self) -> usize {
-        self.cut.len()
+        self.truncated_at.len()
     }
 
     /// How many paths were truncated in the unknown, or halted there, at whatever step.
-    pub(super) fn cuts(&self) -> usize {
-        self.cut.iter().filter(|&&cut| cut != usize::MAX).count()
+    pub(super) fn truncations(&self) -> usize {
+        self.truncated_at.iter().filter(|&&at| at != usize::MAX).count()
     }
 
-    /// Takes a transition of path `chain` unless that was truncated before. `unknown` says whether it led into the unknown.
+    /// Takes a transition of path `chain` unless that was truncated before. `unknown` says whether it led into the
+    /// unknown.
     pub(super) fn take(
         &mut self,
         t: Imagined<'_>,
@@ -67,11 +68,11 @@ impl Paths {
         unknown: bool,
         obs_scaler: &ObsScaler,
     ) -> bool {
-        if t.step >= self.cut[chain] {
+        if t.step >= self.truncated_at[chain] {
             return false;
         }
-        if unknown && self.cut[chain] == usize::MAX {
-            self.cut[chain] = LEAST.max(t.step + 1);
+        if unknown && self.truncated_at[chain] == usize::MAX {
+            self.truncated_at[chain] = LEAST.max(t.step + 1);
         }
         let limit = self.rows.spec().act_limit;
         self.raw.clear();
@@ -100,7 +101,7 @@ impl Paths {
         self.advantage.resize(reward.len(), 0.0);
         self.target.resize(reward.len(), 0.0);
         self.carry.clear();
-        self.carry.resize(self.cut.len(), 0.0);
+        self.carry.resize(self.truncated_at.len(), 0.0);
         // Later steps of a path stand behind earlier ones.
         for row in (0..reward.len()).rev() {
             let alive = 1.0 - terminal[row] as f64;

@@ -63,7 +63,8 @@ impl RolloutState {
         })
     }
 
-    /// Paths of π in the p-MDP of every member into `paths`; their transitions, with actions clipped, into `sink` as well.
+    /// Paths of π in the p-MDP of every member into `paths`; their transitions, with actions clipped, into `sink` as
+    /// well.
     pub(super) fn imagine(
         &mut self,
         actor: &Actor,

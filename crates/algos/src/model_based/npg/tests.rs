@@ -12,7 +12,8 @@ use safetensors::SafeTensors;
 
 const POINT: Spec = Spec::new(1, 1).with_act_limit(2.0);
 
-/// A point that moves by its action, x′ = x + a/10, and is rewarded for being near 0; a dataset of random actions; a model of it.
+/// A point that moves by its action, x′ = x + a/10, and is rewarded for being near 0; a dataset of random actions; a
+/// model of it.
 fn world_model(spread: Real) -> (Transitions, Problem) {
     let mut dataset = Transitions::new(POINT);
     for i in 0..2000 {
@@ -241,8 +242,8 @@ fn an_iteration_is_that_of_a_second_implementation() {
     });
 }
 
-/// The policy finds its way to 0, step by step of the size that was asked for, whatever the draws: by the end at least half of what the first
-/// paths fell short of 25, the pay of 25 steps at 0, is made good.
+/// The policy finds its way to 0, step by step of the size that was asked for, whatever the draws: by the end at least
+/// half of what the first paths fell short of 25, the pay of 25 steps at 0, is made good.
 #[test]
 fn it_climbs_in_imagination() {
     for key in 4..8 {
@@ -294,9 +295,10 @@ fn a_key_gives_the_same_bits_on_any_threads_and_after_a_restart() {
     assert_ne!(one, run(1, 5, false));
 }
 
-/// What is imagined of a policy that runs away: HALT ends a path with its penalty, the released code's truncation does neither.
+/// What is imagined of a policy that runs away: HALT ends a path with its penalty, the released code's truncation does
+/// neither.
 #[test]
-fn paths_end_in_the_unknown_absorbed_or_cut() {
+fn paths_end_in_the_unknown_absorbed_or_truncated() {
     let run = |absorbing| {
         let (dataset, world_model) = world_model(0.3);
         let mut config = Config { absorbing, horizon: 40, ..small() };
@@ -318,15 +320,21 @@ fn paths_end_in_the_unknown_absorbed_or_cut() {
     };
     let (npg, summary, rows) = run(true);
     assert!(
-        summary.halted == 60 && summary.terminal == 60 && npg.paths.cuts() == 60,
+        summary.halted == 60 && summary.terminal == 60 && npg.paths.truncations() == 60,
         "{summary:?}"
     );
     let halted = |row: usize| rows.row(Column::Terminal, row)[0] == 1.0;
     assert!((0..rows.len()).all(|row| halted(row) == (rows.row(Column::Reward, row)[0] == -77.0)));
 
-    let (npg, cut, rows) = run(false);
-    assert!(cut.halted >= 60 && cut.terminal == 0 && npg.paths.cuts() == 60, "{cut:?}");
-    assert!(cut.stored >= summary.stored && cut.stored < 60 * 40, "{cut:?}, {summary:?}");
+    let (npg, truncated, rows) = run(false);
+    assert!(
+        truncated.halted >= 60 && truncated.terminal == 0 && npg.paths.truncations() == 60,
+        "{truncated:?}"
+    );
+    assert!(
+        truncated.stored >= summary.stored && truncated.stored < 60 * 40,
+        "{truncated:?}, {summary:?}"
+    );
     assert!(rows.values(Column::Reward).iter().all(|r| *r > -77.0));
     assert!((0..60).all(|chain| npg.paths.chain.iter().filter(|&&c| c == chain).count() >= 4));
 }

@@ -71,8 +71,8 @@ impl Rambo {
     // ANCHOR_END: advantages
 
     // ANCHOR: oppose
-    /// (3)  L(θ) = λ·E[ A · ln p_θ(s′,r∣s,a) ] + L_MLE(θ; data): one step of the model. `dataset` has the rows of each member after
-    /// those of the one before; both are in the model's units.
+    /// (3)  L(θ) = λ·E[ A · ln p_θ(s′,r∣s,a) ] + L_MLE(θ; data): one step of the model. `dataset` has the rows of each
+    /// member after those of the one before; both are in the model's units.
     pub fn oppose(&mut self, dataset: &Transitions, played: &Transitions) {
         self.advantages(played);
         let Self { config, imagination, adversary, work, .. } = self;

@@ -5,7 +5,8 @@ use backcast_core::{
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 use ndarray::Array2;
 
-/// On a line, where an action is a step. `steps` of any kind for the model; the policy's dataset goes to 0 from anywhere in ±½.
+/// On a line, where an action is a step. `steps` of any kind for the model; the policy's dataset goes to 0 from
+/// anywhere in ±½.
 fn dataset(steps: bool) -> Transitions {
     let mut dataset = Transitions::new(Spec::new(1, 1).with_act_limit(2.0));
     for i in 0..600 {

@@ -41,7 +41,8 @@ impl SdmGan {
     // ANCHOR: targets
     /// (2)  y = clip(r) + γ(1−d)·Q̄′,   Q̄′ = (1/K) Σ_k [ λ min_j Q′_j + (1−λ) max_j Q′_j ](s′+ξ_k, π′(s′+ξ_k, ε_k))
     ///
-    /// The last ξ_k is 0. A few states at a time: with all their actions they are as many rows as the inner caches hold.
+    /// The last ξ_k is 0. A few states at a time: with all their actions they are as many rows as the inner caches
+    /// hold.
     pub(super) fn targets(&mut self, batch: &Batch<'_>, rows: &Rows, key: Key) {
         let Nets { actor_target, critic_target, .. } = self.nets;
         let obs = batch.spec.obs;

@@ -19,7 +19,8 @@ choices! {
     }
 }
 
-/// Pairs *(s, u)* of the dataset, `[1, n, obs + act]`, those of the policy, `[1, m, obs + act]`, and the weights of these, `[1, m, 1]`.
+/// Pairs *(s, u)* of the dataset, `[1, n, obs + act]`, those of the policy, `[1, m, obs + act]`, and the weights of
+/// these, `[1, m, 1]`.
 #[derive(Clone, Copy)]
 pub(super) struct Compared<'t> {
     pub(super) real: Var<'t>,

@@ -25,8 +25,8 @@ pub(super) struct Played {
     pub(super) z: Vec<Real>,
 }
 
-/// Rows of F in some order: place `i` has row (i mod g)·stride + ⌊i/g⌋. With g = 1 it is theirs; else g consecutive places are rows
-/// from all over F.
+/// Rows of F in some order: place `i` has row (i mod g)·stride + ⌊i/g⌋. With g = 1 it is theirs; else g consecutive
+/// places are rows from all over F.
 #[derive(Clone, Copy)]
 pub(super) struct Order {
     pub(super) rows: usize,

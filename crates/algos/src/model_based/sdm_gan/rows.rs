@@ -29,9 +29,9 @@ impl Rows {
     }
 }
 
-/// Three batches in one, because what is compared must be drawn apart: half of all rows are pairs of the dataset that the policy's are to
-/// resemble, and the others, real and imagined, are shared out among those that values are learnt on and those that the
-/// policy starts from. Fewer than four rows are everything at once.
+/// Three batches in one, because what is compared must be drawn apart: half of all rows are pairs of the dataset that
+/// the policy's are to resemble, and the others, real and imagined, are shared out among those that values are learnt
+/// on and those that the policy starts from. Fewer than four rows are everything at once.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Parts {
     pub(super) values: Rows,

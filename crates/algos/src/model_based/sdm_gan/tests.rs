@@ -219,7 +219,8 @@ fn critics_rest_in_the_warm_start_and_the_policy_does_not() {
     assert_ne!(of(&sdm_gan, nets.critic), first[0]);
 }
 
-/// (4) row by row: where the model says, in the learner's units, by the elite that was drawn; rows that end count nothing.
+/// (4) row by row: where the model says, in the learner's units, by the elite that was drawn; rows that end count
+/// nothing.
 #[test]
 fn pairs_go_one_step_further_and_end_where_episodes_do() {
     fn far(_: &[Real], _: &[Real], s2: &[Real]) -> bool {
@@ -433,8 +434,8 @@ fn it_acts_by_the_best_of_some_draws() {
     assert!(promised[0] + 1e-3 < promised[1] && promised[1] + 1e-3 < promised[2], "{promised:?}");
 }
 
-/// The dataset has actions near ±0.6 and none between. A density with one mode has no less between two equal intervals than in
-/// the lesser of them; what the policy does has much less.
+/// The dataset has actions near ±0.6 and none between. A density with one mode has no less between two equal intervals
+/// than in the lesser of them; what the policy does has much less.
 #[test]
 fn a_policy_of_noise_has_both_modes_of_the_dataset() {
     fn ends(_: &[Real], _: &[Real], _: &[Real]) -> bool {

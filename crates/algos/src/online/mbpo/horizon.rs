@@ -3,8 +3,8 @@
 use backcast_core::{Kind, Value};
 use serde::{Deserialize, Serialize};
 
-/// The rollout length as the model sees more data: `from` steps until step `begin` of the environment, `to` from step `end` on,
-/// and linear in between, rounded down.
+/// The rollout length as the model sees more data: `from` steps until step `begin` of the environment, `to` from step
+/// `end` on, and linear in between, rounded down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Horizon {

@@ -79,13 +79,8 @@ impl Algorithm for Config {
     fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Bcq, ConfigError> {
         self.check()?;
         let spec = problem.into().spec;
-        let sizes_of = Sizes {
-            vae: &self.vae_hidden,
-            hidden: &self.hidden,
-            critics: 2,
-            layer_norm: self.layer_norm,
-            precision: self.precision,
-        };
+        let sizes_of = Sizes::new(&self.vae_hidden, &self.hidden, self.precision);
+        let sizes_of = Sizes { layer_norm: self.layer_norm, ..sizes_of };
         let dims = sizes(spec.obs + spec.act, &self.hidden, spec.act);
         let actor = |store: &mut Store| {
             let actor = Mlp::new(store, "actor", &dims, 1, Activation::Relu, Init::FanIn, key);

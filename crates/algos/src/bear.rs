@@ -103,13 +103,8 @@ impl Algorithm for Config {
     fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Bear, ConfigError> {
         self.check()?;
         let spec = problem.into().spec;
-        let sizes_of = Sizes {
-            vae: &self.vae_hidden,
-            hidden: &self.hidden,
-            critics: self.critics,
-            layer_norm: false,
-            precision: self.precision,
-        };
+        let sizes_of = Sizes::new(&self.vae_hidden, &self.hidden, self.precision);
+        let sizes_of = Sizes { critics: self.critics, ..sizes_of };
         let actor = |store: &mut Store| Actor::new(store, spec, &self.hidden, LOG_STD_BOUNDS, key);
         let core = BehaviourActorCritic::new(spec, sizes_of, key, actor);
         let mut drawn = [0.0];
@@ -166,15 +161,12 @@ impl Bear {
             let v = nets.vae.decode_pre_tanh(each, z).detach();
             let distance = mmd(u, v, m, kernel, sigma).mean();
             let held = distance * ln_alpha.exp();
-            let loss = match warm {
-                false => held,
-                true => {
-                    let q = nets.critic.forward_pairs(s, u.tanh() * nets.actor.limit);
-                    let q = q.reshape(Shape::new(critics, batch.len(), m)).mean_cols();
-                    held - q.min_members().mean()
-                }
-            };
-            (loss, distance.item())
+            if !warm {
+                return (held, distance.item());
+            }
+            let q = nets.critic.forward_pairs(s, u.tanh() * nets.actor.limit);
+            let q = q.reshape(Shape::new(critics, batch.len(), m)).mean_cols();
+            (held - q.min_members().mean(), distance.item())
         });
         self.multiplier.ascend(distance - self.config.threshold, LN_MULTIPLIER_BOUNDS);
         (loss, distance)

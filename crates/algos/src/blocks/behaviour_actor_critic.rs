@@ -68,6 +68,13 @@ pub struct Sizes<'a> {
     pub precision: Precision,
 }
 
+impl<'a> Sizes<'a> {
+    /// Two critics without layer normalisation.
+    pub fn new(vae: &'a [usize], hidden: &'a [usize], precision: Precision) -> Self {
+        Self { vae, hidden, critics: 2, layer_norm: false, precision }
+    }
+}
+
 /// The nets with what moves them.
 pub struct BehaviourActorCritic<A> {
     /// Widths and the action box.
@@ -162,13 +169,7 @@ mod tests {
     #[test]
     fn the_behaviour_policy_is_fitted_and_targets_follow() {
         let spec = Spec::new(1, 1);
-        let sizes_of = Sizes {
-            vae: &[16],
-            hidden: &[8],
-            critics: 2,
-            layer_norm: false,
-            precision: Precision::F32,
-        };
+        let sizes_of = Sizes::new(&[16], &[8], Precision::F32);
         let dims = sizes(1, &[8], 1);
         let (relu, init) = (Activation::Relu, Init::FanIn);
         let net = |store: &mut Store| Mlp::new(store, "actor", &dims, 1, relu, init, Key::new(1));

@@ -12,7 +12,7 @@ pub fn soft_clipped(q: Var<'_>, lambda: Real) -> Var<'_> {
 // ANCHOR_END: soft_clipped
 
 // ANCHOR: bellman_error
-/// Σ_j E[ (Q_j(s,a) − y)² ] of every critic j against the same targets, and E[ Q ] over critics and rows
+/// Σ_j E[ (Q_j(s,a) − y)² ] of every critic j against the same targets, and the mean of Q over critics and rows
 pub fn bellman_error<'t>(critic: Mlp, s: Var<'t>, a: Var<'t>, y: Var<'t>) -> (Var<'t>, Real) {
     let q = critic.forward(s.cat(a));
     ((q - y).square().mean() * critic.members() as Real, q.mean().item())

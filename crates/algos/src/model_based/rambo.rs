@@ -5,7 +5,7 @@
 //!
 //! | equation | code |
 //! |---|---|
-//! | (1) L_BC(φ) = −E[ ln π(a∣s) ] over the dataset, before all else | [`Rambo::clone_log`] |
+//! | (1) L_BC(φ) = −E[ ln π(a∣s) ] over the dataset, before all else | [`Rambo::clone_dataset`] |
 //! | (2) A = r + γ(1−d) min_j Q_j(s′,π̄(s′)) − min_j Q_j(s,a), less its mean and over its deviation in the batch | [`Rambo::advantages`], in `adversary` |
 //! | (3) L(θ) = λ·E[ A · ln p_θ(s′,r∣s,a) ] + L_MLE(θ; data), p_θ the mean of the elites' Gaussians | [`Rambo::oppose`], in `adversary` |
 //! | (4) D_model ← rollouts of π, h steps long, from states of the dataset | [`Rambo::imagine`](Learner::imagine) |

@@ -22,7 +22,7 @@ fn huber(x: Var<'_>, delta: Real) -> Var<'_> {
     held * (x - held * 0.5)
 }
 
-/// (3)  Σ_j E[ huber(Q_j(s,a) − y) ], and E[ Q ]
+/// (3)  Σ_j E[ huber(Q_j(s,a) − y) ], and the mean of Q
 fn misfit<'t>(
     critic: Mlp,
     delta: Real,

@@ -41,6 +41,35 @@ pub struct Progress {
 /// What has been learnt.
 ///
 /// ```
+/// use backcast_algos::mbpo::{Config, learn};
+/// use backcast_core::{Algorithm, Env, Key, Learner, Policy, Spec, Step, never};
+///
+/// /// A point that is to stay at 0.
+/// struct Point(f32);
+/// impl Env for Point {
+///     fn spec(&self) -> Spec { Spec::new(1, 1) }
+///     fn horizon(&self) -> usize { 10 }
+///     fn reset(&mut self, key: Key, obs: &mut [f32]) {
+///         self.0 = key.unit();
+///         obs[0] = self.0;
+///     }
+///     fn step(&mut self, act: &[f32], obs: &mut [f32]) -> Step {
+///         self.0 += 0.1 * act[0];
+///         obs[0] = self.0;
+///         Step { reward: -self.0.abs(), terminated: false, truncated: false }
+///     }
+/// }
+///
+/// let mut config = Config { steps: 60, explore: 50, every: 5, starts: 20, updates: 1, batch: 8, ..Config::default() };
+/// (config.model.hidden, config.model.weight_decay, config.sac.hidden) = (vec![8], vec![0.0; 2], vec![8]);
+/// let mut episodes = 0;
+/// let made = learn(&config, &mut Point(0.0), never, Key::new(0), &mut |progress| {
+///     episodes = progress.episodes;
+///     true
+/// })?;
+/// assert_eq!((episodes, made.dataset.len()), (6, 60));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Learnt {
     /// The policy.
     pub policy: sac::Sac,

@@ -1,5 +1,5 @@
-//! AWAC, advantage-weighted actor–critic (Nair, Gupta, Dalal & Levine, *AWAC: accelerating online reinforcement learning with
-//! offline datasets*, 2020, arXiv:2006.09359).
+//! AWAC, advantage-weighted actor–critic (Nair, Gupta, Dalal & Levine, *AWAC: accelerating online reinforcement
+//! learning with offline datasets*, 2020, arXiv:2006.09359).
 //!
 //! | equation | code |
 //! |---|---|
@@ -10,16 +10,18 @@
 //!
 //! Update order: (1), (2), then (3), (4) with the new critics, then the target critics by Polyak, as in CORL.
 //!
-//! The best policy that stays within a given divergence of the log's is that log weighed by exp(A/λ); (4) clones it. Like
-//! [`iql`](crate::iql) it is weighted cloning, and its policy is the same: a Gaussian with a state-independent ln σ. Unlike it,
-//! it asks the critics about actions of its own, in (1) and for the baseline in (3); one sample each.
+//! The best policy that stays within a given divergence of the behaviour policy is that policy weighted by exp(A/λ);
+//! (4) clones it. Like [`iql`](crate::iql) it is weighted cloning, and its policy is the same: a Gaussian with a
+//! state-independent ln σ. Unlike it, it asks the critics about actions of its own, in (1) and for the baseline in (3);
+//! one sample each.
 //!
-//! Beyond CORL, whose mean is not bounded: the mean passes through tanh and ln σ is held in [−5, 2], as in IQL here. Samples
-//! are clipped to the box. CORL standardises observations.
+//! Beyond CORL, whose mean is not bounded: the mean passes through tanh and ln σ is held in [−5, 2], as in IQL here.
+//! Samples are clipped to the box. CORL standardises observations.
 
 use crate::blocks::{
     actor::GaussianActor,
     transition::{Transition, sizes},
+    value::bellman_error,
 };
 use backcast_core::{
     Algorithm, Batch, ConfigError, FRACTION, Key, Learner, Metrics, POSITIVE, Policy, Problem,
@@ -103,8 +105,7 @@ impl Awac {
                 r + alive * nets.critic_target.forward(s2.cat(a2)).min_members() * gamma
             });
             let Transition { s, a, .. } = Transition::on(tape, batch);
-            let q = nets.critic.forward(s.cat(a));
-            ((q - y).square().mean() * 2.0, q.mean().item())
+            bellman_error(nets.critic, s, a, y)
         })
     }
     // ANCHOR_END: critic_step
@@ -121,10 +122,8 @@ impl Awac {
             let sampled = pi.sample(key).clamp(-limit, limit);
             let [recorded, own] = [a, sampled].map(|a| nets.critic.forward(s.cat(a)).min_members());
             // Bounded before the exponential, which would otherwise overflow.
-            let weight = ((recorded - own) * (1.0 / lambda))
-                .clamp(Real::MIN, weight_bound.ln())
-                .exp()
-                .detach();
+            let exponent = ((recorded - own) * (1.0 / lambda)).clamp(Real::MIN, weight_bound.ln());
+            let weight = exponent.exp().detach();
             (-(weight * pi.log_prob(a)).mean(), weight.mean().item())
         })
     }

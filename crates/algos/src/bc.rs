@@ -45,7 +45,7 @@ impl Algorithm for Config {
     }
 }
 
-/// A policy that repeats what the log did.
+/// A policy that repeats what the dataset did.
 pub struct Bc {
     spec: Spec,
     store: Store,

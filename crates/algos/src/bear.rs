@@ -1,43 +1,49 @@
 //! BEAR, bootstrapping error accumulation reduction (Kumar, Fu, Tucker & Levine, *Stabilizing off-policy Q-learning via
-//! bootstrapping error reduction*, NeurIPS 2019, arXiv:1906.00949): a policy held to the *support* of the log's actions.
+//! bootstrapping error reduction*, NeurIPS 2019, arXiv:1906.00949): a policy held to the *support* of the dataset's
+//! actions.
 //!
 //! | equation | code |
 //! |---|---|
-//! | (1) L(ω) = E[ MSE(D(s, z), a) ] + ½ KL(E(s, a) ∥ N(0, 1)) | [`Bear::vae_step`] |
+//! | (1) L(ω) = E[ MSE(D(s, z), a) ] + ½ KL(E(s, a) ∥ N(0, 1)) | [`BehaviourActorCritic::vae_step`] |
 //! | (2) y = r + γ(1−d) max_k [ λ min_j Q′_j + (1−λ) max_j Q′_j ](s′, a_k), a_k ~ π′(·∣s′), k = 1 … 10 | [`Bear::critic_step`] |
 //! | (3) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] | [`Bear::critic_step`] |
 //! | (4) MMD(s)² = mean k(u,u′) − 2 mean k(u,v) + mean k(v,v′), u ~ π(·∣s), v ~ ω(·∣s), m of each | [`mmd`] |
 //! | (5) L_π(φ) = −E[ min_j mean_u Q_j(s, tanh u) ] + α E[ MMD(s) ], at first α E[ MMD(s) ] alone | [`Bear::actor_step`] |
 //! | (6) ln α ↑ α (E[ MMD(s) ] − ε), held in [−5, 10] | [`Bear::actor_step`] |
 //!
-//! Update order: (1), (2) and (3), (5), (6) with the MMD that (5) saw, then both targets by Polyak, as in the authors' code.
+//! Update order: (1), (2) and (3), (5), (6) with the MMD that (5) saw, then both targets by Polyak, as in the authors'
+//! code.
 //!
-//! A distance between distributions would pull the policy to how *often* the log does something. The MMD of a handful of
-//! samples hardly sees densities: it is small as soon as the policy's actions are among the log's. (4) is the biased estimate,
-//! a sample's distance to itself included, plus 10⁻⁶ under the root, and compares actions before their tanh. Kernels divide by
-//! 2σ, not by 2σ², as in the authors' code. Not from it: there the noise of u is clipped to ±½ in (4) and (5), and ln σ is free.
+//! A distance between distributions would pull the policy to how *often* the dataset does something. The MMD of a
+//! handful of samples hardly sees densities: it is small as soon as the policy's actions are among the dataset's. (4)
+//! is the biased estimate, a sample's distance to itself included, plus 10⁻⁶ under the root, and compares actions
+//! before their tanh. Kernels divide by 2σ, not by 2σ², as in the authors' code. Not from it: there the noise of u is
+//! clipped to ±½ in (4) and (5), and ln σ is free.
 //!
 //! Acting draws `act_samples` actions of π and takes the best by Q₁; without a key they come from one fixed draw.
 //!
+//! Over 200 lines: its authors' code has 23 hyperparameters.
+//!
 //! The defaults are those of the authors' repository. The scores in the paper of D4RL (arXiv:2004.07219) were made with
-//! another: the presets say with which numbers. Where that one asks the current policy for a_k, `target_actor` is false.
+//! another: the presets say with which numbers. Where that one asks the current policy for a_k, `target_actor` is
+//! false.
 
 use crate::blocks::{
     actor::{Actor, LOG_STD_BOUNDS},
-    candidates::{ROWS_AT_ONCE, best, normal},
+    behaviour::latents,
+    behaviour_actor_critic::{BehaviourActorCritic, Nets, Sizes},
+    candidates::{act_by_best, normal},
     mmd::{Kernel, mmd},
-    temperature::Multiplier,
-    transition::{Transition, sizes},
+    temperature::{LN_MULTIPLIER_BOUNDS, Multiplier},
+    transition::Transition,
+    value::{bellman_error, soft_clipped},
 };
 use backcast_core::{
     Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE,
     Policy, Problem, Real, SHARE, Spec, hyperparameters,
 };
-use backcast_nn::{
-    Activation, Adam, HIDDEN, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae,
-    clipped_normal, polyak, state,
-};
-use ndarray::{ArrayView2, ArrayViewMut2, Axis};
+use backcast_nn::{HIDDEN, Precision, Shape, Store, state};
+use ndarray::{ArrayView2, ArrayViewMut2};
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' code.
@@ -97,101 +103,44 @@ impl Algorithm for Config {
     fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Bear, ConfigError> {
         self.check()?;
         let spec = problem.into().spec;
-        let mut store = Store::in_precision(self.precision);
-        let vae = Vae::new(
-            &mut store,
-            "vae",
-            spec.obs,
-            spec.act,
-            2 * spec.act,
-            &self.vae_hidden,
-            spec.act_limit,
-            key,
-        );
-        let actor = Actor::new(&mut store, spec, &self.hidden, LOG_STD_BOUNDS, key);
-        let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let critic =
-            Mlp::new(&mut store, "critic", &dims, self.critics, Activation::Relu, Init::FanIn, key);
-        let actor_target = Actor { net: actor.net.duplicate(&mut store, "actor_target"), ..actor };
-        let critic_target = critic.duplicate(&mut store, "critic_target");
+        let sizes_of = Sizes::new(&self.vae_hidden, &self.hidden, self.precision);
+        let sizes_of = Sizes { critics: self.critics, ..sizes_of };
+        let actor = |store: &mut Store| Actor::new(store, spec, &self.hidden, LOG_STD_BOUNDS, key);
+        let core = BehaviourActorCritic::new(spec, sizes_of, key, actor);
         let mut drawn = [0.0];
         key.name("ln alpha").normal(&mut drawn);
-        let multiplier =
-            Multiplier::new("ln_alpha", self.alpha.unwrap_or(drawn[0].exp()), self.alpha_lr);
-        let vae_adam = Adam::new(vae.range(), self.vae_lr);
-        let actor_adam = Adam::new(actor.net.range(), self.actor_lr);
-        let critic_adam = Adam::new(critic.range(), self.critic_lr);
-        let nets = Nets { vae, actor, critic, actor_target, critic_target };
-        Ok(Bear {
-            spec,
-            config: self.clone(),
-            store,
-            nets,
-            multiplier,
-            vae_adam,
-            actor_adam,
-            critic_adam,
-            updates: 0,
-        })
+        let alpha = self.alpha.unwrap_or(drawn[0].exp());
+        let multiplier = Multiplier::new("ln_alpha", alpha, self.alpha_lr);
+        Ok(Bear { config: self.clone(), core, multiplier, updates: 0 })
     }
 }
 
-/// Handles of every net.
-#[derive(Clone, Copy)]
-struct Nets {
-    vae: Vae,
-    actor: Actor,
-    critic: Mlp,
-    actor_target: Actor,
-    critic_target: Mlp,
-}
-
-/// Q-learning with a policy whose actions must be among those of a model of the log.
+/// Q-learning with a policy whose actions must be among those of a model of the behaviour policy.
 pub struct Bear {
-    spec: Spec,
     config: Config,
-    store: Store,
-    nets: Nets,
+    core: BehaviourActorCritic<Actor>,
     multiplier: Multiplier,
-    vae_adam: Adam,
-    actor_adam: Adam,
-    critic_adam: Adam,
     updates: u64,
 }
 
-/// Bounds of ln α.
-const LN_ALPHA: (Real, Real) = (-5.0, 10.0);
-
 impl Bear {
-    // ANCHOR: vae_step
-    /// (1)  L(ω) = E[ MSE(D(s, z), a) ] + ½ KL(E(s, a) ∥ N(0, 1)),   z ~ E(s, a)
-    fn vae_step(&mut self, batch: Batch<'_>, key: Key) -> Real {
-        let (vae, kl_weight) = (self.nets.vae, self.config.kl_weight);
-        self.vae_adam.minimise(&mut self.store, |tape| {
-            let Transition { s, a, .. } = Transition::on(tape, batch);
-            vae.loss(s, a, kl_weight, key)
-        })
-    }
-    // ANCHOR_END: vae_step
-
     // ANCHOR: critic_step
     /// (2)  y = r + γ(1−d) max_k [ λ min_j Q′_j + (1−λ) max_j Q′_j ](s′, a_k),   a_k ~ π′(·∣s′)
     /// (3)  L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ]
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
-        let (nets, limit) = (self.nets, self.spec.act_limit);
-        let &Config { gamma, lambda, critics, target_samples: n, target_actor, .. } = &self.config;
-        self.critic_adam.minimise_with(&mut self.store, |tape| {
+        let &Config { gamma, lambda, target_samples: n, target_actor, .. } = &self.config;
+        let BehaviourActorCritic { store, nets, critic_adam, .. } = &mut self.core;
+        critic_adam.minimise_with(store, |tape| {
             let y = tape.no_grad(|tape| {
                 let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
                 let actor = if target_actor { nets.actor_target } else { nets.actor };
                 let (a2, _) = actor.at(s2).repeat_rows(n).sample(key);
-                let q = nets.critic_target.forward_pairs(s2, a2 * limit);
-                let q = q.min_members() * lambda + q.max_members() * (1.0 - lambda);
+                let q = nets.critic_target.forward_pairs(s2, a2 * actor.limit);
+                let q = soft_clipped(q, lambda);
                 r + alive * q.reshape(Shape::new(1, batch.len(), n)).max_cols() * gamma
             });
             let Transition { s, a, .. } = Transition::on(tape, batch);
-            let q = nets.critic.forward(s.cat(a));
-            ((q - y).square().mean() * critics as Real, q.mean().item())
+            bellman_error(nets.critic, s, a, y)
         })
     }
     // ANCHOR_END: critic_step
@@ -200,30 +149,26 @@ impl Bear {
     /// (5)  L_π(φ) = −E[ min_j mean_u Q_j(s, tanh u) ] + α E[ MMD(s) ],   u ~ π(·∣s); at first α E[ MMD(s) ] alone
     /// (6)  ln α ↑ α (E[ MMD(s) ] − ε)
     fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
-        let (nets, limit, ln_alpha) = (self.nets, self.spec.act_limit, self.multiplier.log());
+        let ln_alpha = self.multiplier.log();
         let &Config { kernel, sigma, mmd_samples: m, critics, .. } = &self.config;
         let warm = self.updates >= self.config.warm_start;
-        let (loss, distance) = self.actor_adam.minimise_with(&mut self.store, |tape| {
+        let BehaviourActorCritic { store, nets, actor_adam, .. } = &mut self.core;
+        let (loss, distance) = actor_adam.minimise_with(store, |tape| {
             let s = tape.input(batch.obs);
             let u = nets.actor.at(s).base.repeat_rows(m).sample(key.name("policy"));
-            let z = Shape::new(1, batch.len() * m, nets.vae.latent());
-            let z = clipped_normal(tape, z, key.name("behaviour"), LATENT_BOUND);
-            let v = nets.vae.decode_pre_tanh(s.repeat_rows(m), z).detach();
+            let each = s.repeat_rows(m);
+            let z = latents(nets.vae, each, key.name("behaviour"));
+            let v = nets.vae.decode_pre_tanh(each, z).detach();
             let distance = mmd(u, v, m, kernel, sigma).mean();
             let held = distance * ln_alpha.exp();
-            let loss = match warm {
-                false => held,
-                true => {
-                    let q = nets.critic.forward_pairs(s, u.tanh() * limit);
-                    let q = q.reshape(Shape::new(critics, batch.len(), m)).mean_cols();
-                    held - q.min_members().mean()
-                }
-            };
-            (loss, distance.item())
+            if !warm {
+                return (held, distance.item());
+            }
+            let q = nets.critic.forward_pairs(s, u.tanh() * nets.actor.limit);
+            let q = q.reshape(Shape::new(critics, batch.len(), m)).mean_cols();
+            (held - q.min_members().mean(), distance.item())
         });
-        let excess = distance - self.config.threshold;
-        self.multiplier.minimise(|ln_alpha| ln_alpha.exp() * -excess);
-        self.multiplier.clamp(LN_ALPHA.0, LN_ALPHA.1);
+        self.multiplier.ascend(distance - self.config.threshold, LN_MULTIPLIER_BOUNDS);
         (loss, distance)
     }
     // ANCHOR_END: actor_step
@@ -232,51 +177,39 @@ impl Bear {
 impl Learner for Bear {
     // ANCHOR: update
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
-        let vae_loss = self.vae_step(batch, key.name("vae"));
+        let Config { vae_lr, actor_lr, critic_lr, kl_weight, tau, .. } = self.config;
+        self.core.set_rates(vae_lr, actor_lr, critic_lr, 0);
+        let vae_loss = self.core.vae_step(batch, kl_weight, key.name("vae"));
         let (critic_loss, q) = self.critic_step(batch, key.name("target"));
         let (actor_loss, distance) = self.actor_step(batch, key.name("actor"));
-        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
-        polyak(&mut self.store, &self.nets.actor_target.net, &self.nets.actor.net, self.config.tau);
+        self.core.update_targets(tau);
         self.updates += 1;
-        let mut metrics =
-            Metrics::from([("vae_loss", vae_loss), ("critic_loss", critic_loss), ("q", q)]);
-        metrics
-            .put("actor_loss", actor_loss)
-            .put("mmd", distance)
-            .put("ln_alpha", self.multiplier.log());
-        metrics
+        let ln_alpha = self.multiplier.log();
+        let losses = [("vae_loss", vae_loss), ("critic_loss", critic_loss), ("q", q)];
+        let mut metrics = Metrics::from(losses);
+        *metrics.put("actor_loss", actor_loss).put("mmd", distance).put("ln_alpha", ln_alpha)
     }
     // ANCHOR_END: update
 }
 
 impl Policy for Bear {
     fn spec(&self) -> Spec {
-        self.spec
+        self.core.spec
     }
 
-    fn act(
-        &mut self,
-        obs: ArrayView2<'_, Real>,
-        key: Option<Key>,
-        mut act: ArrayViewMut2<'_, Real>,
-    ) {
-        let (nets, n, limit, width) =
-            (self.nets, self.config.act_samples, self.spec.act_limit, self.spec.act);
-        let blocks = obs
-            .axis_chunks_iter(Axis(0), ROWS_AT_ONCE)
-            .zip(act.axis_chunks_iter_mut(Axis(0), ROWS_AT_ONCE));
-        for (block, (obs, act)) in blocks.enumerate() {
-            let tape = self.store.tape();
+    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+        let Nets { actor, critic, .. } = self.core.nets;
+        let n = self.config.act_samples;
+        let width = self.core.spec.act;
+        act_by_best(&mut self.core.store, n, obs, key, act, |tape, obs, key| {
             let s = tape.input(obs);
-            let pi = nets.actor.at(s).base.repeat_rows(n);
-            let noise = normal(tape, obs.nrows(), n, width, key.map(|key| key.fold(block as u64)));
-            let a = (pi.mean + pi.log_std.exp() * noise).tanh() * limit;
-            best(a, nets.critic.forward_member(s.repeat_rows(n).cat(a), 0), n, act);
-        }
+            let a = actor.by_noise(s, normal(tape, obs.nrows(), n, width, key));
+            [a, critic.forward_member(s.repeat_rows(n).cat(a), 0)]
+        });
     }
 }
 
-state!(Bear: store, multiplier, vae_adam, actor_adam, critic_adam, updates);
+state!(Bear: core, multiplier, updates);
 
 #[cfg(test)]
 mod tests {
@@ -377,7 +310,7 @@ mod tests {
         );
         assert!(
             train(Config { alpha_lr: 10.0, ..small() }, 30).1.get("ln_alpha").expect("a metric")
-                <= LN_ALPHA.1
+                <= LN_MULTIPLIER_BOUNDS[1]
         );
     }
 
@@ -394,7 +327,7 @@ mod tests {
         let (held, free) = (acts(0.05, 1e-3), acts(10.0, 1e-2));
         assert!(
             (0.3..1.3).contains(&held) && free > 1.7,
-            "{held} held, {free} free, where the log ends at 0.6"
+            "{held} held, {free} free, where the dataset ends at 0.6"
         );
     }
 

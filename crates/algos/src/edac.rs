@@ -1,6 +1,6 @@
 //! SAC-N and EDAC, ensembles of critics that disagree (An, Moon, Kim & Song, *Uncertainty-based offline reinforcement
-//! learning with diversified Q-ensemble*, NeurIPS 2021, arXiv:2110.01548): [`sac`](crate::sac) with N critics in the place of
-//! two. Read that file first; here is what differs.
+//! learning with diversified Q-ensemble*, NeurIPS 2021, arXiv:2110.01548): [`sac`](crate::sac) with N critics in the
+//! place of two. Read that file first; here is what differs.
 //!
 //! | equation | code |
 //! |---|---|
@@ -9,30 +9,31 @@
 //! | (3) ES(s,a) = Σ_{i≠j} ⟨g_i, g_j⟩, g_j = ∇_a Q_j(s,a) / (‖∇_a Q_j(s,a)‖ + 10⁻¹⁰) | [`similarity`] |
 //! | (4) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] + η/(N−1)·E[ ES(s,a) ] | [`Edac::critic_step`] |
 //!
-//! Update order: the temperature as in SAC, (1) with it, (2)–(4) with the new π, then the targets by Polyak, as in CORL. The
-//! authors' code steps in this order too, but takes all three losses before the first step. η = 0 is SAC-N: nothing of (3) is
-//! computed.
+//! Update order: the temperature as in SAC, (1) with it, (2)–(4) with the new π, then the targets by Polyak, as in
+//! CORL. The authors' code steps in this order too, but takes all three losses before the first step. η = 0 is SAC-N:
+//! nothing of (3) is computed.
 //!
-//! The smallest of N opinions is about the mean less some deviations: it punishes actions the critics disagree on, which are
-//! those the log does not have. Critics that all slope the same way in a disagree about nothing, and hundreds are needed; (3)
-//! turns their slopes apart, and ten do. (3) is a function of derivatives, and (4) differentiates it once more: on this tape a
-//! derivative is a value like any other.
+//! The smallest of N opinions is about the mean less some deviations: it punishes actions the critics disagree on,
+//! which are those the dataset does not have. Critics that all slope the same way in a disagree about nothing, and
+//! hundreds are needed; (3) turns their slopes apart, and ten do. (3) is a function of derivatives, and (4)
+//! differentiates it once more: on this tape a derivative is a value like any other.
 //!
-//! As in the authors' code: hidden biases start at 0.1 and last layers within ±3·10⁻³, so that critics begin alike and near
-//! zero; the loss is a sum over critics; α is left alone where the backup has no entropy. Not from it: where theirs has
-//! hidden weights bounded by a layer's outputs, ours are bounded by its inputs.
+//! As in the authors' code: hidden biases start at 0.1 and last layers within ±3·10⁻³, so that critics begin alike and
+//! near zero; the loss is a sum over critics; α is left alone where the backup has no entropy. Not from it: where
+//! theirs has hidden weights bounded by a layer's outputs, ours are bounded by its inputs.
 
 use crate::blocks::{
     actor::{NARROW_LOG_STD_BOUNDS, check_log_std_bounds, target_entropy},
     actor_critic::{ActorCritic, Sizes},
+    begin_small::begin_small,
     transition::Transition,
-    value::soft_value,
+    value::{soft_policy_loss, soft_value},
 };
 use backcast_core::{
     ANY, Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE,
     POSITIVE, Problem, Real, SHARE, acts_as, hyperparameters,
 };
-use backcast_nn::{HIDDEN, Mlp, Precision, Shape, Store, Var, state};
+use backcast_nn::{HIDDEN, Precision, Shape, Var, state};
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' code, N and η those of most of its locomotion tasks.
@@ -45,7 +46,7 @@ hyperparameters! {
         eta: Real = 1.0, NON_NEGATIVE;
         /// Counts the entropy of π(·∣s′) in (2). Where it does not, α stays what it was, as in the authors' code.
         entropy_backup: bool = true;
-        /// Temperature α at the start: the price of a nat of entropy, in units of the value.
+        /// Temperature α at the start: the weight of a nat of entropy, in units of the value.
         alpha: Real = 1.0, POSITIVE;
         /// Learning rate of ln α; 0 keeps α as it is.
         alpha_lr: Real = 3e-4, NON_NEGATIVE;
@@ -85,13 +86,8 @@ impl Algorithm for Config {
 
     fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Edac, ConfigError> {
         self.check()?;
-        let sizes = Sizes {
-            hidden: &self.hidden,
-            critics: self.critics,
-            layer_norm: self.layer_norm,
-            log_std_bounds: self.log_std_bounds,
-            precision: self.precision,
-        };
+        let sizes = Sizes::new(&self.hidden, self.log_std_bounds, self.precision);
+        let sizes = Sizes { critics: self.critics, layer_norm: self.layer_norm, ..sizes };
         let core = ActorCritic::new(problem.into().spec, sizes, key, |store, actor, critic| {
             for (net, name) in [(actor.net, "actor"), (critic, "critic")] {
                 begin_small(store, &net, LAST_BOUND, key.name(name).name("begin small"));
@@ -103,18 +99,6 @@ impl Algorithm for Config {
 
 /// The bound of last layers at the start.
 const LAST_BOUND: Real = 3e-3;
-
-/// Sets hidden biases to 0.1 and draws weights and biases of the last layer uniformly from ±`bound`.
-pub(crate) fn begin_small(store: &mut Store, net: &Mlp, bound: Real, key: Key) {
-    let last = net.layers().count() - 1;
-    for (i, layer) in net.layers().enumerate() {
-        let (all, weights) = (layer.range(), layer.weight_range());
-        match i == last {
-            true => key.uniform(-bound, bound, &mut store.params_mut()[all]),
-            false => store.params_mut()[weights.end..all.end].fill(0.1),
-        }
-    }
-}
 
 /// SAC whose critics are many and are kept from agreeing by habit.
 pub struct Edac {
@@ -142,13 +126,12 @@ impl Edac {
         let entropy = target_entropy(self.config.target_entropy, *spec);
         actor_adam.minimise_with(store, |tape| {
             let s = tape.input(batch.obs);
-            let (sampled, log_pi) = nets.actor.at(s).sample(key);
-            let (alpha, entropy) = match self.config.entropy_backup {
-                true => temperature.update_temperature(log_pi, entropy),
-                false => (tape.scalar(temperature.log()).exp(), -log_pi.mean().item()),
-            };
-            let q = nets.critic.forward(s.cat(sampled * spec.act_limit)).min_members();
-            ((alpha * log_pi - q).mean(), entropy)
+            soft_policy_loss(nets.actor, nets.critic, s, key, |log_pi| {
+                match self.config.entropy_backup {
+                    true => temperature.update_temperature(log_pi, entropy),
+                    false => (tape.scalar(temperature.log()).exp(), -log_pi.mean().item()),
+                }
+            })
         })
     }
     // ANCHOR_END: actor_step
@@ -210,7 +193,7 @@ state!(Edac: core);
 mod tests {
     use super::*;
     use backcast_core::{Slot, Spec, State, Transitions, fingerprint, restore, snapshot};
-    use backcast_nn::{Activation, Init};
+    use backcast_nn::{Activation, Init, Mlp, Store};
 
     fn rows() -> Transitions {
         let mut rows = Transitions::new(Spec::new(2, 3));

@@ -1,6 +1,6 @@
-//! FQE, fitted Q evaluation (Le, Voloshin & Yue, *Batch policy learning under constraints*, ICML 2019, arXiv:1903.08738): what
-//! would a given policy earn, by the log alone? For choosing among trained policies without trying them (Paine et al.,
-//! arXiv:2007.09055; compared with other estimators by Voloshin et al., arXiv:1911.06854).
+//! FQE, fitted Q evaluation (Le, Voloshin & Yue, *Batch policy learning under constraints*, ICML 2019,
+//! arXiv:1903.08738): what would a given policy earn, by the dataset alone? For choosing among trained policies without
+//! trying them (Paine et al., arXiv:2007.09055; compared with other estimators by Voloshin et al., arXiv:1911.06854).
 //!
 //! | equation | code |
 //! |---|---|
@@ -8,13 +8,14 @@
 //! | (2) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y_j)² ] | [`Fqe::update`] |
 //! | (3) V̂ = E[ Q_j(s₀, π(s₀)) ] over initial states | [`Fqe::value`] |
 //!
-//! It is the critic's half of a learner with a policy that stays as it is. Nothing is maximised, so nothing is chosen for
-//! being overestimated; but a policy that leaves the log is still judged by extrapolation, and the estimate is of the
-//! *discounted* return. Trust its order more than its size: `backcast-stats` has the rank correlation and the regret of
-//! choosing by it.
+//! It is the critic's half of a learner with a policy that stays as it is. Nothing is maximised, so nothing is chosen
+//! for being overestimated; but a policy that leaves the dataset is still judged by extrapolation, and the estimate is
+//! of the *discounted* return. Trust its order more than its size: `backcast-stats` has the rank correlation and the
+//! regret of choosing by it.
 //!
-//! Each critic of the ensemble has a target of its own: they are N independent estimates, and their spread says how much
-//! the nets decide. The paper fits Q anew in each round; a slowly moving target, as in all learners here, does the same.
+//! Each critic of the ensemble has a target of its own: they are N independent estimates, and their spread says how
+//! much the nets decide. The paper fits Q anew in each round; a slowly moving target, as in all learners here, does the
+//! same.
 
 use crate::blocks::transition::{Transition, sizes};
 use backcast_core::{
@@ -66,7 +67,7 @@ impl Config {
     }
 }
 
-/// The value of one policy, learnt from a log of others.
+/// The value of one policy, learnt from a dataset of others.
 pub struct Fqe {
     spec: Spec,
     config: Config,
@@ -147,12 +148,11 @@ state!(Fqe: store, critic_adam);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backcast_core::{
-        Algorithm, Learner, Slot, Source, State, Transitions, fingerprint, restore, snapshot,
-    };
+    use backcast_core::{Slot, Source, State, Transitions, fingerprint, restore, snapshot};
     use ndarray::{ArrayViewMut2, array};
 
-    /// Two states, 0 and 1. The sign of the action chooses the next one; state 1 pays 1. Optionally entering 0 from 1 ends.
+    /// Two states, 0 and 1. The sign of the action chooses the next one; state 1 pays 1. Optionally entering 0 from 1
+    /// ends.
     fn rows(ends: bool) -> Transitions {
         let mut rows = Transitions::new(Spec::new(1, 1));
         for i in 0..400 {
@@ -198,8 +198,8 @@ mod tests {
         })
     }
 
-    /// γ = 0.9: going to 1 and staying earns γ/(1−γ) = 9 from 0 and 10 from 1; going to 0 earns 0 and 1; either at random
-    /// earns V₀ = γ(V₀+V₁)/2 and V₁ = 1 + V₀, so V₀ = 4.5.
+    /// γ = 0.9: going to 1 and staying earns γ/(1−γ) = 9 from 0 and 10 from 1; going to 0 earns 0 and 1; either at
+    /// random earns V₀ = γ(V₀+V₁)/2 and V₁ = 1 + V₀, so V₀ = 4.5.
     #[test]
     fn values_are_those_of_the_chain() {
         let close = |got: [f64; 2], want: [f64; 2]| {

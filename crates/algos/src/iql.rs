@@ -1,5 +1,5 @@
-//! IQL, implicit Q-learning (Kostrikov, Nair & Levine, *Offline reinforcement learning with implicit Q-learning*,
-//! ICLR 2022, arXiv:2110.06169).
+//! IQL, implicit Q-learning (Kostrikov, Nair & Levine, *Offline reinforcement learning with implicit Q-learning*, ICLR
+//! 2022, arXiv:2110.06169).
 //!
 //! | equation | code |
 //! |---|---|
@@ -12,14 +12,16 @@
 //! No action is ever asked for that is not in the batch: V is an upper expectile over the batch's own actions, and the
 //! policy is weighted cloning of them. That makes the mixture of real and imagined rows well defined for it.
 //!
-//! The policy is a Gaussian with a state-independent ln σ held in [−5, 2] whose *mean* passes through tanh; the distribution
-//! itself is not squashed. As in the authors' code: orthogonal initial weights of gain √2, the actor's rate decayed to zero
-//! on a half cosine, and for kitchen and adroit dropout after the policy's hidden layers while it learns. From CORL, for
-//! two of its tasks: a deterministic policy, for which −ln π_φ(a∣s) in (7) becomes ‖π_φ(s) − a‖², summed over dimensions.
+//! The policy is a Gaussian with a state-independent ln σ held in [−5, 2] whose *mean* passes through tanh; the
+//! distribution itself is not squashed. As in the authors' code: orthogonal initial weights of gain √2, the actor's
+//! rate decayed to zero on a half cosine, and for kitchen and adroit dropout after the policy's hidden layers while it
+//! learns. From CORL, for two of its tasks: a deterministic policy, for which −ln π_φ(a∣s) in (7) becomes ‖π_φ(s) −
+//! a‖², summed over dimensions.
 
 use crate::blocks::{
     actor::GaussianActor,
     transition::{Transition, sizes},
+    value::bellman_error,
 };
 use backcast_core::{
     Algorithm, Batch, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE, Policy,
@@ -80,38 +82,29 @@ impl Algorithm for Config {
         let spec = problem.into().spec;
         let mut store = Store::in_precision(self.precision);
         let init = Init::Orthogonal(Real::sqrt(2.0));
-        let (state, pair) =
-            (sizes(spec.obs, &self.hidden, 1), sizes(spec.obs + spec.act, &self.hidden, 1));
-        let critic = Mlp::new(&mut store, "critic", &pair, 2, Activation::Relu, init, key)
-            .with_layer_norm(self.layer_norm);
+        let net = |store: &mut Store, name, inputs, members| {
+            let dims = sizes(inputs, &self.hidden, 1);
+            let net = Mlp::new(store, name, &dims, members, Activation::Relu, init, key);
+            net.with_layer_norm(self.layer_norm)
+        };
+        let critic = net(&mut store, "critic", spec.obs + spec.act, 2);
         let critic_target = critic.duplicate(&mut store, "critic_target");
-        let value = Mlp::new(&mut store, "value", &state, 1, Activation::Relu, init, key)
-            .with_layer_norm(self.layer_norm);
+        let value = net(&mut store, "value", spec.obs, 1);
         let actor = GaussianActor::new(&mut store, spec, &self.hidden, init, key);
-        let critic_adam = Adam::new(critic.range(), self.critic_lr);
-        let value_adam = Adam::new(value.range(), self.value_lr);
-        let actor_adam = Adam::new(actor.range(), self.actor_lr);
-        let nets = Nets { critic, critic_target, value, actor };
         Ok(Iql {
             spec,
             config: self.clone(),
             store,
-            nets,
-            critic_adam,
-            value_adam,
-            actor_adam,
+            critic,
+            critic_target,
+            value,
+            actor,
+            critic_adam: Adam::new(critic.range(), self.critic_lr),
+            value_adam: Adam::new(value.range(), self.value_lr),
+            actor_adam: Adam::new(actor.range(), self.actor_lr),
             q_target: Vec::new(),
         })
     }
-}
-
-/// Handles of every net.
-#[derive(Clone, Copy)]
-struct Nets {
-    critic: Mlp,
-    critic_target: Mlp,
-    value: Mlp,
-    actor: GaussianActor,
 }
 
 /// Value learning by expectile regression, policy by advantage-weighted cloning.
@@ -119,7 +112,10 @@ pub struct Iql {
     spec: Spec,
     config: Config,
     store: Store,
-    nets: Nets,
+    critic: Mlp,
+    critic_target: Mlp,
+    value: Mlp,
+    actor: GaussianActor,
     critic_adam: Adam,
     value_adam: Adam,
     actor_adam: Adam,
@@ -128,21 +124,16 @@ pub struct Iql {
 }
 
 impl Iql {
-    /// min_j Q̂_j(s,a)
-    fn target_values(&mut self, batch: Batch<'_>) {
-        let Transition { s, a, .. } = Transition::on(self.store.tape(), batch);
-        let q = self.nets.critic_target.forward(s.cat(a)).min_members();
-        q.copy_into(&mut self.q_target);
-    }
-
     // ANCHOR: value_step
     /// (5)  L_V(ψ) = E[ |κ − 1(u < 0)| u² ],   u = min_j Q̂_j(s,a) − V_ψ(s)
     fn value_step(&mut self, batch: Batch<'_>) -> (Real, Real) {
-        let (nets, kappa, q_target) = (self.nets, self.config.expectile, &self.q_target);
-        self.value_adam.minimise_with(&mut self.store, |tape| {
-            let v = nets.value.forward(Transition::on(tape, batch).s);
+        let Self { config, store, critic_target, value, value_adam, q_target, .. } = self;
+        let Transition { s, a, .. } = Transition::on(store.tape(), batch);
+        critic_target.forward(s.cat(a)).min_members().copy_into(q_target);
+        value_adam.minimise_with(store, |tape| {
+            let v = value.forward(Transition::on(tape, batch).s);
             let u = tape.column(q_target) - v;
-            (expectile_loss(u, kappa).mean(), v.mean().item())
+            (expectile_loss(u, config.expectile).mean(), v.mean().item())
         })
     }
     // ANCHOR_END: value_step
@@ -150,16 +141,18 @@ impl Iql {
     // ANCHOR: actor_step
     /// (7)  L_π(φ) = −E[ min(exp(β(min_j Q̂_j(s,a) − V_ψ(s))), 100)·log π_φ(a∣s) ]
     fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> Real {
-        let (nets, q_target) = (self.nets, &self.q_target);
-        let &Config { beta, weight_bound, dropout, deterministic, .. } = &self.config;
-        self.actor_adam.minimise(&mut self.store, |tape| {
+        let Self { config, store, value, actor, actor_adam, q_target, .. } = self;
+        let &mut Config { beta, weight_bound, dropout, deterministic, .. } = config;
+        actor_adam.minimise(store, |tape| {
             let Transition { s, a, .. } = Transition::on(tape, batch);
-            let advantage = tape.column(q_target) - nets.value.forward(s);
+            let advantage = tape.column(q_target) - value.forward(s);
             // Bounded before the exponential, which would otherwise overflow.
             let weight = (advantage * beta).clamp(Real::MIN, weight_bound.ln()).exp();
-            let pi = nets.actor.dropping(s, dropout, key);
-            let misfit =
-                if deterministic { (pi.mean - a).square().sum_cols() } else { -pi.log_prob(a) };
+            let pi = actor.dropping(s, dropout, key);
+            let misfit = match deterministic {
+                true => (pi.mean - a).square().sum_cols(),
+                false => -pi.log_prob(a),
+            };
             (weight * misfit).mean()
         })
     }
@@ -168,12 +161,11 @@ impl Iql {
     // ANCHOR: critic_step
     /// (6)  L_Q(θ) = Σ_j E[ (r + γ(1−d) V_ψ(s′) − Q_θj(s,a))² ]
     fn critic_step(&mut self, batch: Batch<'_>) -> (Real, Real) {
-        let (nets, gamma) = (self.nets, self.config.gamma);
-        self.critic_adam.minimise_with(&mut self.store, |tape| {
+        let Self { config, store, critic, value, critic_adam, .. } = self;
+        critic_adam.minimise_with(store, |tape| {
             let Transition { s, a, r, s2, alive } = Transition::on(tape, batch);
-            let y = r + alive * nets.value.forward(s2) * gamma;
-            let q = nets.critic.forward(s.cat(a));
-            ((q - y).square().mean() * 2.0, q.mean().item())
+            let y = r + alive * value.forward(s2) * config.gamma;
+            bellman_error(*critic, s, a, y)
         })
     }
     // ANCHOR_END: critic_step
@@ -182,20 +174,13 @@ impl Iql {
 impl Learner for Iql {
     // ANCHOR: update
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
-        self.target_values(batch);
         let (value_loss, v) = self.value_step(batch);
         self.actor_adam.anneal(self.config.actor_lr, self.config.actor_lr_decay_steps);
         let actor_loss = self.actor_step(batch, key.name("dropout"));
         let (critic_loss, q) = self.critic_step(batch);
-        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
-        [
-            ("value_loss", value_loss),
-            ("actor_loss", actor_loss),
-            ("critic_loss", critic_loss),
-            ("q", q),
-            ("v", v),
-        ]
-        .into()
+        polyak(&mut self.store, &self.critic_target, &self.critic, self.config.tau);
+        let mut metrics = Metrics::from([("value_loss", value_loss), ("actor_loss", actor_loss)]);
+        *metrics.put("critic_loss", critic_loss).put("q", q).put("v", v)
     }
     // ANCHOR_END: update
 }
@@ -207,8 +192,8 @@ impl Policy for Iql {
     }
 
     fn act(&mut self, obs: ArrayView2<'_, Real>, _: Option<Key>, act: ArrayViewMut2<'_, Real>) {
-        let actor = self.nets.actor;
-        actor.at(self.store.tape().input(obs)).mean.write_to(act);
+        let s = self.store.tape().input(obs);
+        self.actor.at(s).mean.write_to(act);
     }
 }
 

@@ -1,6 +1,6 @@
 //! MCQ, mildly conservative Q-learning (Lyu, Ma, Li & Lu, *Mildly conservative Q-learning for offline reinforcement
-//! learning*, NeurIPS 2022, arXiv:2206.04745): [`sac`](crate::sac) whose critics are *told* what the policy's actions are worth
-//! where the log cannot say. Read that file first; here is what differs.
+//! learning*, NeurIPS 2022, arXiv:2206.04745): [`sac`](crate::sac) whose critics are *told* what the policy's actions
+//! are worth where the dataset cannot say. Read that file first; here is what differs.
 //!
 //! | equation | code |
 //! |---|---|
@@ -8,35 +8,33 @@
 //! | (2) y = r + γ(1−d)(min_j Q′_j(s′,a′) − α ln π(a′∣s′)), a′ ~ π(·∣s′) | [`Mcq::critic_step`] |
 //! | (3) ŷ(s) = min_j max_k Q_j(s, â_k), â_k ~ ω(·∣s), k = 1 … n | [`pseudo_target`] |
 //! | (4) L_Q(θ) = Σ_j λ E[ (Q_j(s,a) − y)² ] + (1−λ) E[ (Q_j(x,ã) − ŷ(x))² ], x ∈ {s, s′}, ã ~ π(·∣x) | [`Mcq::critic_step`] |
-//! | (5) L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ] | [`Mcq::actor_step`] |
+//! | (5) L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ] | [`ActorCritic::actor_step`] |
 //!
-//! Update order: (1), (2)–(4), the temperature as in SAC, (5) with it and the new critics, then the targets by Polyak. The
-//! authors' code steps the temperature before the critics.
+//! Update order: (1), (2)–(4), the temperature as in SAC, (5) with it and the new critics, then the targets by Polyak.
+//! The authors' code steps the temperature before the critics.
 //!
-//! Where CQL pushes values of the policy's actions down without end, (4) pulls them to the best that the log's own actions are
-//! believed to be worth: no lower than that, so that an action a little better may still be found.
+//! Where CQL pushes values of the policy's actions down without end, (4) pulls them to the best that the dataset's own
+//! actions are believed to be worth: no lower than that, so that an action a little better may still be found.
 //!
-//! In (1) both terms are summed over dimensions, as in the authors' code and unlike in BCQ; OfflineRL-Kit averages them. ŷ and ã carry no gradient. The authors' code has ŷ from the
-//! live critics and ten ã for each x, as here; OfflineRL-Kit has the target critics (`target_pseudo`) and one. `floor` and
-//! `one_sided` are what versions of the authors' code do beyond the paper's formula; a floor of 0 supposes rewards that are
-//! not negative. Not here: the margin that it has for a few tasks.
+//! In (1) both terms are summed over dimensions, as in the authors' code and unlike in BCQ; OfflineRL-Kit averages
+//! them. ŷ and ã carry no gradient. The authors' code has ŷ from the live critics and ten ã for each x, as here;
+//! OfflineRL-Kit has the target critics (`target_pseudo`) and one. `floor` and `one_sided` are what versions of the
+//! authors' code do beyond the paper's formula; a floor of 0 supposes rewards that are not negative. Not here: the
+//! margin that it has for a few tasks.
 
 use crate::blocks::{
-    actor::{Actor, NARROW_LOG_STD_BOUNDS, check_log_std_bounds, target_entropy},
+    actor::{NARROW_LOG_STD_BOUNDS, check_log_std_bounds},
+    actor_critic::{ActorCritic, Sizes},
+    behaviour::{behaviour_vae, latents},
     conservative::side_by_side,
-    temperature::Multiplier,
-    transition::{Transition, sizes},
+    transition::Transition,
     value::soft_value,
 };
 use backcast_core::{
     ANY, Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE,
-    POSITIVE, Policy, Problem, Real, SHARE, Spec, hyperparameters,
+    POSITIVE, Problem, Real, SHARE, acts_as, hyperparameters,
 };
-use backcast_nn::{
-    Activation, Adam, HIDDEN, Init, LATENT_BOUND, Mlp, Precision, Shape, Store, Vae, Var,
-    clipped_normal, polyak, state,
-};
-use ndarray::{ArrayView2, ArrayViewMut2};
+use backcast_nn::{Adam, HIDDEN, Mlp, Precision, Store, Vae, Var, state};
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' code, without its extras.
@@ -45,7 +43,7 @@ hyperparameters! {
         gamma: Real = 0.99, SHARE;
         /// Weight λ of the Bellman error against the pseudo-targets. 0.7 in the authors' configuration, 0.9 in their examples.
         lambda: Real = 0.7, SHARE;
-        /// Actions n of the log's model in (3).
+        /// Actions n of the dataset's model in (3).
         n_action_samples: usize = 10, COUNT;
         /// Actions of the policy in each state of (4).
         policy_samples: usize = 10, COUNT;
@@ -55,7 +53,7 @@ hyperparameters! {
         floor: Option<Real> = None;
         /// Whether the second term of (4) counts only where Q_j exceeds ŷ.
         one_sided: bool = false;
-        /// Temperature α at the start: the price of a nat of entropy, in units of the value.
+        /// Temperature α at the start: the weight of a nat of entropy, in units of the value.
         alpha: Real = 1.0, POSITIVE;
         /// Learning rate of ln α; 0 keeps α as it is.
         alpha_lr: Real = 3e-4, NON_NEGATIVE;
@@ -92,75 +90,30 @@ impl Algorithm for Config {
     fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Mcq, ConfigError> {
         self.check()?;
         let spec = problem.into().spec;
+        let sizes = Sizes::new(&self.hidden, self.log_std_bounds, self.precision);
         let mut store = Store::in_precision(self.precision);
-        let vae = Vae::new(
-            &mut store,
-            "vae",
-            spec.obs,
-            spec.act,
-            2 * spec.act,
-            &self.vae_hidden,
-            spec.act_limit,
-            key,
-        );
-        let actor = Actor::new(&mut store, spec, &self.hidden, self.log_std_bounds, key);
-        let dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let critic = Mlp::new(&mut store, "critic", &dims, 2, Activation::Relu, Init::FanIn, key);
-        let critic_target = critic.duplicate(&mut store, "critic_target");
-        let temperature = Multiplier::new("ln_alpha", self.alpha, self.alpha_lr);
+        let vae = behaviour_vae(&mut store, spec, &self.vae_hidden, key);
+        let core = ActorCritic::within(store, spec, sizes, key, |_, _, _| {});
+        let core = core.with_temperature(self.alpha, self.alpha_lr);
         let vae_adam = Adam::new(vae.range(), self.vae_lr);
-        let actor_adam = Adam::new(actor.net.range(), self.actor_lr);
-        let critic_adam = Adam::new(critic.range(), self.critic_lr);
-        let nets = Nets { vae, actor, critic, critic_target };
-        Ok(Mcq {
-            spec,
-            config: self.clone(),
-            store,
-            nets,
-            temperature,
-            vae_adam,
-            actor_adam,
-            critic_adam,
-        })
+        Ok(Mcq { config: self.clone(), core, vae, vae_adam })
     }
 }
 
-/// Handles of every net.
-#[derive(Clone, Copy)]
-struct Nets {
-    vae: Vae,
-    actor: Actor,
-    critic: Mlp,
-    critic_target: Mlp,
-}
-
-/// SAC whose critics think of unseen actions what they think of the best seen.
+/// SAC whose critics value unseen actions like the best seen.
 pub struct Mcq {
-    spec: Spec,
     config: Config,
-    store: Store,
-    nets: Nets,
-    temperature: Multiplier,
+    core: ActorCritic,
+    vae: Vae,
     vae_adam: Adam,
-    actor_adam: Adam,
-    critic_adam: Adam,
 }
 
 // ANCHOR: pseudo_target
 /// (3)  ŷ(x) = min_j max_k Q_j(x, â_k),   â_k ~ ω(·∣x), k = 1 … n: `[1, rows, 1]`
-fn pseudo_target<'t>(
-    vae: Vae,
-    critic: Mlp,
-    x: Var<'t>,
-    n: usize,
-    floor: Option<Real>,
-    key: Key,
-) -> Var<'t> {
-    let (tape, rows) = (x.tape(), x.shape().rows);
-    let z = clipped_normal(tape, Shape::new(1, rows * n, vae.latent()), key, LATENT_BOUND);
-    let a = side_by_side(vae.decode(x.repeat_rows(n), z), rows);
-    let best = critic.values(x, a).max_cols().min_members();
-    floor.map_or(best, |floor| best.clamp(floor, Real::MAX))
+fn pseudo_target<'t>(vae: Vae, critic: Mlp, x: Var<'t>, n: usize, key: Key) -> Var<'t> {
+    let each = x.repeat_rows(n);
+    let a = side_by_side(vae.decode(each, latents(vae, each, key)), x.shape().rows);
+    critic.values(x, a).max_cols().min_members()
 }
 // ANCHOR_END: pseudo_target
 
@@ -168,8 +121,8 @@ impl Mcq {
     // ANCHOR: vae_step
     /// (1)  L(ω) = E[ ‖D(s, z) − a‖² ] + KL(E(s, a) ∥ N(0, 1)),   z ~ E(s, a)
     fn vae_step(&mut self, batch: Batch<'_>, key: Key) -> Real {
-        let vae = self.nets.vae;
-        self.vae_adam.minimise(&mut self.store, |tape| {
+        let vae = self.vae;
+        self.vae_adam.minimise(&mut self.core.store, |tape| {
             let Transition { s, a, .. } = Transition::on(tape, batch);
             let out = vae.forward(s, a, key);
             let reconstruction = (out.reconstruction - a).square().sum_cols();
@@ -182,106 +135,66 @@ impl Mcq {
     /// (2)  y = r + γ(1−d)(min_j Q′_j(s′,a′) − α ln π(a′∣s′)),   a′ ~ π(·∣s′)
     /// (4)  L_Q(θ) = Σ_j λ E[ (Q_j(s,a) − y)² ] + (1−λ) E[ (Q_j(x,ã) − ŷ(x))² ],   x ∈ {s, s′}, ã ~ π(·∣x)
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
-        let (nets, limit, ln_alpha) = (self.nets, self.spec.act_limit, self.temperature.log());
-        let &Config {
-            gamma,
-            lambda,
-            n_action_samples,
-            policy_samples: m,
-            target_pseudo,
-            floor,
-            one_sided,
-            ..
-        } = &self.config;
+        let vae = self.vae;
+        let ActorCritic { store, nets, temperature, critic_adam, .. } = &mut self.core;
+        let ln_alpha = temperature.log();
+        let &Config { gamma, lambda, n_action_samples: n, policy_samples: m, .. } = &self.config;
+        let &Config { target_pseudo, floor, one_sided, .. } = &self.config;
         let judge = if target_pseudo { nets.critic_target } else { nets.critic };
-        self.critic_adam.minimise_with(&mut self.store, |tape| {
+        critic_adam.minimise_with(store, |tape| {
             let y = tape.no_grad(|tape| {
                 let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
-                r + alive
-                    * soft_value(nets.actor, nets.critic_target, s2, ln_alpha, key.name("next"))
-                    * gamma
+                let next = key.name("next");
+                r + alive * soft_value(nets.actor, nets.critic_target, s2, ln_alpha, next) * gamma
             });
             let Transition { s, a, s2, .. } = Transition::on(tape, batch);
             let q = nets.critic.forward(s.cat(a));
-            let unseen = [(batch.obs, s, "here"), (batch.next_obs, s2, "there")].map(
-                |(x, on_tape, name)| {
-                    let key = key.name(name);
-                    let pseudo = tape.no_grad(|tape| {
-                        pseudo_target(
-                            nets.vae,
-                            judge,
-                            tape.input(x),
-                            n_action_samples,
-                            floor,
-                            key.name("behaviour"),
-                        )
-                    });
-                    let tried = tape.no_grad(|tape| {
-                        nets.actor.at(tape.input(x)).repeat_rows(m).sample(key.name("policy")).0
-                            * limit
-                    });
-                    let excess = nets.critic.forward_pairs(on_tape, tried) - pseudo.repeat_rows(m);
-                    (if one_sided { excess.relu() } else { excess }).square().mean()
-                },
-            );
-            let unseen = (unseen[0] + unseen[1]) * 0.5;
+            let x = [(batch.obs, s, "here"), (batch.next_obs, s2, "there")];
+            let [here, there] = x.map(|(states, x, name)| {
+                let key = key.name(name);
+                let pseudo = tape.no_grad(|tape| {
+                    let x = tape.input(states);
+                    let best = pseudo_target(vae, judge, x, n, key.name("behaviour"));
+                    floor.map_or(best, |floor| best.clamp(floor, Real::MAX))
+                });
+                let tried = tape.no_grad(|tape| {
+                    let pi = nets.actor.at(tape.input(states)).repeat_rows(m);
+                    pi.sample(key.name("policy")).0 * nets.actor.limit
+                });
+                let excess = nets.critic.forward_pairs(x, tried) - pseudo.repeat_rows(m);
+                (if one_sided { excess.relu() } else { excess }).square().mean()
+            });
+            let unseen = (here + there) * 0.5;
             (((q - y).square().mean() * lambda + unseen * (1.0 - lambda)) * 2.0, q.mean().item())
         })
     }
     // ANCHOR_END: critic_step
-
-    // ANCHOR: actor_step
-    /// (5)  L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ],   ã ~ π(·∣s);   the temperature as in SAC (2)
-    fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
-        let (nets, temperature) = (self.nets, &mut self.temperature);
-        let target_entropy = target_entropy(self.config.target_entropy, self.spec);
-        self.actor_adam.minimise_with(&mut self.store, |tape| {
-            let s = tape.input(batch.obs);
-            let (sampled, log_pi) = nets.actor.at(s).sample(key);
-            let (alpha, entropy) = temperature.update_temperature(log_pi, target_entropy);
-            let q = nets.critic.forward(s.cat(sampled * nets.actor.limit)).min_members();
-            ((alpha * log_pi - q).mean(), entropy)
-        })
-    }
-    // ANCHOR_END: actor_step
 }
 
 impl Learner for Mcq {
     // ANCHOR: update
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
+        let Config { actor_lr, critic_lr, target_entropy, tau, .. } = self.config;
+        self.core.set_rates(actor_lr, critic_lr, 0);
         let vae_loss = self.vae_step(batch, key.name("vae"));
         let (critic_loss, q) = self.critic_step(batch, key.name("critic"));
-        let (actor_loss, entropy) = self.actor_step(batch, key.name("actor"));
-        polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
-        let mut metrics =
-            Metrics::from([("vae_loss", vae_loss), ("critic_loss", critic_loss), ("q", q)]);
-        metrics
-            .put("actor_loss", actor_loss)
-            .put("entropy", entropy)
-            .put("ln_alpha", self.temperature.log());
-        metrics
+        let (actor_loss, entropy) = self.core.actor_step(batch, target_entropy, key.name("actor"));
+        self.core.update_targets(tau);
+        let ln_alpha = self.core.temperature.log();
+        let losses = [("vae_loss", vae_loss), ("critic_loss", critic_loss), ("q", q)];
+        let mut metrics = Metrics::from(losses);
+        *metrics.put("actor_loss", actor_loss).put("entropy", entropy).put("ln_alpha", ln_alpha)
     }
     // ANCHOR_END: update
 }
 
-/// Acts with tanh μ, or, given a key, with a sample.
-impl Policy for Mcq {
-    fn spec(&self) -> Spec {
-        self.spec
-    }
-
-    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
-        let actor = self.nets.actor;
-        actor.act(&mut self.store, obs, key, act);
-    }
-}
-
-state!(Mcq: store, temperature, vae_adam, actor_adam, critic_adam);
+acts_as!(Mcq: core);
+state!(Mcq: core, vae_adam);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backcast_core::{Source, Transitions};
+    use backcast_core::{Spec, Transitions};
     use ndarray::{Array2, array};
 
     fn small() -> Config {
@@ -313,12 +226,12 @@ mod tests {
     }
 
     fn value(mcq: &mut Mcq, act: Real) -> Real {
-        let critic = mcq.nets.critic;
-        critic.forward(mcq.store.tape().input(array![[0.0, act]].view())).min_members().item()
+        let critic = mcq.core.nets.critic;
+        critic.forward(mcq.core.store.tape().input(array![[0.0, act]].view())).min_members().item()
     }
 
-    /// Actions nobody recorded are worth what the recorded ones are, neither more nor less; without the second term of (4)
-    /// nothing says so.
+    /// Actions nobody recorded are worth what the recorded ones are, neither more nor less; without the second term of
+    /// (4) nothing says so.
     #[test]
     fn unseen_actions_are_worth_the_best_seen() {
         let broad = Config { target_entropy: Some(0.6), alpha: 0.5, ..small() };
@@ -344,11 +257,11 @@ mod tests {
             alpha: 0.5,
             ..small()
         };
-        let lifted = value(&mut trained(config.clone()), 1.5);
+        let raised = value(&mut trained(config.clone()), 1.5);
         let left = value(&mut trained(Config { one_sided: true, ..config }), 1.5);
         assert!(
-            lifted > 2.5 && left < 2.0,
-            "{lifted} with a floor of 3, {left} where only an excess counts"
+            raised > 2.5 && left < 2.0,
+            "{raised} with a floor of 3, {left} where only an excess counts"
         );
     }
 
@@ -356,12 +269,12 @@ mod tests {
     #[test]
     fn the_pseudo_target_is_the_smaller_of_the_two_best() {
         let mut mcq = small().build(Spec::new(2, 2), Key::new(3)).expect("a sound configuration");
-        let nets = mcq.nets;
+        let nets = mcq.core.nets;
         let x = Array2::from_shape_fn((3, 2), |(i, j)| (i as Real - j as Real) * 0.5);
-        let tape = mcq.store.tape();
+        let tape = mcq.core.store.tape();
         let (x, n, key) = (tape.input(x.view()), 4, Key::new(4));
-        let got = pseudo_target(nets.vae, nets.critic, x, n, None, key).read(|y| y.to_vec());
-        let a = nets.vae.sample(x.repeat_rows(n), key);
+        let got = pseudo_target(mcq.vae, nets.critic, x, n, key).read(|y| y.to_vec());
+        let a = mcq.vae.sample(x.repeat_rows(n), key);
         let want = nets.critic.forward(x.repeat_rows(n).cat(a)).read(|q| {
             let best = |critic: usize, row: usize| {
                 q[critic * 3 * n + row * n..][..n]

@@ -1,6 +1,7 @@
-//! ReBRAC (Tarasov, Kurenkov, Nikulin & Kolesnikov, *Revisiting the minimalist approach to offline reinforcement learning*,
-//! NeurIPS 2023, arXiv:2305.09836): [`td3_bc`](crate::td3_bc) whose penalties on actor and critic have weights of their own,
-//! with deeper nets and critics that are normalised layer by layer. Read that file first; here is what differs.
+//! ReBRAC (Tarasov, Kurenkov, Nikulin & Kolesnikov, *Revisiting the minimalist approach to offline reinforcement
+//! learning*, NeurIPS 2023, arXiv:2305.09836): [`td3_bc`](crate::td3_bc) whose penalties on actor and critic have
+//! weights of their own, with deeper nets and critics that are normalised layer by layer. Read that file first; here is
+//! what differs.
 //!
 //! | equation | code |
 //! |---|---|
@@ -8,40 +9,40 @@
 //! | (2) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] | [`ReBrac::critic_step`] |
 //! | (3) L_π(φ) = β₁ E[ ‖π(s) − a‖² ] − λ E[ min_j Q_j(s, π(s)) ], λ = 1 / E[ \|min_j Q_j(s, π(s))\| ] | [`ReBrac::actor_step`] |
 //!
-//! Update order: (1), (2); every second update (3), then both targets by Polyak, as in TD3. In the authors' code it is the
-//! first of every two updates, and the actor's target moves towards the actor from before its step.
+//! Update order: (1), (2); every second update (3), then both targets by Polyak, as in TD3. In the authors' code it is
+//! the first of every two updates, and the actor's target moves towards the actor from before its step.
 //!
-//! a′ is the action the log has at s′: a batch must bring it along (`Transitions::with_next_actions`), and only rows with a
-//! successor can. Squared norms are **sums** over action dimensions, where TD3+BC has means. λ is without gradient.
+//! a′ is the action the dataset has at s′: a batch must bring it along (`Transitions::with_next_actions`), and only
+//! rows with a successor can. Squared norms are **sums** over action dimensions, where TD3+BC has means. λ is without
+//! gradient.
 //!
-//! β₁ and β₂ differ by task over three orders of magnitude (the presets have them all), and the other settings go with the
-//! batch: the defaults are those of locomotion, batches of **1024** at rates of 10⁻³. Observations are not standardised.
+//! β₁ and β₂ differ by task over three orders of magnitude (the presets have them all), and the other settings go with
+//! the batch: the defaults are those of locomotion, batches of **1024** at rates of 10⁻³. Observations are not
+//! standardised.
 //!
-//! As in the authors' code: hidden biases start at 0.1, last layers within ±10⁻³ (actor) and ±3·10⁻³ (critics). Not from it:
-//! layer normalisation stands before the activation, not behind it, and has no learnt scale or shift.
+//! As in the authors' code: hidden biases start at 0.1, last layers within ±10⁻³ (actor) and ±3·10⁻³ (critics). Not
+//! from it: layer normalisation stands before the activation, not behind it, and has no learnt scale or shift.
 
-use crate::{
-    blocks::{
-        deterministic::{policy, smoothed},
-        transition::{Transition, sizes},
-    },
-    edac::begin_small,
+use crate::blocks::{
+    begin_small::begin_small,
+    deterministic_actor_critic::{DeterministicActorCritic, Setup},
+    transition::Transition,
+    value::bellman_error,
 };
 use backcast_core::{
     Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE,
-    Policy, Problem, Real, SHARE, Spec, hyperparameters,
+    Problem, Real, SHARE, acts_as, hyperparameters,
 };
-use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, polyak, state};
-use ndarray::{ArrayView2, ArrayViewMut2};
+use backcast_nn::{HIDDEN, Precision, state};
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' code for locomotion, β₁ and β₂ those of hopper-medium.
     pub struct Config {
         /// Discount γ; 0.999 for antmaze.
         gamma: Real = 0.99, SHARE;
-        /// Weight β₁ of the actor's distance to the log.
+        /// Weight β₁ of the actor's distance to the dataset.
         beta1: Real = 0.01, NON_NEGATIVE;
-        /// Weight β₂ of the next action's distance to the log, in units of the value. At 0 a batch needs no next actions.
+        /// Weight β₂ of the next action's distance to the dataset, in units of the value. At 0 a batch needs no next actions.
         beta2: Real = 0.01, NON_NEGATIVE;
         /// Deviation of the noise on target actions, in units of the action limit.
         policy_noise: Real = 0.2, NON_NEGATIVE;
@@ -72,24 +73,15 @@ impl Algorithm for Config {
 
     fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<ReBrac, ConfigError> {
         self.check()?;
+        let rates = [self.actor_lr, self.critic_lr];
+        let setup = Setup::new(&self.hidden, rates, self.precision);
+        let setup = Setup { layer_norm: self.layer_norm, ..setup };
         let spec = problem.into().spec;
-        let mut store = Store::in_precision(self.precision);
-        let actor_dims = sizes(spec.obs, &self.hidden, spec.act);
-        let critic_dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let actor =
-            Mlp::new(&mut store, "actor", &actor_dims, 1, Activation::Relu, Init::FanIn, key)
-                .with_output(Activation::Tanh);
-        let critic =
-            Mlp::new(&mut store, "critic", &critic_dims, 2, Activation::Relu, Init::FanIn, key);
-        let critic = critic.with_layer_norm(self.layer_norm);
-        begin_small(&mut store, &actor, 1e-3, key.name("actor").name("begin small"));
-        begin_small(&mut store, &critic, 3e-3, key.name("critic").name("begin small"));
-        let actor_target = actor.duplicate(&mut store, "actor_target");
-        let critic_target = critic.duplicate(&mut store, "critic_target");
-        let actor_adam = Adam::new(actor.range(), self.actor_lr);
-        let critic_adam = Adam::new(critic.range(), self.critic_lr);
-        let nets = Nets { actor, critic, actor_target, critic_target };
-        Ok(ReBrac { spec, config: self.clone(), store, nets, actor_adam, critic_adam, updates: 0 })
+        let core = DeterministicActorCritic::new(spec, setup, key, |store, actor, critic| {
+            begin_small(store, &actor, 1e-3, key.name("actor").name("begin small"));
+            begin_small(store, &critic, 3e-3, key.name("critic").name("begin small"));
+        });
+        Ok(ReBrac { config: self.clone(), core })
     }
 
     fn needs_next_actions(&self) -> bool {
@@ -97,24 +89,10 @@ impl Algorithm for Config {
     }
 }
 
-/// Handles of every net.
-#[derive(Clone, Copy)]
-struct Nets {
-    actor: Mlp,
-    critic: Mlp,
-    actor_target: Mlp,
-    critic_target: Mlp,
-}
-
-/// TD3 that is charged for leaving the log in what it does and in what it expects to do.
+/// TD3 penalised for leaving the dataset's actions, in what it does and in what it expects to do.
 pub struct ReBrac {
-    spec: Spec,
     config: Config,
-    store: Store,
-    nets: Nets,
-    actor_adam: Adam,
-    critic_adam: Adam,
-    updates: u64,
+    core: DeterministicActorCritic,
 }
 
 impl ReBrac {
@@ -122,30 +100,23 @@ impl ReBrac {
     /// (1)  y = r + γ(1−d)( min_j Q′_j(s′,a′_π) − β₂‖a′_π − a′‖² ),   a′_π = clip(π′(s′) + clip(ε, ±c))
     /// (2)  L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ]
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
-        let (nets, limit) = (self.nets, self.spec.act_limit);
         let &Config { gamma, beta2, policy_noise, noise_clip, .. } = &self.config;
-        self.critic_adam.minimise_with(&mut self.store, |tape| {
+        let DeterministicActorCritic { store, nets, critic_adam, .. } = &mut self.core;
+        critic_adam.minimise_with(store, |tape| {
             let y = tape.no_grad(|tape| {
                 let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
-                let a2 = smoothed(
-                    policy(nets.actor_target, limit, s2),
-                    policy_noise,
-                    noise_clip,
-                    limit,
-                    key,
-                );
+                let a2 = nets.smoothed_target(s2, policy_noise, noise_clip, key);
                 let mut value = nets.critic_target.forward(s2.cat(a2)).min_members();
                 if beta2 > 0.0 {
-                    let recorded = batch
-                        .next_act
-                        .expect("ReBrac: beta2 is not 0, and the batch has no next actions");
-                    value = value - (a2 - tape.input(recorded)).square().sum_cols() * beta2;
+                    let recorded = batch.next_act;
+                    let why = "ReBrac: beta2 is not 0, and the batch has no next actions";
+                    let recorded = tape.input(recorded.expect(why));
+                    value = value - (a2 - recorded).square().sum_cols() * beta2;
                 }
                 r + alive * value * gamma
             });
             let Transition { s, a, .. } = Transition::on(tape, batch);
-            let q = nets.critic.forward(s.cat(a));
-            ((q - y).square().mean() * 2.0, q.mean().item())
+            bellman_error(nets.critic, s, a, y)
         })
     }
     // ANCHOR_END: critic_step
@@ -153,10 +124,11 @@ impl ReBrac {
     // ANCHOR: actor_step
     /// (3)  L_π(φ) = β₁ E[ ‖π(s) − a‖² ] − λ E[ min_j Q_j(s, π(s)) ],   λ = 1 / E[ |min_j Q_j(s, π(s))| ] without gradient
     fn actor_step(&mut self, batch: Batch<'_>) -> Real {
-        let (nets, beta1, limit) = (self.nets, self.config.beta1, self.spec.act_limit);
-        self.actor_adam.minimise(&mut self.store, |tape| {
+        let beta1 = self.config.beta1;
+        let DeterministicActorCritic { store, nets, actor_adam, .. } = &mut self.core;
+        actor_adam.minimise(store, |tape| {
             let Transition { s, a, .. } = Transition::on(tape, batch);
-            let action = policy(nets.actor, limit, s);
+            let action = nets.act(s);
             let q = nets.critic.forward(s.cat(action)).min_members();
             let lambda = q.detach().abs().mean().recip();
             (action - a).square().sum_cols().mean() * beta1 - lambda * q.mean()
@@ -170,42 +142,30 @@ impl Learner for ReBrac {
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
         let (critic_loss, q) = self.critic_step(batch, key.name("target noise"));
         let mut metrics = Metrics::from([("critic_loss", critic_loss), ("q", q)]);
-        self.updates += 1;
-        if self.updates.is_multiple_of(self.config.policy_period) {
+        if self.core.actor_is_due(self.config.policy_period) {
             metrics.put("actor_loss", self.actor_step(batch));
-            polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
-            polyak(&mut self.store, &self.nets.actor_target, &self.nets.actor, self.config.tau);
+            self.core.update_targets(self.config.tau);
         }
         metrics
     }
     // ANCHOR_END: update
 }
 
-impl Policy for ReBrac {
-    fn spec(&self) -> Spec {
-        self.spec
-    }
-
-    fn act(&mut self, obs: ArrayView2<'_, Real>, _: Option<Key>, act: ArrayViewMut2<'_, Real>) {
-        let (actor, limit) = (self.nets.actor, self.spec.act_limit);
-        policy(actor, limit, self.store.tape().input(obs)).write_to(act);
-    }
-}
-
-state!(ReBrac: store, actor_adam, critic_adam, updates);
+acts_as!(ReBrac: core);
+state!(ReBrac: core);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backcast_core::Transitions;
+    use backcast_core::{Policy, Spec, Transitions};
     use ndarray::{Array2, array};
 
     fn small() -> Config {
         Config { hidden: vec![16, 16], ..Default::default() }
     }
 
-    /// With γ = 1 and a next state that is worth nothing, the value is r − β₂‖π′(s′) − a′‖²: that of an action known to pay 1
-    /// and to lead to one the policy does not take.
+    /// With γ = 1 and a next state that is worth nothing, the value is r − β₂‖π′(s′) − a′‖²: that of an action known to
+    /// pay 1 and to lead to one the policy does not take.
     #[test]
     fn the_target_pays_for_the_distance_to_the_next_action() {
         let mut rows =
@@ -222,9 +182,9 @@ mod tests {
         for step in 0..3000 {
             learner.update(rows.batch(), Key::new(2).fold(step));
         }
-        let critic = learner.nets.critic;
+        let critic = learner.core.nets.critic;
         let q = critic
-            .forward(learner.store.tape().input(array![[0.0, 1.0, -1.0]].view()))
+            .forward(learner.core.store.tape().input(array![[0.0, 1.0, -1.0]].view()))
             .min_members()
             .item();
         // ‖(1, −1) − (0, −1.5)‖² = 1.25.

@@ -7,19 +7,21 @@
 //! | (2) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] | [`Td3Bc::critic_step`] |
 //! | (3) L_π(φ) = −λ E[ Q₁(s, π(s)) ] + E[ ‖π(s) − a‖² ], λ = α / E[ |Q₁(s, π(s))| ] | [`Td3Bc::actor_step`] |
 //!
-//! Update order: (1), (2); every second update (3), then both targets by Polyak, as in the authors' code.
-//! The authors standardise observations (mean, deviation + 1e-3); here the normaliser outside does.
+//! Update order: (1), (2); every second update (3), then both targets by Polyak, as in the authors' code. The authors
+//! standardise observations (mean, deviation + 1e-3); here the normaliser outside does.
 
 use crate::blocks::{
-    deterministic::{cloning, policy, smoothed},
-    transition::{Transition, sizes},
+    deterministic::cloning,
+    deterministic_actor_critic::{DeterministicActorCritic, Setup},
+    transition::Transition,
+    value::bellman_error,
 };
 use backcast_core::{
     Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE,
-    Policy, Problem, Real, SHARE, Spec, hyperparameters,
+    Problem, Real, SHARE, acts_as, hyperparameters,
 };
-use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, polyak, state};
-use ndarray::{ArrayView2, ArrayViewMut2};
+use backcast_nn::{HIDDEN, Precision, state};
+use ndarray::ArrayView2;
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' code.
@@ -58,47 +60,18 @@ impl Algorithm for Config {
 
     fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Td3Bc, ConfigError> {
         self.check()?;
+        let rates = [self.actor_lr, self.critic_lr];
+        let setup = Setup::new(&self.hidden, rates, self.precision);
         let spec = problem.into().spec;
-        let mut store = Store::in_precision(self.precision);
-        let actor_dims = sizes(spec.obs, &self.hidden, spec.act);
-        let critic_dims = sizes(spec.obs + spec.act, &self.hidden, 1);
-        let actor =
-            Mlp::new(&mut store, "actor", &actor_dims, 1, Activation::Relu, Init::FanIn, key)
-                .with_output(Activation::Tanh);
-        let critic =
-            Mlp::new(&mut store, "critic", &critic_dims, 2, Activation::Relu, Init::FanIn, key);
-        let actor_target = actor.duplicate(&mut store, "actor_target");
-        let critic_target = critic.duplicate(&mut store, "critic_target");
-        let actor_adam = Adam::new(actor.range(), self.actor_lr);
-        let critic_adam = Adam::new(critic.range(), self.critic_lr);
-        let config = self.clone();
-        Ok(Td3Bc {
-            spec,
-            config,
-            store,
-            actor,
-            critic,
-            actor_target,
-            critic_target,
-            actor_adam,
-            critic_adam,
-            updates: 0,
-        })
+        let core = DeterministicActorCritic::new(spec, setup, key, |_, _, _| {});
+        Ok(Td3Bc { config: self.clone(), core })
     }
 }
 
 /// TD3 with a cloning term.
 pub struct Td3Bc {
-    spec: Spec,
     config: Config,
-    store: Store,
-    actor: Mlp,
-    critic: Mlp,
-    actor_target: Mlp,
-    critic_target: Mlp,
-    actor_adam: Adam,
-    critic_adam: Adam,
-    updates: u64,
+    core: DeterministicActorCritic,
 }
 
 impl Td3Bc {
@@ -106,20 +79,16 @@ impl Td3Bc {
     /// (1)  y = r + γ(1−d) min_j Q′_j(s′, clip(π′(s′) + clip(ε, ±c)))
     /// (2)  L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ]
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
-        let (&Config { gamma, policy_noise, noise_clip, .. }, limit) =
-            (&self.config, self.spec.act_limit);
-        let (critic, actor_target, critic_target) =
-            (self.critic, self.actor_target, self.critic_target);
-        self.critic_adam.minimise_with(&mut self.store, |tape| {
+        let &Config { gamma, policy_noise, noise_clip, .. } = &self.config;
+        let DeterministicActorCritic { store, nets, critic_adam, .. } = &mut self.core;
+        critic_adam.minimise_with(store, |tape| {
             let y = tape.no_grad(|tape| {
                 let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
-                let a2 =
-                    smoothed(policy(actor_target, limit, s2), policy_noise, noise_clip, limit, key);
-                r + alive * critic_target.forward(s2.cat(a2)).min_members() * gamma
+                let a2 = nets.smoothed_target(s2, policy_noise, noise_clip, key);
+                r + alive * nets.critic_target.forward(s2.cat(a2)).min_members() * gamma
             });
             let Transition { s, a, .. } = Transition::on(tape, batch);
-            let q = critic.forward(s.cat(a));
-            ((q - y).square().mean() * 2.0, q.mean().item())
+            bellman_error(nets.critic, s, a, y)
         })
     }
     // ANCHOR_END: critic_step
@@ -127,31 +96,29 @@ impl Td3Bc {
     // ANCHOR: actor_step
     /// (3)  L_π(φ) = −λ E[ Q₁(s, π(s)) ] + E[ ‖π(s) − a‖² ],   λ = α / E[ |Q₁(s, π(s))| ] without gradient
     fn actor_step(&mut self, batch: Batch<'_>) -> Real {
-        let (actor, critic, alpha, limit) =
-            (self.actor, self.critic, self.config.alpha, self.spec.act_limit);
+        let alpha = self.config.alpha;
         let cloned = if self.config.clone_real { batch.real } else { batch.len() };
-        self.actor_adam.minimise(&mut self.store, |tape| {
+        let DeterministicActorCritic { store, nets, actor_adam, .. } = &mut self.core;
+        actor_adam.minimise(store, |tape| {
             let Transition { s, a, .. } = Transition::on(tape, batch);
-            let action = policy(actor, limit, s);
-            let q1 = critic.forward_member(s.cat(action), 0);
+            let action = nets.act(s);
+            let q1 = nets.critic.forward_member(s.cat(action), 0);
             let lambda = q1.detach().abs().mean().recip() * alpha;
             cloning(action, a, cloned) - lambda * q1.mean()
         })
     }
     // ANCHOR_END: actor_step
 
-    /// V(s) = min_j Q′_j(s, π(s)) of every row of `obs`, `[rows, obs]`, into `out`, `[rows]`: what the target critics say of the
-    /// policy's own actions.
+    /// V(s) = min_j Q′_j(s, π(s)) of every row of `obs`, `[rows, obs]`, into `out`, `[rows]`: what the target critics
+    /// say of the policy's own actions.
     ///
     /// # Panics
     /// If the numbers of rows differ.
     pub fn values(&mut self, obs: ArrayView2<'_, Real>, out: &mut [Real]) {
-        let (actor, critic, limit) = (self.actor, self.critic_target, self.spec.act_limit);
-        let s = self.store.tape().input(obs);
-        critic
-            .forward(s.cat(policy(actor, limit, s)))
-            .min_members()
-            .read(|q| out.copy_from_slice(q));
+        let DeterministicActorCritic { store, nets, .. } = &mut self.core;
+        let s = store.tape().input(obs);
+        let q = nets.critic_target.forward(s.cat(nets.act(s))).min_members();
+        q.read(|q| out.copy_from_slice(q));
     }
 }
 
@@ -159,33 +126,21 @@ impl Learner for Td3Bc {
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
         let (critic_loss, q) = self.critic_step(batch, key.name("target noise"));
         let mut metrics = Metrics::from([("critic_loss", critic_loss), ("q", q)]);
-        self.updates += 1;
-        if self.updates.is_multiple_of(self.config.policy_period) {
+        if self.core.actor_is_due(self.config.policy_period) {
             metrics.put("actor_loss", self.actor_step(batch));
-            polyak(&mut self.store, &self.critic_target, &self.critic, self.config.tau);
-            polyak(&mut self.store, &self.actor_target, &self.actor, self.config.tau);
+            self.core.update_targets(self.config.tau);
         }
         metrics
     }
 }
 
-impl Policy for Td3Bc {
-    fn spec(&self) -> Spec {
-        self.spec
-    }
-
-    fn act(&mut self, obs: ArrayView2<'_, Real>, _: Option<Key>, act: ArrayViewMut2<'_, Real>) {
-        let (actor, limit) = (self.actor, self.spec.act_limit);
-        policy(actor, limit, self.store.tape().input(obs)).write_to(act);
-    }
-}
-
-state!(Td3Bc: store, actor_adam, critic_adam, updates);
+acts_as!(Td3Bc: core);
+state!(Td3Bc: core);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backcast_core::{Slot, State, Transitions};
+    use backcast_core::{Policy, Slot, Spec, State, Transitions};
     use ndarray::{Array2, array};
 
     /// Imagined rows do something else than recorded ones; who clones real rows alone does not follow them.
@@ -235,7 +190,8 @@ mod tests {
         let obs = array![[0.3, -1.0], [2.0, 0.5], [-0.7, 0.1]];
         let mut act = array![[0.0], [0.0], [0.0]];
         learner.act(obs.view(), None, act.view_mut());
-        let (target, tape) = (learner.critic_target, learner.store.tape());
+        let target = learner.core.nets.critic_target;
+        let tape = learner.core.store.tape();
         let asked = tape.input(obs.view()).cat(tape.input(act.view()));
         let [a, b] =
             [0, 1].map(|member| target.forward_member(asked, member).read(<[Real]>::to_vec));

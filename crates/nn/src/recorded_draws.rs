@@ -131,7 +131,8 @@ impl<'t> Tape<'t> {
     /// Random numbers, which `sample` writes, or the next recorded if there is a [`RecordedDraws`]. Every draw on a tape comes
     /// through here; that of code which fills a tensor by its own means cannot be replayed.
     pub fn draw(self, shape: Shape, sample: impl FnOnce(&mut [Real])) -> Var<'t> {
-        let replay = self.arena.borrow_mut().replay.take();
+        // A draw of no numbers, such as candidates of no row, is never recorded.
+        let replay = if shape.is_empty() { None } else { self.arena.borrow_mut().replay.take() };
         match replay {
             None => self.fill(shape, sample),
             Some(mut replay) => {

@@ -9,8 +9,8 @@ use std::ops::Range;
 /// Bounds of ln σ in the code of SAC's authors, of MOPO, of OSR and of CORL's CQL: −20 is no bound in practice.
 pub const LOG_STD_BOUNDS: [Real; 2] = [-20.0, 2.0];
 
-/// Bounds of ln σ in the code of CQL (and so of ROMI), of EDAC and SAC-N, and in OfflineRL-Kit, for COMBO, MOBILE, RAMBO and MCQ:
-/// no action is ever surer than σ = e⁻⁵.
+/// Bounds of ln σ in the code of CQL (and so of ROMI), of EDAC and SAC-N, and in OfflineRL-Kit, for COMBO, MOBILE,
+/// RAMBO and MCQ: no action is ever surer than σ = e⁻⁵.
 pub const NARROW_LOG_STD_BOUNDS: [Real; 2] = [-5.0, 2.0];
 
 /// Whether bounds of ln σ are in order.
@@ -53,6 +53,14 @@ impl Actor {
     pub fn at<'t>(&self, s: Var<'t>) -> TanhGaussian<'t> {
         let [low, high] = self.log_std_bounds;
         TanhGaussian { base: Gaussian::from_columns(self.net.forward(s), low, high) }
+    }
+
+    /// tanh(μ(s) + σ(s)·ε)·limit, as many actions for each of the states `s`, `[1, rows, obs]`, one after the other, as
+    /// `epsilon`, `[1, rows·n, act]`, has rows for it.
+    pub fn by_noise<'t>(&self, s: Var<'t>, epsilon: Var<'t>) -> Var<'t> {
+        let n = epsilon.shape().rows / s.shape().rows.max(1);
+        let Gaussian { mean, log_std } = self.at(s).base.repeat_rows(n);
+        (mean + log_std.exp() * epsilon).tanh() * self.limit
     }
 
     /// Writes limit·tanh μ for each of `obs`, or a sample if there is a key.
@@ -118,4 +126,30 @@ impl GaussianActor {
 /// H̄, the entropy that a temperature holds a policy to: −|A| where nothing else is asked for.
 pub fn target_entropy(asked: Option<Real>, spec: Spec) -> Real {
     asked.unwrap_or(-(spec.act as Real))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_by_noise_are_samples_in_the_box() {
+        let mut store = Store::default();
+        let spec = Spec::new(2, 1).with_act_limit(0.5);
+        let actor = Actor::new(&mut store, spec, &[8], LOG_STD_BOUNDS, Key::new(1));
+        let tape = store.tape();
+        let s = tape.normal(Shape::new(1, 3, 2), Key::new(2));
+        let mode = (actor.at(s).mode() * actor.limit).read(<[Real]>::to_vec);
+        let a = actor.by_noise(s, tape.fill(Shape::new(1, 6, 1), |x| x.fill(0.0)));
+        // Two for each state, one after the other.
+        a.read(|a| a.iter().enumerate().for_each(|(i, a)| assert!((a - mode[i / 2]).abs() < 1e-6)));
+        let a = actor.by_noise(s, tape.normal(Shape::new(1, 60, 1), Key::new(3)));
+        a.read(|a| assert!(a.iter().all(|a| a.abs() <= 0.5) && a[0] != a[1]));
+    }
+
+    #[test]
+    fn bounds_have_an_order() {
+        assert!(check_log_std_bounds(None).is_ok());
+        assert!(check_log_std_bounds(Some([1.0, 0.0])).is_err());
+    }
 }

@@ -1,7 +1,13 @@
-//! What SAC is made of, and every algorithm that changes SAC's losses: a stochastic actor, critics with targets, a temperature.
+//! What SAC is made of, and every algorithm that changes SAC's losses: a stochastic actor, critics with targets, a
+//! temperature.
 
-use crate::blocks::{actor::Actor, temperature::Multiplier, transition::sizes};
-use backcast_core::{Key, Policy, Real, Spec};
+use crate::blocks::{
+    actor::{self, Actor},
+    temperature::Multiplier,
+    transition::sizes,
+    value::soft_policy_loss,
+};
+use backcast_core::{Batch, Key, Policy, Real, Spec};
 use backcast_nn::{Activation, Adam, Init, Mlp, Precision, Store, polyak, state};
 use ndarray::{ArrayView2, ArrayViewMut2};
 
@@ -47,6 +53,13 @@ pub struct Sizes<'a> {
     pub precision: Precision,
 }
 
+impl<'a> Sizes<'a> {
+    /// Two critics without layer normalisation.
+    pub fn new(hidden: &'a [usize], log_std_bounds: [Real; 2], precision: Precision) -> Self {
+        Self { hidden, critics: 2, layer_norm: false, log_std_bounds, precision }
+    }
+}
+
 impl ActorCritic {
     /// Fresh nets; `begin` may change how parameters begin, before targets are copied from them.
     pub fn new(
@@ -55,8 +68,18 @@ impl ActorCritic {
         key: Key,
         begin: impl FnOnce(&mut Store, Actor, Mlp),
     ) -> Self {
-        let Sizes { hidden, critics, layer_norm, log_std_bounds, precision } = sizes_of;
-        let mut store = Store::in_precision(precision);
+        Self::within(Store::in_precision(sizes_of.precision), spec, sizes_of, key, begin)
+    }
+
+    /// The same in a store that may have nets already.
+    pub fn within(
+        mut store: Store,
+        spec: Spec,
+        sizes_of: Sizes<'_>,
+        key: Key,
+        begin: impl FnOnce(&mut Store, Actor, Mlp),
+    ) -> Self {
+        let Sizes { hidden, critics, layer_norm, log_std_bounds, .. } = sizes_of;
         let actor = Actor::new(&mut store, spec, hidden, log_std_bounds, key);
         let dims = sizes(spec.obs + spec.act, hidden, 1);
         let critic =
@@ -84,6 +107,25 @@ impl ActorCritic {
         self.actor_adam.anneal(actor, decay_steps);
         self.critic_adam.anneal(critic, decay_steps);
     }
+
+    // ANCHOR: actor_step
+    /// One step of π down E[ α ln π(ã∣s) − min_j Q_j(s,ã) ], ã ~ π(·∣s), with α after a step of its own, towards an
+    /// entropy of `target_entropy`, or of −|A|. The loss, and the entropy.
+    pub fn actor_step(
+        &mut self,
+        batch: Batch<'_>,
+        target_entropy: Option<Real>,
+        key: Key,
+    ) -> (Real, Real) {
+        let Self { spec, store, nets, temperature, actor_adam, .. } = self;
+        let entropy = actor::target_entropy(target_entropy, *spec);
+        actor_adam.minimise_with(store, |tape| {
+            soft_policy_loss(nets.actor, nets.critic, tape.input(batch.obs), key, |log_pi| {
+                temperature.update_temperature(log_pi, entropy)
+            })
+        })
+    }
+    // ANCHOR_END: actor_step
 
     /// Q′ ← (1 − τ)Q′ + τQ.
     pub fn update_targets(&mut self, tau: Real) {

@@ -1,12 +1,12 @@
-//! What learners that come back from states beside the log have in common: the states, and how a derivative by the action comes
-//! back to the policy from a model in another store.
+//! What algorithms that perturb states have in common: the states, and how a derivative by the action comes back to the
+//! policy from a model in another store.
 
 use backcast_core::{Key, Real};
 use backcast_nn::Var;
 use ndarray::ArrayView2;
 
 // ANCHOR: perturbed
-/// ŝ = s + β·ε, ε ~ N(0, 1), a state that the log does not have, `[1, rows, obs]`
+/// ŝ = s + β·ε, ε ~ N(0, 1), a state that the dataset does not have, `[1, rows, obs]`
 pub fn perturbed<'t>(s: Var<'t>, beta: Real, key: Key) -> Var<'t> {
     s + s.tape().normal(s.shape(), key) * beta
 }
@@ -15,8 +15,9 @@ pub fn perturbed<'t>(s: Var<'t>, beta: Real, key: Key) -> Var<'t> {
 // ANCHOR: with_slope
 /// A number on the tape of `a` that is `value` and whose derivative in `a` is `slope`, `[rows, act]`.
 ///
-/// A gradient never crosses a store. The model's tape says what the number is and which way it falls with the action; here
-/// `value + ⟨slope, a − a₀⟩`, where a₀ is what `a` is now, has both, and its gradient in the policy's parameters is the chain rule's.
+/// A gradient never crosses a store. The model's tape says what the number is and which way it falls with the action;
+/// here `value + ⟨slope, a − a₀⟩`, where a₀ is what `a` is now, has both, and its gradient in the policy's parameters
+/// is the chain rule's.
 pub fn with_slope<'t>(a: Var<'t>, slope: &[Real], value: Real) -> Var<'t> {
     let slope = a.tape().fill(a.shape(), |out| out.copy_from_slice(slope));
     let along = (a * slope).sum();

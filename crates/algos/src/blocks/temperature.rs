@@ -3,6 +3,9 @@
 use backcast_core::{Real, Slot, State, under};
 use backcast_nn::{Adam, Shape, Store, Var};
 
+/// Bounds of the logarithm of a Lagrange multiplier in the code of BEAR.
+pub const LN_MULTIPLIER_BOUNDS: [Real; 2] = [-5.0, 10.0];
+
 /// A positive number learnt through its logarithm, in a store of its own: gradients of the nets never reach it.
 pub struct Multiplier {
     store: Store,
@@ -35,10 +38,13 @@ impl Multiplier {
     }
     // ANCHOR_END: update_temperature
 
-    /// Holds ln α in `[low, high]`.
-    pub fn clamp(&mut self, low: Real, high: Real) {
+    // ANCHOR: ascend
+    /// One step of dual ascent, ln α ↑ α·excess, where a constraint is exceeded by so much; ln α is held in `bounds`, low and high
+    pub fn ascend(&mut self, excess: Real, [low, high]: [Real; 2]) {
+        self.minimise(|ln_alpha| ln_alpha.exp() * -excess);
         self.store.params_mut()[0] = self.log().clamp(low, high);
     }
+    // ANCHOR_END: ascend
 
     /// One step of Adam down a loss that is a function of ln α.
     pub fn minimise(&mut self, loss: impl for<'t> FnOnce(Var<'t>) -> Var<'t>) {
@@ -56,6 +62,15 @@ impl State for Multiplier {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_multiplier_rises_where_a_constraint_is_exceeded_within_bounds() {
+        let mut alpha = Multiplier::new("ln_alpha", 1.0, 1e-2);
+        alpha.ascend(2.0, [-1.0, 1.0]);
+        assert!(alpha.log() > 0.0);
+        (0..300).for_each(|_| alpha.ascend(-2.0, [-1.0, 1.0]));
+        assert_eq!(alpha.log(), -1.0);
+    }
 
     /// An entropy below its target makes entropy worth more, one above it less.
     #[test]

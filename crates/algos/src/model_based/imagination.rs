@@ -50,7 +50,7 @@ use backcast_core::{
 use backcast_dynamics::Ensemble;
 use backcast_imagination::{ImagineConfig, Imaginer, ScaledPolicy};
 use backcast_nn::{Shape, Var};
-use backcast_penalties::Penalty;
+use backcast_penalties::{NoPenalty, Penalty};
 
 /// A model and the loop that rolls a policy through it.
 pub struct Imagination {
@@ -78,6 +78,14 @@ impl Imagination {
         let WorldModel { dynamics, termination, scaler } = model;
         let imaginer = Imaginer::new(config, termination, penalty)?;
         Ok(Self { dynamics, scaler, imaginer, seen: Vec::new() })
+    }
+
+    /// Rollouts that are rewarded as the model says: nothing is penalised, and nothing halts them.
+    ///
+    /// # Errors
+    /// If the configuration makes no sense.
+    pub fn without_penalty(model: WorldModel, rollouts: &Rollouts) -> Result<Self, ConfigError> {
+        Self::new(model, rollouts, ImagineConfig::default(), Box::new(NoPenalty))
     }
 
     /// How chains are rolled out.
@@ -120,6 +128,11 @@ pub fn ensemble(dynamics: &mut dyn Dynamics) -> Result<&mut Ensemble, ConfigErro
         field: "name",
         why: "asks for a model that is a probabilistic ensemble".into(),
     })
+}
+
+/// Which of `n` elites a uniform number in [0, 1) chooses.
+pub fn drawn(chance: Real, n: usize) -> usize {
+    ((chance * n as Real) as usize).min(n - 1)
 }
 
 /// What the learner sees of the model's `x`, `[members, rows, obs]`.

@@ -1,34 +1,34 @@
-//! MOBILE, model-Bellman inconsistency penalised offline reinforcement learning (Sun, Zhang, Jia, Lin, Ye & Yu, *Model-Bellman
-//! inconsistency for model-based offline reinforcement learning*, ICML 2023): [`sac`](crate::sac) with N critics on transitions
-//! imagined by its own policy, whose targets fall by how much the members of the model disagree about the value of what comes next.
-//! Read that file and [`mopo`](crate::mopo) first; here is what differs.
+//! MOBILE, model-Bellman inconsistency penalised offline reinforcement learning (Sun, Zhang, Jia, Lin, Ye & Yu,
+//! *Model-Bellman inconsistency for model-based offline reinforcement learning*, ICML 2023): [`sac`](crate::sac) with N
+//! critics on transitions imagined by its own policy, whose targets are penalised by how much the members of the model
+//! disagree about the value of what comes next. Read that file and [`mopo`](crate::mopo) first; here is what differs.
 //!
 //! | equation | code |
 //! |---|---|
-//! | (1) D_model ← roll-outs of π, h steps long, from states of the log, rewarded as the model says | [`Mobile::imagine`](Imagines::imagine) |
-//! | (2) V_i(s,a) = (1/K) Σ_k min_j Q′_j(s′_ik, a′_ik), s′_ik ~ p_i(·∣s,a), a′_ik ~ π(·∣s′_ik) | [`value_of`], `Mobile::uncertainty` |
-//! | (3) 𝒰(s,a) = std_{i∈elites} V_i(s,a); 0 for rows of the log | [`ValueInconsistency`], `Mobile::uncertainty` |
+//! | (1) D_model ← rollouts of π, h steps long, from states of the dataset, rewarded as the model says | [`Mobile::imagine`](Learner::imagine) |
+//! | (2) V_i(s,a) = (1/K) Σ_k min_j Q′_j(s′_ik, a′_ik), s′_ik ~ p_i(·∣s,a), a′_ik ~ π(·∣s′_ik) | `value_of` and `Mobile::uncertainty`, in `uncertainty` |
+//! | (3) 𝒰(s,a) = std_{i∈elites} V_i(s,a); 0 for rows of the dataset | [`ValueInconsistency`], `Mobile::uncertainty` |
 //! | (4) y = r − c·𝒰(s,a) + γ(1−d)(min_j Q′_j(s′,a′) − α ln π(a′∣s′)), a′ ~ π(·∣s′); then y ← max(y, 0) | [`Mobile::critic_step`] |
 //! | (5) L_Q(θ) = (1/N) Σ_j E[ (Q_j(s,a) − y)² ] | [`Mobile::critic_step`] |
-//! | (6) L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ], ã ~ π(·∣s) | [`Mobile::actor_step`] |
+//! | (6) L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ], ã ~ π(·∣s) | [`ActorCritic::actor_step`] |
 //!
-//! Order: (1) before the first update and every [`Rollouts::every`] after it; in an update (2)–(5), the temperature as in SAC, (6) with
-//! both new, then the targets by Polyak. The authors' code steps the temperature after the policy.
+//! Order: (1) before the first update and every [`Rollouts::every`] after it; in an update (2)–(5), the temperature as
+//! in SAC, (6) with both new, then the targets by Polyak. The authors' code steps the temperature after the policy.
 //!
-//! MOPO doubts a transition because its members spread; here they may spread as they like if it makes no difference to the value. The
-//! price is (2): with a batch of 256, of which 243 rows are imagined, five elites and K = 10, the policy and the target critics value
-//! 12 150 states, nine tenths of all the arithmetic of an update. They are evaluated a few hundred at a time, which is what the inner
-//! caches hold, without a history, and members that are no elites are not asked.
+//! MOPO's uncertainty is the spread of the members' predictions; here they may spread as they like if it makes no
+//! difference to the value. The cost is (2): with a batch of 256, of which 243 rows are imagined, five elites and K =
+//! 10, the policy and the target critics value 12 150 states, nine tenths of all the arithmetic of an update. They are
+//! evaluated a few hundred at a time, which is what the inner caches hold, without a history, and members that are no
+//! elites are not asked.
 //!
-//! As in the authors' code: the deviation is a sample's (divided by their number less one); d does not matter to 𝒰; (4) counts entropy,
-//! which the paper's equation leaves out; with `max_backup` it does not. Not from it: no bound α ≤ 1; a cosine schedule where
-//! [`Config::decay`] says so, of both rates, not of the policy's alone.
+//! As in the authors' code: the deviation is a sample's (divided by their number less one); d does not matter to 𝒰; (4)
+//! counts entropy, which the paper's equation leaves out; with `max_backup` it does not. Not from it: no bound α ≤ 1; a
+//! cosine schedule where [`Config::lr_decay_steps`] says so, of both rates, not of the policy's alone.
 
 use crate::{
     blocks::{
-        actor::{NARROW_LOG_STD_BOUNDS, check_log_std_bounds, target_entropy},
-        actor_critic::{ActorCritic, Nets, Sizes},
-        perturbed::rows_of,
+        actor::{NARROW_LOG_STD_BOUNDS, check_log_std_bounds},
+        actor_critic::{ActorCritic, Sizes},
         transition::Transition,
         value::{Backup, next_value},
     },
@@ -36,20 +36,21 @@ use crate::{
 };
 use backcast_core::{
     ANY, Algorithm, Batch, COUNT, ConfigError, Dynamics, FRACTION, Key, Learner, Metrics,
-    NON_NEGATIVE, POSITIVE, Problem, Real, RolloutSummary, Rollouts, SHARE, Sink, Source, Spec,
-    acts_as, hyperparameters,
+    NON_NEGATIVE, POSITIVE, Problem, Real, RolloutSummary, Rollouts, SHARE, Sink, Source, acts_as,
+    hyperparameters,
 };
-use backcast_imagination::ImagineConfig;
-use backcast_nn::{BLOCK_ROWS, Gaussian, HIDDEN, Precision, Shape, Var, state};
-use backcast_penalties::{NoPenalty, ValueInconsistency};
-use ndarray::{ArrayView2, ArrayView3, Axis, Slice};
+use backcast_nn::{HIDDEN, Precision, state};
+use backcast_penalties::ValueInconsistency;
+use uncertainty::Work;
+
+mod uncertainty;
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' code, but for h, which is 5 in most of its configurations.
     pub struct Config {
         /// Discount γ.
         gamma: Real = 0.99, SHARE;
-        /// Price c of a unit of 𝒰: 0.1 to 5 in the authors' configurations. At 0 the model is asked nothing in an update.
+        /// Penalty coefficient c, of a unit of 𝒰: 0.1 to 5 in the authors' configurations. At 0 the model is asked nothing in an update.
         penalty_coef: Real = 1.0, NON_NEGATIVE;
         /// Next states K of each elite in (2).
         samples: usize = 10, COUNT;
@@ -61,7 +62,7 @@ hyperparameters! {
         entropy_backup: bool = true;
         /// Holds targets at 0 or above, which supposes that rewards are not negative: y ← max(y, 0).
         non_negative: bool = true;
-        /// Temperature α at the start: the price of a nat of entropy, in units of the value.
+        /// Temperature α at the start: the weight of a nat of entropy, in units of the value.
         alpha: Real = 1.0, POSITIVE;
         /// Learning rate of ln α; 0 keeps α as it is.
         alpha_lr: Real = 1e-4, NON_NEGATIVE;
@@ -88,9 +89,7 @@ hyperparameters! {
     }
     together(config) {
         check_log_std_bounds(Some(config.log_std_bounds))?;
-        let both = config.max_backup && config.entropy_backup;
-        let why = "does not go with `max_backup`, whose best action has no density";
-        ConfigError::unless(!both, "entropy_backup", why)
+        Backup::check(config.max_backup, config.entropy_backup)
     }
 }
 
@@ -106,19 +105,13 @@ impl Algorithm for Config {
         let mut problem = problem.into();
         let mut model = problem.take_model()?;
         let elites = ensemble(&mut *model.dynamics)?.elites().len();
-        let sizes = Sizes {
-            hidden: &self.hidden,
-            critics: self.critics,
-            layer_norm: self.layer_norm,
-            log_std_bounds: self.log_std_bounds,
-            precision: self.precision,
-        };
+        let sizes = Sizes::new(&self.hidden, self.log_std_bounds, self.precision);
+        let sizes = Sizes { critics: self.critics, layer_norm: self.layer_norm, ..sizes };
         let core = ActorCritic::new(problem.spec, sizes, key, |_, _, _| {});
-        let (how, penalty) = (ImagineConfig::default(), Box::new(NoPenalty));
         Ok(Mobile {
             config: self.clone(),
             core: core.with_temperature(self.alpha, self.alpha_lr),
-            imagination: Imagination::new(model, &self.rollouts, how, penalty)?,
+            imagination: Imagination::without_penalty(model, &self.rollouts)?,
             inconsistency: ValueInconsistency::new(self.samples),
             work: Work { elites: (0..elites).collect(), ..Work::default() },
         })
@@ -134,95 +127,23 @@ pub struct Mobile {
     work: Work,
 }
 
-/// What the critics' step computes before its tape. It grows once.
-#[derive(Default)]
-struct Work {
-    /// Targets, `[rows]`.
-    y: Vec<Real>,
-    /// 𝒰 of the imagined rows.
-    u: Vec<Real>,
-    /// States of the imagined rows in the model's units, `[imagined, obs]`.
-    states: Vec<Real>,
-    /// Normal numbers behind s′, `[elites, imagined·K, obs]`.
-    z: Vec<Real>,
-    /// Normal numbers behind a′, `[elites, imagined·K, act]`.
-    epsilon: Vec<Real>,
-    /// The elites' places among themselves: the others are not predicted.
-    elites: Vec<usize>,
-}
-
-// ANCHOR: value_of
-/// (2)  min_j Q′_j(s′, a′) of every row of `s2`, a′ = limit·tanh(μ(s′) + σ(s′)·ε)
-fn value_of<'t>(nets: Nets, s2: Var<'t>, epsilon: Var<'t>) -> Var<'t> {
-    let Gaussian { mean, log_std } = nets.actor.at(s2).base;
-    let a2 = (mean + log_std.exp() * epsilon).tanh() * nets.actor.limit;
-    nets.critic_target.forward(s2.cat(a2)).min_members()
-}
-// ANCHOR_END: value_of
-
 impl Mobile {
-    // ANCHOR: uncertainty
-    /// (2)  V_i(s,a) = (1/K) Σ_k min_j Q′_j(s′_ik, a′_ik),   s′_ik ~ p_i(·∣s,a), a′_ik ~ π(·∣s′_ik)
-    /// (3)  𝒰(s,a) = std_{i∈elites} V_i(s,a) of the imagined rows; returns its mean over them
-    fn uncertainty(&mut self, batch: Batch<'_>, key: Key) -> Real {
-        let (Spec { obs, act, .. }, rows) = (batch.spec, batch.len() - batch.real);
-        let ActorCritic { store, nets, .. } = &mut self.core;
-        let Work { u, states, z, epsilon, elites, .. } = &mut self.work;
-        u.clear();
-        u.resize(rows, 0.0);
-        if rows == 0 || self.config.penalty_coef == 0.0 {
-            return 0.0;
-        }
-        let many = rows * self.config.samples;
-        let tape = store.tape_without_history();
-        let normal = |cols, key| tape.normal(Shape::new(elites.len(), many, cols), key);
-        normal(obs, key.name("states")).copy_into(z);
-        normal(act, key.name("actions")).copy_into(epsilon);
-
-        let imagined = Slice::from(batch.real..);
-        let [s, a] = [batch.obs, batch.act].map(|x| x.slice_axis_move(Axis(0), imagined));
-        states.clear();
-        states.extend(s.iter());
-        let Imagination { dynamics, scaler, .. } = &mut self.imagination;
-        scaler.to_model(states);
-        let model = ensemble(&mut **dynamics).expect("checked when it was built");
-        let p = model.predict_elites([rows_of(states, obs), a]);
-
-        let mut epsilon = epsilon.chunks_exact(many * act);
-        let mut value = |s2: ArrayView2<'_, Real>, out: &mut [Real]| {
-            let s2 = s2.to_slice().expect("dense").chunks(BLOCK_ROWS * obs);
-            let epsilon = epsilon.next().expect("one for each elite").chunks(BLOCK_ROWS * act);
-            for ((s2, epsilon), out) in s2.zip(epsilon).zip(out.chunks_mut(BLOCK_ROWS)) {
-                let tape = store.tape_without_history();
-                let s2 = tape.fill(Shape::new(1, out.len(), obs), |x| {
-                    x.copy_from_slice(s2);
-                    scaler.to_learner(x);
-                });
-                value_of(*nets, s2, tape.input(rows_of(epsilon, act)))
-                    .read(|v| out.copy_from_slice(v));
-            }
-        };
-        let z = ArrayView3::from_shape((elites.len(), many, obs), z).expect("dense");
-        self.inconsistency.penalty_with(p, elites, z, &mut value, u);
-        u.iter().sum::<Real>() / rows as Real
-    }
-    // ANCHOR_END: uncertainty
-
     // ANCHOR: critic_step
     /// (4)  y = r − c·𝒰(s,a) + γ(1−d)(min_j Q′_j(s′,a′) − α ln π(a′∣s′)),   a′ ~ π(·∣s′);   then y ← max(y, 0)
     /// (5)  L_Q(θ) = (1/N) Σ_j E[ (Q_j(s,a) − y)² ]
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, [Real; 2]) {
         let uncertainty = self.uncertainty(batch, key.name("doubt"));
-        let (config, Work { y, u, .. }) = (&self.config, &mut self.work);
+        let config = &self.config;
+        let Work { y, u, .. } = &mut self.work;
         let ActorCritic { store, nets, temperature, critic_adam, .. } = &mut self.core;
-        let backup = Backup {
-            best_of: config.max_backup.then_some(config.samples),
-            ln_alpha: config.entropy_backup.then_some(temperature.log()),
-        };
+        let best_of = config.max_backup.then_some(config.samples);
+        let ln_alpha = config.entropy_backup.then_some(temperature.log());
+        let backup = Backup { best_of, ln_alpha };
         let tape = store.tape_without_history();
         let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
-        let (pi2, limit, key) = (nets.actor.at(s2), nets.actor.limit, key.name("target"));
-        let value = next_value(backup, nets.critic_target, s2, pi2, limit, key);
+        let pi2 = nets.actor.at(s2);
+        let key = key.name("target");
+        let value = next_value(backup, nets.critic_target, s2, pi2, nets.actor.limit, key);
         (r + alive * value * config.gamma).copy_into(y);
         // Rows of the dataset come first.
         y[batch.real..].iter_mut().zip(u).for_each(|(y, u)| *y -= config.penalty_coef * *u);
@@ -237,35 +158,20 @@ impl Mobile {
         (loss, [q, uncertainty])
     }
     // ANCHOR_END: critic_step
-
-    // ANCHOR: actor_step
-    /// (6)  L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ],   ã ~ π(·∣s);   the temperature as in SAC (2)
-    fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
-        let ActorCritic { spec, store, nets, temperature, actor_adam, .. } = &mut self.core;
-        let entropy = target_entropy(self.config.target_entropy, *spec);
-        actor_adam.minimise_with(store, |tape| {
-            let s = tape.input(batch.obs);
-            let (sampled, log_pi) = nets.actor.at(s).sample(key);
-            let (alpha, entropy) = temperature.update_temperature(log_pi, entropy);
-            let q = nets.critic.forward(s.cat(sampled * nets.actor.limit)).min_members();
-            ((alpha * log_pi - q).mean(), entropy)
-        })
-    }
-    // ANCHOR_END: actor_step
 }
 
 impl Learner for Mobile {
     // ANCHOR: update
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
-        let &Config { actor_lr, critic_lr, lr_decay_steps, tau, .. } = &self.config;
+        let Config { actor_lr, critic_lr, lr_decay_steps, target_entropy, tau, .. } = self.config;
         self.core.set_rates(actor_lr, critic_lr, lr_decay_steps);
         let (critic_loss, [q, penalty]) = self.critic_step(batch, key.name("critic"));
-        let (actor_loss, entropy) = self.actor_step(batch, key.name("actor"));
+        let (actor_loss, entropy) = self.core.actor_step(batch, target_entropy, key.name("actor"));
         self.core.update_targets(tau);
         let losses = [("critic_loss", critic_loss), ("actor_loss", actor_loss), ("q", q)];
+        let ln_alpha = self.core.temperature.log();
         let mut metrics = Metrics::from(losses);
-        metrics.put("penalty", penalty).put("entropy", entropy);
-        *metrics.put("ln_alpha", self.core.temperature.log())
+        *metrics.put("penalty", penalty).put("entropy", entropy).put("ln_alpha", ln_alpha)
     }
     // ANCHOR_END: update
 
@@ -289,9 +195,10 @@ state!(Mobile: core);
 mod tests {
     use super::*;
     use backcast_core::{
-        Column, Direction, ObsScaler, Transitions, WorldModel, fingerprint, never,
+        Column, Direction, ObsScaler, Spec, Transitions, WorldModel, fingerprint, never,
     };
     use backcast_dynamics::{Ensemble, EnsembleConfig};
+    use backcast_nn::{BLOCK_ROWS, Shape};
     use ndarray::Array2;
 
     const SPEC: Spec = Spec::new(2, 2).with_act_limit(2.0);
@@ -316,7 +223,7 @@ mod tests {
         rows
     }
 
-    /// A world in which the learner sees other numbers than the model.
+    /// A model whose observations are scaled before the policy sees them.
     fn world_model() -> WorldModel {
         let small = EnsembleConfig {
             members: 4,
@@ -338,8 +245,8 @@ mod tests {
         config.build(world_model(), Key::new(3)).expect("a sound configuration")
     }
 
-    /// (2) and (3) one state at a time, the model and the nets asked the plain way, from the same draws. There are more samples
-    /// than are evaluated together.
+    /// (2) and (3) one state at a time, the model and the nets asked the plain way, from the same draws. There are more
+    /// samples than are evaluated together.
     #[test]
     fn uncertainty_is_the_deviation_of_what_the_elites_would_value() {
         let (real, k) = (10, 10);
@@ -392,25 +299,25 @@ mod tests {
         assert_eq!(mean, mobile.work.u.iter().sum::<Real>() / imagined as Real);
     }
 
-    /// Imagined rows pay c·𝒰, rows of the log nothing; and no target is below 0 unless it may be.
+    /// Imagined rows are penalised by c·𝒰, rows of the dataset are not; and no target is below 0 unless it may be.
     #[test]
-    fn imagined_rows_pay_and_targets_are_held() {
+    fn imagined_rows_are_penalised_and_targets_are_held() {
         let (real, rows) = (25, rows(25));
         let targets = |weight, non_negative| {
             let mut mobile = build(Config { penalty_coef: weight, non_negative, ..small() });
             mobile.critic_step(rows.batch(), Key::new(5));
             (mobile.work.y, mobile.work.u)
         };
-        let ((free, none), (priced, u)) = (targets(0.0, false), targets(2.0, false));
+        let ((free, none), (penalised, u)) = (targets(0.0, false), targets(2.0, false));
         assert!(
             none.iter().all(|&u| u == 0.0) && u.len() == ROWS - real && u.iter().all(|&u| u > 0.0)
         );
-        assert_eq!(free[..real], priced[..real]);
-        for ((free, priced), u) in free[real..].iter().zip(&priced[real..]).zip(&u) {
-            assert_eq!(*priced, free - 2.0 * u);
+        assert_eq!(free[..real], penalised[..real]);
+        for ((free, penalised), u) in free[real..].iter().zip(&penalised[real..]).zip(&u) {
+            assert_eq!(*penalised, free - 2.0 * u);
         }
-        let held: Vec<Real> = priced.iter().map(|y| y.max(0.0)).collect();
-        assert!(priced.iter().any(|&y| y < 0.0) && priced.iter().any(|&y| y > 0.0));
+        let held: Vec<Real> = penalised.iter().map(|y| y.max(0.0)).collect();
+        assert!(penalised.iter().any(|&y| y < 0.0) && penalised.iter().any(|&y| y > 0.0));
         assert_eq!(targets(2.0, true).0, held);
     }
 

@@ -1,6 +1,7 @@
 //! Algorithms that are built on a learned model: they imagine in it, or ask it in their updates.
 
 pub mod combo;
+pub mod frozen_model;
 pub mod generator;
 pub mod imagination;
 pub mod mobile;

@@ -1,19 +1,19 @@
 //! MOPO, model-based offline policy optimisation (Yu, Thomas, Yu, Ermon, Zou, Levine, Finn & Ma, NeurIPS 2020,
-//! arXiv:2005.13239): [`sac`] on transitions imagined by its own policy, less what the model doubts about them.
+//! arXiv:2005.13239): [`sac`] on transitions imagined by its own policy, penalised for the uncertainty of the model.
 //!
 //! | equation | code |
 //! |---|---|
 //! | (1) r̃(s,a) = r̂(s,a) − λ·u(s,a), u = maxᵢ ‖σᵢ(s,a)‖₂ over all members and outputs | `backcast-penalties`, [`Config::penalty`] |
-//! | (2) D_model ← roll-outs of π, h steps long, from states of the log, with r̃ | [`Mopo::imagine`](Imagines::imagine) |
-//! | (3) B = a share f of rows of the log, the others of D_model; one step of SAC on B | [`Mopo::update`](Learner::update) |
+//! | (2) D_model ← rollouts of π, h steps long, from states of the dataset, with r̃ | [`Mopo::imagine`](Learner::imagine) |
+//! | (3) B = a share f of rows of the dataset, the others of D_model; one step of SAC on B | [`Mopo::update`](Learner::update) |
 //!
-//! Order: (2) before the first update and every [`Rollouts::every`] after it, then (3). The ring keeps the last
-//! [`Rollouts::keep`] roll-outs; rows of the log keep their recorded reward.
+//! Order: (2) before the first update and every [`Rollouts::every`] after it, then (3). The model buffer keeps the last
+//! [`Rollouts::keep`] rollouts; rows of the dataset keep their recorded reward.
 //!
-//! As in the authors' code: r̂ is a sample of the member that was drawn for the row, like the state, not the mean over members;
-//! roll-outs by sampled actions, u over members that are no elites too. Not from it: H̄ = −\|A\| unless
-//! [`sac::Config::target_entropy`] says otherwise (theirs is −3 for every task); the order of SAC's steps (ours: actor, then
-//! critics); no ½ before the squared error of the critics, which under Adam changes nothing but its ε.
+//! As in the authors' code: r̂ is a sample of the member that was drawn for the row, like the state, not the mean over
+//! members; rollouts by sampled actions, u over members that are no elites too. Not from it: H̄ = −\|A\| unless
+//! [`sac::Config::target_entropy`] says otherwise (theirs is −3 for every task); the order of SAC's steps (ours: actor,
+//! then critics); no ½ before the squared error of the critics, which under Adam changes nothing but its ε.
 
 use crate::{model_based::imagination::Imagination, sac};
 use backcast_core::{
@@ -27,13 +27,13 @@ use backcast_penalties::PenaltyConfig;
 hyperparameters! {
     /// One field per symbol; defaults of the authors' code, but for H̄, which is SAC's own.
     pub struct Config {
-        /// Price λ of a unit of doubt: 0.5 to 5 in the authors' code. It belongs to one penalty and one scale of observations.
+        /// Penalty coefficient λ, of a unit of uncertainty: 0.5 to 5 in the authors' code. It belongs to one penalty and one scale of observations.
         lambda: Real = 1.0, NON_NEGATIVE;
-        /// What is doubted, u.
+        /// The measure u of uncertainty.
         penalty: PenaltyConfig = PenaltyConfig::MaxAleatoric;
         /// How the policy is rolled out, and the share f of real rows.
         rollouts: Rollouts = Rollouts::default();
-        /// The learner.
+        /// SAC.
         sac: sac::Config = sac::Config::default();
     }
 }
@@ -59,7 +59,7 @@ impl Algorithm for Config {
     }
 }
 
-/// SAC in a world of its own that charges for doubt.
+/// SAC in a model, penalised for the uncertainty of what it imagines.
 pub struct Mopo {
     rollouts: Rollouts,
     sac: sac::Sac,
@@ -72,7 +72,7 @@ impl Learner for Mopo {
     }
 
     // ANCHOR: imagine
-    /// (2)  h steps of π from states of the log, rewarded by r̃ = r̂ − λ·u
+    /// (2)  h steps of π from states of the dataset, rewarded by r̃ = r̂ − λ·u
     fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> RolloutSummary {
         self.imagination.roll(&mut self.sac, dataset, key, sink)
     }

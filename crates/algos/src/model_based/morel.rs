@@ -1,30 +1,30 @@
 //! MOReL, model-based offline reinforcement learning (Kidambi, Rajeswaran, Netrapalli & Joachims, NeurIPS 2020,
-//! arXiv:2005.05951): a policy is optimised in a model in which whoever steps into the unknown is lost. Here by
-//! [`sac`] on short chains; by the authors' natural policy gradient on whole trajectories: [`npg`](crate::npg).
+//! arXiv:2005.05951): a policy is optimised in a model in which whoever steps into the unknown is lost. Here by [`sac`]
+//! on short chains; by the authors' natural policy gradient on whole trajectories: [`npg`](crate::npg).
 //!
 //! | equation | code |
 //! |---|---|
 //! | (1) U(s,a) = 1 where u(s,a) > τ, u = max over i < j of ‖μᵢ(s,a) − μⱼ(s,a)‖₂ over states | [`Pessimism::penalty`], in `backcast-penalties` |
 //! | (2) τ by a rule, such as a quantile, from u of rows the model was not fitted to | [`Pessimism::halt`] |
 //! | (3) the p-MDP: from an unknown (s,a) to HALT, which is absorbing and pays −κ; all else is the model's | [`Pessimism::halt`] |
-//! | (4) D_model ← roll-outs of π in the p-MDP, h steps long, from states of the log | [`Morel::imagine`](Imagines::imagine) |
-//! | (5) B = a share f of rows of the log, the others of D_model; one step of SAC on B | [`Morel::update`](Learner::update) |
+//! | (4) D_model ← rollouts of π in the p-MDP, h steps long, from states of the dataset | [`Morel::imagine`](Learner::imagine) |
+//! | (5) B = a share f of rows of the dataset, the others of D_model; one step of SAC on B | [`Morel::update`](Learner::update) |
 //!
-//! Order: (2) and (3) once, when the learner is built; then (4) before the first update and every [`Rollouts::every`] after it,
+//! Order: (2) and (3) once, when it is built; then (4) before the first update and every [`Rollouts::every`] after it,
 //! and (5).
 //!
-//! **What HALT is worth.** The paper's HALT pays −κ in every step for ever, so its value is −κ/(1 − γ): [`Pay::Forever`]. With
-//! [`Pay::Once`] it is −κ, which never pays where rewards are not negative, and can where every step costs something: whoever halts
-//! at once is spared the rest. Yet the default is the latter: SAC's critics have to meet a few targets of −κ/(1 − γ) among many of
-//! another size, and on a pendulum, where that is −1700, they come to nothing. By default −κ is the smallest reward of the
-//! log, less a margin; where steps cost, give a κ of the size of a bad episode's return.
+//! **What HALT is worth.** The paper's HALT pays −κ in every step for ever, so its value is −κ/(1 − γ):
+//! [`Pay::Forever`]. With [`Pay::Once`] it is −κ, which never pays where rewards are not negative, and can where every
+//! step costs something: whoever halts at once is spared the rest. Yet the default is the latter: SAC's critics have to
+//! meet a few targets of −κ/(1 − γ) among many of another size, and on a pendulum, where that is −1700, they come to
+//! nothing. By default −κ is the smallest reward of the dataset, less a margin; where steps cost, give a κ of the size
+//! of a bad episode's return.
 //!
-//! Not from the paper, which has τ = mean + β·deviation over all rows of the log with β tuned in the environment: the quantile on
-//! held-out rows, which needs neither. Nor from the authors' code: there members are deterministic, rewards known, τ is the maximum
-//! over a constant, and the cut is no HALT at all (no −κ, and the value goes on behind it): [`npg::Config::absorbing`].
-//! MOReL with an off-policy learner is as in unifloral, whose critics are ten, and whose HALT pays r_min − 200 once.
-//!
-//! [`npg::Config::absorbing`]: crate::npg::Config::absorbing
+//! Not from the paper, which has τ = mean + β·deviation over all rows of the dataset with β tuned in the environment:
+//! the quantile on held-out rows, which needs neither. Nor from the authors' code: there members are deterministic,
+//! rewards known, τ is the maximum over a constant, and truncation is no HALT at all (no −κ, and the value goes on
+//! behind it): [`npg::Config::absorbing`](crate::npg::Config::absorbing). MOReL with an off-policy learner is as in
+//! unifloral, whose critics are ten, and whose HALT pays r_min − 200 once.
 
 use crate::{model_based::imagination::Imagination, sac};
 use backcast_core::{
@@ -50,11 +50,11 @@ choices! {
 hyperparameters! {
     /// The pessimistic MDP: what counts as unknown, and what it costs to go there.
     pub struct Pessimism {
-        /// What is doubted, u.
+        /// The measure u of uncertainty.
         penalty: PenaltyConfig = PenaltyConfig::MaxPairwiseStates;
         /// How the threshold τ is found from u of held-out rows.
         threshold: ThresholdRule = ThresholdRule::default();
-        /// κ, HALT's reward with its sign turned; none is the smallest reward of the log less [`margin`](Pessimism::margin).
+        /// κ, HALT's reward with its sign turned; none is the smallest reward of the dataset less [`margin`](Pessimism::margin).
         kappa: Option<Real> = None;
         /// How much less than the smallest reward, where κ is not given; ours. unifloral has 200, paid once.
         margin: Real = 1.0, NON_NEGATIVE;
@@ -74,8 +74,8 @@ impl Pessimism {
     /// (3)  −κ = min r − margin,   HALT is worth −κ/(1 − γ), or −κ if it pays once
     ///
     /// # Errors
-    /// If the [`DatasetStats`] it needs is not there, the model's doubt of a row is no number, or HALT
-    /// is worth no number.
+    /// If the [`DatasetStats`] it needs is not there, the model's uncertainty of a row is no number, or HALT is
+    /// worth no number.
     pub fn halt(
         &self,
         dynamics: &mut dyn Dynamics,
@@ -84,25 +84,19 @@ impl Pessimism {
         key: Key,
     ) -> Result<Halt, ConfigError> {
         let lacking = |field, why: &str| ConfigError { field, why: why.into() };
-        let holdout = stats.holdout.as_ref();
-        let none = || {
-            lacking("threshold", "needs rows the model was not fitted to; give `Evidence::holdout`")
-        };
-        let u = measure(dynamics, self.penalty.build().as_mut(), holdout.ok_or_else(none)?, key);
-        let threshold =
-            self.threshold.threshold(&u).map_err(|e| lacking("threshold", &e.to_string()))?;
+        let why = "needs rows the model was not fitted to; give `DatasetStats::holdout`";
+        let holdout = stats.holdout.as_ref().ok_or_else(|| lacking("threshold", why))?;
+        let u = measure(dynamics, self.penalty.build().as_mut(), holdout, key);
+        let threshold = self.threshold.threshold(&u);
+        let threshold = threshold.map_err(|e| lacking("threshold", &e.to_string()))?;
         let least = || stats.least_reward.map(|least| self.margin - least);
-        let none = || {
-            lacking("kappa", "is not given; give it, or `Evidence::least_reward` to find it from")
-        };
-        let kappa = self.kappa.or_else(least).ok_or_else(none)?;
+        let why = "is not given; give it, or `DatasetStats::least_reward` to find it from";
+        let kappa = self.kappa.or_else(least).ok_or_else(|| lacking("kappa", why))?;
         let reward = match self.pay {
             Pay::Once => -kappa,
             Pay::Forever => -kappa / (1.0 - gamma),
         };
-        let why = format!(
-            "is {kappa}, and pays `forever` {reward} with a discount of {gamma}; let it pay `once`"
-        );
+        let why = format!("is {kappa}, and pays `forever` {reward}; let it pay `once`");
         ConfigError::unless(reward.is_finite(), "kappa", why)?;
         Ok(Halt { threshold, reward })
     }
@@ -117,7 +111,7 @@ hyperparameters! {
         /// How the policy is rolled out, and the share f of real rows. Chains of at least 5 steps: shorter ones never get to where
         /// it is unknown. unifloral has 5 steps and 1 % real rows.
         rollouts: Rollouts = Rollouts { horizon: 5, real: 0.05, ..Rollouts::default() };
-        /// The learner.
+        /// SAC.
         sac: sac::Config = sac::Config::default();
     }
 }
@@ -144,7 +138,7 @@ impl Algorithm for Config {
     }
 }
 
-/// SAC in a world of its own, at whose borders everything ends badly.
+/// SAC in the pessimistic MDP.
 pub struct Morel {
     rollouts: Rollouts,
     sac: sac::Sac,
@@ -168,7 +162,7 @@ impl Learner for Morel {
     }
 
     // ANCHOR: imagine
-    /// (4)  h steps of π in the p-MDP from states of the log
+    /// (4)  h steps of π in the p-MDP from states of the dataset
     fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> RolloutSummary {
         self.imagination.roll(&mut self.sac, dataset, key, sink)
     }
@@ -212,7 +206,7 @@ mod tests {
 
     const SPEC: Spec = Spec::new(1, 1);
 
-    /// A model of x′ = x + a/10, rewarded by −1 everywhere, from a log with |x| < 1; rows it was not fitted to.
+    /// A model of x′ = x + a/10, rewarded by −1 everywhere, from a dataset with |x| < 1; rows it was not fitted to.
     fn problem() -> (Transitions, Problem) {
         let mut dataset = Transitions::new(SPEC);
         for i in 0..1500 {
@@ -247,7 +241,8 @@ mod tests {
         config
     }
 
-    /// Chains that begin far from the log halt at once, with HALT's worth as their reward; those in its midst hardly ever.
+    /// Chains that begin far from the dataset halt at once, with HALT's worth as their reward; those in its midst
+    /// hardly ever.
     #[test]
     fn chains_halt_where_the_dataset_has_never_been() {
         let (dataset, problem) = problem();

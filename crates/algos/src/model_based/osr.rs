@@ -1,57 +1,59 @@
-//! OSR, out-of-sample situation recovery (Jiang, Yao & Tan, *Recovering from out-of-sample states via inverse dynamics in offline
-//! reinforcement learning*, NeurIPS 2023), and OSR-v: [`cql`] whose policy, or whose critics, know what to do a little outside the dataset.
-//! Read that file first; here is what differs.
+//! OSR, out-of-sample situation recovery (Jiang, Yao & Tan, *Recovering from out-of-sample states via inverse dynamics
+//! in offline reinforcement learning*, NeurIPS 2023), and OSR-v: [`cql`] whose policy, or whose critics, know what to
+//! do a little outside the dataset. Read that file first; here is what differs.
 //!
 //! | equation | code |
 //! |---|---|
 //! | (1) L(ω) = E[ MSE(D(s,s′,z), a) ] + ½ KL(E(s,s′,a) ∥ N(0, 1)), before all else | [`InverseVae`] |
-//! | (2) ŝ = s + β·ε, ε ~ N(0, 1); I(·∣ŝ,s′): u ~ N(m, σ²), a = tanh u | `perturbed`, [`Osr::recover`] |
+//! | (2) ŝ = s + β·ε, ε ~ N(0, 1); I(·∣ŝ,s′): u ~ N(m, σ²), a = tanh u | `perturbed`, [`Osr::recover`], in `recovery` |
 //! | (3) L_π(φ) = E[ α ln π(ã∣x) − min_j Q_j(x,ã) ] + λ·mean KL(I(u∣ŝ,s′) ∥ π(u∣ŝ)), x = ŝ | [`Osr::actor_step`] |
-//! | (4) OSR-v: L_Q(θ) += λ Σ_j E[ ln Σ_k exp Q_j(ŝ,a_k) − Q_j(ŝ,ã) ], a_k uniform or ~ π(·∣ŝ), n of each, ã ~ I(·∣ŝ,s′) | [`Osr::draw_actions`], [`Beside`] |
+//! | (4) OSR-v: L_Q(θ) += λ Σ_j E[ ln Σ_k exp Q_j(ŝ,a_k) − Q_j(ŝ,ã) ], a_k uniform or ~ π(·∣ŝ), n of each, ã ~ I(·∣ŝ,s′) | [`Osr::draw_actions`] and `Perturbed`, in `values` |
 //!
-//! Update order: in the first [`Config::warm_up`] updates a step of (1), and then one of CQL as it is. From then on I rests:
-//! (2), the temperature, (3) with it, CQL's critics, with (4) in OSR-v, then the targets. So the batches I learns from are those of the
-//! learner, a checkpoint has all there is, and no update is lost to the policy. The authors fit I first and begin then.
+//! Update order: in the first [`Config::warm_up`] updates a step of (1), and then one of CQL as it is. From then on I
+//! rests: (2), the temperature, (3) with it, CQL's critics, with (4) in OSR-v, then the targets. So the batches I
+//! learns from are those of CQL, a checkpoint has all there is, and no update is lost to the policy. The authors fit I
+//! first and begin then.
 //!
-//! Both Gaussians in (3) are of actions before their tanh, where the divergence has a closed form; its mean is over rows and
-//! dimensions. The KL has no gradient in I.
+//! Both Gaussians in (3) are of actions before their tanh, where the divergence has a closed form; its mean is over
+//! rows and dimensions. The KL has no gradient in I.
 //!
 //! The paper and the code released with it differ, and each point is a switch: the direction of the divergence
 //! ([`Divergence`]); whether x is ŝ or the clean s ([`Config::at_perturbed`]); whether the encoder sees the action
 //! ([`InverseVaeConfig::encode_action`]); and a slip that makes ln σ of I a function of its mean
-//! ([`InverseVaeConfig::log_std_of_mean`]). The defaults are the paper's; the presets are the code's. Here ln σ of I is held in
-//! [−5, 2] and ln σ of z in [−4, 15], where the code leaves them free; the nets begin as all of ours do, and ln σ of π and of I has no
-//! learnable scale and offset beside the net, as it has there. That code takes all losses at the old parameters and only then steps,
-//! ours steps one after the other, as CQL: with a policy that rests both are the same to six digits, with one that moves the first
-//! gradient of the critics is 3 % off (`tests/authors.rs`). The file as it was released imports neither `Normal` nor `kl_divergence`,
-//! and cannot have been run as it is.
+//! ([`InverseVaeConfig::log_std_of_mean`]). The defaults are the paper's; the presets are the code's. Here ln σ of I is
+//! held in [−5, 2] and ln σ of z in [−4, 15], where the code leaves them free; the nets begin as all of ours do, and ln
+//! σ of π and of I has no learnable scale and offset beside the net, as it has there. That code takes all losses at the
+//! old parameters and only then steps, ours steps one after the other, as CQL: with a policy that rests both are the
+//! same to six digits, with one that moves the first gradient of the critics is 3 % off (`tests/authors.rs`). The file
+//! as it was released imports neither `Normal` nor `kl_divergence`, and cannot have been run as it is.
 //!
-//! **(4) is a reconstruction.** No code of OSR-v was released; the paper describes a term like CQL's that pushes down the values
-//! of the policy's actions in perturbed states and pushes up those of I's. It is added to CQL's own, which `cql.cql_alpha = 0` and
-//! `cql.n_action_samples = 0` leave out. OSR-10 is `cql.critics = 10`; that its critics are SAC's, without CQL's term, is from memory.
+//! **(4) is a reconstruction.** No code of OSR-v was released; the paper describes a term like CQL's that pushes down
+//! the values of the policy's actions in perturbed states and pushes up those of I's. It is added to CQL's own, which
+//! `cql.cql_alpha = 0` and `cql.n_action_samples = 0` leave out. OSR-10 is `cql.critics = 10`; that its critics are
+//! SAC's, without CQL's term, is from memory.
 //!
-//! An objection of later surveys: where the environment is deterministic I(ŝ,s′) is nearly the behaviour's action, so that (3) is nearly SAC+BC
-//! ([`sac`](crate::sac)) with a learnt model of the behaviour. Compare with that.
+//! An objection of later surveys: where the environment is deterministic I(ŝ,s′) is nearly the behaviour's action, so
+//! that (3) is nearly SAC+BC ([`sac`](crate::sac)) with a learnt model of the behaviour. Compare with that.
 
 use crate::{
-    blocks::{
-        actor::LOG_STD_BOUNDS,
-        conservative::{gap, side_by_side},
-        perturbed::{perturbed, rows_of},
-    },
+    blocks::{actor::LOG_STD_BOUNDS, perturbed::rows_of},
     cql,
-    cql::{Cql, Objective, Plain},
+    cql::{Cql, Plain},
 };
 use backcast_core::{
-    Algorithm, Batch, COUNT, ConfigError, Key, Learner, Metrics, NON_NEGATIVE, Problem, Real, Spec,
+    Algorithm, Batch, COUNT, ConfigError, Key, Learner, Metrics, NON_NEGATIVE, Problem, Real,
     acts_as, choices, hyperparameters,
 };
 use backcast_dynamics::{InverseVae, InverseVaeConfig};
-use backcast_nn::{Descent, Gaussian, Mlp, Shape, state};
-use ndarray::ArrayView2;
+use backcast_nn::{Gaussian, state};
+use recovery::Work;
+use values::Perturbed;
+
+mod recovery;
+mod values;
 
 choices! {
-    /// What knows about states beside the log.
+    /// What is trained in perturbed states.
     pub enum Variant {
         /// The policy: OSR.
         #[default]
@@ -64,7 +66,7 @@ choices! {
 choices! {
     /// Which divergence (3) has.
     pub enum Divergence {
-        /// KL(I ∥ π), as in the paper: the policy is to cover what the log did.
+        /// KL(I ∥ π), as in the paper: the policy is to cover what the behaviour policy did.
         #[default]
         InverseToPolicy,
         /// KL(π ∥ I), as in the released code.
@@ -79,7 +81,7 @@ hyperparameters! {
         variant: Variant = Variant::Osr;
         /// Weight λ of the divergence in (3), or, in OSR-v, of (4), for which nobody gives a number.
         lambda: Real = 0.5, NON_NEGATIVE;
-        /// Deviation β of the perturbation, in units of what the learner sees: 10⁻³ in the released runs, 10⁻² the default of its class.
+        /// Deviation β of the perturbation, in units of what the policy sees: 10⁻³ in the released runs, 10⁻² the default of its class.
         beta: Real = 1e-3, NON_NEGATIVE;
         /// The direction of the divergence.
         divergence: Divergence = Divergence::InverseToPolicy;
@@ -91,7 +93,7 @@ hyperparameters! {
         warm_up: u64 = 7812;
         /// I.
         inverse: InverseVaeConfig = InverseVaeConfig::default();
-        /// The learner. Its own defaults, but that there is no warm start unless it asks for one; the released code has two hidden layers.
+        /// CQL. Its own defaults, but that there is no warm start unless it asks for one; the released code has two hidden layers.
         cql: cql::Config = cql::Config::default();
     }
 }
@@ -109,97 +111,30 @@ impl Algorithm for Config {
         let log_std_bounds = self.cql.log_std_bounds.or(Some(LOG_STD_BOUNDS));
         let cql = cql::Config { log_std_bounds, ..self.cql.clone() }.build_base(spec, key)?;
         let inverse = InverseVae::new(self.inverse.clone(), spec, key.name("inverse"))?;
-        Ok(Osr { config: self.clone(), spec, cql, inverse, work: Work::default() })
+        Ok(Osr { config: self.clone(), cql, inverse, work: Work::default() })
     }
 }
 
 /// CQL that recovers.
 pub struct Osr {
     config: Config,
-    spec: Spec,
     cql: Cql,
     inverse: InverseVae,
     work: Work,
 }
 
-/// What is computed before a step. It grows once.
-#[derive(Default)]
-struct Work {
-    /// ŝ, `[rows, obs]`.
-    beside: Vec<Real>,
-    /// Normal numbers of the latent and of the action.
-    latent: Vec<Real>,
-    noise: Vec<Real>,
-    /// m and ln σ of I at (ŝ, s′), `[rows, act]`.
-    mean: Vec<Real>,
-    log_std: Vec<Real>,
-    /// ã, then the actions that are pushed down, `[rows, 1 + 2n, act]`.
-    actions: Vec<Real>,
-}
-
-// ANCHOR: pressed
-/// (4)  λ Σ_j E[ ln Σ_k exp Q_j(ŝ,a_k) − Q_j(ŝ,ã) ], beside CQL's own loss
-struct Beside<'a> {
-    /// ŝ, `[rows, obs]`.
-    states: ArrayView2<'a, Real>,
-    /// ã, then a_k, `[rows, (1 + 2n)·act]`.
-    actions: ArrayView2<'a, Real>,
-    lambda: Real,
-    /// The mean of the gap, summed over critics.
-    gap: Real,
-}
-
-impl Objective for Beside<'_> {
-    fn more(&mut self, down: &mut Descent<'_>, critic: Mlp) {
-        let (states, actions, lambda) = (self.states, self.actions, self.lambda);
-        let (all, act) = (0..states.nrows(), critic.inputs() - states.ncols());
-        let [_, gap] = down.over([(&all, actions.ncols() / act)], |rows| {
-            let gap = rows.mean(&all, gap(critic.values(rows.of(states), rows.of(actions))));
-            [gap * lambda, gap]
-        });
-        self.gap = gap;
-    }
-}
-// ANCHOR_END: pressed
-
 impl Osr {
-    // ANCHOR: inverse_step
-    /// (1)  L(ω) = E[ MSE(D(s,s′,z), a) ] + ½ KL(E(s,s′,a) ∥ N(0, 1))
-    fn inverse_step(&mut self, batch: Batch<'_>, key: Key) -> Real {
-        let Work { latent, noise, .. } = &mut self.work;
-        let tape = self.cql.core.store.tape_without_history();
-        let normal = |cols, key| tape.normal(Shape::new(1, batch.len(), cols), key);
-        normal(self.config.inverse.latent, key.name("latent")).copy_into(latent);
-        normal(self.spec.act, key.name("action")).copy_into(noise);
-        self.inverse.update_with(batch, latent, noise)
-    }
-    // ANCHOR_END: inverse_step
-
-    // ANCHOR: recover
-    /// (2)  ŝ = s + β·ε, and what leads from there to s′: m and ln σ of I(·∣ŝ,s′)
-    fn recover(&mut self, batch: Batch<'_>, key: Key) {
-        let Work { beside, latent, mean, log_std, .. } = &mut self.work;
-        let tape = self.cql.core.store.tape_without_history();
-        let s = tape.input(batch.obs);
-        perturbed(s, self.config.beta, key.name("perturbation")).copy_into(beside);
-        let z = Shape::new(1, batch.len(), self.config.inverse.latent);
-        tape.normal(z, key.name("latent")).copy_into(latent);
-        let beside = rows_of(beside, self.spec.obs);
-        self.inverse.predict_with(beside, batch.next_obs, latent, mean, log_std);
-    }
-    // ANCHOR_END: recover
-
     // ANCHOR: actor_step
     /// (3)  L_π(φ) = E[ α ln π(ã∣x) − min_j Q_j(x,ã) ] + λ·mean KL(I(u∣ŝ,s′) ∥ π(u∣ŝ)),   x = ŝ
     fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> ((Real, Real), Real) {
-        let Work { beside, mean, log_std, .. } = &self.work;
+        let Work { perturbed_states, mean, log_std, .. } = &self.work;
         let &Config { lambda, divergence, at_perturbed, .. } = &self.config;
-        let beside = rows_of(beside, self.spec.obs);
+        let perturbed = rows_of(perturbed_states, batch.spec.obs);
         let mut kl = 0.0;
-        let states = at_perturbed.then_some(beside);
+        let states = at_perturbed.then_some(perturbed);
         let stepped = self.cql.actor_step(batch, states, key, |actor, pi| {
             let tape = pi.base.mean.tape();
-            let pi = if at_perturbed { pi.base } else { actor.at(tape.input(beside)).base };
+            let pi = if at_perturbed { pi.base } else { actor.at(tape.input(perturbed)).base };
             let given = |x: &[Real]| tape.fill(pi.mean.shape(), |out| out.copy_from_slice(x));
             let inverse = Gaussian { mean: given(mean), log_std: given(log_std) };
             let apart = match divergence {
@@ -213,25 +148,6 @@ impl Osr {
         (stepped, kl)
     }
     // ANCHOR_END: actor_step
-
-    // ANCHOR: press
-    /// (4)  ã ~ I(·∣ŝ,s′), then a_k, n uniform and n of π(·∣ŝ), for every row
-    fn draw_actions(&mut self, key: Key) {
-        let (Spec { obs, act, act_limit: limit }, n) = (self.spec, self.config.n_action_samples);
-        let Work { beside, mean, log_std, actions, .. } = &mut self.work;
-        let tape = self.cql.core.store.tape_without_history();
-        let s = tape.input(rows_of(beside, obs));
-        let [mean, log_std] = [mean, log_std].map(|x| tape.input(rows_of(x, act)));
-        let recovered = Gaussian { mean, log_std }.sample(key.name("recovered")).tanh();
-        let rows = s.shape().rows;
-        let shape = Shape::new(1, rows * n, act);
-        let uniform = tape.uniform(shape, -1.0, 1.0, key.name("uniform"));
-        let pi = self.cql.core.nets.actor.at(s);
-        let (own, _) = pi.repeat_rows(n).sample(key.name("own"));
-        let [uniform, own] = [uniform, own].map(|a| side_by_side(a, rows));
-        (recovered.cat(uniform).cat(own) * limit).copy_into(actions);
-    }
-    // ANCHOR_END: press
 }
 
 impl Learner for Osr {
@@ -256,12 +172,13 @@ impl Learner for Osr {
             Variant::OsrV => {
                 let actor = self.cql.actor_step(batch, None, actor, |_, _| None);
                 self.draw_actions(key.name("press"));
-                let states = rows_of(&self.work.beside, self.spec.obs);
+                let states = rows_of(&self.work.perturbed_states, batch.spec.obs);
                 let tried = 1 + 2 * self.config.n_action_samples;
-                let actions = rows_of(&self.work.actions, tried * self.spec.act);
-                let mut beside = Beside { states, actions, lambda: self.config.lambda, gap: 0.0 };
-                let critics = self.cql.critic_step(batch, critic, &mut beside);
-                let gap = beside.gap * (self.config.cql.critics as Real).recip();
+                let actions = rows_of(&self.work.actions, tried * batch.spec.act);
+                let lambda = self.config.lambda;
+                let mut more = Perturbed { states, actions, lambda, gap: 0.0 };
+                let critics = self.cql.critic_step(batch, critic, &mut more);
+                let gap = more.gap * (self.config.cql.critics as Real).recip();
                 *self.cql.finish_update(actor, critics).put("gap_beside", gap)
             }
         }
@@ -275,12 +192,12 @@ state!(Osr: cql, inverse);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backcast_core::{Policy, Source, Transitions, fingerprint};
+    use backcast_core::{Policy, Source, Spec, Transitions, fingerprint};
     use ndarray::Array2;
 
     const SPEC: Spec = Spec::new(1, 1).with_act_limit(2.0);
 
-    /// From anywhere in ±½ the log goes to 0: on a line, where an action is a step.
+    /// From anywhere in ±½ the dataset goes to 0: on a line, where an action is a step.
     fn dataset() -> Transitions {
         let mut dataset = Transitions::new(SPEC);
         for i in 0..256 {
@@ -292,7 +209,7 @@ mod tests {
     }
 
     fn small() -> Config {
-        // SAC: nothing but what is to be tested holds it to the log.
+        // SAC: nothing but what is to be tested holds it to the dataset.
         let cql = cql::Config {
             hidden: vec![32],
             actor_lr: 3e-3,
@@ -327,14 +244,15 @@ mod tests {
         act[[0, 0]]
     }
 
-    /// Beyond where the log has been, at ±0.9, the policy goes back, with either divergence; without its weight it does not know.
+    /// Beyond where the dataset has been, at ±0.9, the policy goes back, with either divergence; without its weight it
+    /// does not know.
     #[test]
     fn beside_the_dataset_the_policy_goes_back() {
         let off = |config: Config| {
             let (mut osr, _) = trained(config, 1500);
             [0.9, -0.9].map(|s| (acts(&mut osr, s) + s).abs()).into_iter().fold(0.0, Real::max)
         };
-        // Wide in what it sees: β of 0.3 reaches states that the log has not.
+        // Wide in what it sees: β of 0.3 reaches states that the dataset has not.
         let covers = off(Config { lambda: 5.0, ..small() });
         let clean = Config { lambda: 5.0, at_perturbed: false, ..small() };
         let seeks = off(Config { divergence: Divergence::PolicyToInverse, lambda: 0.1, ..clean });
@@ -364,7 +282,8 @@ mod tests {
         assert_eq!(fingerprint(&mut osr.inverse), fingerprint(&mut later.inverse));
     }
 
-    /// In OSR-v the critics come to prefer, beside the log, what leads back to what the policy or chance would do there.
+    /// In OSR-v the critics come to prefer, in perturbed states, what leads back to what the policy or chance would do
+    /// there.
     #[test]
     fn the_critics_of_osr_v_prefer_what_leads_back() {
         let gap = |lambda| {
@@ -375,9 +294,9 @@ mod tests {
             assert!(metrics.get("kl").is_none());
             metrics.get("gap_beside").expect("a metric")
         };
-        let (free, pressed) = (gap(0.0), gap(1.0));
+        let (free, pushed) = (gap(0.0), gap(1.0));
         // Of twenty values that are all the same the soft maximum is ln 20 above one.
-        assert!((free - (20.0 as Real).ln()).abs() < 0.5, "{free} where nothing is pressed");
-        assert!(pressed < free - 1.0, "{pressed} pressed, {free} free");
+        assert!((free - (20.0 as Real).ln()).abs() < 0.5, "{free} where nothing is pushed down");
+        assert!(pushed < free - 1.0, "{pushed} pushed down, {free} free");
     }
 }

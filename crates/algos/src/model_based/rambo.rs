@@ -1,38 +1,41 @@
-//! RAMBO, robust adversarial model-based offline RL (Rigter, Lacerda & Hawes, *RAMBO-RL: Robust adversarial model-based offline
-//! reinforcement learning*, NeurIPS 2022, arXiv:2204.12581): [`sac`] on transitions imagined by its own policy, in a model
-//! that is trained against it. No doubt is measured and none is charged: where the log does not hold the model to the truth,
-//! the model learns to disappoint.
+//! RAMBO, robust adversarial model-based offline RL (Rigter, Lacerda & Hawes, *RAMBO-RL: Robust adversarial model-based
+//! offline reinforcement learning*, NeurIPS 2022, arXiv:2204.12581): [`sac`] on transitions imagined by its own policy,
+//! in a model that is trained against it. No uncertainty is estimated and no penalty paid: where the data do not
+//! determine the model, it learns to be pessimistic.
 //!
 //! | equation | code |
 //! |---|---|
-//! | (1) L_BC(φ) = −E[ ln π(a∣s) ] over the log, before all else | [`Rambo::clone_log`] |
-//! | (2) A = r + γ(1−d) min_j Q_j(s′,π̄(s′)) − min_j Q_j(s,a), less its mean and over its deviation in the batch | [`Rambo::advantages`] |
-//! | (3) L(θ) = λ·E[ A · ln p_θ(s′,r∣s,a) ] + L_MLE(θ; log), p_θ the mean of the elites' Gaussians | [`Rambo::oppose`] |
-//! | (4) D_model ← roll-outs of π, h steps long, from states of the log | [`Rambo::imagine`](Imagines::imagine) |
-//! | (5) B = a share f of rows of the log, the others of D_model; one step of SAC on B | [`Rambo::update`](Learner::update) |
+//! | (1) L_BC(φ) = −E[ ln π(a∣s) ] over the dataset, before all else | [`Rambo::clone_dataset`] |
+//! | (2) A = r + γ(1−d) min_j Q_j(s′,π̄(s′)) − min_j Q_j(s,a), less its mean and over its deviation in the batch | [`Rambo::advantages`], in `adversary` |
+//! | (3) L(θ) = λ·E[ A · ln p_θ(s′,r∣s,a) ] + L_MLE(θ; data), p_θ the mean of the elites' Gaussians | [`Rambo::oppose`], in `adversary` |
+//! | (4) D_model ← rollouts of π, h steps long, from states of the dataset | [`Rambo::imagine`](Learner::imagine) |
+//! | (5) B = a share f of rows of the dataset, the others of D_model; one step of SAC on B | [`Rambo::update`](Learner::update) |
 //!
-//! Order: (1) and (4) before the first update; then [`Rollouts::every`] updates (5), [`Config::model_steps`] steps (3) and (4)
-//! again. A step of (3) sees what the policy, by sampled actions, met in one step of the model as it is then; the next step
-//! goes on from there, terminal or not, and after h steps from other states of the log, as in the authors' code.
+//! Order: (1) and (4) before the first update; then [`Rollouts::every`] updates (5), [`Config::model_steps`] steps (3)
+//! and (4) again. A step of (3) sees what the policy, by sampled actions, met in one step of the model as it is then;
+//! the next step goes on from there, terminal or not, and after h steps from other states of the dataset, as in the
+//! authors' code.
 //!
-//! As in the authors' code too: π̄ is the deterministic action limit·tanh μ, Q the critics themselves, not their targets; no
-//! entropy in (2); the deviation in (2) is the population's; with λ = 0 the model rests. Not from it: their loss adds λ·A·ln p,
-//! row by row, to L_MLE in every row of a vector, which is (3) times the rows and the same to Adam; 10⁻⁶ beside the deviation keeps
-//! a batch of equals finite; rows of the log come from all of it, those held out from the fit among them; the cloning skips no
-//! batch that touches the edge of the box, but holds its actions 10⁻⁶ inside; SAC's steps come one after the other, where
-//! theirs are computed together; the model is of the log's own units, which moves ln p by a constant that the mean of A, zero,
-//! removes; SAC steps the temperature before the policy, theirs after; the bounds of the model's log-variance have the weight that
-//! the model was fitted with, 0.01, where theirs is 0.001 (`model.bound_coefficient`). The gradient of (3) is derived at [`Adversary`].
+//! As in the authors' code too: π̄ is the deterministic action limit·tanh μ, Q the critics themselves, not their
+//! targets; no entropy in (2); the deviation in (2) is the population's; with λ = 0 the model rests. Not from it: their
+//! loss adds λ·A·ln p, row by row, to L_MLE in every row of a vector, which is (3) times the rows and the same to Adam;
+//! 10⁻⁶ beside the deviation keeps a batch of equals finite; rows of the dataset come from all of it, those held out
+//! from the fit among them; the cloning skips no batch that touches the edge of the box, but holds its actions 10⁻⁶
+//! inside; SAC's steps come one after the other, where theirs are computed together; the model is of the dataset's own
+//! units, which moves ln p by a constant that the mean of A, zero, removes; SAC steps the temperature before the
+//! policy, theirs after; the bounds of the model's log-variance have the weight that the model was fitted with, 0.01,
+//! where theirs is 0.001 (`model.bound_coefficient`). The gradient of (3) is derived at [`Adversary`].
 
 use crate::{
     blocks::actor::NARROW_LOG_STD_BOUNDS,
     model_based::imagination::{Imagination, ensemble},
     sac,
 };
+use adversary::Work;
 use backcast_core::{
     Algorithm, Batch, COUNT, Column, ConfigError, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE,
-    Policy, Problem, Real, RolloutSummary, Rollouts, Sink, Slot, Source, Spec, State, Transitions,
-    acts_as, hyperparameters, under,
+    Policy, Problem, Real, RolloutSummary, Rollouts, Sink, Slot, Source, State, acts_as,
+    hyperparameters, under,
 };
 use backcast_dynamics::Adversary;
 use backcast_imagination::{ImagineConfig, Imaginer, StopRule, Uniform};
@@ -40,26 +43,28 @@ use backcast_nn::{Parameterised, Store};
 use backcast_penalties::NoPenalty;
 use serde::Deserializer;
 
+mod adversary;
+
 hyperparameters! {
     /// One field per symbol; defaults of the authors' configuration for locomotion. What the model is fitted with is its own.
     pub struct Config {
-        /// Weight λ of the adversary beside the likelihood of the log: 3·10⁻⁴ or 0 in the authors' code.
+        /// Weight λ of the adversary beside the likelihood of the dataset: 3·10⁻⁴ or 0 in the authors' code.
         lambda: Real = 3e-4, NON_NEGATIVE;
         /// Learning rate of the model as an adversary.
         model_lr: Real = 3e-4, POSITIVE;
-        /// Steps of the adversary between roll-outs.
+        /// Steps of the adversary between rollouts.
         model_steps: u64 = 1000, COUNT;
-        /// Rows of a step of the adversary: of the roll-out, and for each member of the log.
+        /// Rows of a step of the adversary: of the rollout, and for each member of the dataset.
         model_batch: usize = 256, COUNT;
-        /// Passes over the log, in batches of [`model_batch`](Config::model_batch), in which the policy clones it before all else;
+        /// Passes over the dataset, in batches of [`model_batch`](Config::model_batch), in which the policy clones it before all else;
         /// the authors have none on antmaze.
         cloning_epochs: usize = 50;
-        /// Whether roll-outs (4) are by uniform actions instead of the policy's, as the authors have it on most of antmaze.
+        /// Whether rollouts (4) are by uniform actions instead of the policy's, as the authors have it on most of antmaze.
         uniform: bool = false;
         /// How the policy is rolled out, and the share f of real rows.
         #[serde(deserialize_with = "rollouts")]
         rollouts: Rollouts = Rollouts { real: 0.5, ..Default::default() };
-        /// The learner. Its own defaults; the authors' policy and temperature learn at 10⁻⁴.
+        /// SAC. Its own defaults; the authors' policy and temperature learn at 10⁻⁴.
         sac: sac::Config = sac::Config::default();
     }
 }
@@ -91,11 +96,7 @@ impl Algorithm for Config {
             ..Default::default()
         };
         let step = Imaginer::new(one, model.termination, NoPenalty)?;
-        let imagination =
-            Imagination::new(model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
-        let [at, played, seen, dataset] = std::array::from_fn(|_| Transitions::new(spec));
-        let work =
-            Work { step, at, played, seen, dataset, rows: Vec::new(), advantage: Vec::new() };
+        let imagination = Imagination::without_penalty(model, &self.rollouts)?;
         Ok(Rambo {
             config: self.clone(),
             sac,
@@ -103,7 +104,7 @@ impl Algorithm for Config {
             adversary,
             epochs: 0,
             said: [0.0; 3],
-            work,
+            work: Work::new(spec, step),
         })
     }
 }
@@ -114,27 +115,11 @@ pub struct Rambo {
     sac: sac::Sac,
     imagination: Imagination,
     adversary: Adversary,
-    /// Roll-outs made.
+    /// Rollouts made.
     epochs: u64,
     /// What the adversary found in its last epoch, on average over its steps: L_MLE, E[A ln p], E[ln p].
     said: [Real; 3],
     work: Work,
-}
-
-/// Memory of the adversary's steps.
-struct Work {
-    /// One step of the policy from given states.
-    step: Imaginer<NoPenalty>,
-    /// The states a roll-out has come to, as *s* of transitions of which nothing else is asked.
-    at: Transitions,
-    /// What the policy met there, in the model's units and in the learner's.
-    played: Transitions,
-    seen: Transitions,
-    /// Rows of the log, those of each member after those of the one before.
-    dataset: Transitions,
-    /// 0, 1, 2 …
-    rows: Vec<usize>,
-    advantage: Vec<Real>,
 }
 
 impl Rambo {
@@ -151,105 +136,6 @@ impl Rambo {
         }
     }
     // ANCHOR_END: clone_log
-
-    // ANCHOR: advantages
-    /// (2)  A = r + γ(1−d) min_j Q_j(s′,π̄(s′)) − min_j Q_j(s,a), standardised over the rows of `played`
-    fn advantages(&mut self, played: &Transitions) {
-        let Self { sac, imagination, work: Work { seen, advantage, .. }, .. } = self;
-        seen.clear();
-        (0..played.len()).for_each(|row| seen.push_row(played, row));
-        for states in [Column::Obs, Column::NextObs] {
-            imagination.scaler.to_learner(seen.values_mut(states));
-        }
-        sac.advantage(seen.batch(), advantage);
-        standardise(advantage);
-    }
-    // ANCHOR_END: advantages
-
-    // ANCHOR: oppose
-    /// (3)  L(θ) = λ·E[ A · ln p_θ(s′,r∣s,a) ] + L_MLE(θ; log): one step of the model. `log` has the rows of each member after
-    /// those of the one before; both are in the model's units.
-    pub fn oppose(&mut self, dataset: &Transitions, played: &Transitions) {
-        self.advantages(played);
-        let Self { config, imagination, adversary, work, .. } = self;
-        let model = ensemble(&mut *imagination.dynamics).expect("checked when it was built");
-        let share = dataset.len() / model.members();
-        work.rows.clear();
-        work.rows.extend(0..dataset.len());
-        let rows = |member: usize| &work.rows[member * share..][..share];
-        let said = adversary.step(model, dataset, rows, played, &work.advantage, config.lambda);
-        self.said = [said.fit_loss, said.adversarial_loss, said.log_prob];
-    }
-    // ANCHOR_END: oppose
-
-    // ANCHOR: turn_model
-    /// An epoch of (3), along roll-outs of the policy in the model as it changes.
-    fn turn_model(&mut self, dataset: &dyn Source, key: Key) {
-        let Config { model_steps, model_batch, .. } = self.config;
-        let (horizon, members) = (
-            self.config.rollouts.horizon as u64,
-            ensemble(&mut *self.imagination.dynamics).expect("checked").members(),
-        );
-        let [mut at, mut played, mut rows] = {
-            let Work { at, played, dataset, .. } = &mut self.work;
-            [at, played, dataset]
-                .map(|columns| std::mem::replace(columns, Transitions::new(columns.spec())))
-        };
-        let mut sums = [0.0f64; 3];
-        for step in 0..model_steps {
-            let key = key.fold(step);
-            if step % horizon == 0 || played.is_empty() {
-                at.clear();
-                dataset.sample_into(key.name("starts"), model_batch, &mut at);
-            } else {
-                go_on(&played, &mut at);
-            }
-            played.clear();
-            let Self { sac, imagination, work, .. } = self;
-            imagination.roll_by(&mut work.step, sac, &InOrder(&at), key.name("play"), &mut played);
-            rows.clear();
-            dataset.sample_into(key.name("log"), members * model_batch, &mut rows);
-            self.oppose(&rows, &played);
-            sums.iter_mut().zip(self.said).for_each(|(sum, said)| *sum += said as f64);
-        }
-        self.said = sums.map(|sum| (sum / model_steps as f64) as Real);
-        (self.work.at, self.work.played, self.work.dataset) = (at, played, rows);
-    }
-    // ANCHOR_END: turn_model
-}
-
-/// Less the mean, over the deviation; 10⁻⁶ keeps equals finite.
-fn standardise(x: &mut [Real]) {
-    let n = x.len().max(1) as Real;
-    let mean = x.iter().sum::<Real>() / n;
-    let std = (x.iter().map(|x| (x - mean) * (x - mean)).sum::<Real>() / n).sqrt();
-    x.iter_mut().for_each(|x| *x = (*x - mean) / (std + 1e-6));
-}
-
-/// States to go on from: the *s′* of `played` as *s*.
-fn go_on(played: &Transitions, at: &mut Transitions) {
-    at.clear();
-    for row in 0..played.len() {
-        let state = played.row(Column::NextObs, row);
-        at.push(state, played.row(Column::Act, row), 0.0, state, false);
-    }
-}
-
-/// Every row once, whatever the key: as many as are asked for, or as there are.
-struct InOrder<'a>(&'a Transitions);
-
-impl Source for InOrder<'_> {
-    fn spec(&self) -> Spec {
-        self.0.spec()
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn sample_into(&self, _: Key, rows: usize, out: &mut Transitions) {
-        (0..rows.min(self.0.len())).for_each(|row| out.push_row(self.0, row));
-    }
 }
 
 impl Learner for Rambo {
@@ -258,7 +144,8 @@ impl Learner for Rambo {
     }
 
     // ANCHOR: imagine
-    /// (1) at first, an epoch of (3) from then on, and (4): h steps of π, or of uniform actions, from states of the log
+    /// (1) at first, an epoch of (3) from then on, and (4): h steps of π, or of uniform actions, from states of the
+    /// dataset
     fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> RolloutSummary {
         if dataset.is_empty() {
             return RolloutSummary::default();
@@ -281,11 +168,9 @@ impl Learner for Rambo {
     /// (5)
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
         let mut metrics = self.sac.update(batch, key);
-        for (name, said) in
-            ["model_loss", "adversarial_loss", "model_log_prob"].into_iter().zip(self.said)
-        {
-            metrics.put(name, said);
-        }
+        let [fit_loss, adversarial_loss, log_prob] = self.said;
+        metrics.put("model_loss", fit_loss).put("adversarial_loss", adversarial_loss);
+        metrics.put("model_log_prob", log_prob);
         metrics
     }
     // ANCHOR_END: update
@@ -313,10 +198,11 @@ impl Parameterised for Rambo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backcast_core::{Direction, ObsScaler, WorldModel, fingerprint, never};
+    use crate::blocks::standardise::standardise;
+    use backcast_core::{Direction, ObsScaler, Spec, Transitions, WorldModel, fingerprint, never};
     use backcast_dynamics::{Ensemble, EnsembleConfig};
 
-    /// What pays is the action, of which the log has the worse half.
+    /// The reward is the action, of which the dataset has the worse half.
     fn dataset() -> Transitions {
         let mut dataset = Transitions::new(Spec::new(1, 1));
         for i in 0..400 {
@@ -377,7 +263,7 @@ mod tests {
         }
     }
 
-    /// Standardised by whoever trains, it judges the same transitions as a learner that sees the model's own units.
+    /// With standardised observations it judges the same transitions as a policy that sees the model's own units.
     #[test]
     fn advantages_are_of_what_the_learner_sees() {
         let dataset = dataset();
@@ -401,9 +287,6 @@ mod tests {
             mean.abs() < 1e-5 && (square - 1.0).abs() < 1e-3,
             "mean {mean}, mean square {square}"
         );
-        let mut equals = [0.5; 3];
-        standardise(&mut equals);
-        assert_eq!(equals, [0.0; 3]);
     }
 
     #[test]
@@ -442,8 +325,8 @@ mod tests {
         );
     }
 
-    /// The policy goes where the model promises most, outside the log; the adversary takes the promise back, not what the log
-    /// says of its own actions.
+    /// The policy goes where the model promises most, outside the dataset; the adversary takes the promise back, not
+    /// what the dataset says of its own actions.
     #[test]
     fn the_adversary_breaks_promises_that_the_dataset_does_not_hold_it_to() {
         let dataset = dataset();
@@ -487,7 +370,7 @@ mod tests {
         let ([outside, inside], [broken, kept]) = (promised(1e-9), promised(0.3));
         assert!(
             broken < outside - 0.2,
-            "outside the log it promises {broken} as an adversary, {outside} without"
+            "outside the dataset it promises {broken} as an adversary, {outside} without"
         );
         assert!((inside + 0.5).abs() < 0.15 && (kept + 0.5).abs() < 0.3, "{inside} {kept} of −0.5");
     }

@@ -1,45 +1,50 @@
-//! SCAS (Mao, Wang, Chen, Qu & Ji, *Offline reinforcement learning with OOD state correction and OOD action suppression*, NeurIPS
-//! 2024, arXiv:2410.19400): [`td3_bc`](crate::td3_bc)'s learner without cloning, held back by a model instead: from a state a little
-//! beside the log the policy's action should lead to where the log goes on, and more so where that is worth more.
+//! SCAS (Mao, Wang, Chen, Qu & Ji, *Offline reinforcement learning with OOD state correction and OOD action
+//! suppression*, NeurIPS 2024, arXiv:2410.19400): [`td3_bc`](crate::td3_bc) without cloning, regularised by a model
+//! instead: from a slightly perturbed state the policy's action should lead to the dataset's next state, and more so
+//! where that is worth more.
 //!
 //! | equation | code |
 //! |---|---|
 //! | (1) y = r + γ(1−d) min_j Q′_j(s′, clip(π′(s′) + clip(ε, ±c))), or mean_j | [`Scas::critic_step`] |
 //! | (2) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] | [`Scas::critic_step`] |
 //! | (3) ŝ = s + β·ε, ε ~ N(0, 1) | `perturbed` |
-//! | (4) w(s,s′) = min(exp(T(V̄(s′) − V̄(s))), 50), V̄(x) = mean_j Q_j(x, π(x)) without gradient | [`Scas::correction`] |
-//! | (5) R(φ) = E[ w(s,s′)·mean_d (M(ŝ, π(s)) − s′)² ], M the mean of the model | [`Scas::correction`] |
+//! | (4) w(s,s′) = min(exp(T(V̄(s′) − V̄(s))), 50), V̄(x) = mean_j Q_j(x, π(x)) without gradient | [`Scas::correction`], in `correction` |
+//! | (5) R(φ) = E[ w(s,s′)·mean_d (M(ŝ, π(s)) − s′)² ], M the mean of the model | [`Scas::correction`], in `correction` |
 //! | (6) L_π(φ) = −(1−λ) E[ min_j Q_j(s, π(s)) ] / E[ \|min_j Q_j(s, π(s))\| ] + λ R(φ) | [`Scas::actor_step`] |
 //!
 //! Update order: (1), (2); every second update (3)–(6), then both targets by Polyak.
 //!
-//! As in the authors' code: π acts on the clean s and M on the perturbed ŝ; the square is a mean over dimensions; targets move when the
-//! actor does; the actor's rate falls to zero on a half cosine, counted in steps of the actor. The normaliser in (6) has no
-//! gradient. Not from it: M is the forward ensemble that learners with a model share, fitted by likelihood, where the authors
-//! fit a deterministic net by least squares; its mean, that of the best elite or of several, is M.
+//! As in the authors' code: π acts on the clean s and M on the perturbed ŝ; the square is a mean over dimensions;
+//! targets move when the actor does; the actor's rate falls to zero on a half cosine, counted in steps of the actor.
+//! The normaliser in (6) has no gradient. Not from it: M is the forward ensemble that algorithms with a model share,
+//! fitted by likelihood, where the authors fit a deterministic net by least squares; its mean, that of the best elite
+//! or of several, is M.
 //!
-//! Observations are those that the learner sees: with `standardise` on, β and the square are in deviations of the log, as the
-//! authors have it everywhere but on antmaze-large.
+//! Observations are those that the policy sees: with `standardise` on, β and the square are in deviations of the
+//! dataset, as the authors have it everywhere but on antmaze-large.
 //!
-//! **Through the model.** M's parameters are in a store of their own, frozen, and no gradient crosses a store. So (5) is evaluated on
-//! the model's tape, where the action is an input; its slope ∂R/∂a, numbers, comes back, and [`with_slope`] puts it under
-//! the policy's action on the actor's tape. The other way, a copy of M in the learner's store that no optimiser owns, would
-//! copy a million numbers into every checkpoint.
+//! **Through the model.** M's parameters are in a store of their own, frozen, and no gradient crosses a store. So (5)
+//! is evaluated on the model's tape, where the action is an input; its slope ∂R/∂a, numbers, comes back, and
+//! [`with_slope`] puts it under the policy's action on the actor's tape. The other way, a copy of M in the learner's
+//! store that no optimiser owns, would copy a million numbers into every checkpoint.
 
 use crate::{
     blocks::{
-        deterministic::{policy, smoothed},
-        perturbed::{perturbed, rows_of, with_slope},
-        transition::{Transition, sizes},
+        deterministic_actor_critic::{DeterministicActorCritic, Setup},
+        perturbed::with_slope,
+        transition::Transition,
+        value::bellman_error,
     },
-    model_based::imagination::{ensemble, seen_by_learner, seen_by_model},
+    model_based::frozen_model::FrozenModel,
 };
 use backcast_core::{
-    Algorithm, Batch, COUNT, ConfigError, Dynamics, FRACTION, Key, Learner, Metrics, NON_NEGATIVE,
-    ObsScaler, POSITIVE, Policy, Problem, Real, SHARE, Spec, WorldModel, hyperparameters,
+    Algorithm, Batch, COUNT, ConfigError, FRACTION, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE,
+    Problem, Real, SHARE, acts_as, hyperparameters,
 };
-use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store, polyak, state};
-use ndarray::{ArrayView2, ArrayViewMut2};
+use backcast_nn::{HIDDEN, Precision, state};
+use correction::Work;
+
+mod correction;
 
 hyperparameters! {
     /// One field per symbol; defaults of the authors' code.
@@ -48,7 +53,7 @@ hyperparameters! {
         gamma: Real = 0.99, SHARE;
         /// Weight λ of the correction against the value, in [0, 1].
         lambda: Real = 0.25, SHARE;
-        /// Deviation β of the perturbation, in units of what the learner sees.
+        /// Deviation β of the perturbation, in units of what the policy sees.
         beta: Real = 3e-3, NON_NEGATIVE;
         /// Inverse temperature T of the weights.
         sharpness: Real = 5.0, NON_NEGATIVE;
@@ -91,75 +96,24 @@ impl Algorithm for Config {
     fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Scas, ConfigError> {
         self.check()?;
         let mut problem = problem.into();
-        let (spec, WorldModel { mut dynamics, scaler, .. }) = (problem.spec, problem.take_model()?);
-        let (asked, there) = (self.elites, ensemble(&mut *dynamics)?.elites().len());
-        ConfigError::unless(
-            asked <= there,
-            "elites",
-            format!("is {asked}, and the model has {there}"),
-        )?;
-        let mut store = Store::in_precision(self.precision);
-        let (state, pair) =
-            (sizes(spec.obs, &self.hidden, spec.act), sizes(spec.obs + spec.act, &self.hidden, 1));
-        let actor = Mlp::new(&mut store, "actor", &state, 1, Activation::Relu, Init::FanIn, key)
-            .with_output(Activation::Tanh);
-        let critic =
-            Mlp::new(&mut store, "critic", &pair, self.critics, Activation::Relu, Init::FanIn, key);
-        let actor_target = actor.duplicate(&mut store, "actor_target");
-        let critic_target = critic.duplicate(&mut store, "critic_target");
-        let actor_adam = Adam::new(actor.range(), self.actor_lr);
-        let critic_adam = Adam::new(critic.range(), self.critic_lr);
-        let nets = Nets { actor, critic, actor_target, critic_target };
-        let (config, work) = (self.clone(), Work::default());
-        Ok(Scas {
-            spec,
-            config,
-            store,
-            nets,
-            actor_adam,
-            critic_adam,
-            dynamics,
-            scaler,
-            updates: 0,
-            work,
-        })
+        let mut model = FrozenModel::new(problem.take_model()?)?;
+        let there = model.elites().len();
+        let why = format!("is {}, and the model has {there}", self.elites);
+        ConfigError::unless(self.elites <= there, "elites", why)?;
+        let rates = [self.actor_lr, self.critic_lr];
+        let setup = Setup::new(&self.hidden, rates, self.precision);
+        let setup = Setup { critics: self.critics, ..setup };
+        let core = DeterministicActorCritic::new(problem.spec, setup, key, |_, _, _| {});
+        Ok(Scas { config: self.clone(), core, model, work: Work::default() })
     }
 }
 
-/// Handles of every net.
-#[derive(Clone, Copy)]
-struct Nets {
-    actor: Mlp,
-    critic: Mlp,
-    actor_target: Mlp,
-    critic_target: Mlp,
-}
-
-/// TD3 whose policy leads back to the log.
+/// TD3 whose policy leads back to the dataset.
 pub struct Scas {
-    spec: Spec,
     config: Config,
-    store: Store,
-    nets: Nets,
-    actor_adam: Adam,
-    critic_adam: Adam,
-    dynamics: Box<dyn Dynamics>,
-    scaler: ObsScaler,
-    updates: u64,
+    core: DeterministicActorCritic,
+    model: FrozenModel,
     work: Work,
-}
-
-/// What goes to the model's tape and what comes from it. It grows once.
-#[derive(Default)]
-struct Work {
-    /// ŝ, `[rows, obs]`, in the learner's units.
-    beside: Vec<Real>,
-    /// π(s), `[rows, act]`.
-    actions: Vec<Real>,
-    /// w(s,s′), `[rows]`.
-    weight: Vec<Real>,
-    /// ∂R/∂a, `[rows, act]`.
-    slope: Vec<Real>,
 }
 
 impl Scas {
@@ -167,78 +121,34 @@ impl Scas {
     /// (1)  y = r + γ(1−d) min_j Q′_j(s′, clip(π′(s′) + clip(ε, ±c))), or mean_j
     /// (2)  L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ]
     fn critic_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
-        let (nets, limit) = (self.nets, self.spec.act_limit);
-        let &Config { gamma, policy_noise, noise_clip, mean_target, critics, .. } = &self.config;
-        self.critic_adam.minimise_with(&mut self.store, |tape| {
+        let &Config { gamma, policy_noise, noise_clip, mean_target, .. } = &self.config;
+        let DeterministicActorCritic { store, nets, critic_adam, .. } = &mut self.core;
+        critic_adam.minimise_with(store, |tape| {
             let y = tape.no_grad(|tape| {
                 let Transition { r, s2, alive, .. } = Transition::on(tape, batch);
-                let a2 = smoothed(
-                    policy(nets.actor_target, limit, s2),
-                    policy_noise,
-                    noise_clip,
-                    limit,
-                    key,
-                );
+                let a2 = nets.smoothed_target(s2, policy_noise, noise_clip, key);
                 let q = nets.critic_target.forward(s2.cat(a2));
                 r + alive * if mean_target { q.mean_members() } else { q.min_members() } * gamma
             });
             let Transition { s, a, .. } = Transition::on(tape, batch);
-            let q = nets.critic.forward(s.cat(a));
-            ((q - y).square().mean() * critics as Real, q.mean().item())
+            bellman_error(nets.critic, s, a, y)
         })
     }
     // ANCHOR_END: critic_step
-
-    // ANCHOR: correction
-    /// (3)  ŝ = s + β·ε
-    /// (4)  w(s,s′) = min(exp(T(V̄(s′) − V̄(s))), 50),   V̄(x) = mean_j Q_j(x, π(x))
-    /// (5)  R(φ) = E[ w(s,s′)·mean_d (M(ŝ, π(s)) − s′)² ]: the number; its slope in π(s) is left in `work`
-    fn correction(&mut self, batch: Batch<'_>, key: Key) -> Real {
-        let (nets, limit, scaler, Spec { obs, act, .. }) =
-            (self.nets, self.spec.act_limit, &self.scaler, self.spec);
-        let &Config { beta, sharpness, weight_bound, elites, .. } = &self.config;
-        let Work { beside, actions, weight, slope } = &mut self.work;
-        let tape = self.store.tape_without_history();
-        let Transition { s, s2, .. } = Transition::on(tape, batch);
-        let [a, a2] = [s, s2].map(|x| policy(nets.actor, limit, x));
-        let [value, value2] =
-            [(s, a), (s2, a2)].map(|(x, a)| nets.critic.forward(x.cat(a)).mean_members());
-        perturbed(s, beta, key).copy_into(beside);
-        a.copy_into(actions);
-        // Bounded before the exponential, which would otherwise overflow.
-        ((value2 - value) * sharpness).clamp(Real::MIN, weight_bound.ln()).exp().copy_into(weight);
-
-        ensemble(&mut *self.dynamics).expect("checked when it was built").frozen(|model| {
-            let tape = model.tape();
-            let (s, a) = (
-                seen_by_model(scaler, tape.input(rows_of(beside, obs))),
-                tape.input(rows_of(actions, act)).watch(),
-            );
-            let asked =
-                model.elites()[..elites].iter().map(|&member| model.next_state(member, s, a).mean);
-            let mean = asked.reduce(|sum, next| sum + next).expect("at least one")
-                * (elites as Real).recip();
-            let off =
-                (seen_by_learner(scaler, mean) - tape.input(batch.next_obs)).square().mean_cols();
-            let correction = (off * tape.column(weight)).mean();
-            tape.grad(correction, a).copy_into(slope);
-            correction.item()
-        })
-    }
-    // ANCHOR_END: correction
 
     // ANCHOR: actor_step
     /// (6)  L_π(φ) = −(1−λ) E[ min_j Q_j(s, π(s)) ] / E[ |min_j Q_j(s, π(s))| ] + λ R(φ)
     fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> (Real, Real) {
         let correction = self.correction(batch, key);
-        let (nets, limit, lambda, slope) =
-            (self.nets, self.spec.act_limit, self.config.lambda, &self.work.slope);
-        let (loss, ()) = self.actor_adam.minimise_with(&mut self.store, |tape| {
+        let lambda = self.config.lambda;
+        let slope = &self.model.slope;
+        let DeterministicActorCritic { store, nets, actor_adam, .. } = &mut self.core;
+        let loss = actor_adam.minimise(store, |tape| {
             let s = tape.input(batch.obs);
-            let a = policy(nets.actor, limit, s);
+            let a = nets.act(s);
             let q = nets.critic.forward(s.cat(a)).min_members();
             let gain = q.mean() / q.detach().abs().mean();
-            (with_slope(a, slope, correction) * lambda - gain * (1.0 - lambda), ())
+            with_slope(a, slope, correction) * lambda - gain * (1.0 - lambda)
         });
         (loss, correction)
     }
@@ -250,41 +160,33 @@ impl Learner for Scas {
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics {
         let (critic_loss, q) = self.critic_step(batch, key.name("target noise"));
         let mut metrics = Metrics::from([("critic_loss", critic_loss), ("q", q)]);
-        self.updates += 1;
-        if self.updates.is_multiple_of(self.config.policy_period) {
-            self.actor_adam.anneal(self.config.actor_lr, self.config.actor_lr_decay_steps);
+        let &Config { policy_period, actor_lr, actor_lr_decay_steps, tau, .. } = &self.config;
+        if self.core.actor_is_due(policy_period) {
+            self.core.actor_adam.anneal(actor_lr, actor_lr_decay_steps);
             let (actor_loss, correction) = self.actor_step(batch, key.name("actor"));
             metrics.put("actor_loss", actor_loss).put("correction", correction);
-            polyak(&mut self.store, &self.nets.critic_target, &self.nets.critic, self.config.tau);
-            polyak(&mut self.store, &self.nets.actor_target, &self.nets.actor, self.config.tau);
+            self.core.update_targets(tau);
         }
         metrics
     }
     // ANCHOR_END: update
 }
 
-impl Policy for Scas {
-    fn spec(&self) -> Spec {
-        self.spec
-    }
-
-    fn act(&mut self, obs: ArrayView2<'_, Real>, _: Option<Key>, act: ArrayViewMut2<'_, Real>) {
-        let (actor, limit) = (self.nets.actor, self.spec.act_limit);
-        policy(actor, limit, self.store.tape().input(obs)).write_to(act);
-    }
-}
-
+acts_as!(Scas: core);
 // The model is not part of it: it never changes.
-state!(Scas: store, actor_adam, critic_adam, updates);
+state!(Scas: core);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backcast_core::{Column, Direction, Slot, Source, State, Transitions, never};
+    use backcast_core::{
+        Column, Direction, ObsScaler, Policy, Slot, Source, Spec, State, Transitions, WorldModel,
+        never,
+    };
     use backcast_dynamics::{Ensemble, EnsembleConfig};
     use ndarray::array;
 
-    /// On a line, where an action is a step; in every state the log has steps uniform in ±0.8.
+    /// On a line, where an action is a step; in every state the dataset has steps uniform in ±0.8.
     fn world_model() -> (Transitions, WorldModel) {
         let mut dataset = Transitions::new(Spec::new(1, 1));
         for i in 0..800 {
@@ -349,20 +251,20 @@ mod tests {
         }
         let mut act = array![[0.0]];
         let mut start = [0.0];
-        scas.scaler.to_learner(&mut start);
+        scas.model.scaler.to_learner(&mut start);
         scas.act(array![start].view(), None, act.view_mut());
         act[[0, 0]]
     }
 
-    /// Unweighted the way back is to the middle of where the log goes, which from 0 is 0; weighted by e^(k·s′) it is to the better
-    /// side, 0.8·coth(0.8·k) − 1/k, whatever the learner's units.
+    /// Unweighted the way back is to the middle of where the dataset goes, which from 0 is 0; weighted by e^(k·s′) it
+    /// is to the better side, 0.8·coth(0.8·k) − 1/k, whatever the policy's units.
     #[test]
     fn the_policy_leads_to_where_the_dataset_goes_on_and_rather_where_that_is_worth_more() {
         let plain = || ObsScaler::identity(1);
         let middle = leads_to(0.0, 1.0, plain());
         assert!(
             middle.abs() < 0.1,
-            "unweighted the policy leads to {middle}, the log to 0 on average"
+            "unweighted the policy leads to {middle}, the dataset to 0 on average"
         );
         for obs_scaler in [plain(), ObsScaler::new(&[0.1], &[0.4])] {
             let mut apart = [0.0, 1.0];

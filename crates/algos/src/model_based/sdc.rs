@@ -1,69 +1,75 @@
-//! SDC, state deviation correction (Zhang et al., *State deviation correction for offline reinforcement learning*, AAAI 2022): [`cql`]
-//! whose policy, in a state a little beside the log, must lead to where the log goes on. Read that file first; here is what differs.
+//! SDC, state deviation correction (Zhang et al., *State deviation correction for offline reinforcement learning*, AAAI
+//! 2022): [`cql`] whose policy, in a slightly perturbed state, must lead to the dataset's next states. Read that file
+//! first; here is what differs.
 //!
 //! | equation | code |
 //! |---|---|
 //! | (1) U(s′∣s), a VAE of transitions: E[ MSE(Δ̂, Δ) ] + ½ KL, before all else | [`TransitionVae`] |
 //! | (2) ŝ = s + β·ε, ε ~ N(0, 1) | `perturbed` |
-//! | (3) x_k = μ_e(ŝ,a_k) + σ_e(ŝ,a_k)·ε_k, a_k ~ π(·∣ŝ), e an elite of the model, k = 1 … m; v_k ~ U(·∣s) | [`Sdc::deviation`] |
-//! | (4) d(s) = MMD(x, v) | [`mmd`](crate::bear) |
+//! | (3) x_k = μ_e(ŝ,a_k) + σ_e(ŝ,a_k)·ε_k, a_k ~ π(·∣ŝ), e an elite of the model, k = 1 … m; v_k ~ U(·∣s) | [`Sdc::deviation`], in `deviation` |
+//! | (4) d(s) = MMD(x, v) | [`mmd`](crate::blocks::mmd) |
 //! | (5) L_π(φ) = E[ α_H ln π(ã∣s) − min_j Q_j(s,ã) ] + α E[ d(s) ] | [`Sdc::actor_step`] |
 //! | (6) ln α ↑ α (E[ d(s) ] − η), held in [−5, 10] | [`Sdc::actor_step`] |
-//! | (7) η = a quantile of d(s) where the log's own action a is in the place of a_k | [`Sdc::calibrate`] |
+//! | (7) η = a quantile of d(s) where the dataset's own action a is in the place of a_k | [`Sdc::calibrate`], in `deviation` |
 //!
-//! Update order: in the first [`Config::warm_up`] updates a step of (1), and then one of CQL as it is. From then on U rests: (2)–(4),
-//! (7) for a while, the temperature α_H, (5), (6) with the distance that (5) saw, CQL's critics, the targets.
+//! Update order: in the first [`Config::warm_up`] updates a step of (1), and then one of CQL as it is. From then on U
+//! rests: (2)–(4), (7) for a while, the temperature α_H, (5), (6) with the distance that (5) saw, CQL's critics, the
+//! targets.
 //!
-//! **What is from the paper and what is not.** No code is public. From descriptions of the paper: two models fitted once, a dynamics
-//! model that is never rolled out and a CVAE of transitions; the distance of *distributions* of next states as a constraint; its
-//! multiplier by dual ascent; CQL as the critic. Ours, for want of a source, and unverified: every number, and with it β, m, the
-//! kernel and its width, the multiplier's logarithm, bounds and rate (BEAR's), the loss and sizes of U, and (7).
+//! **What is from the paper and what is not.** No code is public. From descriptions of the paper: two models fitted
+//! once, a dynamics model that is never rolled out and a CVAE of transitions; the distance of *distributions* of next
+//! states as a constraint; its multiplier by dual ascent; CQL as the critic. Ours, for want of a source, and
+//! unverified: every number, and with it β, m, the kernel and its width, the multiplier's logarithm, bounds and rate
+//! (BEAR's), the loss and sizes of U, and (7).
 //!
-//! (4) is BEAR's: biased, 10⁻⁶ under the root. The width is the median of the log's own: σ is the median of ‖s′_i − s′_j‖² (or
-//! of ‖·‖₁) over pairs of rows held out from the model's fit, so that a median pair has k = e^(−½). Where nobody looked at any row, states
-//! count as standardised. Next states of one state are far closer than that; the kernel is then nearly quadratic and (4) compares means first
-//! and spreads after. That is why η cannot be a number for all tasks: (7) asks what distance the log itself has, by the same
-//! models, and averages the batches' quantiles over [`Config::calibration`] updates.
+//! (4) is BEAR's: biased, 10⁻⁶ under the root. The width is the median of the dataset's own: σ is the median of ‖s′_i −
+//! s′_j‖² (or of ‖·‖₁) over pairs of rows held out from the model's fit, so that a median pair has k = e^(−½). Where
+//! nobody looked at any row, states count as standardised. Next states of one state are far closer than that; the
+//! kernel is then nearly quadratic and (4) compares means first and spreads after. That is why η cannot be a number for
+//! all tasks: (7) asks what distance the dataset itself has, by the same models, and averages the batches' quantiles
+//! over [`Config::calibration`] updates.
 //!
-//! The k-th sample of every state in a batch comes from one elite, drawn anew in each update: one pass through one member for each
-//! k. Gradients go through x alone, by its mean and its deviation.
+//! The k-th sample of every state in a batch comes from one elite, drawn anew in each update: one pass through one
+//! member for each k. Gradients go through x alone, by its mean and its deviation.
 //!
-//! **Through the model**: as in [`scas`](crate::scas). The model's parameters are in a store of their own, frozen. (3) and (4) are evaluated on the
-//! model's tape, where actions are inputs; the slope of the mean of d in them comes back as numbers, and [`with_slope`] puts it under the
-//! same actions on the actor's tape.
+//! **Through the model**: as in [`scas`](crate::scas). The model's parameters are in a store of their own, frozen. (3)
+//! and (4) are evaluated on the model's tape, where actions are inputs; the slope of the mean of d in them comes back
+//! as numbers, and [`with_slope`] puts it under the same actions on the actor's tape.
 
 use crate::{
     blocks::{
-        mmd::{Kernel, mmd},
-        perturbed::{perturbed, rows_of, with_slope},
-        temperature::Multiplier,
+        mmd::{Kernel, median_width},
+        perturbed::{rows_of, with_slope},
+        temperature::{LN_MULTIPLIER_BOUNDS, Multiplier},
     },
     cql,
     cql::{Cql, Plain},
-    model_based::imagination::{ensemble, seen_by_learner, seen_by_model},
+    model_based::frozen_model::FrozenModel,
 };
 use backcast_core::{
-    Algorithm, Batch, COUNT, Column, ConfigError, Dynamics, Key, Learner, Metrics, NON_NEGATIVE,
-    ObsScaler, POSITIVE, Problem, Real, SHARE, Slot, Spec, State, Transitions, WorldModel, acts_as,
-    hyperparameters, under,
+    Algorithm, Batch, COUNT, Column, ConfigError, Key, Learner, Metrics, NON_NEGATIVE, POSITIVE,
+    Problem, Real, SHARE, Slot, Spec, State, Transitions, acts_as, hyperparameters, under,
 };
 use backcast_dynamics::{TransitionVae, TransitionVaeConfig};
-use backcast_nn::{Parameterised, Shape, Store, TanhGaussian, Var};
+use backcast_nn::{Parameterised, Store};
+use deviation::Work;
+
+mod deviation;
 
 hyperparameters! {
     /// One field per symbol. Every number is a proposal of ours.
     pub struct Config {
-        /// Deviation β of the perturbation, in units of what the learner sees: with `standardise` on, in deviations of the log.
+        /// Deviation β of the perturbation, in units of what the policy sees: with `standardise` on, in deviations of the dataset.
         beta: Real = 1e-2, NON_NEGATIVE;
         /// k.
         kernel: Kernel = Kernel::Gaussian;
-        /// Width σ of the kernel; none is the median of the log's.
+        /// Width σ of the kernel; none is the median of the dataset's.
         width: Option<Real> = None, POSITIVE;
         /// Next states m of each distribution that are compared in a state.
         mmd_samples: usize = 5, COUNT;
         /// Threshold η of the distance; none calibrates itself, by (7).
         threshold: Option<Real> = None, NON_NEGATIVE;
-        /// The quantile in (7): the share of states in which the log's own action would do.
+        /// The quantile in (7): the share of states in which the dataset's own action would do.
         quantile: Real = 0.7, SHARE;
         /// Updates after the warm-up over which (7) is averaged.
         calibration: u64 = 1000, COUNT;
@@ -75,7 +81,7 @@ hyperparameters! {
         warm_up: u64 = 20_000;
         /// U.
         transition: TransitionVaeConfig = TransitionVaeConfig::default();
-        /// The learner. Its own defaults, but that there is no warm start unless it asks for one.
+        /// CQL. Its own defaults, but that there is no warm start unless it asks for one.
         cql: cql::Config = cql::Config::default();
     }
 }
@@ -91,23 +97,21 @@ impl Algorithm for Config {
     fn build(&self, problem: impl Into<Problem>, key: Key) -> Result<Sdc, ConfigError> {
         self.check()?;
         let mut problem = problem.into();
-        let (spec, WorldModel { mut dynamics, scaler, .. }) = (problem.spec, problem.take_model()?);
-        ensemble(&mut *dynamics)?;
+        let spec = problem.spec;
+        let model = FrozenModel::new(problem.take_model()?)?;
         let mut seen = problem.dataset.holdout.unwrap_or_else(|| Transitions::new(spec));
         for states in [Column::Obs, Column::NextObs] {
-            scaler.to_learner(seen.values_mut(states));
+            model.scaler.to_learner(seen.values_mut(states));
         }
         let config = self.transition.clone();
         let mut transition = TransitionVae::new(config, spec, key.name("transition"))?;
         transition.set_scale(&seen);
         Ok(Sdc {
             config: self.clone(),
-            spec,
             cql: self.cql.build_base(spec, key)?,
             transition,
             correction: Multiplier::new("ln_alpha", self.alpha, self.alpha_lr),
-            dynamics,
-            scaler,
+            model,
             width: self.width.unwrap_or_else(|| median_width(&seen, self.kernel)),
             eta: self.threshold.unwrap_or(0.0),
             work: Work::default(),
@@ -115,43 +119,14 @@ impl Algorithm for Config {
     }
 }
 
-/// Bounds of ln α, those of BEAR.
-const LN_ALPHA: (Real, Real) = (-5.0, 10.0);
-
-/// Rows at most that the median is taken of.
-const PAIRED: usize = 2000;
-
-// ANCHOR: width
-/// The median of ‖s′_i − s′_j‖², or of ‖s′_i − s′_j‖₁, over pairs of `rows` half of them apart; of standardised states, where there are none.
-fn median_width(rows: &Transitions, kernel: Kernel) -> Real {
-    let (n, dims) = (rows.len().min(PAIRED), rows.spec().obs as Real);
-    let apart = |i: usize| {
-        let (x, y) = (rows.row(Column::NextObs, i), rows.row(Column::NextObs, (i + n / 2) % n));
-        let difference = x.iter().zip(y).map(|(x, y)| x - y);
-        match kernel {
-            Kernel::Laplacian => difference.map(Real::abs).sum::<Real>(),
-            Kernel::Gaussian => difference.map(|d| d * d).sum(),
-        }
-    };
-    let mut all: Vec<Real> = (0..n).map(apart).filter(|&d| d > 0.0 && d.is_finite()).collect();
-    all.sort_unstable_by(Real::total_cmp);
-    all.get(all.len() / 2).copied().unwrap_or(match kernel {
-        Kernel::Laplacian => dims * std::f64::consts::FRAC_2_SQRT_PI as Real,
-        Kernel::Gaussian => dims * 2.0,
-    })
-}
-// ANCHOR_END: width
-
 /// CQL whose policy leads back to the dataset.
 pub struct Sdc {
     config: Config,
-    spec: Spec,
     cql: Cql,
     transition: TransitionVae,
     /// α.
     correction: Multiplier,
-    dynamics: Box<dyn Dynamics>,
-    scaler: ObsScaler,
+    model: FrozenModel,
     /// σ.
     width: Real,
     /// η.
@@ -159,122 +134,7 @@ pub struct Sdc {
     work: Work,
 }
 
-/// What goes to the model's tape and what comes from it. It grows once.
-#[derive(Default)]
-struct Work {
-    /// ŝ, `[rows, obs]`.
-    beside: Vec<Real>,
-    /// Normal numbers behind a_k, `[rows, m, act]`, x_k, `[rows, m, obs]`, and v_k, `[rows, m, latent]`.
-    epsilon: Vec<Real>,
-    noise: Vec<Real>,
-    latent: Vec<Real>,
-    /// Numbers in [0, 1), `[m]`: which elite.
-    chance: Vec<Real>,
-    /// a_k, `[rows, m, act]`.
-    actions: Vec<Real>,
-    /// The dataset's own action m times, `[rows, m, act]`.
-    recorded: Vec<Real>,
-    /// v_k, `[rows, m, obs]`.
-    next: Vec<Real>,
-    /// ∂E[d]/∂a_k, `[rows, m, act]`.
-    slope: Vec<Real>,
-    /// d(s), `[rows]`.
-    distances: Vec<Real>,
-}
-
-/// tanh(μ + σ·ε)·limit for `m` rows of `epsilon` for each row of π, `[1, rows·m, act]`.
-fn acted<'t>(pi: TanhGaussian<'t>, epsilon: &[Real], m: usize, limit: Real) -> Var<'t> {
-    let base = pi.base.repeat_rows(m);
-    let epsilon = base.mean.tape().input(rows_of(epsilon, base.mean.shape().cols));
-    (base.mean + base.log_std.exp() * epsilon).tanh() * limit
-}
-
 impl Sdc {
-    // ANCHOR: transition_step
-    /// (1)  E[ MSE(Δ̂, Δ) ] + ½ KL
-    fn transition_step(&mut self, batch: Batch<'_>, key: Key) -> Real {
-        let latent = &mut self.work.latent;
-        let shape = Shape::new(1, batch.len(), self.transition.latent());
-        self.cql.core.store.tape_without_history().normal(shape, key).copy_into(latent);
-        self.transition.update_with(batch, latent)
-    }
-    // ANCHOR_END: transition_step
-
-    // ANCHOR: draw
-    /// (2) and what is random in (3): ŝ, a_k, the noise of x_k and its elites, and v_k
-    fn draw(&mut self, batch: Batch<'_>, key: Key) {
-        let (actor, m, Spec { obs, act, act_limit: limit }) =
-            (self.cql.core.nets.actor, self.config.mmd_samples, self.spec);
-        let Work { beside, epsilon, noise, latent, chance, actions, next, .. } = &mut self.work;
-        let tape = self.cql.core.store.tape_without_history();
-        let normal = |cols, key| tape.normal(Shape::new(1, batch.len() * m, cols), key);
-        let s = perturbed(tape.input(batch.obs), self.config.beta, key.name("perturbation"));
-        s.copy_into(beside);
-        normal(act, key.name("actions")).copy_into(epsilon);
-        normal(obs, key.name("states")).copy_into(noise);
-        tape.uniform(Shape::new(1, 1, m), 0.0, 1.0, key.name("elites")).copy_into(chance);
-        normal(self.transition.latent(), key.name("latent")).copy_into(latent);
-        acted(actor.at(s), epsilon, m, limit).copy_into(actions);
-        self.transition.sample_with(batch.obs, m, latent, next);
-    }
-    // ANCHOR_END: draw
-
-    // ANCHOR: deviation
-    /// (3)  x_k = μ_e(ŝ,a_k) + σ_e(ŝ,a_k)·ε_k against v_k ~ U(·∣s)
-    /// (4)  d(s) = MMD(x, v), left in `work`, and its mean, whose slope in a_k is left there too
-    fn deviation(&mut self, actions: &[Real]) -> Real {
-        let (scaler, m, kernel, width) =
-            (&self.scaler, self.config.mmd_samples, self.config.kernel, self.width);
-        let Spec { obs, act, .. } = self.spec;
-        let Work { beside, noise, chance, next, slope, distances, .. } = &mut self.work;
-        ensemble(&mut *self.dynamics).expect("checked when it was built").frozen(|model| {
-            let tape = model.tape();
-            let s = seen_by_model(scaler, tape.input(rows_of(beside, obs)));
-            // The m of a state side by side, each through an elite of its own.
-            let all = tape.input(rows_of(actions, m * act)).watch();
-            let noise = tape.input(rows_of(noise, m * obs));
-            let sampled = chance.iter().enumerate().map(|(k, &chance)| {
-                let elites = model.elites();
-                let elite =
-                    elites[((chance * elites.len() as Real) as usize).min(elites.len() - 1)];
-                let p = model.next_state(elite, s, all.cols(k * act, act));
-                seen_by_learner(scaler, p.mean + p.log_std.exp() * noise.cols(k * obs, obs))
-            });
-            let x = sampled.reduce(|x, y| x.cat(y)).expect("at least one sample");
-            let x = x.reshape(Shape::new(1, x.shape().rows * m, obs));
-            let d = mmd(x, tape.input(rows_of(next, obs)), m, kernel, width);
-            d.copy_into(distances);
-            let deviation = d.mean();
-            tape.grad(deviation, all).copy_into(slope);
-            deviation.item()
-        })
-    }
-    // ANCHOR_END: deviation
-
-    // ANCHOR: calibrate
-    /// (7)  η ← the mean so far of the batches' quantiles of d(s), the dataset's own action in the place of a_k
-    fn calibrate(&mut self, batch: Batch<'_>) {
-        // Its own warm start comes first.
-        let begin = self.config.warm_up.max(self.config.cql.warm_start.unwrap_or(0));
-        let before = self.cql.updates - begin;
-        if self.config.threshold.is_some() || before >= self.config.calibration {
-            return;
-        }
-        let m = self.config.mmd_samples;
-        let mut recorded = std::mem::take(&mut self.work.recorded);
-        recorded.clear();
-        for a in batch.act.rows() {
-            (0..m).for_each(|_| recorded.extend(a.iter()));
-        }
-        self.deviation(&recorded);
-        self.work.recorded = recorded;
-        let distances = &mut self.work.distances;
-        distances.sort_unstable_by(Real::total_cmp);
-        let place = self.config.quantile * (distances.len() - 1) as Real;
-        self.eta += (distances[place.round() as usize] - self.eta) / (before + 1) as Real;
-    }
-    // ANCHOR_END: calibrate
-
     // ANCHOR: actor_step
     /// (5)  L_π(φ) = E[ α_H ln π(ã∣s) − min_j Q_j(s,ã) ] + α E[ d(s) ]
     /// (6)  ln α ↑ α (E[ d(s) ] − η)
@@ -282,17 +142,17 @@ impl Sdc {
         let actions = std::mem::take(&mut self.work.actions);
         let deviation = self.deviation(&actions);
         self.work.actions = actions;
-        let (m, limit, alpha) =
-            (self.config.mmd_samples, self.spec.act_limit, self.correction.log().exp());
-        let Work { beside, epsilon, slope, .. } = &self.work;
-        let beside = rows_of(beside, self.spec.obs);
+        let alpha = self.correction.log().exp();
+        let Spec { obs, act, .. } = batch.spec;
+        let Work { perturbed_states, epsilon, .. } = &self.work;
+        let slope = &self.model.slope;
         let stepped = self.cql.actor_step(batch, None, key, |actor, pi| {
-            let s = pi.base.mean.tape().input(beside);
-            Some(with_slope(acted(actor.at(s), epsilon, m, limit), slope, deviation) * alpha)
+            let tape = pi.base.mean.tape();
+            let s = tape.input(rows_of(perturbed_states, obs));
+            let a = actor.by_noise(s, tape.input(rows_of(epsilon, act)));
+            Some(with_slope(a, slope, deviation) * alpha)
         });
-        let excess = deviation - self.eta;
-        self.correction.minimise(|ln_alpha| ln_alpha.exp() * -excess);
-        self.correction.clamp(LN_ALPHA.0, LN_ALPHA.1);
+        self.correction.ascend(deviation - self.eta, LN_MULTIPLIER_BOUNDS);
         (stepped, deviation)
     }
     // ANCHOR_END: actor_step

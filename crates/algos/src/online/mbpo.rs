@@ -1,210 +1,51 @@
 //! MBPO, model-based policy optimisation (Janner, Fu, Zhang & Levine, *When to trust your model*, NeurIPS 2019,
-//! arXiv:1906.08253), algorithm 2: the online loop that offline imagination comes from. A policy acts in a world, a model is
-//! fitted to all that happened, and [`sac`] learns from short roll-outs branched off real states.
+//! arXiv:1906.08253), algorithm 2: the online loop that offline imagination comes from. A policy acts in an
+//! environment, a model is fitted to all that happened, and [`sac`] learns from short rollouts branched off real
+//! states.
 //!
 //! | line of algorithm 2 | code |
 //! |---|---|
 //! | train the model p_θ on D_env | [`Mbpo::refit`] |
-//! | take an action in the world by π; add to D_env | [`Mbpo::act`] |
-//! | k-step roll-outs of p_θ by π from states of D_env; add to D_model | [`Mbpo::branch`] |
+//! | take an action in the environment by π; add to D_env | [`Mbpo::act`] |
+//! | k-step rollouts of p_θ by π from states of D_env; add to D_model | [`Mbpo::branch`] |
 //! | G times: update π on D_model | [`Mbpo::improve`] |
 //! | k(t) = min(max(x + (t − a)/(b − a)·(y − x), x), y), rounded down | [`Horizon::at`] |
 //!
-//! Order at a step t of the world: every [`Config::every`] steps the model is refitted, from where it was, and rolled out; then
-//! the action; then G updates, of batches of which a share is real. Nothing is learnt in the first [`Config::explore`] steps, whose
-//! actions are uniform.
+//! Order at a step t of the environment: every [`Config::every`] steps the model is refitted, from where it was, and
+//! rolled out; then the action; then G updates, of batches of which a share is real. Nothing is learnt in the first
+//! [`Config::explore`] steps, whose actions are uniform.
 //!
-//! As in the authors' code: the model is refitted and rolled out at the same steps, batches have 5 % real rows, and roll-outs that
-//! are too old are forgotten. Not from it: the age is counted in roll-outs, and the rest of what [`sac`] and
-//! [`mopo`](crate::mopo) say of themselves. Defaults are those for Hopper, from memory, not verified.
-//!
-//! ```
-//! use backcast_algos::mbpo::{Config, learn};
-//! use backcast_core::{Algorithm, Env, Key, Learner, Policy, Spec, Step, never};
-//!
-//! /// A point that is to stay at 0.
-//! struct Point(f32);
-//! impl Env for Point {
-//!     fn spec(&self) -> Spec { Spec::new(1, 1) }
-//!     fn horizon(&self) -> usize { 10 }
-//!     fn reset(&mut self, key: Key, obs: &mut [f32]) {
-//!         self.0 = key.unit();
-//!         obs[0] = self.0;
-//!     }
-//!     fn step(&mut self, act: &[f32], obs: &mut [f32]) -> Step {
-//!         self.0 += 0.1 * act[0];
-//!         obs[0] = self.0;
-//!         Step { reward: -self.0.abs(), terminated: false, truncated: false }
-//!     }
-//! }
-//!
-//! let mut config = Config { steps: 60, explore: 50, every: 5, starts: 20, updates: 1, batch: 8, ..Config::default() };
-//! (config.model.hidden, config.model.decay, config.sac.hidden) = (vec![8], vec![0.0; 2], vec![8]);
-//! let mut episodes = 0;
-//! let made = learn(&config, &mut Point(0.0), never, Key::new(0), &mut |progress| {
-//!     episodes = progress.episodes;
-//!     true
-//! })?;
-//! assert_eq!((episodes, made.dataset.len()), (6, 60));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! As in the authors' code: the model is refitted and rolled out at the same steps, batches have 5 % real rows, and
+//! rollouts that are too old are forgotten. Not from it: the age is counted in rollouts, and the rest of what [`sac`]
+//! and [`mopo`](crate::mopo) say of themselves. Defaults are those for Hopper, from memory, not verified.
 
 use crate::{
+    blocks::{perturbed::rows_of, recent::Recent},
     model_based::imagination::{Imagination, ensemble},
     sac,
 };
 use backcast_core::{
-    Algorithm, COUNT, ConfigError, Direction, Domain, Dynamics, Env, Key, Kind, Learner, Policy,
-    Real, RolloutSummary, Rollouts, SHARE, Source, Spec, Step, Termination, Transitions, Value,
-    WorldModel, hyperparameters,
+    Algorithm, Direction, Env, Key, Learner, Policy, Real, RolloutSummary, Source, Spec, Step,
+    Termination, Transitions, WorldModel,
 };
-use backcast_dynamics::{Ensemble, EnsembleConfig, FitError};
-use backcast_imagination::ImagineConfig;
-use backcast_penalties::NoPenalty;
-use ndarray::{ArrayView2, ArrayViewMut2};
-use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use backcast_dynamics::Ensemble;
+use ndarray::ArrayViewMut2;
 
-/// How long chains are, as the model gets to know more: `from` steps until step `begin` of the world, `to` from step `end` on, and
-/// in between on the straight line, rounded down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Horizon {
-    /// x, the length at first.
-    pub from: usize,
-    /// y, the length at last.
-    pub to: usize,
-    /// a, the step of the world where it begins to change.
-    pub begin: usize,
-    /// b, the step of the world where it has changed.
-    pub end: usize,
-}
+mod config;
+mod horizon;
+mod outcome;
 
-impl Value for Horizon {
-    fn kind() -> Kind {
-        Kind::Other
-    }
-}
-
-impl Horizon {
-    /// The same length always.
-    pub const fn constant(steps: usize) -> Self {
-        Self { from: steps, to: steps, begin: 0, end: 1 }
-    }
-
-    /// k(t) = min(max(x + (t − a)/(b − a)·(y − x), x), y), rounded down.
-    ///
-    /// ```
-    /// use backcast_algos::mbpo::Horizon;
-    /// let horizon = Horizon { from: 1, to: 5, begin: 100, end: 200 };
-    /// assert_eq!([0, 100, 124, 125, 199, 900].map(|t| horizon.at(t)), [1, 1, 1, 2, 4, 5]);
-    /// ```
-    pub fn at(&self, step: usize) -> usize {
-        let part =
-            (step.clamp(self.begin, self.end) - self.begin) as f64 / (self.end - self.begin) as f64;
-        (self.from as f64 + part * (self.to as f64 - self.from as f64)) as usize
-    }
-}
+pub use config::Config;
+pub use horizon::Horizon;
+pub use outcome::{Learnt, MbpoError, Progress};
 
 /// The text of this file, whose head says what it computes.
 pub const SOURCE: &str = include_str!("mbpo.rs");
 
-hyperparameters! {
-    /// One field per symbol.
-    pub struct Config {
-        /// Steps of the world in all.
-        steps: usize = 125_000, COUNT;
-        /// Of these, how many by uniform actions before anything is learnt.
-        explore: usize = 5000, Domain::within(2.0, f64::INFINITY);
-        /// Steps of the world between two fits of the model, and between two roll-outs.
-        every: usize = 250, COUNT;
-        /// Real states that chains branch off at a roll-out.
-        starts: usize = 100_000, COUNT;
-        /// k, steps of a chain.
-        horizon: Horizon = Horizon { from: 1, to: 15, begin: 20_000, end: 100_000 };
-        /// Roll-outs that are kept.
-        keep: usize = 4, COUNT;
-        /// G, updates of the learner for a step of the world.
-        updates: usize = 20, COUNT;
-        /// Rows of a batch.
-        batch: usize = 256, COUNT;
-        /// The share of them that is real.
-        real: Real = 0.05, SHARE;
-        /// The model.
-        model: EnsembleConfig = EnsembleConfig::default();
-        /// The learner.
-        sac: sac::Config = sac::Config::default();
-    }
-    together(config) {
-        let Horizon { from, to, begin, end } = config.horizon;
-        let grows = from > 0 && to > 0 && begin < end;
-        let why = "must go from at least 1 to at least 1, and `begin` before it ends";
-        ConfigError::unless(grows, "horizon", why)
-    }
-}
-
-impl Config {
-    fn rollouts(&self) -> Rollouts {
-        let (every, horizon) = (self.every as u64, self.horizon.from);
-        Rollouts {
-            every,
-            starts: self.starts,
-            horizon,
-            keep: self.keep,
-            real: self.real,
-            ..Rollouts::default()
-        }
-    }
-}
-
-/// Why nothing more is learnt.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MbpoError {
-    /// A value that makes no sense.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// What happened in the world cannot be learnt from: a number that is none.
-    #[error(transparent)]
-    Fit(#[from] FitError),
-    /// A model that predicts no number.
-    #[error("at step {step} the model imagined nothing: {not_finite} predictions were not finite")]
-    NothingImagined {
-        /// The step of the world.
-        step: usize,
-        /// Predictions that were no numbers.
-        not_finite: usize,
-    },
-}
-
-/// How it stands at the end of an episode.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Progress {
-    /// Steps of the world taken.
-    pub steps: usize,
-    /// Episodes that ended, or were cut off.
-    pub episodes: usize,
-    /// The undiscounted return of the last, by the policy as it explores.
-    pub last_return: f64,
-    /// k now.
-    pub horizon: usize,
-    /// The smallest error of a member on the rows held out at the last fit, if there was one.
-    pub holdout_mse: Option<Real>,
-}
-
-/// What has been learnt.
-pub struct Learnt {
-    /// The policy.
-    pub policy: sac::Sac,
-    /// The model.
-    pub dynamics: Box<dyn Dynamics>,
-    /// Everything that happened, in order: a log for learners without a world.
-    pub dataset: Transitions,
-}
-
 /// Steps `env` and learns; `watch` sees every end of an episode, and says whether to go on.
 ///
 /// # Errors
-/// If the configuration makes no sense, or the world or the model gives numbers that are none.
+/// If the configuration makes no sense, or the environment or the model gives numbers that are none.
 pub fn learn(
     config: &Config,
     env: &mut dyn Env,
@@ -215,13 +56,16 @@ pub fn learn(
     let mut mbpo = Mbpo::new(config, env.spec(), termination, key)?;
     let mut obs = vec![0.0; env.spec().obs];
     // The step of the episode; none where a new one begins.
-    let (mut age, mut total, mut episodes) = (None, 0.0, 0);
+    let mut age = None;
+    let mut total = 0.0;
+    let mut episodes = 0;
     // ANCHOR: learn
     for step in 0..config.steps {
         let key = key.name("step").fold(step as u64);
         if age.is_none() {
             env.reset(key.name("reset"), &mut obs);
-            (age, total) = (Some(0), 0.0);
+            age = Some(0);
+            total = 0.0;
         }
         let learning = step >= config.explore;
         if learning && (step - config.explore).is_multiple_of(config.every) {
@@ -234,19 +78,14 @@ pub fn learn(
         }
         // ANCHOR_END: learn
         total += outcome.reward as f64;
-        age = age
-            .map(|age| age + 1)
-            .filter(|&age| !(outcome.terminated || outcome.truncated || age >= env.horizon()));
+        let ends = |age| outcome.terminated || outcome.truncated || age >= env.horizon();
+        age = age.map(|age| age + 1).filter(|&age| !ends(age));
         if age.is_none() {
             episodes += 1;
-            let (horizon, holdout_mse) = (config.horizon.at(step), mbpo.holdout_mse);
-            if !watch(&Progress {
-                steps: step + 1,
-                episodes,
-                last_return: total,
-                horizon,
-                holdout_mse,
-            }) {
+            let horizon = config.horizon.at(step);
+            let holdout_mse = mbpo.holdout_mse;
+            let steps = step + 1;
+            if !watch(&Progress { steps, episodes, last_return: total, horizon, holdout_mse }) {
                 break;
             }
         }
@@ -277,19 +116,14 @@ impl<'a> Mbpo<'a> {
         config.check()?;
         let model =
             Ensemble::new(config.model.clone(), spec, Direction::Forward, key.name("model"))?;
-        let world_model = WorldModel::new(model, termination);
-        let imagination = Imagination::new(
-            world_model,
-            &config.rollouts(),
-            ImagineConfig::default(),
-            Box::new(NoPenalty),
-        )?;
+        let model = WorldModel::new(model, termination);
+        let imagination = Imagination::without_penalty(model, &config.rollouts())?;
         Ok(Self {
             config,
             sac: config.sac.build(spec, key.name("learner"))?,
             imagination,
             real: Transitions::with_capacity(spec, config.steps),
-            imagined: Recent { spec, keep: config.keep, parts: VecDeque::new() },
+            imagined: Recent::new(spec, config.keep),
             staging: Transitions::with_capacity(spec, config.batch),
             holdout_mse: None,
         })
@@ -306,10 +140,10 @@ impl<'a> Mbpo<'a> {
     // ANCHOR_END: refit
 
     // ANCHOR: branch
-    /// Roll-outs of k(t) steps by π from states of D_env; what is oldest is forgotten.
+    /// Rollouts of k(t) steps by π from states of D_env; what is oldest is forgotten.
     fn branch(&mut self, step: usize, key: Key) -> Result<(), MbpoError> {
         self.imagination.config_mut().horizon = self.config.horizon.at(step);
-        let into = self.imagined.next();
+        let into = self.imagined.begin();
         let RolloutSummary { not_finite, .. } =
             self.imagination.roll(&mut self.sac, &self.real, key, into);
         match self.imagined.is_empty() {
@@ -320,19 +154,16 @@ impl<'a> Mbpo<'a> {
     // ANCHOR_END: branch
 
     // ANCHOR: act
-    /// One step in the world, by π or at random; added to D_env.
+    /// One step in the environment, by π or at random; added to D_env.
     fn act(&mut self, env: &mut dyn Env, obs: &mut [Real], by_policy: bool, key: Key) -> Step {
         let Spec { act, act_limit, .. } = env.spec();
-        let (from, mut a) = (obs.to_vec(), vec![0.0; act]);
+        let from = obs.to_vec();
+        let mut a = vec![0.0; act];
         match by_policy {
             false => key.uniform(-act_limit, act_limit, &mut a),
             true => {
-                let s = ArrayView2::from_shape((1, from.len()), &from).expect("one row");
-                self.sac.act(
-                    s,
-                    Some(key),
-                    ArrayViewMut2::from_shape((1, act), &mut a).expect("one row"),
-                );
+                let into = ArrayViewMut2::from_shape((1, act), &mut a).expect("one row");
+                self.sac.act(rows_of(&from, from.len()), Some(key), into);
             }
         }
         let outcome = env.step(&a, obs);
@@ -358,56 +189,13 @@ impl<'a> Mbpo<'a> {
     // ANCHOR_END: improve
 }
 
-/// The last few roll-outs, whose lengths may differ.
-struct Recent {
-    spec: Spec,
-    keep: usize,
-    parts: VecDeque<Transitions>,
-}
-
-impl Recent {
-    /// Room for one more, in the memory of the oldest if there are as many as are kept.
-    fn next(&mut self) -> &mut Transitions {
-        let mut part = match self.parts.len() < self.keep {
-            true => Transitions::new(self.spec),
-            false => self.parts.pop_front().unwrap_or_else(|| Transitions::new(self.spec)),
-        };
-        part.clear();
-        self.parts.push_back(part);
-        self.parts.back_mut().expect("pushed above")
-    }
-}
-
-/// Uniform draws with replacement over all of them.
-impl Source for Recent {
-    fn spec(&self) -> Spec {
-        self.spec
-    }
-
-    fn len(&self) -> usize {
-        self.parts.iter().map(Transitions::len).sum()
-    }
-
-    fn sample_into(&self, key: Key, rows: usize, out: &mut Transitions) {
-        let len = self.len();
-        for i in 0..rows {
-            let mut row = key.below(len, i);
-            let part = self.parts.iter().find(|part| {
-                let here = row < part.len();
-                row -= if here { 0 } else { part.len() };
-                here
-            });
-            out.push_row(part.expect("a row of one of them"), row);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use backcast_core::{Column, fingerprint};
+    use backcast_dynamics::EnsembleConfig;
 
-    /// A point pushed about on a line, paid for being near 0; it falls off at ±2.
+    /// A point that moves on a line, rewarded for being near 0; it falls off at ±2.
     struct Point {
         x: Real,
         steps: usize,
@@ -471,11 +259,11 @@ mod tests {
 
     fn run(config: &Config, key: u64, watch: &mut dyn FnMut(&Progress) -> bool) -> Learnt {
         learn(config, &mut Point { x: 0.0, steps: 0 }, fell, Key::new(key), watch)
-            .expect("a sound world")
+            .expect("a sound environment")
     }
 
     #[test]
-    fn it_learns_to_stay_where_it_is_paid() {
+    fn it_learns_to_stay_where_rewards_are() {
         let mut seen = Vec::new();
         let mut learnt = run(&config(), 1, &mut |progress| {
             seen.push(*progress);
@@ -500,7 +288,7 @@ mod tests {
         learnt.policy.act(obs.view(), None, act.view_mut());
         assert!(act[[0, 0]] > 0.1 && act[[1, 0]] < -0.1, "{act}");
         assert_eq!(learnt.dataset.len(), 700);
-        // What is stored is what happened, and a fall is an end where being cut off is none.
+        // What is stored is what happened, and a fall terminates where being truncated does not.
         let rows = learnt.dataset.batch();
         for row in 0..700 {
             let (s, a, s2) = (rows.obs[[row, 0]], rows.act[[row, 0]], rows.next_obs[[row, 0]]);
@@ -520,22 +308,6 @@ mod tests {
         assert_ne!(fingerprint(&mut a.policy), fingerprint(&mut c.policy));
         let first = stopped.dataset.len();
         assert_eq!(stopped.dataset.values(Column::Obs), &a.dataset.values(Column::Obs)[..first]);
-    }
-
-    #[test]
-    fn the_oldest_rollout_is_forgotten_and_all_others_are_drawn() {
-        let spec = Spec::new(1, 1);
-        let mut recent = Recent { spec, keep: 2, parts: VecDeque::new() };
-        for (number, rows) in [(1.0, 5), (2.0, 1), (3.0, 3)] {
-            let part = recent.next();
-            (0..rows).for_each(|_| part.push(&[number], &[0.0], 0.0, &[0.0], false));
-        }
-        assert_eq!(recent.len(), 4);
-        let mut drawn = Transitions::new(spec);
-        recent.sample_into(Key::new(1), 4000, &mut drawn);
-        let share = |of: Real| drawn.values(Column::Obs).iter().filter(|x| **x == of).count();
-        assert_eq!((share(1.0), share(2.0) + share(3.0)), (0, 4000));
-        assert!((850..1150).contains(&share(2.0)), "{}", share(2.0));
     }
 
     #[test]

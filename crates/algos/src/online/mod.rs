@@ -1,16 +1,17 @@
-//! A learner in a world: the loop in which SAC and TD3 learn online, and from which D4RL's logs come.
+//! Learning online: the loop in which SAC and TD3 learn in an environment, and from which D4RL's datasets come.
 //!
-//! | step *t* of the world | code |
+//! | step *t* of the environment | code |
 //! |---|---|
 //! | *a* ~ U(box) while *t* < [`Config::explore`], then *a* = clip(π(s) + ε), ε ~ N(0, σ²) | [`choose`] |
 //! | add *(s, a, r, s′, d)* to the replay | [`learn`] |
 //! | G updates, each on a batch drawn uniformly from the replay | [`learn`] |
 //!
-//! π draws its own action where it is stochastic, as SAC's is; σ = 0 then. Nothing is learnt while exploring, and nothing is ever forgotten:
-//! the replay is the log (rlkit's loop, with which D4RL made its files, keeps the last million; runs here are shorter).
+//! π draws its own action where it is stochastic, as SAC's is; σ = 0 then. Nothing is learnt while exploring, and
+//! nothing is ever forgotten: the replay buffer is the dataset (rlkit's loop, with which D4RL made its files, keeps the last
+//! million; runs here are shorter).
 //!
-//! Every draw is a function of the key and of *t*, and *t* is the length of the replay. So a loop that is given the replay and the
-//! learner that another left at the end of an episode goes on to the same bits.
+//! Every draw is a function of the key and of *t*, and *t* is the length of the replay. So a loop that is given the
+//! replay and the learner that another left at the end of an episode goes on to the same bits.
 //!
 //! ```
 //! use backcast_algos::{online, sac};
@@ -53,11 +54,11 @@ pub mod td3;
 hyperparameters! {
     /// One field per symbol.
     pub struct Config {
-        /// Steps of the world in all, those of a replay that is given included.
+        /// Steps of the environment in all, those of a replay that is given included.
         steps: usize = 1_000_000, COUNT;
         /// Of these, how many by uniform actions before anything is learnt.
         explore: usize = 5000, COUNT;
-        /// G, updates for a step of the world.
+        /// G, updates for a step of the environment.
         updates: usize = 1, COUNT;
         /// Rows of a batch.
         batch: usize = 256, COUNT;
@@ -105,7 +106,7 @@ impl Replay {
         self.ends.len()
     }
 
-    /// The row after the last of each episode. An episode whose last row is not terminal was cut off.
+    /// The row after the last of each episode. An episode whose last row is not terminal was truncated.
     pub fn ends(&self) -> &[usize] {
         &self.ends
     }
@@ -142,14 +143,15 @@ fn choose<L: Learner + ?Sized>(
 }
 // ANCHOR_END: choose
 
-/// Steps `env` and lets `learner` learn, from the end of `replay` on; `watch` sees the learner and the replay at the end of every
-/// episode, and says whether to go on. An episode that is running when the steps are used up counts as cut off.
+/// Steps `env` and lets `learner` learn, from the end of `replay` on; `watch` sees the learner and the replay at the
+/// end of every episode, and says whether to go on. An episode that is running when the steps are used up counts as
+/// truncated.
 ///
 /// # Errors
 /// If the configuration makes no sense.
 ///
 /// # Panics
-/// If the widths of learner, world and replay differ.
+/// If the widths of learner, environment and replay differ.
 pub fn learn<L: Learner + ?Sized>(
     config: &Config,
     learner: &mut L,
@@ -200,7 +202,7 @@ mod tests {
     use crate::{sac, td3};
     use backcast_core::{Algorithm, Column, Step, snapshot};
 
-    /// A point pushed about on a line, paid for being near 0; it falls off at ±2.
+    /// A point that moves on a line, rewarded for being near 0; it falls off at ±2.
     struct Point {
         x: Real,
         steps: usize,
@@ -298,7 +300,7 @@ mod tests {
                 let (mut learner, mut replay) =
                     (learner(name), Replay::new(Spec::new(1, 1).with_act_limit(0.5)));
                 for &stop in stops.iter().chain(&[usize::MAX]) {
-                    // Another world, and a learner of which nothing is left but what it saves.
+                    // Another environment, and a learner of which nothing is left but what it saves.
                     let mut fresh = self::learner(name);
                     backcast_core::restore(&mut *fresh, &snapshot(&mut *learner)).unwrap();
                     learner = fresh;

@@ -1,72 +1,6 @@
-//! Whole trajectories of a policy in the pessimistic MDP of a model.
+//! Whole trajectories, and the advantages of their steps.
 
-use backcast_core::{
-    Column, Direction, Dynamics, Imagined, Key, ObsScaler, Prediction, Real, Slot, Source, Spec,
-    State, Transitions,
-};
-use ndarray::ArrayView2;
-
-/// One member of a model, and a world that clips actions: what the others say is asked only where it is doubted.
-pub(super) struct SingleMember<'a> {
-    pub(super) model: &'a mut dyn Dynamics,
-    pub(super) member: [usize; 1],
-    pub(super) clipped: &'a mut Vec<Real>,
-}
-
-impl State for SingleMember<'_> {
-    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.model.visit(f);
-    }
-}
-
-impl Dynamics for SingleMember<'_> {
-    fn spec(&self) -> Spec {
-        self.model.spec()
-    }
-
-    fn direction(&self) -> Direction {
-        self.model.direction()
-    }
-
-    fn elites(&self) -> &[usize] {
-        &self.member
-    }
-
-    fn predict(&mut self, [s, a]: [ArrayView2<'_, Real>; 2]) -> Prediction<'_> {
-        let limit = self.model.spec().act_limit;
-        self.clipped.clear();
-        self.clipped.extend(a.iter().map(|a| a.clamp(-limit, limit)));
-        self.model.predict([s, ArrayView2::from_shape(a.dim(), self.clipped).expect("dense")])
-    }
-}
-
-/// First states: a share of them of random rows of the log, the others of first observations of its episodes.
-pub(super) struct Starts<'a> {
-    pub(super) initial: Option<&'a Transitions>,
-    pub(super) dataset: &'a dyn Source,
-    pub(super) random: Real,
-}
-
-impl Source for Starts<'_> {
-    fn spec(&self) -> Spec {
-        self.dataset.spec()
-    }
-
-    fn len(&self) -> usize {
-        self.dataset.len() + self.initial.map_or(0, Transitions::len)
-    }
-
-    fn sample_into(&self, key: Key, rows: usize, out: &mut Transitions) {
-        let random = match self.initial {
-            Some(_) => (rows as f64 * self.random as f64).round() as usize,
-            None => rows,
-        };
-        self.dataset.sample_into(key.name("random"), random, out);
-        if let Some(initial) = self.initial {
-            initial.sample_into(key.name("initial"), rows - random, out);
-        }
-    }
-}
+use backcast_core::{Column, Imagined, ObsScaler, Real, Spec, Transitions};
 
 /// Paths, step after step: all first steps of a member's paths, then all second steps …, member after member.
 pub(super) struct Paths {
@@ -74,14 +8,22 @@ pub(super) struct Paths {
     pub(super) rows: Transitions,
     /// The path of each row.
     pub(super) chain: Vec<usize>,
-    /// The number of steps each path may have: fewer than the horizon where it was cut.
-    cut: Vec<usize>,
+    /// The number of steps each path may have: fewer than the horizon where it was truncated.
+    truncated_at: Vec<usize>,
     /// Of each row.
     pub(super) advantage: Vec<Real>,
     /// What the value of each row's state should be.
     pub(super) target: Vec<Real>,
     carry: Vec<f64>,
     raw: Transitions,
+}
+
+/// Rows differentiated at once. Fixed, so that bits do not depend on anything else.
+const TILE: usize = 4096;
+
+/// (first row, rows) of each tile of `rows`.
+pub(super) fn tiles(rows: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..rows).step_by(TILE).map(move |first| (first, TILE.min(rows - first)))
 }
 
 /// Steps that the released code leaves of a path, however soon it comes into the unknown.
@@ -94,7 +36,7 @@ impl Paths {
         Self {
             rows: Transitions::with_capacity(spec, most),
             chain: Vec::with_capacity(most),
-            cut: vec![usize::MAX; chains],
+            truncated_at: vec![usize::MAX; chains],
             advantage: Vec::new(),
             target: Vec::new(),
             carry: Vec::new(),
@@ -105,19 +47,20 @@ impl Paths {
     pub(super) fn clear(&mut self) {
         self.rows.clear();
         self.chain.clear();
-        self.cut.fill(usize::MAX);
+        self.truncated_at.fill(usize::MAX);
     }
 
     pub(super) fn chains(&self) -> usize {
-        self.cut.len()
+        self.truncated_at.len()
     }
 
-    /// Whether the path was cut in the unknown, or halted there, at whatever step.
-    pub(super) fn cuts(&self) -> usize {
-        self.cut.iter().filter(|&&cut| cut != usize::MAX).count()
+    /// How many paths were truncated in the unknown, or halted there, at whatever step.
+    pub(super) fn truncations(&self) -> usize {
+        self.truncated_at.iter().filter(|&&at| at != usize::MAX).count()
     }
 
-    /// Takes a transition of path `chain` unless that was cut before. `unknown` says whether it led into the unknown.
+    /// Takes a transition of path `chain` unless that was truncated before. `unknown` says whether it led into the
+    /// unknown.
     pub(super) fn take(
         &mut self,
         t: Imagined<'_>,
@@ -125,11 +68,11 @@ impl Paths {
         unknown: bool,
         obs_scaler: &ObsScaler,
     ) -> bool {
-        if t.step >= self.cut[chain] {
+        if t.step >= self.truncated_at[chain] {
             return false;
         }
-        if unknown && self.cut[chain] == usize::MAX {
-            self.cut[chain] = LEAST.max(t.step + 1);
+        if unknown && self.truncated_at[chain] == usize::MAX {
+            self.truncated_at[chain] = LEAST.max(t.step + 1);
         }
         let limit = self.rows.spec().act_limit;
         self.raw.clear();
@@ -158,7 +101,7 @@ impl Paths {
         self.advantage.resize(reward.len(), 0.0);
         self.target.resize(reward.len(), 0.0);
         self.carry.clear();
-        self.carry.resize(self.cut.len(), 0.0);
+        self.carry.resize(self.truncated_at.len(), 0.0);
         // Later steps of a path stand behind earlier ones.
         for row in (0..reward.len()).rev() {
             let alive = 1.0 - terminal[row] as f64;

@@ -1,16 +1,19 @@
 use super::*;
-use crate::morel::Pay;
-use backcast_core::{DatasetStats, WorldModel};
-use backcast_core::{Direction, Stored, fingerprint, never, restore, snapshot};
+use crate::morel::{Pay, Pessimism};
+use backcast_core::{
+    Algorithm, ConfigError, DatasetStats, Direction, Policy, Problem, Spec, Stored, Transitions,
+    WorldModel, fingerprint, never, restore, snapshot,
+};
 use backcast_dynamics::{Ensemble, EnsembleConfig};
-use backcast_nn::Gaussian;
+use backcast_nn::{Gaussian, Shape};
 use backcast_penalties::ThresholdRule;
 use ndarray::Array2;
 use safetensors::SafeTensors;
 
 const POINT: Spec = Spec::new(1, 1).with_act_limit(2.0);
 
-/// A point that goes where it is pushed, x′ = x + a/10, and is paid for being near 0; a log of random pushes about it; a model of it.
+/// A point that moves by its action, x′ = x + a/10, and is rewarded for being near 0; a dataset of random actions; a
+/// model of it.
 fn world_model(spread: Real) -> (Transitions, Problem) {
     let mut dataset = Transitions::new(POINT);
     for i in 0..2000 {
@@ -150,26 +153,6 @@ fn the_fisher_product_is_that_of_the_dense_matrix_and_of_kl_differentiated_twice
     assert_near(&product, &twice, 1e-4, "KL twice");
 }
 
-#[test]
-fn conjugate_gradients_solve_what_is_positive() {
-    let a = [[4.0, 1.0, 0.5], [1.0, 3.0, -1.0], [0.5, -1.0, 2.0]];
-    let times = |x: &[Real], out: &mut [Real]| {
-        out.iter_mut()
-            .zip(a)
-            .for_each(|(out, row)| *out = row.iter().zip(x).map(|(a, x)| a * x).sum());
-    };
-    let want = [1.0, -2.0, 0.5];
-    let (mut b, mut work) = (vec![0.0; 3], [const { Vec::new() }; 4]);
-    times(&want, &mut b);
-    work[1].resize(3, 0.0);
-    conjugate_gradients(times, &b, 3, work.each_mut());
-    assert_near(&work[0], &want, 1e-5, "three steps for three unknowns");
-    conjugate_gradients(times, &b, 1, work.each_mut());
-    assert!((work[0][0] - 1.0).abs() > 1e-2, "one step is not enough: {:?}", work[0]);
-    conjugate_gradients(times, &[0.0; 3], 10, work.each_mut());
-    assert_eq!(work[0], [0.0; 3]);
-}
-
 /// An iteration recorded from a second implementation, which differentiates KL twice and sums advantages path by path.
 #[test]
 fn an_iteration_is_that_of_a_second_implementation() {
@@ -237,7 +220,7 @@ fn an_iteration_is_that_of_a_second_implementation() {
     assert_near(&npg.paths.advantage, &tensor("advantage"), 1e-5, "advantages");
     assert_near(&npg.scratch.gradient, &tensor("gradient"), 1e-4, "gradient");
     assert_near(
-        &npg.scratch.solution,
+        &npg.scratch.solver.solution,
         &tensor("solution"),
         1e-3,
         "solution of conjugate gradients",
@@ -259,8 +242,8 @@ fn an_iteration_is_that_of_a_second_implementation() {
     });
 }
 
-/// The policy finds its way to 0, step by step of the size that was asked for, whatever the draws: by the end at least half of what the first
-/// paths fell short of 25, the pay of 25 steps at 0, is made good.
+/// The policy finds its way to 0, step by step of the size that was asked for, whatever the draws: by the end at least
+/// half of what the first paths fell short of 25, the pay of 25 steps at 0, is made good.
 #[test]
 fn it_climbs_in_imagination() {
     for key in 4..8 {
@@ -312,9 +295,10 @@ fn a_key_gives_the_same_bits_on_any_threads_and_after_a_restart() {
     assert_ne!(one, run(1, 5, false));
 }
 
-/// What is imagined of a policy that runs away: HALT ends a path with its price, the released code's cut does neither.
+/// What is imagined of a policy that runs away: HALT ends a path with its penalty, the released code's truncation does
+/// neither.
 #[test]
-fn paths_end_in_the_unknown_absorbed_or_cut() {
+fn paths_end_in_the_unknown_absorbed_or_truncated() {
     let run = |absorbing| {
         let (dataset, world_model) = world_model(0.3);
         let mut config = Config { absorbing, horizon: 40, ..small() };
@@ -326,7 +310,7 @@ fn paths_end_in_the_unknown_absorbed_or_cut() {
         let mut rows = Transitions::new(POINT);
         let summary = npg.imagine(&dataset, Key::new(8), &mut rows);
         assert_eq!((summary.started, summary.stored), (60, rows.len()), "{summary:?}");
-        assert!(rows.values(Column::Act).iter().all(|a| a.abs() <= 2.0), "the world clips");
+        assert!(rows.values(Column::Act).iter().all(|a| a.abs() <= 2.0), "the environment clips");
         assert!(
             npg.paths.rows.values(Column::Act).iter().any(|u| *u > 1.5),
             "the density is of what was drawn"
@@ -336,15 +320,21 @@ fn paths_end_in_the_unknown_absorbed_or_cut() {
     };
     let (npg, summary, rows) = run(true);
     assert!(
-        summary.halted == 60 && summary.terminal == 60 && npg.paths.cuts() == 60,
+        summary.halted == 60 && summary.terminal == 60 && npg.paths.truncations() == 60,
         "{summary:?}"
     );
     let halted = |row: usize| rows.row(Column::Terminal, row)[0] == 1.0;
     assert!((0..rows.len()).all(|row| halted(row) == (rows.row(Column::Reward, row)[0] == -77.0)));
 
-    let (npg, cut, rows) = run(false);
-    assert!(cut.halted >= 60 && cut.terminal == 0 && npg.paths.cuts() == 60, "{cut:?}");
-    assert!(cut.stored >= summary.stored && cut.stored < 60 * 40, "{cut:?}, {summary:?}");
+    let (npg, truncated, rows) = run(false);
+    assert!(
+        truncated.halted >= 60 && truncated.terminal == 0 && npg.paths.truncations() == 60,
+        "{truncated:?}"
+    );
+    assert!(
+        truncated.stored >= summary.stored && truncated.stored < 60 * 40,
+        "{truncated:?}, {summary:?}"
+    );
     assert!(rows.values(Column::Reward).iter().all(|r| *r > -77.0));
     assert!((0..60).all(|chain| npg.paths.chain.iter().filter(|&&c| c == chain).count() >= 4));
 }

@@ -1,4 +1,6 @@
-use super::{BETA1, Divergence, Guard, Implicit, Nets, SdmGan, Work};
+//! The hyperparameters of SDM-GAN, and how it is built.
+
+use super::{Divergence, Guard, Implicit, Nets, SdmGan, Work};
 use crate::{
     blocks::{mmd::Kernel, transition::sizes},
     model_based::imagination::{Imagination, ensemble},
@@ -7,9 +9,7 @@ use backcast_core::{
     Algorithm, COUNT, ConfigError, FRACTION, Key, NON_NEGATIVE, POSITIVE, Problem, Real, Rollouts,
     SHARE, hyperparameters,
 };
-use backcast_imagination::ImagineConfig;
 use backcast_nn::{Activation, Adam, HIDDEN, Init, Mlp, Precision, Store};
-use backcast_penalties::NoPenalty;
 use serde::Deserializer;
 
 hyperparameters! {
@@ -19,9 +19,9 @@ hyperparameters! {
         gamma: Real = 0.99, SHARE;
         /// Weight α of the value, in units of its own size, against resemblance. The authors' flag is called `log_lagrange`, and is α.
         alpha: Real = 10.0, NON_NEGATIVE;
-        /// What F and the log are compared by.
+        /// What F and the dataset are compared by.
         divergence: Divergence = Divergence::JensenShannon;
-        /// The lowest label of rows of the log, for Jensen–Shannon.
+        /// The lowest label of rows of the dataset, for Jensen–Shannon.
         label: Real = 0.8, FRACTION;
         /// Weight of the gradient penalty, for Wasserstein.
         gradient_penalty: Real = 10.0, NON_NEGATIVE;
@@ -41,8 +41,8 @@ hyperparameters! {
         target_samples: usize = 50, COUNT;
         /// Weight λ of the smaller target critic against the larger.
         lambda: Real = 0.75, SHARE;
-        /// Rewards are held so many deviations beyond the log's smallest and greatest; they stay as they are where nobody gave
-        /// these as [`DatasetStats`](crate::imagines::DatasetStats).
+        /// Rewards are held so many deviations beyond the dataset's smallest and greatest; they stay as they are where nobody gave
+        /// these as [`DatasetStats`](crate::backcast_core::DatasetStats).
         reward_margin: Real = 3.0, NON_NEGATIVE;
         /// The size from which on a next value counts as 0.
         value_bound: Real = 2000.0, POSITIVE;
@@ -79,6 +79,9 @@ hyperparameters! {
         rollouts: Rollouts = Rollouts { every: 250, starts: 32_000, horizon: 1, keep: 20, real: 0.5, ..Default::default() };
     }
 }
+
+/// β₁ of the optimisers of π and D: two that chase each other should not have long memories.
+pub const BETA1: Real = 0.4;
 
 /// What is not given is this algorithm's default, not that of all.
 fn rollouts<'de, D: Deserializer<'de>>(from: D) -> Result<Rollouts, D::Error> {
@@ -138,8 +141,7 @@ impl Algorithm for Config {
             _ => (Real::NEG_INFINITY, Real::INFINITY),
         };
         let termination = model.termination;
-        let imagination =
-            Imagination::new(model, &self.rollouts, ImagineConfig::default(), Box::new(NoPenalty))?;
+        let imagination = Imagination::without_penalty(model, &self.rollouts)?;
         Ok(SdmGan {
             config: self.clone(),
             store,

@@ -1,12 +1,13 @@
-//! Three distances between two samples of pairs *(s, u)*, one of the log and one of the policy: how each is learnt, and what the
-//! policy does to make it small. Weights of rows of *F* are those of a mean: none is negative, and they add up to 1.
+//! Three distances between two samples of pairs *(s, u)*, one of the dataset and one of the policy: how each is learnt,
+//! and what the policy does to make it small. Weights of rows of *F* are those of a mean: none is negative, and they
+//! add up to 1.
 
 use crate::blocks::mmd::{Kernel, beside, kernels};
 use backcast_core::{Key, Real, choices};
 use backcast_nn::{Mlp, Shape, Var};
 
 choices! {
-    /// The distance between the occupancy of the log and that of the policy.
+    /// The distance between the occupancy of the dataset and that of the policy.
     pub enum Divergence {
         /// Jensen–Shannon, by a discriminator that tells one from the other.
         #[default]
@@ -18,7 +19,8 @@ choices! {
     }
 }
 
-/// Pairs *(s, u)* of the log, `[1, n, obs + act]`, those of the policy, `[1, m, obs + act]`, and the weights of these, `[1, m, 1]`.
+/// Pairs *(s, u)* of the dataset, `[1, n, obs + act]`, those of the policy, `[1, m, obs + act]`, and the weights of
+/// these, `[1, m, 1]`.
 #[derive(Clone, Copy)]
 pub(super) struct Compared<'t> {
     pub(super) real: Var<'t>,
@@ -31,7 +33,7 @@ fn mean_of<'t>(weight: Var<'t>, x: Var<'t>) -> Var<'t> {
     (weight * x).sum() * (weight.sum() + TINY).recip()
 }
 
-/// What a sum of weights is nothing beside.
+/// Keeps a mean finite whose weights are all 0.
 const TINY: Real = 1e-12;
 
 // ANCHOR: jensen_shannon
@@ -74,7 +76,7 @@ pub(super) fn climb<'t>(d: Mlp, fake: Var<'t>, weight: Var<'t>) -> Var<'t> {
 // ANCHOR_END: wasserstein
 
 // ANCHOR: discrepancy
-/// (6)  L_G = mean over groups of √( E k(x,x′) − 2 E k(x,y) + E k(y,y′) + 10⁻⁶ ),   x of F, y of the log, `group` of each
+/// (6)  L_G = mean over groups of √( E k(x,x′) − 2 E k(x,y) + E k(y,y′) + 10⁻⁶ ),   x of F, y of the dataset, `group` of each
 pub(super) fn discrepancy<'t>(
     samples: Compared<'t>,
     group: usize,

@@ -1,4 +1,6 @@
-use backcast_core::Real;
+//! What keeps the critics from following a loss that explodes.
+
+use backcast_core::{Real, Slot, State};
 
 /// How large a loss of the critics may be: a threshold ϑ that follows what losses were, epoch by epoch.
 #[derive(Clone, Debug)]
@@ -32,6 +34,13 @@ impl Guard {
         self.losses = [0.0; 3];
     }
     // ANCHOR_END: end_epoch
+}
+
+impl State for Guard {
+    fn visit(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        f("threshold", Slot::Tensor(&[1], std::slice::from_mut(&mut self.threshold)));
+        f("epoch_losses", Slot::Tensor(&[3], &mut self.losses));
+    }
 }
 
 #[cfg(test)]

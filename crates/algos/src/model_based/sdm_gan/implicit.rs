@@ -1,4 +1,7 @@
-use crate::blocks::candidates::normal;
+//! The policy: a net of the state and of noise.
+
+use super::{Nets, SdmGan};
+use crate::blocks::candidates::{act_by_best, normal};
 use backcast_core::{Key, Policy, Real, Spec};
 use backcast_nn::{Mlp, Shape, Store, Var, clipped_normal};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -55,5 +58,23 @@ impl Policy for Acting<'_> {
         let epsilon =
             normal(tape, obs.nrows(), 1, actor.noise, key).clamp(-NOISE_BOUND, NOISE_BOUND);
         actor.bounded(actor.before_tanh(tape.input(obs), epsilon)).write_to(act);
+    }
+}
+
+/// Acts with the best by Q₁ of some draws.
+impl Policy for SdmGan {
+    fn spec(&self) -> Spec {
+        self.imagination.dynamics.spec()
+    }
+
+    fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>) {
+        let Nets { actor, critic, .. } = self.nets;
+        let n = self.config.act_samples;
+        act_by_best(&mut self.store, n, obs, key, act, |tape, obs, key| {
+            let s = tape.input(obs);
+            let epsilon = normal(tape, obs.nrows(), n, actor.noise, key);
+            let a = actor.bounded(actor.before_tanh(s, epsilon.clamp(-NOISE_BOUND, NOISE_BOUND)));
+            [a, critic.forward_member(s.repeat_rows(n).cat(a), 0)]
+        });
     }
 }

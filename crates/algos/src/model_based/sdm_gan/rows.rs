@@ -1,9 +1,11 @@
+//! Which rows of a batch serve which purpose.
+
 use backcast_core::{Batch, Real};
 use backcast_nn::{Shape, Tape, Var};
 use ndarray::ArrayView2;
 use std::ops::Range;
 
-/// Rows of a batch that serve one purpose: some of the log, and some imagined.
+/// Rows of a batch that serve one purpose: some of the dataset, and some imagined.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Rows([Range<usize>; 2]);
 
@@ -27,9 +29,9 @@ impl Rows {
     }
 }
 
-/// Three batches in one, because what is compared must be drawn apart: half of all rows are pairs of the log that the policy's are to
-/// resemble, and the others, real and imagined, are shared out among those that values are learnt on and those that the
-/// policy starts from. Fewer than four rows are everything at once.
+/// Three batches in one, because what is compared must be drawn apart: half of all rows are pairs of the dataset that
+/// the policy's are to resemble, and the others, real and imagined, are shared out among those that values are learnt
+/// on and those that the policy starts from. Fewer than four rows are everything at once.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Parts {
     pub(super) values: Rows,
@@ -45,7 +47,7 @@ impl Parts {
             return Self { values: all.clone(), starts: all, truth: Rows([0..real, 0..0]) };
         }
         let mixed = real - real.min(rows / 2);
-        // The odd row of the log to one, the odd imagined row to the other: neither is left with none.
+        // The odd row of the dataset to one, the odd imagined row to the other: neither is left with none.
         let (of_log, imagined) = (mixed.div_ceil(2), (rows - real) / 2);
         Self {
             values: Rows([0..of_log, real..real + imagined]),

@@ -1,10 +1,14 @@
 use super::*;
-use crate::blocks::mmd::Kernel;
-use backcast_core::{Algorithm, DatasetStats, Dynamics, ObsScaler, Problem, WorldModel};
-use backcast_core::{Column, Direction, Transitions, first_non_finite, never};
+use crate::blocks::{candidates::ROWS_AT_ONCE, mmd::Kernel};
+use backcast_core::{
+    Algorithm, Column, DatasetStats, Direction, Dynamics, ObsScaler, Policy, Problem, Spec,
+    Transitions, WorldModel, first_non_finite, never,
+};
 use backcast_dynamics::{Ensemble, EnsembleConfig};
-use backcast_nn::{Activation, Init};
+use backcast_nn::{Activation, Init, Shape};
+use divergence::{Compared, discrepancy, wasserstein};
 use ndarray::Array2;
+use played::{Order, Played};
 
 const SPEC: Spec = Spec::new(2, 2).with_act_limit(2.0);
 const ROWS: usize = 48;
@@ -40,7 +44,7 @@ fn model(spec: Spec) -> Ensemble {
     Ensemble::new(small, spec, Direction::Forward, Key::new(2)).expect("a sound configuration")
 }
 
-/// A world in which the learner sees other numbers than the model.
+/// A model whose observations are scaled before the policy sees them.
 fn world_model() -> WorldModel {
     WorldModel::new(model(SPEC), never).with_scaler(ObsScaler::new(&[0.5, -1.0], &[2.0, 0.25]))
 }
@@ -77,7 +81,7 @@ fn the_share_of_real_rows_falls_after_the_warm_start() {
     assert_eq!((config.real_share(44_999), config.real_share(45_000)), (1.0, 0.9));
 }
 
-/// Of a batch, half of which is of the log in any case.
+/// Of a batch, half of which is of the dataset in any case.
 #[test]
 fn a_learner_asks_for_more_of_what_it_imagines_as_it_goes_on() {
     let mut sdm_gan =
@@ -215,7 +219,8 @@ fn critics_rest_in_the_warm_start_and_the_policy_does_not() {
     assert_ne!(of(&sdm_gan, nets.critic), first[0]);
 }
 
-/// (4) row by row: where the model says, in the learner's units, by the elite that was drawn; rows that end count nothing.
+/// (4) row by row: where the model says, in the learner's units, by the elite that was drawn; rows that end count
+/// nothing.
 #[test]
 fn pairs_go_one_step_further_and_end_where_episodes_do() {
     fn far(_: &[Real], _: &[Real], s2: &[Real]) -> bool {
@@ -429,8 +434,8 @@ fn it_acts_by_the_best_of_some_draws() {
     assert!(promised[0] + 1e-3 < promised[1] && promised[1] + 1e-3 < promised[2], "{promised:?}");
 }
 
-/// The log has actions near ±0.6 and none between. A density with one mode has no less between two equal intervals than in
-/// the lesser of them; what the policy does has much less.
+/// The dataset has actions near ±0.6 and none between. A density with one mode has no less between two equal intervals
+/// than in the lesser of them; what the policy does has much less.
 #[test]
 fn a_policy_of_noise_has_both_modes_of_the_dataset() {
     fn ends(_: &[Real], _: &[Real], _: &[Real]) -> bool {

@@ -116,7 +116,8 @@ fn page() -> anyhow::Result<String> {
         text.push_str(&format!("\n## {name}\n\n| key | default | range, unit | meaning |\n|---|---|---|---|\n"));
         for Hyperparameter { name, about, domain, .. } in declared {
             let default = defaults.get(*name).map_or_else(|| "none".into(), written);
-            let about = about.lines().map(str::trim).collect::<Vec<_>>().join(" ").replace('|', "\\|").replace("\\\\|", "\\|");
+            let about =
+                about.lines().map(str::trim).collect::<Vec<_>>().join(" ").replace('|', "\\|").replace("\\\\|", "\\|");
             let range = range(*domain).replace("    # ", "");
             text.push_str(&format!("| `{name}` | `{default}` | {range} | {} |\n", plain(about.trim())));
         }

@@ -522,7 +522,12 @@ fn every_metric_is_explained() {
                 rows = columns();
             }
             data.sample_into(Key::new(25).fold(update), 32, &mut rows);
-            logged.extend(learner.update(rows.batch(), Key::new(26).fold(update)).iter().map(|(name, _)| name));
+            logged.extend(
+                learner
+                    .update(rows.batch(), Key::new(26).fold(update))
+                    .iter()
+                    .map(|(name, _)| name),
+            );
         }
     }
     let explained: std::collections::BTreeSet<_> =
@@ -530,7 +535,9 @@ fn every_metric_is_explained() {
     let unexplained: Vec<_> = logged.difference(&explained).collect();
     assert!(unexplained.is_empty(), "logged and not explained: {unexplained:?}");
     // What an iteration of NPG reports comes after longer than this test: its tests read these names.
-    let of_npg = ["kl", "log_std", "path_length", "path_return", "paths_halted", "step", "value_loss"];
-    let never: Vec<_> = explained.difference(&logged).filter(|name| !of_npg.contains(name)).collect();
+    let of_npg =
+        ["kl", "log_std", "path_length", "path_return", "paths_halted", "step", "value_loss"];
+    let never: Vec<_> =
+        explained.difference(&logged).filter(|name| !of_npg.contains(name)).collect();
     assert!(never.is_empty(), "explained and never logged: {never:?}");
 }

@@ -22,17 +22,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (spec, dataset) = (env.spec(), dataset.into_transitions());
 
     // (1) p̂(s, r ∣ s′, a): what may have led here.
-    let config = EnsembleConfig { members: 3, elites: 2, hidden: vec![64; 2], weight_decay: vec![0.0; 3], ..Default::default() };
+    let config =
+        EnsembleConfig { members: 3, elites: 2, hidden: vec![64; 2], weight_decay: vec![0.0; 3], ..Default::default() };
     let config = EnsembleConfig { max_epochs: Some(20), ..config };
-    let mut model = Ensemble::new(config, spec, Direction::Reverse, Key::new(0).name("model"))?;
-    model.fit(&dataset, Key::new(0).name("fit"), &mut |_| true)?;
-
     for ratio in [0.0, 0.5] {
+        let mut model = Ensemble::new(config.clone(), spec, Direction::Reverse, Key::new(0).name("model"))?;
+        model.fit(&dataset, Key::new(0).name("fit"), &mut |_| true)?;
+
         // (2), (3) A uniform policy π̂ rolls backwards from states of the dataset, once; (4) every batch is mixed of both.
         let config = romi::Config { ratio, rows: 50_000, ..romi::Config::default() };
         let learner = iql::Config { layer_norm: true, hidden: vec![64, 64], ..Default::default() };
         let learner = learner.build(spec, Key::new(0).name("learner"))?;
-        let world = WorldModel::new(model.clone(), termination(TASK).ok_or("a maze has a termination")?);
+        let world = WorldModel::new(model, termination(TASK).ok_or("a maze has a termination")?);
         let mut romi = romi::Romi::new(config, learner, world, Box::new(uniform(spec)), &dataset)?;
         let mut imagined = Transitions::new(spec);
         let made = romi.imagine(&dataset, Key::new(0).name("imagine"), &mut imagined);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::blocks::conservative::{candidates, soft_maximum};
 use crate::model_based::combo::{Mu, Pushed, Rho};
 use backcast_core::{Policy, Transitions};
 use backcast_nn::Gaussian;

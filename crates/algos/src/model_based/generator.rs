@@ -1,6 +1,6 @@
 //! The loop that ROMI fills its buffer by, with its optional checks: uncertainty, and agreement of the two directions.
 
-use super::romi::Config;
+use super::romi::{Config, ReversePolicy, Starts};
 use backcast_core::{ConfigError, Dynamics, Key, Real, Spec, Termination, Transitions};
 use backcast_imagination::{CycleCheck, ImagineConfig, Imaginer, Uniform};
 use backcast_penalties::{Penalty, PenaltyConfig, measure};
@@ -9,6 +9,23 @@ use backcast_penalties::{Penalty, PenaltyConfig, measure};
 pub type Generator = Imaginer<Box<dyn Penalty>>;
 
 impl Config {
+    /// The settings the authors' code chooses by the name of a task, where it has any.
+    pub fn preset(task: &str) -> Option<Self> {
+        use {ReversePolicy as P, Starts as S};
+        let table: [(&str, usize, Real, P, S); 7] = [
+            ("maze2d-umaze", 5, 0.7, P::Uniform, S::Uniform),
+            ("maze2d-medium", 5, 0.5, P::Uniform, S::Uniform),
+            ("maze2d-large", 5, 0.3, P::Uniform, S::Uniform),
+            ("antmaze", 5, 0.1, P::Vae, S::ReturnPrioritised),
+            ("hopper", 5, 0.1, P::Uniform, S::ReturnPrioritised),
+            ("halfcheetah", 1, 0.1, P::Vae, S::ReturnPrioritised),
+            ("walker2d", 1, 0.1, P::Vae, S::ReturnPrioritised),
+        ];
+        let (_, horizon, ratio, policy, starts) =
+            table.into_iter().find(|row| task.starts_with(row.0))?;
+        Some(Self { horizon, ratio, policy, starts, ..Self::default() })
+    }
+
     /// The loop for `model`, with all that is asked for: a check by `other`, a model of the other direction, if there is to be
     /// agreement, and a budget of uncertainty, in units of its median over the rows of `dataset`.
     ///

@@ -96,23 +96,6 @@ hyperparameters! {
 }
 
 impl Config {
-    /// The settings the authors' code chooses by the name of a task, where it has any.
-    pub fn preset(task: &str) -> Option<Self> {
-        use {ReversePolicy as P, Starts as S};
-        let table: [(&str, usize, Real, P, S); 7] = [
-            ("maze2d-umaze", 5, 0.7, P::Uniform, S::Uniform),
-            ("maze2d-medium", 5, 0.5, P::Uniform, S::Uniform),
-            ("maze2d-large", 5, 0.3, P::Uniform, S::Uniform),
-            ("antmaze", 5, 0.1, P::Vae, S::ReturnPrioritised),
-            ("hopper", 5, 0.1, P::Uniform, S::ReturnPrioritised),
-            ("halfcheetah", 1, 0.1, P::Vae, S::ReturnPrioritised),
-            ("walker2d", 1, 0.1, P::Vae, S::ReturnPrioritised),
-        ];
-        let (_, horizon, ratio, policy, starts) =
-            table.into_iter().find(|row| task.starts_with(row.0))?;
-        Some(Self { horizon, ratio, policy, starts, ..Self::default() })
-    }
-
     // ANCHOR: imagine
     /// (3)  a_t ~ π̂(· ∣ s_{t+1}),  (s_t, r_t) ~ p̂(· ∣ s_{t+1}, a_t),  from states of the dataset until the buffer is full
     ///

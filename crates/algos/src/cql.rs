@@ -1,5 +1,5 @@
 //! CQL, conservative Q-learning (Kumar, Zhou, Tucker & Levine, *Conservative Q-learning for offline reinforcement learning*,
-//! NeurIPS 2020, arXiv:2006.04779): [`sac`](crate::sac) whose critics are lowered where the log has no actions. Read that
+//! NeurIPS 2020, arXiv:2006.04779): [`sac`](crate::sac) whose critics are pushed down where the dataset has no actions. Read that
 //! file first; here is what differs.
 //!
 //! | equation | code |
@@ -61,7 +61,7 @@ impl Algorithm for Config {
 }
 
 impl Config {
-    /// The learner for those who build on it: without a warm start, unless one is asked for.
+    /// The agent for those who build on it: without a warm start, unless one is asked for.
     pub(crate) fn build_base(&self, spec: Spec, key: Key) -> Result<Cql, ConfigError> {
         self.check()?;
         let sizes = Sizes {

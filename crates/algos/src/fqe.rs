@@ -8,13 +8,13 @@
 //! | (2) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y_j)² ] | [`Fqe::update`] |
 //! | (3) V̂ = E[ Q_j(s₀, π(s₀)) ] over initial states | [`Fqe::value`] |
 //!
-//! It is the critic's half of a learner with a policy that stays as it is. Nothing is maximised, so nothing is chosen
+//! It is the critic's half of an agent with a policy that stays as it is. Nothing is maximised, so nothing is chosen
 //! for being overestimated; but a policy that leaves the dataset is still judged by extrapolation, and the estimate is
 //! of the *discounted* return. Trust its order more than its size: `backcast-stats` has the rank correlation and the
 //! regret of choosing by it.
 //!
 //! Each critic of the ensemble has a target of its own: they are N independent estimates, and their spread says how
-//! much the nets decide. The paper fits Q anew in each round; a slowly moving target, as in all learners here, does the
+//! much the nets decide. The paper fits Q anew in each round; a slowly moving target, as in all agents here, does the
 //! same.
 
 use crate::blocks::transition::{Transition, sizes};
@@ -29,7 +29,7 @@ use ndarray::{Array2, ArrayView2};
 pub const SOURCE: &str = include_str!("fqe.rs");
 
 hyperparameters! {
-    /// One field per symbol; the nets are those of the learners.
+    /// One field per symbol; the nets are those of the agents.
     pub struct Config {
         /// Discount γ. The estimate is of the return discounted by it.
         gamma: Real = 0.99, SHARE;

@@ -4,7 +4,7 @@
 //! | equation | code |
 //! |---|---|
 //! | (5) L_V(ψ) = E[ \|κ − 1(u < 0)\| u² ], u = min_j Q̂_j(s,a) − V_ψ(s) | [`Iql::value_step`] |
-//! | (7) L_π(φ) = −E[ min(exp(β(min_j Q̂_j(s,a) − V_ψ(s))), 100)·log π_φ(a∣s) ] | [`Iql::actor_step`] |
+//! | (7) L_π(φ) = −E[ min(exp(β(min_j Q̂_j(s,a) − V_ψ(s))), 100)·dataset π_φ(a∣s) ] | [`Iql::actor_step`] |
 //! | (6) L_Q(θ) = Σ_j E[ (r + γ(1−d) V_ψ(s′) − Q_θj(s,a))² ] | [`Iql::critic_step`] |
 //!
 //! Update order: (5), (7) with the new V, (6) with the new V, then θ̂ ← (1−τ)θ̂ + τθ, as in the authors' code.
@@ -139,7 +139,7 @@ impl Iql {
     // ANCHOR_END: value_step
 
     // ANCHOR: actor_step
-    /// (7)  L_π(φ) = −E[ min(exp(β(min_j Q̂_j(s,a) − V_ψ(s))), 100)·log π_φ(a∣s) ]
+    /// (7)  L_π(φ) = −E[ min(exp(β(min_j Q̂_j(s,a) − V_ψ(s))), 100)·dataset π_φ(a∣s) ]
     fn actor_step(&mut self, batch: Batch<'_>, key: Key) -> Real {
         let Self { config, store, value, actor, actor_adam, q_target, .. } = self;
         let &mut Config { beta, weight_bound, dropout, deterministic, .. } = config;

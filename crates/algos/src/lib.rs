@@ -19,20 +19,20 @@
 //! | [`rambo`] | RAMBO, SAC in a model that is trained against it (Rigter et al. 2022) |
 //! | [`morel`] | MOReL's pessimistic MDP, with SAC (Kidambi et al. 2020) |
 //! | [`npg`] | natural policy gradient on whole trajectories in it, as its authors have it |
-//! | [`mopo`] | SAC on imagined transitions that pay for doubt (Yu et al. 2020) |
+//! | [`mopo`] | SAC on imagined transitions that pay for uncertainty (Yu et al. 2020) |
 //! | [`combo`] | CQL on real and imagined transitions (Yu et al. 2021) |
 //! | [`mobile`] | SAC whose targets pay for what the model's members would value differently (Sun et al. 2023) |
-//! | [`sdc`] | CQL whose policy leads back to the log's distribution of next states (Zhang et al. 2022) |
-//! | [`osr`] | CQL that knows what to do beside the log, by inverse dynamics (Jiang et al. 2023) |
-//! | [`scas`] | TD3 whose policy leads back to the log where that is worth it, by a model (Mao et al. 2024) |
-//! | [`sdm_gan`] | SDM-GAN, a policy of noise whose occupancy an adversary holds to the log's (Yang et al. 2022) |
+//! | [`sdc`] | CQL whose policy leads back to the dataset's distribution of next states (Zhang et al. 2022) |
+//! | [`osr`] | CQL that knows what to do beside the dataset, by inverse dynamics (Jiang et al. 2023) |
+//! | [`scas`] | TD3 whose policy leads back to the dataset where that is worth it, by a model (Mao et al. 2024) |
+//! | [`sdm_gan`] | SDM-GAN, a policy of noise whose occupancy an adversary holds to the dataset's (Yang et al. 2022) |
 //! | [`romi`] | any of them on real and imagined transitions (Wang et al. 2021) |
 //!
-//! [`mbpo`] learns online, in a world it can act in (Janner et al. 2019): the loop that imagination comes from.
+//! [`mbpo`] learns online, in an environment it can act in (Janner et al. 2019): the loop that imagination comes from.
 //!
-//! [`fqe`] is not a learner: it says what a policy would earn, from the log alone.
+//! [`fqe`] is not an agent: it says what a policy would earn, from the dataset alone.
 //!
-//! A learner sees batches and keys, nothing else: no file, no clock, no standard output. That each computes its
+//! An agent sees batches and keys, nothing else: no file, no clock, no standard output. That each computes its
 //! equations is checked against recorded updates of a second implementation: [`parity`].
 //!
 //! ```

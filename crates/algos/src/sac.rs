@@ -1,6 +1,6 @@
 //! SAC, soft actor–critic (Haarnoja, Zhou, Abbeel & Levine, *Soft actor-critic*, ICML 2018, arXiv:1801.01290), with the
 //! temperature learnt (Haarnoja et al., *Soft actor-critic algorithms and applications*, arXiv:1812.05905), on batches from
-//! a log. What conservative and ensemble learners are built on; alone, it has nothing that keeps it to the log.
+//! a dataset. What conservative and ensemble agents are built on; alone, it has nothing that keeps it to the dataset.
 //!
 //! | equation | code |
 //! |---|---|
@@ -39,7 +39,7 @@ hyperparameters! {
     pub struct Config {
         /// Discount γ.
         gamma: Real = 0.99, SHARE;
-        /// Temperature α at the start: the price of a nat of entropy, in units of the value. 1 in rlkit.
+        /// Temperature α at the start: the penalty of a nat of entropy, in units of the value. 1 in rlkit.
         alpha: Real = 1.0, POSITIVE;
         /// Learning rate of ln α; 0 keeps α as it is.
         alpha_lr: Real = 3e-4, NON_NEGATIVE;
@@ -85,7 +85,7 @@ impl Algorithm for Config {
 }
 
 impl Config {
-    /// The learner, with bounds of ln σ for those who have others than SAC.
+    /// The agent, with bounds of ln σ for those who have others than SAC.
     pub(crate) fn build_within(
         &self,
         bounds: [Real; 2],
@@ -224,7 +224,7 @@ mod tests {
         (early, run(30, &mut sac).get("ln_alpha").expect("a metric"))
     }
 
-    /// Entropy above its target makes it cheap, entropy below makes it dear; a rate of zero leaves the price alone.
+    /// Entropy above its target makes it cheap, entropy below makes it dear; a rate of zero leaves the penalty alone.
     #[test]
     fn the_temperature_moves_towards_the_target_entropy() {
         let small = Config { hidden: vec![8], alpha: 0.5, alpha_lr: 1e-2, ..Default::default() };
@@ -273,7 +273,7 @@ mod tests {
         assert!((mode[[0, 0]] - 0.6).abs() < 0.1, "{}", mode[[0, 0]]);
     }
 
-    /// Where the value does not care, SAC+BC does what the log did.
+    /// Where the value does not care, SAC+BC does what the dataset did.
     #[test]
     fn cloning_holds_to_the_dataset() {
         let mut rows = Transitions::new(Spec::new(1, 1));

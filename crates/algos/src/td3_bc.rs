@@ -30,7 +30,7 @@ hyperparameters! {
         gamma: Real = 0.99, SHARE;
         /// Weight α of the value against cloning.
         alpha: Real = 2.5, NON_NEGATIVE;
-        /// Clones real rows alone where a batch has imagined ones too; else both, as ROMI's learners do.
+        /// Clones real rows alone where a batch has imagined ones too; else both, as ROMI's agents do.
         clone_real: bool = false;
         /// Deviation of the noise on target actions, in units of the action limit.
         policy_noise: Real = 0.2, NON_NEGATIVE;

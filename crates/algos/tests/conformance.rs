@@ -516,7 +516,7 @@ fn every_metric_is_explained() {
         let mut learner = case.build(Key::new(23));
         for update in 0..12 {
             let mut rows = columns();
-            // A learner on whole paths learns from what it imagines alone.
+            // An agent on whole paths learns from what it imagines alone.
             if learner.rollouts().is_some_and(|how| how.every == 1) {
                 learner.imagine(&data, Key::new(24).fold(update), &mut rows);
                 rows = columns();

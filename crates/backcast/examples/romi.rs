@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let made = romi.imagine(&dataset, Key::new(0).name("imagine"), &mut imagined);
         let mixture = Mixture::new(&dataset, &imagined, ratio);
 
-        // (5) The learner is trained on them, unchanged.
+        // (5) The agent is trained on them, unchanged.
         let mut staging = Transitions::new(spec);
         for update in 0..UPDATES {
             let key = Key::new(0).name("update").fold(update);

@@ -6,7 +6,7 @@ use backcast_core::{
 use backcast_data::Normaliser;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
 
-/// A learner with the normaliser it was trained behind: complete when saved, and given raw observations to act on.
+/// An agent with the normaliser it was trained behind: complete when saved, and given raw observations to act on.
 pub struct Agent {
     normaliser: Normaliser,
     learner: Box<dyn Learner>,
@@ -15,7 +15,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// The learner of `algorithm` for `problem`, in which observations are raw, behind `normaliser` (or none).
+    /// The agent of `algorithm` for `problem`, in which observations are raw, behind `normaliser` (or none).
     ///
     /// # Errors
     /// If the configuration makes no sense, or the problem has no model and the algorithm needs one.
@@ -40,17 +40,17 @@ impl Agent {
         self.learner.update(batch, key)
     }
 
-    /// How the learner wants to imagine; none if it has no model, or only asks it.
+    /// How the agent wants to imagine; none if it has no model, or only asks it.
     pub fn rollouts(&self) -> Option<&Rollouts> {
         self.learner.rollouts()
     }
 
-    /// The share of the next batch that the learner wants from the dataset; none if it imagines nothing.
+    /// The share of the next batch that the agent wants from the dataset; none if it imagines nothing.
     pub fn real_share(&self) -> Option<Real> {
         self.learner.real_share()
     }
 
-    /// Lets the learner roll its policy out from states of `dataset`; raw transitions go to `sink`. Nothing happens without a model.
+    /// Lets the agent roll its policy out from states of `dataset`; raw transitions go to `sink`. Nothing happens without a model.
     pub fn imagine(&mut self, dataset: &dyn Source, key: Key, sink: &mut dyn Sink) -> RolloutSummary {
         self.learner.imagine(dataset, key, sink)
     }

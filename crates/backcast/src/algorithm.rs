@@ -48,7 +48,7 @@ macro_rules! config {
                 }
             }
 
-            /// A learner for `problem`, its parameters drawn by `key`.
+            /// An agent for `problem`, its parameters drawn by `key`.
             ///
             /// # Errors
             /// If a hyperparameter makes no sense, or the problem has no model and the algorithm needs one.

@@ -11,7 +11,7 @@ pub trait Policy {
     fn act(&mut self, obs: ArrayView2<'_, Real>, key: Option<Key>, act: ArrayViewMut2<'_, Real>);
 }
 
-/// Lets a learner act as a part of itself does: `acts_as!(Combo: cql);`.
+/// Lets an agent act as a part of itself does: `acts_as!(Combo: cql);`.
 #[macro_export]
 macro_rules! acts_as {
     ($Learner:ty: $part:ident) => {
@@ -38,7 +38,7 @@ pub trait Learner: State + Policy + Send {
     /// One update on one batch.
     fn update(&mut self, batch: Batch<'_>, key: Key) -> Metrics;
 
-    /// When to roll its policy out in a model, how much to keep, and how to mix; none for a learner that learns from the dataset alone.
+    /// When to roll its policy out in a model, how much to keep, and how to mix; none for an agent that learns from the dataset alone.
     fn rollouts(&self) -> Option<&Rollouts> {
         None
     }
@@ -57,7 +57,7 @@ pub trait Learner: State + Policy + Send {
 // ANCHOR_END: learner
 
 // ANCHOR: algorithm
-/// Checked hyperparameters that build a learner.
+/// Checked hyperparameters that build an agent.
 pub trait Algorithm: Hyperparameters + Clone + Serialize + DeserializeOwned {
     /// The short name used in experiment files, such as `td3_bc`.
     const NAME: &'static str;
@@ -73,7 +73,7 @@ pub trait Algorithm: Hyperparameters + Clone + Serialize + DeserializeOwned {
     /// What [`build`](Algorithm::build) makes.
     type Learner: Learner;
 
-    /// A learner for `problem`, or for a [`Spec`] alone where there is no more to know, its parameters drawn by `key`.
+    /// An agent for `problem`, or for a [`Spec`] alone where there is no more to know, its parameters drawn by `key`.
     ///
     /// # Errors
     /// If a hyperparameter makes no sense, or the problem lacks the model that the algorithm needs.

@@ -1,9 +1,9 @@
-//! What a learner is built for, and what it imagines: plain values, so that whoever trains a learner need not know which it is.
+//! What an agent is built for, and what it imagines: plain values, so that whoever trains an agent need not know which it is.
 
 use crate::{COUNT, Column, SHARE};
 use crate::{ConfigError, Dynamics, Real, Spec, Termination, Transitions, choices, hyperparameters};
 
-/// What a learner may know before it begins.
+/// What an agent may know before it begins.
 #[derive(Debug)]
 pub struct Problem {
     /// Widths of transitions, and the action box.
@@ -20,7 +20,7 @@ pub struct WorldModel {
     pub dynamics: Box<dyn Dynamics>,
     /// Is *(s, a, s′)* the end of an episode? In the dataset's units.
     pub termination: Termination,
-    /// Between the learner's observations and the dataset's.
+    /// Between the agent's observations and the dataset's.
     pub scaler: ObsScaler,
 }
 
@@ -31,13 +31,13 @@ impl std::fmt::Debug for WorldModel {
 }
 
 impl WorldModel {
-    /// A model whose learner sees observations in the dataset's units.
+    /// A model whose agent sees observations in the dataset's units.
     pub fn new(dynamics: impl Dynamics + 'static, termination: Termination) -> Self {
         let scaler = ObsScaler::identity(dynamics.spec().obs);
         Self { dynamics: Box::new(dynamics), termination, scaler }
     }
 
-    /// The same, whose learner sees what `scaler` makes of observations.
+    /// The same, whose agent sees what `scaler` makes of observations.
     pub fn with_scaler(self, scaler: ObsScaler) -> Self {
         Self { scaler, ..self }
     }
@@ -241,7 +241,7 @@ pub struct RolloutSummary {
     pub not_finite: usize,
 }
 
-/// Between a learner's observations and a model's: *x = (o − mean)/std*, column by column.
+/// Between an agent's observations and a model's: *x = (o − mean)/std*, column by column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObsScaler {
     mean: Vec<Real>,
@@ -249,7 +249,7 @@ pub struct ObsScaler {
 }
 
 impl ObsScaler {
-    /// A learner that sees *(o − mean)/std*.
+    /// An agent that sees *(o − mean)/std*.
     ///
     /// # Panics
     /// If there are not as many means as deviations.
@@ -258,7 +258,7 @@ impl ObsScaler {
         Self { mean: mean.into(), std: std.into() }
     }
 
-    /// A learner that sees what the model sees, `width` columns.
+    /// An agent that sees what the model sees, `width` columns.
     pub fn identity(width: usize) -> Self {
         Self { mean: vec![0.0; width], std: vec![1.0; width] }
     }
@@ -268,14 +268,14 @@ impl ObsScaler {
         [&self.mean, &self.std]
     }
 
-    /// What the learner sees of the model's `rows`, row after row, in place.
+    /// What the agent sees of the model's `rows`, row after row, in place.
     pub fn to_learner(&self, rows: &mut [Real]) {
         for row in rows.chunks_exact_mut(self.mean.len()) {
             row.iter_mut().zip(&self.mean).zip(&self.std).for_each(|((x, m), s)| *x = (*x - m) / s);
         }
     }
 
-    /// What the model sees of the learner's `rows`, row after row, in place.
+    /// What the model sees of the agent's `rows`, row after row, in place.
     pub fn to_model(&self, rows: &mut [Real]) {
         for row in rows.chunks_exact_mut(self.mean.len()) {
             row.iter_mut().zip(&self.mean).zip(&self.std).for_each(|((x, m), s)| *x = *x * s + m);

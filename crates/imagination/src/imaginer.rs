@@ -71,7 +71,7 @@ hyperparameters! {
         sampling: Sampling = Sampling::Gaussian;
         /// Whether and when a chain halts because it has come into the unknown.
         halt: Option<Halt> = None;
-        /// The most doubt a chain may gather: the step at which the sum of its u passes this is not stored, and the chain ends. A
+        /// The most uncertainty a chain may gather: the step at which the sum of its u passes this is not stored, and the chain ends. A
         /// chain goes far where the model is sure and not where it is not.
         uncertainty_budget: Option<Real> = None, POSITIVE;
     }

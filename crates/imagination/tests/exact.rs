@@ -367,7 +367,7 @@ fn the_penalty_is_taken_off_the_reward() {
     assert_eq!(seen, 2000);
 }
 
-/// Four steps from 200 starts by the doubt of [`Beyond`].
+/// Four steps from 200 starts by the uncertainty of [`Beyond`].
 fn unsure_beyond_two(
     direction: Direction,
     halt: Option<Halt>,

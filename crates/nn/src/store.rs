@@ -147,7 +147,7 @@ impl Parameterised for Store {
     }
 }
 
-/// Says what the state of a learner is: a part whose names stand for themselves, its store or a learner that it builds on, then parts
+/// Says what the state of an agent is: a part whose names stand for themselves, its store or an agent that it builds on, then parts
 /// whose names begin with the field's. It is all that a checkpoint holds.
 ///
 /// ```

@@ -1,4 +1,4 @@
-//! What learners report, each name explained once. A name that is logged and not explained fails a test.
+//! What agents report, each name explained once. A name that is logged and not explained fails a test.
 
 /// Names of [`Metrics`](backcast_core::Metrics) with what they are; means are over the rows of a batch.
 pub const METRICS: &[(&str, &str)] = &[

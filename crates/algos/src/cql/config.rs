@@ -31,7 +31,7 @@ hyperparameters! {
         /// Updates in which the actor only clones; none is 40 000, as in the authors' code, or 0 in [`combo`](crate::combo), as in
         /// OfflineRL-Kit. 0 in CORL.
         warm_start: Option<u64> = None;
-        /// Temperature α at the start: the price of a nat of entropy, in units of the value.
+        /// Temperature α at the start: the penalty of a nat of entropy, in units of the value.
         alpha: Real = 1.0, POSITIVE;
         /// Learning rate of ln α; 0 keeps α as it is.
         alpha_lr: Real = 1e-4, NON_NEGATIVE;

@@ -72,7 +72,7 @@ fn the_sum_over_candidates_estimates_the_integral() {
 }
 
 /// The loss, the value and the gap of one batch, against the critics evaluated the plain way and, with one candidate of each
-/// kind, against the definition: in a batch that is all of the log, and in mixed ones in which values are lowered everywhere
+/// kind, against the definition: in a batch that is all of the dataset, and in mixed ones in which values are pushed down everywhere
 /// or in imagined states alone, of all actions or of those of one distribution.
 #[test]
 fn the_stacked_evaluation_is_the_plain_one() {
@@ -144,7 +144,7 @@ fn the_multiplier_rises_where_the_gap_exceeds_its_threshold() {
     assert!(above > 0.15 && below < -0.15, "{above} above the threshold, {below} below");
 }
 
-/// Where the log has a single action, the critics come to prefer it to all others.
+/// Where the dataset has a single action, the critics come to prefer it to all others.
 #[test]
 fn the_penalty_closes_the_gap() {
     let mut rows = Transitions::new(Spec::new(1, 1));

@@ -1,11 +1,11 @@
 //! COMBO, conservative offline model-based policy optimisation (Yu, Kumar, Rafailov, Rajeswaran, Levine & Finn, *COMBO:
 //! conservative offline model-based policy optimization*, NeurIPS 2021, arXiv:2102.08363): [`cql`] on transitions of
-//! the log and of a model, in which only what the log did is lifted. Read that file first; here is what differs.
+//! the dataset and of a model, in which only what the dataset did is pushed up. Read that file first; here is what differs.
 //!
 //! | equation | code |
 //! |---|---|
-//! | (1) D_model ← roll-outs of μ̂, h steps long, from states of the log; μ̂ = π, or uniform | [`Combo::imagine`](Imagines::imagine) |
-//! | (2) B = a share f of rows of the log, the others of D_model: d_f = f·d + (1−f)·d̂ | [`Rollouts::real`] |
+//! | (1) D_model ← rollouts of μ̂, h steps long, from states of the dataset; μ̂ = π, or uniform | [`Combo::imagine`](Imagines::imagine) |
+//! | (2) B = a share f of rows of the dataset, the others of D_model: d_f = f·d + (1−f)·d̂ | [`Rollouts::real`] |
 //! | (3) L_Q(θ) = Σ_j E_{d_f}[ (Q_j(s,a) − y)² ] + β·gap_j; y and all else as in CQL | [`Cql`]'s `critic_step` |
 //! | (4) gap_j = E_{s∼ρ}[ LSE_j(s) ] − E_{s,a∼d}[ Q_j(s,a) ] | [`Cql`]'s `critic_step`, [`Rho`] |
 //! | (4′) gap_j = E_{s∼ρ, a∼μ}[ Q_j(s,a) ] − E_{s,a∼d}[ Q_j(s,a) ] | [`Cql`]'s `critic_step`, [`Mu`] |
@@ -13,7 +13,7 @@
 //! Order: (1) before the first update and every [`Rollouts::every`] after it; then CQL's steps, actor first.
 //!
 //! What the model says is neither doubted nor charged for: where it is wrong, values are lowered because the policy went there and
-//! the log did not. (4) is what implementations compute, CQL(H) on ρ; (4′) is the paper's objective, eq. 2, as it stands, with
+//! the dataset did not. (4) is what implementations compute, CQL(H) on ρ; (4′) is the paper's objective, eq. 2, as it stands, with
 //! ρ(s,a) = d̂(s)·μ(a∣s).
 //!
 //! The authors published no code. As in OfflineRL-Kit, whose defaults these are: both kinds of states are lowered, the target has
@@ -22,7 +22,7 @@
 //! so; it steps the temperature after the policy, ours before; and its density has ln(1 − a² + 10⁻⁶) where ours is exact (with the
 //! exact form put into it, two parts in a million remain). polixir's code lifts imagined rows too.
 //!
-//! A batch without imagined rows is CQL's, whatever ρ. In one without rows of the log there is nothing to lift, and to lower alone
+//! A batch without imagined rows is CQL's, whatever ρ. In one without rows of the dataset there is nothing to lift, and to lower alone
 //! has no end: its gap is 0, and neither β nor α′ does anything.
 
 use crate::{
@@ -112,12 +112,12 @@ hyperparameters! {
         rho: Rho = Rho::Mixture;
         /// The actions whose values are lowered there.
         mu: Mu = Mu::SoftMaximum;
-        /// Whether actions of roll-outs are uniform instead of the policy's: the paper's choice for some tasks.
+        /// Whether actions of rollouts are uniform instead of the policy's: the paper's choice for some tasks.
         uniform_rollout: bool = false;
         /// How actions are rolled out, and the share f of real rows; f = 0.5, the paper's other one is 0.8.
         #[serde(deserialize_with = "rollouts")]
         rollouts: Rollouts = Rollouts { real: 0.5, ..Rollouts::default() };
-        /// The learner. β is its `weight`: 0.5, 1 or 5 in the paper's grid. There is no warm start unless it asks for one.
+        /// The agent. β is its `weight`: 0.5, 1 or 5 in the paper's grid. There is no warm start unless it asks for one.
         cql: cql::Config = cql::Config::default();
     }
     together(config) {
@@ -264,7 +264,7 @@ mod tests {
         }
     }
 
-    /// Without a row of the log the critics are fitted to their targets and to nothing else.
+    /// Without a row of the dataset the critics are fitted to their targets and to nothing else.
     #[test]
     fn on_imagined_rows_alone_nothing_is_pushed_down() {
         let trained = |weight, target_action_gap| {
@@ -292,7 +292,7 @@ mod tests {
         assert_ne!(critics(&plain), critics(&snapshot(&mut build(small()))));
     }
 
-    /// One state, imagined to pay the same for every action, of which the log has seen one alone: that one comes to be valued
+    /// One state, imagined to pay the same for every action, of which the dataset has seen one alone: that one comes to be valued
     /// most, and the value of the actions the model imagined falls below what they pay.
     #[test]
     fn only_actions_of_the_dataset_are_pushed_up() {

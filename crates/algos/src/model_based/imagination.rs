@@ -1,14 +1,14 @@
 //! What model-based algorithms have in common: a model, and rollouts of their own policy in it, refreshed as the policy
 //! changes (MBPO's algorithm 2: Janner, Fu, Zhang & Levine, *When to trust your model*, NeurIPS 2019, arXiv:1906.08253).
 //!
-//! A learner of this kind is built on a fitted model. From then on two things alternate, and whoever trains it keeps the rows:
+//! An agent of this kind is built on a fitted model. From then on two things alternate, and whoever trains it keeps the rows:
 //!
 //! 1. every [`Rollouts::every`] updates, [`Learner::imagine`](backcast_core::Learner::imagine): the policy is rolled for a few steps
 //!    from states of the dataset, and the transitions go to a model buffer that forgets those of old policies;
 //! 2. [`Learner::update`](backcast_core::Learner::update) on a batch of which the share
 //!    [`real_share`](backcast_core::Learner::real_share) comes from the dataset and the rest from the buffer.
 //!
-//! Some learners only ask the model in their updates, such as [`scas`](super::scas): they have no rollouts.
+//! Some agents only ask the model in their updates, such as [`scas`](super::scas): they have no rollouts.
 //!
 //! ```
 //! use backcast_algos::mopo;
@@ -40,7 +40,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Learners see standardised observations where whoever trains them standardises; models are of the dataset's own units. Between
+//! Agents see standardised observations where whoever trains them standardises; models are of the dataset's own units. Between
 //! the two stands an [`ObsScaler`].
 
 use backcast_core::{
@@ -56,7 +56,7 @@ use backcast_penalties::{NoPenalty, Penalty};
 pub struct Imagination {
     /// The model.
     pub dynamics: Box<dyn Dynamics>,
-    /// Between the learner's observations and the model's.
+    /// Between the agent's observations and the model's.
     pub scaler: ObsScaler,
     imaginer: Imaginer<Box<dyn Penalty>>,
     seen: Vec<Real>,
@@ -135,13 +135,13 @@ pub fn drawn(chance: Real, n: usize) -> usize {
     ((chance * n as Real) as usize).min(n - 1)
 }
 
-/// What the learner sees of the model's `x`, `[members, rows, obs]`.
+/// What the agent sees of the model's `x`, `[members, rows, obs]`.
 pub fn seen_by_learner<'t>(scaler: &ObsScaler, x: Var<'t>) -> Var<'t> {
     let [mean, std] = parts(scaler, x);
     (x - mean) / std
 }
 
-/// What the model sees of the learner's `x`, `[members, rows, obs]`.
+/// What the model sees of the agent's `x`, `[members, rows, obs]`.
 pub fn seen_by_model<'t>(scaler: &ObsScaler, x: Var<'t>) -> Var<'t> {
     let [mean, std] = parts(scaler, x);
     x * std + mean

@@ -23,7 +23,7 @@
 //! Not from the paper, which has τ = mean + β·deviation over all rows of the dataset with β tuned in the environment:
 //! the quantile on held-out rows, which needs neither. Nor from the authors' code: there members are deterministic,
 //! rewards known, τ is the maximum over a constant, and truncation is no HALT at all (no −κ, and the value goes on
-//! behind it): [`npg::Config::absorbing`](crate::npg::Config::absorbing). MOReL with an off-policy learner is as in
+//! behind it): [`npg::Config::absorbing`](crate::npg::Config::absorbing). MOReL with an off-policy agent is as in
 //! unifloral, whose critics are ten, and whose HALT pays r_min − 200 once.
 
 use crate::{model_based::imagination::Imagination, sac};

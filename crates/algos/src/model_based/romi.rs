@@ -1,4 +1,4 @@
-//! ROMI: any conservative learner on real and reverse-imagined transitions (Wang, Li, Jiang, Zhu, Li & Zhang, *Offline
+//! ROMI: any conservative agent on real and reverse-imagined transitions (Wang, Li, Jiang, Zhu, Li & Zhang, *Offline
 //! reinforcement learning with reverse model-based imagination*, NeurIPS 2021, arXiv:2110.00188).
 //!
 //! | equation | code |
@@ -7,10 +7,10 @@
 //! | (2) π̂(a ∣ s′): uniform, a conditional VAE, or a tanh-Gaussian | [`ReversePolicy`] |
 //! | (3) a_t ~ π̂(· ∣ s_{t+1}), (s_t, r_t) ~ p̂(· ∣ s_{t+1}, a_t), from a state of the dataset | [`Config::imagine`] |
 //! | (4) B = ⌊B(1−η) + 0.1⌋ real rows and ⌊Bη + 0.1⌋ imagined ones | `backcast-data`, `Mixture` |
-//! | (5) one update of the learner on B, unchanged | [`Romi::update`](Learner::update) |
+//! | (5) one update of the agent on B, unchanged | [`Romi::update`](Learner::update) |
 //!
 //! Order: the model is fitted, the policy π̂ is fitted, the buffer is filled **once** by (3), then (4) and (5). Every imagined
-//! path *ends* in a state of the dataset, so it can only add ways into what is known: the learner's own conservatism is enough,
+//! path *ends* in a state of the dataset, so it can only add ways into what is known: the agent's own conservatism is enough,
 //! and there is no penalty in the reward.
 //!
 //! As in the authors' code: chains start from the *s* of a drawn transition; the termination is asked about *(ŝ, a, s)* in
@@ -19,8 +19,8 @@
 //! for, a buffer that is imagined anew from time to time ([`Config::refresh_every`]), a check by a model of the other direction
 //! ([`Config::agreement`]) and chains that end where the model is too uncertain ([`Config::uncertainty_budget`]).
 //!
-//! The learner matters. It must fit its notion of the known to the *mixed* batch and choose among its actions, as BCQ does
-//! with its VAE; a learner that clones the mixture (TD3+BC) is pulled towards the uniform reverse policy.
+//! The agent matters. It must fit its notion of the known to the *mixed* batch and choose among its actions, as BCQ does
+//! with its VAE; an agent that clones the mixture (TD3+BC) is pulled towards the uniform reverse policy.
 
 use crate::model_based::generator::Generator;
 use backcast_core::{
@@ -126,7 +126,7 @@ impl Config {
 /// Calls in a row that nothing came of after which the buffer is left as it is.
 const BARREN_CALLS: u32 = 20;
 
-/// Any learner, and the model whose imagined ways into the dataset it learns from too.
+/// Any agent, and the model whose imagined ways into the dataset it learns from too.
 pub struct Romi<L> {
     config: Config,
     rollouts: Rollouts,

@@ -25,7 +25,7 @@
 //!
 //! **Through the model.** M's parameters are in a store of their own, frozen, and no gradient crosses a store. So (5)
 //! is evaluated on the model's tape, where the action is an input; its slope ∂R/∂a, numbers, comes back, and
-//! [`with_slope`] puts it under the policy's action on the actor's tape. The other way, a copy of M in the learner's
+//! [`with_slope`] puts it under the policy's action on the actor's tape. The other way, a copy of M in the agent's
 //! store that no optimiser owns, would copy a million numbers into every checkpoint.
 
 use crate::{

@@ -11,7 +11,7 @@
 //! million; runs here are shorter).
 //!
 //! Every draw is a function of the key and of *t*, and *t* is the length of the replay. So a loop that is given the
-//! replay and the learner that another left at the end of an episode goes on to the same bits.
+//! replay and the agent that another left at the end of an episode goes on to the same bits.
 //!
 //! ```
 //! use backcast_algos::{online, sac};
@@ -143,7 +143,7 @@ fn choose<L: Learner + ?Sized>(
 }
 // ANCHOR_END: choose
 
-/// Steps `env` and lets `learner` learn, from the end of `replay` on; `watch` sees the learner and the replay at the
+/// Steps `env` and lets `agent` learn, from the end of `replay` on; `watch` sees the agent and the replay at the
 /// end of every episode, and says whether to go on. An episode that is running when the steps are used up counts as
 /// truncated.
 ///
@@ -151,7 +151,7 @@ fn choose<L: Learner + ?Sized>(
 /// If the configuration makes no sense.
 ///
 /// # Panics
-/// If the widths of learner, environment and replay differ.
+/// If the widths of agent, environment and replay differ.
 pub fn learn<L: Learner + ?Sized>(
     config: &Config,
     learner: &mut L,
@@ -300,7 +300,7 @@ mod tests {
                 let (mut learner, mut replay) =
                     (learner(name), Replay::new(Spec::new(1, 1).with_act_limit(0.5)));
                 for &stop in stops.iter().chain(&[usize::MAX]) {
-                    // Another environment, and a learner of which nothing is left but what it saves.
+                    // Another environment, and an agent of which nothing is left but what it saves.
                     let mut fresh = self::learner(name);
                     backcast_core::restore(&mut *fresh, &snapshot(&mut *learner)).unwrap();
                     learner = fresh;

@@ -137,7 +137,7 @@ pub(crate) fn model() -> Ensemble {
 }
 
 /// A world model on this model, with everything of the dataset that an algorithm may ask for.
-/// What a learner may know before it begins.
+/// What an agent may know before it begins.
 fn problem(with_model: bool) -> Problem {
     let problem = Problem::new(SPEC).with_stats(DatasetStats {
         holdout: Some(dataset(50)),

@@ -203,8 +203,8 @@ pub(crate) fn load_as(config: &DataConfig, task: &str, spec: Spec, next_actions:
     let for_models = Options { terminals: TerminalRows::KeepKnown, next_actions: false, ..options };
     let mut model_data = dataset.transitions(&for_models)?.0.into_transitions();
     if let Some(mix) = config.mix.as_ref().filter(|mix| mix.of == MixOf::Rows) {
-        mix::rows(episodic.transitions_mut(), &mix, task, &options)?;
-        mix::rows(&mut model_data, &mix, task, &for_models)?;
+        mix::rows(episodic.transitions_mut(), mix, task, &options)?;
+        mix::rows(&mut model_data, mix, task, &for_models)?;
     }
     let in_data = |source| Error::Config { section: "data", source };
     let scale_and_shift = config.rewards.scale_and_shift(&episodic).map_err(in_data)?;

@@ -73,7 +73,7 @@ pub(super) struct Learning {
 }
 
 impl Learning {
-    /// The learner of `algorithm` before its first update.
+    /// The agent of `algorithm` before its first update.
     pub(super) fn new(
         algorithm: &AlgorithmConfig,
         normaliser: Option<Normaliser>,

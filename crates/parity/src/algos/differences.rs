@@ -1,4 +1,4 @@
-//! Where a learner differs from code it was recorded with, by choice: which recordings show it, by how much, and why.
+//! Where an agent differs from code it was recorded with, by choice: which recordings show it, by how much, and why.
 
 use super::{Compared, Fixture, Kind};
 

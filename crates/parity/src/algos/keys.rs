@@ -6,7 +6,7 @@ pub(super) const OF_MODEL: &[(&str, &str)] = &[("learning_rate", "lr"), ("decay"
 /// The note `config` of what replays a model.
 const BESIDE_A_MODEL: &[(&str, &str)] = &[("model.learning_rate", "lr"), ("model.decay", "weight_decay")];
 
-/// Keys of every algorithm's note `config`, and of the learner within it that it builds on.
+/// Keys of every algorithm's note `config`, and of the agent within it that it builds on.
 const OF_ALL: &[(&str, &str)] = &[
     ("polyak", "tau"),
     ("actor_rate", "actor_lr"),
@@ -24,7 +24,7 @@ const OF_ALL: &[(&str, &str)] = &[
 const OF_CQL: &[(&str, &str)] =
     &[("weight", "cql_alpha"), ("samples", "n_action_samples"), ("lagrange", "target_action_gap")];
 
-/// Learners that others are built on, as they are called in notes.
+/// Agents that others are built on, as they are called in notes.
 const WITHIN: [&str; 5] = ["", "sac.", "cql.", "rambo.", "rambo.sac."];
 
 /// What was renamed in the note `config` of `algorithm`: the path of the key then, and the key now.

@@ -1,8 +1,8 @@
-//! Whether a learner computes what other code computes, number for number.
+//! Whether an agent computes what other code computes, number for number.
 //!
 //! Equations leave much open: the order of updates, what is a mean and what a sum, on which side of a step a value is taken.
 //! A [`Fixture`] holds what other code did in a few updates: its first parameters, its batches, each random number it drew,
-//! and what came of it. [`replay`] puts the parameters into our learner, hands it the batches and the numbers, and compares
+//! and what came of it. [`replay`] puts the parameters into our agent, hands it the batches and the numbers, and compares
 //! losses, first gradients and last parameters. The format is described in `crates/parity/tests/golden/README.md`; how much
 //! may differ, at [`Kind::bound`].
 //!
@@ -36,19 +36,19 @@ use serde::de::DeserializeOwned;
 use transitions::{RecordedColumns, columns_of};
 use world_model::OfWorldModel;
 
-/// A learner whose draws can be replaced by recorded ones.
+/// An agent whose draws can be replaced by recorded ones.
 trait Replayed: Learner + Parameterised {}
 
 impl<L: Learner + Parameterised> Replayed for L {}
 
-/// A learner as a fixture has it.
+/// An agent as a fixture has it.
 struct Built {
     learner: Box<dyn Replayed>,
     uses_model: bool,
     needs_next_actions: bool,
 }
 
-/// Makes a learner from a configuration in JSON.
+/// Makes an agent from a configuration in JSON.
 type Build = fn(&Fixture) -> Result<Built, ParityError>;
 
 macro_rules! list {
@@ -63,7 +63,7 @@ macro_rules! list {
 /// What a fixture may name as its algorithm.
 const LEARNERS: &[(&str, Build)] = backcast_algos::algorithms!(list);
 
-/// The names of what can be replayed: learners, an ensemble as it is fitted, and a rollout.
+/// The names of what can be replayed: agents, an ensemble as it is fitted, and a rollout.
 pub fn algorithms() -> impl Iterator<Item = &'static str> {
     let learners = LEARNERS.iter().map(|(name, _)| *name).filter(|name| MODELS.iter().all(|(model, _)| model != name));
     learners.chain(MODELS.iter().map(|(name, _)| *name)).chain([rollout::NAME])
@@ -86,13 +86,13 @@ where
     Ok(Built { learner: Box::new(learner), uses_model: A::USES_MODEL, needs_next_actions })
 }
 
-/// What else: an ensemble as it is fitted, and a learner that moves one.
+/// What else: an ensemble as it is fitted, and an agent that moves one.
 const MODELS: &[(&str, BuildSubject)] = &[(ensemble::NAME, ensemble::build), (rambo::NAME, rambo::build)];
 
 /// Makes what is replayed from a fixture.
 type BuildSubject = fn(&Fixture) -> Result<Box<dyn Subject>, ParityError>;
 
-/// A learner and its batches.
+/// An agent and its batches.
 struct Taught {
     name: String,
     learner: Box<dyn Replayed>,
@@ -122,7 +122,7 @@ impl Subject for Taught {
     }
 }
 
-/// An update of a learner on `batch`, with the fixture's draws.
+/// An update of an agent on `batch`, with the fixture's draws.
 fn learn<L: Learner + Parameterised + ?Sized>(
     fixture: &Fixture,
     learner: &mut L,
@@ -139,7 +139,7 @@ fn learn<L: Learner + Parameterised + ?Sized>(
 }
 
 /// Replays a fixture: every quantity of it with how far ours is from it. Losses come first, then gradients, then parameters; of
-/// a roll-out it is transitions alone.
+/// a rollout it is transitions alone.
 ///
 /// # Errors
 /// If the fixture does not fit what it names: a tensor is missing, unknown or of another shape, or there are more or fewer

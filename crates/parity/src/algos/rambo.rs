@@ -1,4 +1,4 @@
-//! RAMBO: in each update a step of its model on recorded transitions and rows of the log, then one of its policy on a batch.
+//! RAMBO: in each update a step of its model on recorded transitions and rows of the dataset, then one of its policy on a batch.
 
 use super::transitions::{RecordedColumns, columns_of};
 use super::{Fixture, ParityError, Subject, ensemble::shared_out, learn};
@@ -23,7 +23,7 @@ struct Players {
     batches: Vec<Transitions>,
     /// What the policy met in the model.
     played: Vec<Transitions>,
-    /// What the model sees of the log, those of each member after those of the one before.
+    /// What the model sees of the dataset, those of each member after those of the one before.
     dataset: Vec<Transitions>,
 }
 

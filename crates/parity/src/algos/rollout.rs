@@ -1,4 +1,4 @@
-//! Steps of a roll-out with recorded actions, members and noise.
+//! Steps of a rollout with recorded actions, members and noise.
 
 use super::transitions::{RecordedColumns, columns_of};
 use super::{Compared, Fixture, Kind, ParityError, Tensor};

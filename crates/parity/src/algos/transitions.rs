@@ -5,7 +5,7 @@ use backcast_core::{Real, Spec, Transitions};
 
 /// What a fixture of transitions holds beside parameters and draws.
 pub(super) trait RecordedColumns {
-    /// That a learner can be made for the spec.
+    /// That an agent can be made for the spec.
     fn check_spec(&self) -> Result<(), ParityError>;
 
     /// The transitions in `folder`, some rows for each update; with the action recorded at the next state if `next_actions`.

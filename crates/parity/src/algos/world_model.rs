@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 /// Where the paths of a model's tensors begin, and those of its units.
 const MODEL: &str = "model/";
 const UNITS: &str = "units/";
-/// The smallest and the greatest reward of the log, and their standard deviation.
+/// The smallest and the greatest reward of the dataset, and their standard deviation.
 const REWARDS: &str = "evidence/rewards";
 
-/// What a fixture says of the model that a learner asks.
+/// What a fixture says of the model that an agent asks.
 pub(super) trait OfWorldModel {
-    /// What a model-based learner is built on: the model that the note `model` configures, with the tensors `model/…`, and, where
-    /// the learner sees standardised observations, `units/mean` and `units/std`, and, where it asks, `evidence/rewards`. A learner that asks nothing of its model in an
+    /// What a model-based agent is built on: the model that the note `model` configures, with the tensors `model/…`, and, where
+    /// the agent sees standardised observations, `units/mean` and `units/std`, and, where it asks, `evidence/rewards`. An agent that asks nothing of its model in an
     /// update needs none of them, and is given a model that knows nothing.
     fn problem(&self) -> Result<Problem, ParityError>;
 

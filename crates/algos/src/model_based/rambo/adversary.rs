@@ -12,7 +12,7 @@ pub(super) struct Work {
     pub(super) step: Imaginer<NoPenalty>,
     /// The states a rollout has come to, as *s* of transitions of which nothing else is asked.
     pub(super) at: Transitions,
-    /// What the policy met there, in the model's units and in the learner's.
+    /// What the policy met there, in the model's units and in the agent's.
     pub(super) played: Transitions,
     pub(super) seen: Transitions,
     /// Rows of the dataset, those of each member after those of the one before.

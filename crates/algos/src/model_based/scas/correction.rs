@@ -11,7 +11,7 @@ use backcast_core::{Batch, Key, Real};
 /// What goes to the model's tape and what comes from it. It grows once.
 #[derive(Default)]
 pub(super) struct Work {
-    /// ŝ, `[rows, obs]`, in the learner's units.
+    /// ŝ, `[rows, obs]`, in the agent's units.
     pub(super) perturbed_states: Vec<Real>,
     /// π(s), `[rows, act]`.
     pub(super) actions: Vec<Real>,

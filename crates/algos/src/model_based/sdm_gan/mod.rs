@@ -35,7 +35,7 @@
 //! divergences. In the authors' rollouts (9) every chain takes the first chain's action, by an assignment that unpacks
 //! a tensor; here each takes its own.
 //!
-//! **The model** is the ensemble that all learners share, where theirs is fitted in its own way: targets are
+//! **The model** is the ensemble that all agents share, where theirs is fitted in its own way: targets are
 //! standardised too, batches have 128 rows, each a fresh bootstrap, 8,092 rows are held out, the patience is ten
 //! epochs, and weight decay is Adam's, on biases as well. Elites are those of the smallest squared error in
 //! standardised units, as here: their code unpacks likelihoods and errors in the wrong order, so that what it calls

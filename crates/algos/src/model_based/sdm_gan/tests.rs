@@ -219,7 +219,7 @@ fn critics_rest_in_the_warm_start_and_the_policy_does_not() {
     assert_ne!(of(&sdm_gan, nets.critic), first[0]);
 }
 
-/// (4) row by row: where the model says, in the learner's units, by the elite that was drawn; rows that end count
+/// (4) row by row: where the model says, in the agent's units, by the elite that was drawn; rows that end count
 /// nothing.
 #[test]
 fn pairs_go_one_step_further_and_end_where_episodes_do() {

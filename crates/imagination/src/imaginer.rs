@@ -209,7 +209,7 @@ impl<P: Penalty> Imaginer<P> {
             policy.spec()
         );
         let asked = self.config.halt.is_some();
-        assert!(!asked || !self.penalty.is_zero(), "imagine: nothing measures the doubt to halt by");
+        assert!(!asked || !self.penalty.is_zero(), "imagine: nothing measures the uncertainty to halt by");
         if let Some(check) = &self.cycle {
             assert_ne!(check.direction(), direction, "imagine: a model cannot check itself, nor its like");
         }

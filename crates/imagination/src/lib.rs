@@ -48,7 +48,7 @@
 //! | which member predicts? | an elite drawn for each row and step |
 //! | when does a chain end? | at the horizon, at a terminal transition ([`StopRule`]), or where it comes into the unknown ([`Halt`]) |
 //! | what is left out? | what a model of the other direction does not agree with ([`CycleCheck`]); the steps of a chain that has gathered too much uncertainty ([`ImagineConfig::uncertainty_budget`]) |
-//! | where do transitions go? | a [`Sink`](backcast_core::Sink): columns, a [`Trace`], or a closure that overwrites the oldest row of a ring |
+//! | where do transitions go? | a [`Sink`](backcast_core::Sink): columns, a [`Trace`], or a closure that overwrites the oldest row of a buffer |
 //!
 //! **Invariants.** A stored transition is *(s, a, r, s′, d)* in forward time whatever the model's direction, and the termination
 //! is given it that way. A row with a number that is not finite is never stored; the [`RolloutSummary`](backcast_core::RolloutSummary) counts it. The horizon ends a

@@ -15,16 +15,6 @@ const LAYERS: [&[&str]; 10] = [
     &["backcast-parity"],
     &["backcast-benches"],
     &["xtask"],
-]; 9] = [
-    &["backcast-core"],
-    &["backcast-storage"],
-    &["backcast-nn", "backcast-data", "backcast-envs", "backcast-stats"],
-    &["backcast-dynamics", "backcast-penalties"],
-    &["backcast-imagination", "backcast-factorization"],
-    &["backcast-algos"],
-    &["backcast", "backcast-parity"],
-    &["backcast-benches"],
-    &["xtask"],
 ];
 
 fn layer(package: &str) -> Option<usize> {

@@ -9,7 +9,10 @@ use std::fmt::Write as _;
 const LONGEST: usize = 200;
 
 /// Files that may be longer, up to [`LONGEST_EXCEPTION`], and why.
-const EXCEPTIONS: &[(&str, &str)] = &[("cql.rs", "the base of four other methods: what they change is a trait in it")];
+const EXCEPTIONS: &[(&str, &str)] = &[
+    ("cql.rs", "the base of four other methods: what they change is a trait in it"),
+    ("bear.rs", "the authors have 23 hyperparameters, each with its doc, default and range"),
+];
 
 const LONGEST_EXCEPTION: usize = 250;
 

@@ -65,6 +65,8 @@ const EXCUSED: &[(&str, &str, &str)] = &[
     ("xtask/src/tidy/words.rs", "", "the list itself"),
     ("xtask/src/sweep/", "log", "what a run prints goes to a log file"),
     ("xtask/src/svg.rs", "log", "an axis in logarithms"),
+    ("experiments/sweeps/", "log", "a range in logarithms"),
+    ("crates/algos/src/model_based/generator.rs", "doubt", "the name of a key, which the draws hang on"),
     ("crates/envs/src/maze2d/physics.rs", "world", "the frame of coordinates"),
 ];
 

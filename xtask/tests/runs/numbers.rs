@@ -58,8 +58,7 @@ fn an_infinite_metric_goes_out_and_comes_back() {
 #[test]
 fn what_stops_being_a_number_after_the_last_evaluation_ends_the_run() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rest =
-        "[data]\nrows = 1000\n[algorithm]\nname = 'td3_bc'\nhidden = [8]\nactor_rate = 1e38\ncritic_rate = 1e38\n";
+    let rest = "[data]\nrows = 1000\n[algorithm]\nname = 'td3_bc'\nhidden = [8]\nactor_lr = 1e38\ncritic_lr = 1e38\n";
     let (file, out) = (pendulum(folder.path(), rest), folder.path().join("run"));
     let (code, text) = run(&file, &out, &["--set", "training.updates=5"]);
     assert_eq!(code, Some(5), "{text}");

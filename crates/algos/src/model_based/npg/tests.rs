@@ -7,6 +7,7 @@ use backcast_core::{
 use backcast_dynamics::{Ensemble, EnsembleConfig};
 use backcast_nn::{Gaussian, Shape};
 use backcast_penalties::ThresholdRule;
+use nalgebra::{DMatrix, DVector};
 use ndarray::Array2;
 use safetensors::SafeTensors;
 
@@ -101,7 +102,7 @@ fn assert_near(found: &[Real], want: &[Real], bound: f64, what: &str) {
     );
 }
 
-/// F·v against F itself, row of J by row of J; and against KL differentiated twice.
+/// F·v against F itself, row of J by row of J, and its solution against Cholesky's; and against KL differentiated twice.
 #[test]
 fn the_fisher_product_is_that_of_the_dense_matrix_and_of_kl_differentiated_twice() {
     let (mut npg, v) = tiny();
@@ -130,6 +131,16 @@ fn the_fisher_product_is_that_of_the_dense_matrix_and_of_kl_differentiated_twice
         .map(|row| row.iter().zip(&v).map(|(f, &v)| f * v as f64).sum::<f64>() as Real)
         .collect();
     assert_near(&product, &by_matrix, 1e-4, "dense");
+
+    let exact = DMatrix::from_row_slice(n, n, &dense).cholesky().expect("F is positive");
+    let exact = exact.solve(&DVector::from_iterator(n, v.iter().map(|&v| v as f64)));
+    let exact: Vec<Real> = exact.iter().map(|&x| x as Real).collect();
+    let mut solver = ConjugateGradients::default();
+    let fisher = |v: &[Real], out: &mut [Real]| {
+        Npg::fisher_product(&mut npg.store, &npg.actor, &npg.paths.rows, damping, v, out);
+    };
+    solver.solve(fisher, &v, 4 * n);
+    assert_near(&solver.solution, &exact, 1e-3, "Cholesky");
 
     let (tape, actor) = (npg.store.tape(), &npg.actor);
     let pi = actor.at(tape.input(npg.paths.rows.batch().obs));

@@ -1,5 +1,5 @@
-//! SDM-GAN, stationary distributions matched by an adversary (Yang, Feng, Zhang & Zhou, ICML 2022, arXiv:2206.07166,
-//! *Regularizing a model-based policy stationary distribution to stabilize offline reinforcement learning*): a policy
+//! SDM-GAN, stationary distributions matched by an adversary (Yang, Feng, Zhang & Zhou, ICML 2022, *Regularizing a
+//! model-based policy stationary distribution to stabilize offline reinforcement learning*, arXiv:2206.07166): a policy
 //! that is a net of the state and of noise seeks values, and is held to the dataset's state-action distribution: pairs
 //! of states and its actions, one step of a model further too, must not be told from pairs of the dataset.
 //!

@@ -236,6 +236,7 @@ impl Experiment {
         self.training.check().map_err(section("training"))?;
         self.data.check().map_err(section("data"))?;
         if let Some(robustness) = &self.robustness {
+            robustness.support.check().map_err(section("robustness.support"))?;
             robustness.check_for(&self.task).map_err(section("robustness"))?;
         }
         let bad = |why: String| Err(ExperimentError(why));

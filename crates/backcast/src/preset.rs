@@ -130,7 +130,8 @@ pub fn configure(file: &str, dataset: &str) -> Result<AlgorithmConfig, PresetErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backcast_core::{Key, Spec};
+    use backcast_core::{Key, Spec, never};
+    use backcast_dynamics::EnsembleConfig;
 
     #[test]
     fn every_preset_of_every_file_makes_a_learner() {
@@ -158,7 +159,15 @@ mod tests {
                     table.insert("vae_hidden".into(), vec![4].into());
                 }
                 let config: AlgorithmConfig = table.try_into().expect("read above");
-                assert!(config.build(Spec::new(3, 2).into(), Key::new(0)).is_ok(), "{file}, {dataset}");
+                let model = EnsembleConfig {
+                    members: 2,
+                    elites: 1,
+                    hidden: vec![4],
+                    weight_decay: vec![0.0; 2],
+                    ..Default::default()
+                };
+                let problem = crate::run::nowhere(model, never, Spec::new(3, 2)).expect("a sound model");
+                assert!(config.build(problem, Key::new(0)).is_ok(), "{file}, {dataset}");
                 count += 1;
             }
         }

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "name='x'\ntask='dmsd'\nalgorithm={name='osr'}\nmethods=[{name='a', algorithm={lambda=0.1}}, {name='b', \
-                        algorithm={cql={weight=3}}}, {name='c', algorithm={lambda=2}}]\n";
+                        algorithm={cql={cql_alpha=3}}}, {name='c', algorithm={lambda=2}}]\n";
 
     fn parse(sensitivity: &str) -> Result<Experiment, String> {
         Experiment::parse(&format!("{TEXT}[[sensitivity]]\nlabel='l'\n{sensitivity}")).map_err(|e| e.to_string())
@@ -88,7 +88,7 @@ mod tests {
         experiment.methods.remove(1);
         near(values(&experiment), &[0.1, 2.0]);
         // A hyperparameter within a hyperparameter, and one that is a whole number.
-        near(values(&parse("hyperparameter='cql.weight'\nmethods=['b', 'a']").unwrap()), &[3.0, 5.0]);
+        near(values(&parse("hyperparameter='cql.cql_alpha'\nmethods=['b', 'a']").unwrap()), &[3.0, 5.0]);
         assert!(parse("hyperparameter='warm_up'\nmethods=['a', 'b']").unwrap_err().contains("`warm_up` is"));
     }
 

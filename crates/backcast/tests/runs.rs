@@ -61,10 +61,10 @@ fn tiny() -> Experiment {
         algorithm = { name = "morel", rollouts = { every = 70, starts = 20, horizon = 5, keep = 2, real = 0.3 }, sac = { hidden = [8] } }
         [[methods]]
         name = "osr"
-        algorithm = { name = "osr", warm_up = 150, inverse = { encoder_hidden = [8], decoder_hidden = [8], latent = 2 }, cql = { hidden = [8], samples = 2 } }
+        algorithm = { name = "osr", warm_up = 150, inverse = { encoder_hidden = [8], decoder_hidden = [8], latent = 2 }, cql = { hidden = [8], n_action_samples = 2 } }
         [[methods]]
         name = "sdc"
-        algorithm = { name = "sdc", warm_up = 150, calibration = 90, mmd_samples = 2, transition = { hidden = [8] }, cql = { hidden = [8], samples = 2 } }
+        algorithm = { name = "sdc", warm_up = 150, calibration = 90, mmd_samples = 2, transition = { hidden = [8] }, cql = { hidden = [8], n_action_samples = 2 } }
         [[methods]]
         name = "scas"
         algorithm = { name = "scas", beta = 0.1, hidden = [8] }

@@ -38,17 +38,20 @@ fn everything_equals_its_fixtures() {
 
 #[test]
 fn every_learner_has_a_fixture_of_ten_updates_that_is_small_and_described() {
-    let (fixtures, page) = (fixtures(), include_str!("golden/README.md"));
+    let (fixtures, page) = (fixtures(), include_str!("golden/factorization/README.md"));
     let named: BTreeSet<_> = fixtures.iter().map(|f| f.algorithm.as_str()).collect();
     assert_eq!(named, algorithms().collect());
     for f in &fixtures {
         assert_eq!(f.tensors["batch/reward"].shape[0], 10, "{}", f.file);
         let numbers: usize = f.tensors.values().map(|t| t.values.len()).sum();
         assert!(numbers < 15_000, "{}: {numbers} numbers", f.file);
-        assert!(page.contains(&format!("`{}`", f.file)), "golden/README.md does not say what {} is", f.file);
+        assert!(page.contains(&format!("`{}`", f.file)), "factorization/README.md does not say what {} is", f.file);
     }
     for name in algorithms() {
-        assert!(page.contains(&format!("| `{name}` |")), "golden/README.md does not say what {name} has and draws");
+        assert!(
+            page.contains(&format!("| `{name}` |")),
+            "factorization/README.md does not say what {name} has and draws"
+        );
     }
 }
 

@@ -138,7 +138,8 @@ fn a_method_of_which_nothing_is_left_is_refused_and_a_part_that_rests_is_told() 
     let file = super::experiment(folder.path(), 30).display().to_string();
     let run = |out: &str, warm_start: &str| {
         let out = folder.path().join(out);
-        let cql = format!("methods=[{{name='CQL', algorithm={{name='cql', hidden=[4], samples=1{warm_start}}}}}]");
+        let cql =
+            format!("methods=[{{name='CQL', algorithm={{name='cql', hidden=[4], n_action_samples=1{warm_start}}}}}]");
         let words = ["run", &file, "--out", &out.display().to_string(), "--set", &cql];
         let (code, text) = said(&xtask(&words).output().expect("it starts"));
         (code, text, out)

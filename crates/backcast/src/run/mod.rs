@@ -32,6 +32,8 @@ pub use models::{HorizonPoint, ModelResult};
 pub use place::{apart, not_inside_a_run};
 pub use robustness::{LevelResult, LevelSummary, RobustnessResult};
 pub use selection::{Distance, OpeEstimate, Rule, Selection, SelectionConfig, distances, select, select_by};
+#[cfg(test)]
+pub(crate) use trained::nowhere;
 pub use trained::{Progress, experiment_of, learner_folder, progress_of, trained};
 
 use crate::{DataConfig, Error, Experiment, Imagine};

@@ -2,9 +2,9 @@
 
 use super::learn::{CHECKPOINT, Learning, Point, SavedProgress};
 use crate::{Agent, Error, Experiment, Method};
-use backcast_core::{DatasetStats, Direction, Key, Problem, Spec, Transitions, WorldModel};
+use backcast_core::{DatasetStats, Direction, Key, Problem, Spec, Termination, Transitions, WorldModel};
 use backcast_data::Normaliser;
-use backcast_dynamics::Ensemble;
+use backcast_dynamics::{Ensemble, EnsembleConfig};
 use backcast_storage::load;
 use std::{
     fs::File,
@@ -36,7 +36,11 @@ pub fn trained(run: &Path, experiment: &Experiment, method: &Method, seed: u64) 
     let algorithm = experiment.algorithm_of(method)?;
     // Normaliser and parameters both come from the checkpoint; what they are before that is overwritten.
     let normaliser = experiment.standardise.then(|| Normaliser::identity(spec.obs));
-    let problem = if algorithm.needs_model() { nowhere(experiment, spec)? } else { Problem::new(spec) };
+    let termination = backcast_envs::registry::termination(&experiment.task).unwrap_or(backcast_core::never);
+    let problem = match algorithm.needs_model() {
+        true => nowhere(experiment.model.clone(), termination, spec)?,
+        false => Problem::new(spec),
+    };
     let mut learning = Learning::new(&algorithm, normaliser, problem, Key::new(0))?;
     load(&mut learning, &learner_folder(run, method, seed).join(CHECKPOINT))?;
     Ok(learning.agent)
@@ -85,9 +89,9 @@ pub struct Progress {
 }
 
 /// A model that was never fitted, of a dataset that was never recorded: enough to give an algorithm its shape.
-fn nowhere(experiment: &Experiment, spec: Spec) -> Result<Problem, Error> {
+pub(crate) fn nowhere(config: EnsembleConfig, termination: Termination, spec: Spec) -> Result<Problem, Error> {
     let key = Key::new(0).name("nowhere");
-    let model = Ensemble::new(experiment.model.clone(), spec, Direction::Forward, key)
+    let model = Ensemble::new(config, spec, Direction::Forward, key)
         .map_err(|source| Error::Config { section: "model", source })?;
     let mut rows = Transitions::new(spec);
     let (mut obs, mut act) = (vec![0.0; spec.obs], vec![0.0; spec.act]);
@@ -103,6 +107,5 @@ fn nowhere(experiment: &Experiment, spec: Spec) -> Result<Problem, Error> {
         greatest_reward: Some(0.0),
         reward_std: Some(0.0),
     };
-    let termination = backcast_envs::registry::termination(&experiment.task).unwrap_or(backcast_core::never);
     Ok(Problem::new(spec).with_model(WorldModel::new(model, termination)).with_stats(dataset_stats))
 }

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | (1) L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ], at first E[ α ln π(ã∣s) − ln π(a∣s) ] | [`Cql::actor_step`] |
 //! | (2) y = r + γ(1−d) min_j Q′_j(s′,a′), a′ ~ π(·∣s′) | [`Cql::critic_step`], [`next_value`] |
-//! | (3) LSE_j(s) = ln Σ_k [ exp(Q_j(s,a_k) − ln p(a_k)) ], k = 1 … 3n, a third each from p = uniform, π(·∣s), π(·∣s′) | [`candidates`], [`soft_maximum`] |
+//! | (3) LSE_j(s) = ln Σ_k [ exp(Q_j(s,a_k) − ln p(a_k)) ], k = 1 … 3n, a third each from p = uniform, π(·∣s), π(·∣s′) | [`candidates`](crate::blocks::conservative::candidates), [`soft_maximum`](crate::blocks::conservative::soft_maximum) |
 //! | (4) L_Q(θ) = Σ_j E[ (Q_j(s,a) − y)² ] + α′(w·gap_j − τ_L), gap_j = E[ LSE_j(s) ] − E[ Q_j(s,a) ] | [`Cql::critic_step`] |
 //! | (5) L_α′ = −(1/N) α′ Σ_j (w·gap_j − τ_L), N critics; without a threshold α′ = 1, τ_L = 0 | [`Cql::critic_step`] |
 //!

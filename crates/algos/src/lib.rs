@@ -33,7 +33,8 @@
 //! [`fqe`] is not an agent: it says what a policy would earn, from the dataset alone.
 //!
 //! An agent sees batches and keys, nothing else: no file, no clock, no standard output. That each computes its
-//! equations is checked against recorded updates of a second implementation: [`parity`].
+//! equations is checked against recorded updates of a second implementation, in the
+//! repository's `crates/parity`.
 //!
 //! ```
 //! use backcast_algos::td3_bc;

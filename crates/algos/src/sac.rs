@@ -4,7 +4,7 @@
 //!
 //! | equation | code |
 //! |---|---|
-//! | (1) π(a∣s): a = limit·tanh(u), u ~ N(μ(s), σ(s)²) | [`Actor::at`] |
+//! | (1) π(a∣s): a = limit·tanh(u), u ~ N(μ(s), σ(s)²) | [`Actor::at`](crate::blocks::actor::Actor::at) |
 //! | (2) L_α = −E[ ln α·(ln π(ã∣s) + H̄) ], ã ~ π(·∣s) | [`Sac::actor_step`] |
 //! | (3) L_π(φ) = E[ α ln π(ã∣s) − min_j Q_j(s,ã) ] | [`Sac::actor_step`] |
 //! | (3′) L_π(φ) = E[ α ln π(ã∣s) − λ min_j Q_j(s,ã) ] + E[ ‖limit·tanh μ(s) − a‖² ], λ = w / E[ \|min_j Q_j(s,ã)\| ] | [`Sac::actor_step`] |
@@ -15,7 +15,7 @@
 //! CQL in ROMI's code and of EDAC in CORL's. Others step the critics first.
 //!
 //! ln σ is held in bounds, as in every implementation; which ones differs from code to code, and [`LOG_STD_BOUNDS`] and
-//! [`NARROW_LOG_STD_BOUNDS`] say whose are whose.
+//! [`NARROW_LOG_STD_BOUNDS`](crate::blocks::actor::NARROW_LOG_STD_BOUNDS) say whose are whose.
 //!
 //! Densities are of a/limit, an action in units of its limit, so that H̄ means the same in any box. ln α is the multiplier
 //! in (2), as in rlkit, where the paper has α: the sign of the slope is the same. (3′) is SAC+BC, which has no canonical
@@ -46,7 +46,7 @@ hyperparameters! {
         /// Entropy H̄ that α is steered to, in nats, of actions in units of their limit; none is −\|A\|.
         target_entropy: Option<Real> = None, ANY.unit("nats");
         /// Bounds of ln σ, low and high; none is those of the algorithm: [`LOG_STD_BOUNDS`] in SAC, MOPO, MOReL and MBPO,
-        /// [`NARROW_LOG_STD_BOUNDS`] in RAMBO.
+        /// [`NARROW_LOG_STD_BOUNDS`](crate::blocks::actor::NARROW_LOG_STD_BOUNDS) in RAMBO.
         log_std_bounds: Option<[Real; 2]> = None;
         /// Weight w of the value against cloning in SAC+BC, 2.5 in TD3+BC; none is SAC, without cloning.
         cloning: Option<Real> = None, NON_NEGATIVE;

@@ -54,7 +54,7 @@
 //! | one agent with continuous parts, an actor for each | [`groups`] |
 //! | games of which the answer is known | [`games`] |
 //! | agents whose actions are continuous, from a dataset: MA-CQL, OMAR, CFCQL, ICQ; and online, MATD3 | [`team`] |
-//! | whether all of it is what its equations say, number for number | [`parity`] |
+//! | whether all of it is what its equations say, number for number | the repository's `crates/parity` |
 //!
 //! What is deliberately absent: recurrent nets (a part sees an observation), environments, files.
 #![forbid(unsafe_code)]

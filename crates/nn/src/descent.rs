@@ -158,7 +158,7 @@ impl<'t> Block<'t> {
         x.rows(self.tape, first..first + self.len)
     }
 
-    /// Σ_j E[ x_j ] over `rows` of the whole, summed over members: what this block adds to it; 0 if it has none of them.
+    /// `Σ_j E[ x_j ]` over `rows` of the whole, summed over members: what this block adds to it; 0 if it has none of them.
     pub fn mean(self, rows: &Range<usize>, x: Var<'t>) -> Var<'t> {
         match self.is_in(rows) {
             true => x.mean() * ((x.shape().members * self.len) as Real / rows.len() as Real),

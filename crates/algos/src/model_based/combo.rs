@@ -4,7 +4,7 @@
 //!
 //! | equation | code |
 //! |---|---|
-//! | (1) D_model ← rollouts of μ̂, h steps long, from states of the dataset; μ̂ = π, or uniform | [`Combo::imagine`](Imagines::imagine) |
+//! | (1) D_model ← rollouts of μ̂, h steps long, from states of the dataset; μ̂ = π, or uniform | [`Combo::imagine`](backcast_core::Learner::imagine) |
 //! | (2) B = a share f of rows of the dataset, the others of D_model: d_f = f·d + (1−f)·d̂ | [`Rollouts::real`] |
 //! | (3) L_Q(θ) = Σ_j E_{d_f}[ (Q_j(s,a) − y)² ] + β·gap_j; y and all else as in CQL | [`Cql`]'s `critic_step` |
 //! | (4) gap_j = E_{s∼ρ}[ LSE_j(s) ] − E_{s,a∼d}[ Q_j(s,a) ] | [`Cql`]'s `critic_step`, [`Rho`] |
@@ -18,7 +18,7 @@
 //!
 //! The authors published no code. As in OfflineRL-Kit, whose defaults these are: both kinds of states are lowered, the target has
 //! no entropy. Not from it: its soft maximum is over three actions at a time, by an oversight (a reshape whose result is dropped),
-//! which [`cql::Config::three_way`] repeats; its policy's rate follows a cosine, as both rates do here where [`cql::Config::decay`] says
+//! which [`cql::Config::three_way`] repeats; its policy's rate follows a cosine, as both rates do here where [`cql::Config::lr_decay_steps`] says
 //! so; it steps the temperature after the policy, ours before; and its density has ln(1 − a² + 10⁻⁶) where ours is exact (with the
 //! exact form put into it, two parts in a million remain). polixir's code lifts imagined rows too.
 //!

@@ -158,7 +158,7 @@ impl Sac {
 
     // ANCHOR: advantage
     /// r + γ(1−d) min_j Q_j(s′,π̄(s′)) − min_j Q_j(s,a) of each row, π̄ the deterministic action, for those who build on SAC.
-    #[cfg_attr(not(feature = "model-based"), expect(dead_code, reason = "they learn models"))]
+    #[cfg_attr(not(feature = "model-based"), expect(dead_code, reason = "its users learn models"))]
     pub(crate) fn advantage(&mut self, batch: Batch<'_>, out: &mut Vec<Real>) {
         let ActorCritic { spec, store, nets: Nets { actor, critic, .. }, .. } = &mut self.core;
         let Transition { s, a, r, s2, alive } = Transition::on(store.tape(), batch);
@@ -169,7 +169,7 @@ impl Sac {
     // ANCHOR_END: advantage
 
     /// One step of the actor down −E[ ln π(a∣s) ], for those who begin as a clone. Returns the loss.
-    #[cfg_attr(not(feature = "model-based"), expect(dead_code, reason = "they learn models"))]
+    #[cfg_attr(not(feature = "model-based"), expect(dead_code, reason = "its users learn models"))]
     pub(crate) fn cloning_step(&mut self, batch: Batch<'_>) -> Real {
         let ActorCritic { spec, store, nets, actor_adam, .. } = &mut self.core;
         actor_adam.minimise(store, |tape| {
